@@ -1,0 +1,141 @@
+"""A trained model on disk: safetensors, Parquet, CSV and JSON, written whole or not at all and checked when read."""
+
+import csv
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from reelgraph.atomic import MANIFEST, new_directory
+from reelgraph.errors import ArtifactError
+
+KIND = "reelgraph-artifact"
+VERSION = 1
+WEIGHTS, HISTORY = "weights.safetensors", "history.csv"
+TABLES = ("users", "items", "seen")
+_REMEDY = "restore the directory from a copy or train again"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """Everything serving needs.
+
+    Attributes:
+        manifest: format version, settings, seed, library versions, data, fingerprints, metrics, rating scale.
+        weights: named float32 arrays, as the model exports them.
+        users: `userId` and side columns, in index order.
+        items: `movieId` and side columns, in index order.
+        seen: `user_index`, `item_index` and `rating` of the training ratings, sorted by user and movie.
+        history: rows of the training history.
+        rejects: rows that preparation refused, with their reasons; empty when there were none.
+    """
+
+    manifest: dict[str, Any]
+    weights: dict[str, npt.NDArray[np.float32]]
+    users: pa.Table
+    items: pa.Table
+    seen: pa.Table
+    history: Sequence[dict[str, Any]] = ()
+    rejects: pa.Table | None = None
+
+
+def write_artifact(artifact: Artifact, path: Path) -> None:
+    """Write an artifact directory; an earlier artifact there is replaced once the new one is complete.
+
+    Raises:
+        OutputError: if it cannot be written or `path` holds something that is not an artifact.
+    """
+    with new_directory(path, KIND) as directory:
+        save_file({name: np.ascontiguousarray(array) for name, array in artifact.weights.items()}, directory / WEIGHTS)
+        for name in TABLES:
+            pq.write_table(getattr(artifact, name), directory / f"{name}.parquet", compression="zstd")
+        if artifact.rejects is not None and artifact.rejects.num_rows:
+            pq.write_table(artifact.rejects, directory / "rejects.parquet", compression="zstd")
+        with (directory / HISTORY).open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, ["phase", "step", "loss", "valid_rmse", "valid_mae", "seconds"])
+            writer.writeheader()
+            writer.writerows(artifact.history)
+        files = {file.name: _describe(file) for file in sorted(directory.iterdir())}
+        manifest = {"kind": KIND, "version": VERSION} | artifact.manifest | {"files": files}
+        (directory / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_artifact(path: Path) -> Artifact:
+    """Read an artifact directory.
+
+    Raises:
+        ArtifactError: if the version is not known, or a file is missing, truncated or does not fit the others.
+    """
+    manifest = _read_manifest(path)
+    for name, facts in manifest["files"].items():
+        file = path / name
+        if not file.is_file():
+            raise ArtifactError(f"{file}: expected a file of the artifact, found none", _REMEDY)
+        if file.stat().st_size != facts["bytes"]:
+            found = f"{file.stat().st_size:,}"
+            raise ArtifactError(f"{file}: expected {facts['bytes']:,} bytes, found {found}", _REMEDY)
+    try:
+        weights = load_file(path / WEIGHTS)
+        tables = {name: pq.read_table(path / f"{name}.parquet") for name in TABLES}
+        with (path / HISTORY).open(newline="", encoding="utf-8") as file:
+            history = tuple(csv.DictReader(file))
+        rejects = pq.read_table(path / "rejects.parquet") if "rejects.parquet" in manifest["files"] else None
+    except (OSError, SafetensorError, pa.ArrowException, ValueError) as error:
+        raise ArtifactError(f"{path}: expected a whole artifact, found a damaged file ({error})", _REMEDY) from None
+    artifact = Artifact(manifest, weights, **tables, history=history, rejects=rejects)
+    _check_shapes(artifact, path)
+    return artifact
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    file = path / MANIFEST
+    if not file.is_file():
+        raise ArtifactError(
+            f"{path}: expected a model directory with {MANIFEST}, found none", "name the --out directory of a training"
+        )
+    try:
+        manifest = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{file}: expected JSON, found a damaged file ({error})", _REMEDY) from None
+    if not isinstance(manifest, dict) or manifest.get("kind") != KIND:
+        found = manifest.get("kind") if isinstance(manifest, dict) else type(manifest).__name__
+        raise ArtifactError(f"{file}: expected kind {KIND!r}, found {found!r}", "name the directory of a trained model")
+    if manifest.get("version") != VERSION:
+        raise ArtifactError(
+            f"{file}: expected format version {VERSION}, found {manifest.get('version')!r}",
+            "open it with the version of reelgraph that wrote it, or train again",
+        )
+    missing = [
+        name for name in (WEIGHTS, HISTORY, *(f"{name}.parquet" for name in TABLES)) if name not in manifest["files"]
+    ]
+    if missing:
+        raise ArtifactError(f"{file}: expected an entry for {missing[0]}, found none", _REMEDY)
+    return manifest
+
+
+def _check_shapes(artifact: Artifact, path: Path) -> None:
+    columns = {"users": ["userId"], "items": ["movieId"], "seen": ["user_index", "item_index", "rating"]}
+    for name, wanted in columns.items():
+        absent = [column for column in wanted if column not in getattr(artifact, name).column_names]
+        if absent:
+            raise ArtifactError(f"{path / f'{name}.parquet'}: expected a column {absent[0]}, found none", _REMEDY)
+    for side, rows in (("user", artifact.users.num_rows), ("item", artifact.items.num_rows)):
+        for name, array in artifact.weights.items():
+            if name.startswith(f"{side}.") and len(array) != rows:
+                raise ArtifactError(f"{path / WEIGHTS}: expected {rows} rows in {name}, found {len(array)}", _REMEDY)
+            if not np.isfinite(array).all():
+                raise ArtifactError(f"{path / WEIGHTS}: expected finite numbers in {name}, found NaN", _REMEDY)
+
+
+def _describe(file: Path) -> dict[str, Any]:
+    with file.open("rb") as stream:
+        return {"bytes": file.stat().st_size, "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}

@@ -1,0 +1,109 @@
+"""The movies of a model: their titles, years and genres, and which of them a filter lets through."""
+
+import difflib
+import re
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from reelgraph.data.vocabulary import Vocabulary
+from reelgraph.errors import ConfigError, UnknownIdError
+
+
+@dataclass(frozen=True)
+class Movie:
+    """One movie.
+
+    Attributes:
+        movie_id: the movie's id.
+        title, year, genres: what the movie table says; None or empty where it says nothing.
+    """
+
+    movie_id: str
+    title: str | None
+    year: int | None
+    genres: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return self.title or self.movie_id
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The movies in index order.
+
+    Args:
+        table: `movieId` and, where known, `title`, `year` and `genres` (separated by "|").
+    """
+
+    table: pa.Table
+
+    @cached_property
+    def items(self) -> Vocabulary:
+        """The movies' ids."""
+        return Vocabulary(self.table["movieId"].combine_chunks(), "movie")
+
+    @cached_property
+    def _genres(self) -> list[tuple[str, ...]]:
+        if "genres" not in self.table.column_names:
+            return [()] * self.table.num_rows
+        return [tuple(filter(None, (text or "").split("|"))) for text in self.table["genres"].to_pylist()]
+
+    def movie(self, index: int) -> Movie:
+        """The movie at an index."""
+
+        def cell(column: str) -> str | None:
+            return self.table[column][index].as_py() if column in self.table.column_names else None
+
+        year = cell("year")
+        return Movie(self.items.id(index), cell("title"), None if year is None else int(year), self._genres[index])
+
+    def matching(self, genre: str | None = None, year: str | int | None = None) -> npt.NDArray[np.bool_]:
+        """Which movies a filter lets through, bool of shape `(num_items,)`.
+
+        Args:
+            genre: a genre, upper and lower case alike, or None for all.
+            year: a year, a range such as "1990-1999", "1990-" or "-1999", or None for all; a movie without a year
+                is in no range.
+
+        Raises:
+            UnknownIdError: if no movie has the genre; the message lists the nearest.
+            ConfigError: if the year is not of these forms, or the movie table has no years.
+        """
+        wanted = np.ones(self.table.num_rows, dtype=bool)
+        if genre is not None:
+            wanted &= self._with_genre(genre)
+        if year is not None:
+            first, last = _year_range(str(year))
+            if "year" not in self.table.column_names:
+                raise ConfigError("--year: expected a model with years, found none", "train with --items")
+            years = self.table["year"].to_numpy(zero_copy_only=False).astype(np.float64)
+            wanted &= (years >= first) & (years <= last)
+        return wanted
+
+    def _with_genre(self, genre: str) -> npt.NDArray[np.bool_]:
+        names = {name.casefold(): name for genres in self._genres for name in genres}
+        if not names:
+            raise ConfigError("--genre: expected a model with genres, found none", "train with --items")
+        if genre.casefold() not in names:
+            near = difflib.get_close_matches(genre.casefold(), names, n=3) or sorted(names)
+            raise UnknownIdError(
+                f"genre {genre!r}: expected one of {len(names)} genres, found none like it",
+                f"try {', '.join(names[name] for name in near)}",
+            )
+        name = names[genre.casefold()]
+        return np.fromiter((name in genres for genres in self._genres), dtype=bool, count=len(self._genres))
+
+
+def _year_range(text: str) -> tuple[float, float]:
+    found = re.fullmatch(r"\s*(?P<first>\d{4})?\s*(?P<dash>-)?\s*(?P<last>\d{4})?\s*", text)
+    if not found or not (found["first"] or found["last"]) or (found["first"] and found["last"] and not found["dash"]):
+        raise ConfigError(f"--year: expected a year or a range such as 1990-1999, found {text!r}", "write --year 1995")
+    first = float(found["first"]) if found["first"] else -np.inf
+    last = float(found["last"]) if found["last"] else (np.inf if found["dash"] else first)
+    if first > last:
+        raise ConfigError(f"--year: expected the earlier year first, found {text!r}", f"write {last:.0f}-{first:.0f}")
+    return first, last

@@ -1,0 +1,301 @@
+"""The command line: each command is a few lines over the library; results on stdout, everything else on stderr."""
+
+import json
+import sys
+import tomllib
+import types
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+import click
+from pydantic import BaseModel, ValidationError
+
+from reelgraph import __version__, console
+from reelgraph.atomic import check_target, new_file, output_errors
+from reelgraph.config import DataConfig, TrainConfig
+from reelgraph.errors import ConfigError, DataError, ReelgraphError
+from reelgraph.recommender import Recommender, Suggestion
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+Config = TypeVar("Config", bound=BaseModel)
+PATH = click.Path(path_type=Path)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command and exit: 0 done, 2 the user's input or environment is at fault, 1 a bug, 130 interrupted."""
+    try:
+        code = commands.main(arguments, prog_name="reelgraph", standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except click.ClickException as error:
+        where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "reelgraph"
+        _fail(f"{where}: {error.format_message()} (see {where} --help)")
+    except ReelgraphError as error:
+        _fail(str(error))
+    except (click.Abort, KeyboardInterrupt):
+        sys.stderr.write("reelgraph: interrupted\n")
+        sys.exit(130)
+    except BrokenPipeError:  # The reader of our output, such as head, has had enough.
+        sys.stderr.close()
+        sys.exit(0)
+
+
+def _fail(line: str) -> None:
+    sys.stderr.write(f"error: {' '.join(line.split())}\n")
+    sys.exit(2)
+
+
+def settings_of(*configs: type[BaseModel]) -> Callable[[Command], Command]:
+    """Add an option for every field of the settings, with the field's description as its help."""
+
+    def decorate(command: Command) -> Command:
+        for config in reversed(configs):
+            for name, field in reversed(config.model_fields.items()):
+                flag = f"--{name.replace('_', '-')}"
+                shown = field.default is not None and field.default != {} and not isinstance(field.default, bool)
+                text = f"{field.description}" + (f" [{field.default}]" if shown else "")
+                if field.annotation is bool:
+                    flag = f"{flag}/--no-{name.replace('_', '-')}"
+                option = click.option(flag, name, type=_click_type(field.annotation), default=None, help=text)
+                command = option(command)
+        return command
+
+    return decorate
+
+
+class _Scale(click.ParamType[Any]):
+    name = "LOW-HIGH"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            low, high = (float(part) for part in str(value).rsplit("-", 1))
+        except ValueError:
+            self.fail(f"expected a scale such as 1-5, found {value!r}", param, ctx)
+        return (low, high)
+
+
+class _Columns(click.ParamType[Any]):
+    name = "user=NAME,item=NAME,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        pairs = [part.partition("=") for part in str(value).split(",")]
+        if not all(role and equals and name for role, equals, name in pairs):
+            self.fail(f"expected user=NAME,item=NAME,rating=NAME, found {value!r}", param, ctx)
+        return {role.strip(): name.strip() for role, _, name in pairs}
+
+
+def _click_type(annotation: Any) -> Any:
+    options = [part for part in get_args(annotation) if part is not type(None)]
+    if get_origin(annotation) is types.UnionType and len(options) == 1:
+        return _click_type(options[0])
+    if get_origin(annotation) is Literal:
+        return click.Choice(get_args(annotation))
+    return {tuple: _Scale(), dict: _Columns()}.get(get_origin(annotation), annotation)
+
+
+def _settings(config: type[Config], file: Path | None, given: dict[str, Any]) -> Config:
+    """Settings from the command line over those of a TOML file over the defaults."""
+    section = "data" if config is DataConfig else "train"
+    values: dict[str, Any] = {}
+    if file is not None:
+        try:
+            document = tomllib.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{file}: expected a TOML file, found {error}", "see docs/configuration.md") from None
+        unknown = set(document) - {"data", "train"}
+        if unknown:
+            raise ConfigError(f"{file}: expected tables [data] and [train], found [{min(unknown)}]", "rename it")
+        values = document.get(section, {})
+    values = values | {name: given[name] for name in config.model_fields if given.get(name) is not None}
+    try:
+        return config(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or section
+        known = f"the settings are {', '.join(config.model_fields)}" if first["type"] == "extra_forbidden" else "correct it"
+        raise ConfigError(f"setting {where}: {first['msg'].lower()}, found {first['input']!r}", known) from None
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="reelgraph")
+def commands() -> None:
+    """Predict ratings and recommend movies with a graph neural network."""
+
+
+def data_options(command: Command) -> Command:
+    """The options that `train` and `prepare` share."""
+    for option in (
+        click.option("--items", type=PATH, help="movie table: titles, years, genres, other side features"),
+        click.option("--users", type=PATH, help="user table: side features"),
+        click.option("--test", type=PATH, help="test ratings (the split then is `given`)"),
+        click.option("--config", "config_file", type=PATH, help="settings in a TOML file, tables [data] and [train]"),
+    ):
+        command = option(command)
+    return command
+
+
+@commands.command()
+@click.argument("ratings", type=PATH, required=False)
+@data_options
+@click.option("--out", type=PATH, required=True, help="directory for the model")
+@click.option("--resume", is_flag=True, help="go on from the checkpoint of an interrupted training")
+@click.option("--json", "as_json", is_flag=True, help="print the manifest as JSON instead of tables")
+@settings_of(TrainConfig, DataConfig)
+def train(
+    ratings: Path | None,
+    items: Path | None,
+    users: Path | None,
+    test: Path | None,
+    config_file: Path | None,
+    out: Path,
+    resume: bool,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Train a model on RATINGS: a file, a MovieLens folder, a prepared directory, or the bundled sample."""
+    from reelgraph import artifact, pipeline  # noqa: PLC0415 (torch is slow to import; only this command needs it)
+
+    config = _settings(TrainConfig, config_file, given)
+    data_config = _settings(DataConfig, config_file, given)
+    check_target(out, artifact.KIND)
+    data = pipeline.load(ratings, items=items, users=users, test=test, config=data_config, report=console.note)
+    if not as_json:
+        console.show_data(data.manifest)
+    checkpoints = pipeline.Checkpoints(out.with_name(f"{out.name}.checkpoint"), resume)
+    with console.fit_progress() as observe:
+        model = pipeline.fit(data, config, observe=observe, checkpoints=checkpoints)
+    model.save(out)
+    manifest = model.artifact.manifest
+    if manifest["interrupted"]:
+        console.note(f"Stopped as asked: the best so far, of step {manifest['steps']}, is kept; --resume goes on.")
+    if as_json:
+        click.echo(json.dumps(manifest, indent=2))
+        return
+    console.show_errors(manifest["metrics"])
+    console.show_fit(manifest, out)
+
+
+@commands.command()
+@click.argument("ratings", type=PATH, required=False)
+@data_options
+@click.option("--out", type=PATH, required=True, help="directory for the prepared ratings")
+@settings_of(DataConfig)
+def prepare(
+    ratings: Path | None,
+    items: Path | None,
+    users: Path | None,
+    test: Path | None,
+    config_file: Path | None,
+    out: Path,
+    **given: Any,
+) -> None:
+    """Check, index and split RATINGS; `train` takes the result in place of ratings."""
+    from reelgraph.data import dataset, prepare, sources  # noqa: PLC0415 (the engine is slow to import)
+
+    config = _settings(DataConfig, config_file, given)
+    if test is not None:
+        config = config.model_copy(update={"split": "given"})
+    check_target(out, dataset.KIND)
+    prepare.prepare(sources.find(ratings, items, users, test), config, out, console.note)
+    console.show_data(dataset.read_manifest(out))
+
+
+@commands.command()
+@click.argument("model", type=PATH)
+@click.argument("test", type=PATH)
+@click.option("--json", "as_json", is_flag=True, help="print JSON instead of a table")
+@click.option("--columns", type=_Columns(), default=None, help=DataConfig.model_fields["columns"].description)
+def evaluate(model: Path, test: Path, as_json: bool, columns: dict[str, str] | None) -> None:
+    """RMSE and MAE of a MODEL on the ratings of TEST."""
+    from reelgraph.data import pairs  # noqa: PLC0415
+
+    recommender = Recommender.open(model)
+    rows = pairs.read_ratings(test, columns or {})
+    report = recommender.evaluate_ids(rows.user_ids, rows.movie_ids, rows.rating)
+    if as_json:
+        click.echo(json.dumps(report.to_json(), indent=2))
+    else:
+        console.show_evaluation(report)
+
+
+@commands.command()
+@click.argument("model", type=PATH)
+@click.argument("pairs_file", metavar="PAIRS", type=PATH)
+@click.option("--out", type=PATH, required=True, help="CSV file for the pairs with their predictions")
+@click.option("--columns", type=_Columns(), default=None, help=DataConfig.model_fields["columns"].description)
+def predict(model: Path, pairs_file: Path, out: Path, columns: dict[str, str] | None) -> None:
+    """Add a `prediction` column to the userId, movieId rows of PAIRS; their order is kept."""
+    from reelgraph.data import pairs  # noqa: PLC0415
+
+    recommender = Recommender.open(model)
+    rows = pairs.read_pairs(pairs_file, columns or {})
+    with output_errors(out), new_file(out) as temporary:
+        pairs.write_predictions(rows, recommender.predict_ids(rows.user_ids, rows.movie_ids), temporary)
+    console.note(f"{out}: {len(rows.user_ids):,} predictions")
+
+
+@commands.command()
+@click.argument("model", type=PATH)
+@click.option("--user", help="a user of the training data")
+@click.option("--ratings", type=PATH, help="a visitor's ratings: a file with movieId and rating")
+@click.option("--all", "everyone", is_flag=True, help="every user's list, to --out as Parquet")
+@click.option("-k", type=int, default=10, show_default=True, help="length of a list")
+@click.option("--genre", help="only movies of this genre")
+@click.option("--year", help="only movies of a year or of years such as 1990-1999")
+@click.option("--include-seen", is_flag=True, help="also movies that were rated already")
+@click.option("--json", "as_json", is_flag=True, help="print JSON instead of a table")
+@click.option("--out", type=PATH, help="file for the list: Parquet for --all, else CSV or JSON by its ending")
+@click.option("--engine", default="duckdb", show_default=True, help="duckdb: lists are made on this machine")
+def recommend(
+    model: Path, user: str | None, ratings: Path | None, everyone: bool, as_json: bool, out: Path | None, engine: str,
+    **how: Any,
+) -> None:  # fmt: skip
+    """The best movies for a --user, for a visitor's --ratings, or for --all users."""
+    if (user is not None) + (ratings is not None) + everyone != 1:
+        raise ConfigError("recommend: expected one of --user, --ratings and --all, found none or several", "give one")
+    if engine != "duckdb":
+        raise ConfigError(f"--engine: expected duckdb for lists, found {engine!r}", "leave --engine out")
+    recommender = Recommender.open(model)
+    if everyone:
+        if out is None:
+            raise ConfigError("recommend --all: expected --out FILE.parquet, found none", "name a file for the lists")
+        from reelgraph.data import pairs  # noqa: PLC0415
+
+        id_types = recommender.artifact.manifest["data"]["source"]["id_types"]
+        count = pairs.write_lists(recommender.recommend_all(**how), id_types, out)
+        console.note(f"{out}: {count:,} rows for {len(recommender.users):,} users")
+        return
+    if ratings is not None:
+        from reelgraph.data import pairs  # noqa: PLC0415
+
+        suggestions = recommender.recommend(ratings=pairs.read_visitor(ratings), **how)
+        title = f"For the visitor of {ratings}"
+    else:
+        suggestions, title = recommender.recommend(user, **how), f"For user {user}"
+    if out is not None:
+        _write_list(suggestions, out)
+        console.note(f"{out}: {len(suggestions)} movies")
+    elif as_json:
+        click.echo(json.dumps([_row(rank, line) for rank, line in enumerate(suggestions, 1)], indent=2))
+    else:
+        console.show_list(title, suggestions)
+
+
+@commands.command()
+def doctor() -> None:
+    """Check the environment, and say what mends what is wrong."""
+    from reelgraph.doctor import checks  # noqa: PLC0415
+
+    found = checks()
+    console.show_checks(found)
+    if any(check.ok is False for check in found):
+        sys.exit(2)
+
+
+def _row(rank: int, line: Suggestion) -> dict[str, Any]:
+    return {"rank": rank, **asdict(line.movie), "score": line.score, "prediction": line.prediction}
+
+
+def _write_list(suggestions: Sequence[Suggestion], out: Path) -> None:
+    pass

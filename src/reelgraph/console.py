@@ -1,0 +1,128 @@
+"""What a person sees: tables on stdout, progress on stderr."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from reelgraph.config import TrainConfig
+from reelgraph.evaluation import EvaluationReport
+from reelgraph.recommender import Suggestion
+
+if TYPE_CHECKING:  # Showing a list must not import torch.
+    from reelgraph.training import Progress as FitProgress
+
+LINE_EVERY = 5.0  # seconds between two plain lines of progress
+PREDICTORS = {"mean": "mean rating", "popularity": "popularity", "bias": "damped biases", "model": "this model"}
+
+
+def stdout() -> Console:
+    """Where results go; a pipe gets plain text of one width, so that it reads the same everywhere."""
+    console = Console(highlight=False, soft_wrap=False)
+    return console if console.is_terminal else Console(highlight=False, width=120)
+
+
+def note(line: str) -> None:
+    """One line about the work, on stderr, so that stdout holds results alone."""
+    Console(stderr=True, highlight=False, soft_wrap=True).print(escape(line))
+
+
+def show_data(manifest: dict[str, Any]) -> None:
+    """What was read: users, movies, ratings, density, scale, splits."""
+    counts, scale, split = manifest["counts"], manifest["scale"], manifest["split"]
+    cells = counts["users"] * counts["movies"]
+    table = _table("Data", ["", ""], right=[1])
+    for name in ("users", "movies", "ratings"):
+        table.add_row(name, f"{counts[name]:,}")
+    table.add_row("density", f"{counts['ratings'] / cells:.2%}" if cells else "-")
+    table.add_row("scale", f"{scale['low']:g} to {scale['high']:g}")
+    table.add_row(f"split ({split['kind']})", " / ".join(f"{counts[name]:,} {name}" for name in ("train", "valid", "test")))
+    if counts["rejected"]:
+        table.add_row("refused rows", f"{counts['rejected']:,}")
+    stdout().print(table)
+
+
+def show_errors(metrics: dict[str, dict[str, dict[str, float]]]) -> None:
+    """RMSE and MAE of the model beside the baselines, for each split that was judged."""
+    splits = [name for name in ("valid", "test") if name in metrics]
+    names = {"valid": "validation", "test": "test"}
+    table = _table("Errors", ["", *(f"{names[split]} {error}" for split in splits for error in ("RMSE", "MAE"))])
+    for predictor, label in PREDICTORS.items():
+        cells = [f"{metrics[split][predictor][error]:.4f}" for split in splits for error in ("rmse", "mae")]
+        table.add_row(label, *cells, style="bold" if predictor == "model" else None)
+    if splits:
+        stdout().print(table)
+
+
+def show_evaluation(report: EvaluationReport) -> None:
+    """An evaluation of test ratings."""
+    table = _table("Evaluation", ["", ""], right=[1])
+    table.add_row("pairs", f"{report.pairs:,}")
+    table.add_row("RMSE", f"{report.rmse:.4f}")
+    table.add_row("MAE", f"{report.mae:.4f}")
+    table.add_row("users without training ratings", f"{report.unknown_users:,}")
+    table.add_row("movies without training ratings", f"{report.unknown_movies:,}")
+    table.add_row("pairs with such a user or movie", f"{report.unknown_pairs:,}")
+    stdout().print(table)
+
+
+def show_list(title: str, suggestions: Sequence[Suggestion]) -> None:
+    """A list of movies with titles, years, genres and predicted stars."""
+    if not suggestions:
+        stdout().print(f"{escape(title)}: no movie is left by these filters")
+        return
+    table = _table(title, ["", "movie", "title", "year", "genres", "stars"], right=[0, 3, 5])
+    for rank, suggestion in enumerate(suggestions, start=1):
+        movie = suggestion.movie
+        table.add_row(
+            str(rank), escape(movie.movie_id), escape(movie.title or ""), str(movie.year or ""),
+            escape(", ".join(movie.genres)), f"{suggestion.prediction:.2f}",
+        )  # fmt: skip
+    stdout().print(table)
+
+
+@contextmanager
+def fit_progress() -> Iterator[Callable[[str, "FitProgress", TrainConfig], None]]:
+    """Show how a fit gets on: a bar on a terminal, a plain line every few seconds elsewhere; both on stderr."""
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    if console.is_terminal:
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+        with Progress(*columns, console=console) as bars:
+            tasks: dict[str, Any] = {}
+
+            def draw(phase: str, progress: "FitProgress", config: TrainConfig) -> None:
+                if phase not in tasks:
+                    tasks[phase] = bars.add_task(phase, total=config.max_steps)
+                bars.update(tasks[phase], completed=progress.step, description=_describe(phase, progress))
+
+            yield draw
+        return
+    shown = {"phase": "", "at": 0.0}
+
+    def write(phase: str, progress: "FitProgress", config: TrainConfig) -> None:
+        due = time.monotonic() - shown["at"] >= LINE_EVERY or phase != shown["phase"]  # type: ignore[operator]
+        if due or progress.step == config.max_steps:
+            shown.update(phase=phase, at=time.monotonic())
+            console.print(f"{_describe(phase, progress)}  step {progress.step}, {progress.seconds:.1f} s")
+
+    yield write
+
+
+def _describe(phase: str, progress: "FitProgress") -> str:
+    if not progress.history:
+        return phase
+    last, best = progress.history[-1], progress.best_evaluation
+    return f"{phase}  validation RMSE {last.valid_rmse:.4f}, MAE {last.valid_mae:.4f} (best RMSE {best.valid_rmse:.4f})"
+
+
+def _table(title: str, columns: Iterable[str], right: Sequence[int] | None = None) -> Table:
+    table = Table(title=escape(title), title_justify="left", title_style="bold", pad_edge=False, box=None)
+    for place, column in enumerate(columns):
+        on_right = place in right if right is not None else place > 0
+        table.add_column(column, justify="right" if on_right else "left", overflow="fold")
+    return table

@@ -1,0 +1,67 @@
+"""External ids of users and movies, and their contiguous indices."""
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from reelgraph.errors import UnknownIdError
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The ids of one side of the graph, in index order.
+
+    Args:
+        ids: array of strings, shape `(n,)`, unique and without nulls; an id's place is its index.
+        what: "user" or "movie", used in messages.
+    """
+
+    ids: pa.StringArray
+    what: str
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @cached_property
+    def _index(self) -> dict[str, int]:
+        return {name: place for place, name in enumerate(self.ids.to_pylist())}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._index
+
+    def id(self, index: int) -> str:
+        """The id at an index."""
+        return str(self.ids[index].as_py())
+
+    def index(self, name: str) -> int:
+        """The index of an id.
+
+        Raises:
+            UnknownIdError: if there is no such id; the message names the nearest ones.
+        """
+        try:
+            return self._index[name]
+        except KeyError:
+            near = difflib.get_close_matches(name, self._index, n=3, cutoff=0.6)
+            hint = f"near it are {', '.join(near)}" if near else f"the first known is {self.id(0)}"
+            raise UnknownIdError(
+                f"{self.what} {name!r}: expected one of the model's {len(self):,} {self.what} ids, found none like it",
+                hint,
+            ) from None
+
+    def indices(self, names: Iterable[str]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
+        """Indices of many ids at once.
+
+        Returns:
+            The indices, int32 of shape `(n,)`, and which of the ids are known, bool of shape `(n,)`. Where an id is
+            unknown its index is 0 and must not be used.
+        """
+        found = [self._index.get(name, -1) for name in names]
+        index = np.asarray(found, dtype=np.int32)
+        known = index >= 0
+        return np.where(known, index, 0).astype(np.int32), known

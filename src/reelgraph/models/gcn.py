@@ -1,0 +1,107 @@
+"""The classic graph convolutional network for rating regression, literally; what `residual` is measured against.
+
+Learned node features, three graph convolutions (Kipf and Welling, Semi-Supervised Classification with Graph
+Convolutional Networks, 2017) weighted by the ratings, each followed by batch normalisation, ReLU and dropout, and a
+fully connected head on the pair's two node states. Every training rating is both message and target, as the classic
+has it; that is its weakness, and the reason for `residual`.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch_geometric.nn import GCNConv
+
+from reelgraph.graph import BipartiteGraph
+
+NUM_LAYERS = 3
+
+
+class GCNModel(nn.Module):
+    """Three GCNConv layers over users and movies as one set of nodes.
+
+    Args:
+        graph: the training ratings.
+        scale: lowest and highest rating; edge weights are the ratings scaled to [0, 1].
+        dim: size of the node features and of every node state.
+        dropout: share of the entries of a layer's output dropped in each step.
+    """
+
+    edge_index: Tensor
+    edge_attr: Tensor
+
+    def __init__(self, graph: BipartiteGraph, *, scale: tuple[float, float], dim: int, dropout: float) -> None:
+        super().__init__()
+        data = graph.to_data(scale)
+        self.graph, self.scale, self.dropout = graph, scale, dropout
+        self.register_buffer("edge_index", data.edge_index, persistent=False)
+        self.register_buffer("edge_attr", data.edge_attr, persistent=False)
+        self.features = nn.Embedding(graph.num_nodes, dim)
+        self.convs = nn.ModuleList(GCNConv(dim, dim, cached=True) for _ in range(NUM_LAYERS))
+        self.norms = nn.ModuleList(nn.BatchNorm1d(dim) for _ in range(NUM_LAYERS))
+        self.head = nn.Sequential(nn.Linear(2 * dim, dim), nn.ReLU(), nn.Linear(dim, 1))
+
+    def encode(self) -> list[Tensor]:
+        """Inputs of the three layers and their final output, each float32 of shape `(num_nodes, dim)`."""
+        states = [self.features.weight]
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            state = F.relu(norm(conv(states[-1], self.edge_index, self.edge_attr)))
+            states.append(F.dropout(state, self.dropout, self.training))
+        return states
+
+    def forward(self, user: Tensor, item: Tensor) -> Tensor:
+        """Standardised predictions of pairs of nodes, float32 of shape `(num_pairs,)`."""
+        state = self.encode()[-1]
+        prediction: Tensor = self.head(torch.cat([F.embedding(user, state), F.embedding(item, state)], dim=1))
+        return prediction.squeeze(1)
+
+    def training_pairs(self) -> tuple[Tensor, Tensor]:
+        """Predictions and targets of all training ratings, standardised, each of shape `(num_edges,)`."""
+        return self(self.graph.user, self.graph.item), self.graph.rating
+
+    @torch.no_grad()
+    def predict(self, user: Tensor, item: Tensor) -> Tensor:
+        """Unclipped standardised predictions of pairs of nodes, float32 of shape `(num_pairs,)`."""
+        self.eval()
+        prediction: Tensor = self(user, item)
+        return prediction
+
+    def parameter_groups(self, l2: float, side_l2: float) -> list[dict[str, Any]]:  # noqa: ARG002 (no side features)
+        """One group: the classic treats all its weights alike."""
+        return [{"params": list(self.parameters()), "weight_decay": l2}]
+
+    @torch.no_grad()
+    def export(self) -> dict[str, Tensor]:
+        """What serving needs: the states of each layer, the layers' weights, the head.
+
+        Batch normalisation is folded into the convolution it follows, so that a layer is
+        `relu(aggregate(x) @ weight + bias)`.
+        """
+        self.eval()
+        states = self.encode()
+        users = slice(self.graph.num_users)
+        items = slice(self.graph.num_users, None)
+        # GCN's symmetric normalisation divides by the root of the weighted degree, self-loop included.
+        degree = 1 + torch.zeros(self.graph.num_nodes).index_add_(0, self.edge_index[1], self.edge_attr)
+        arrays = {
+            "user.state": states[-1][users],
+            "item.state": states[-1][items],
+            "item.degree": degree[items],
+            "visitor.feature": states[0][users].mean(0),
+        }
+        for number, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
+            assert isinstance(conv, GCNConv)
+            assert isinstance(norm, nn.BatchNorm1d)
+            assert norm.running_mean is not None
+            assert norm.running_var is not None
+            gain = norm.weight / (norm.running_var + norm.eps).sqrt()
+            arrays[f"item.layer{number}"] = states[number][items]
+            arrays[f"layer{number}.weight"] = conv.lin.weight.T * gain
+            arrays[f"layer{number}.bias"] = (conv.bias - norm.running_mean) * gain + norm.bias
+        for name, place in (("hidden", 0), ("out", 2)):
+            linear = self.head[place]
+            assert isinstance(linear, nn.Linear)
+            arrays[f"head.{name}.weight"] = linear.weight.T
+            arrays[f"head.{name}.bias"] = linear.bias
+        return {name: value.detach().contiguous().clone() for name, value in arrays.items()}

@@ -1,0 +1,286 @@
+"""A trained model at work: predictions, lists and explanations. Numpy and pyarrow; torch is never imported."""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from reelgraph.artifact import Artifact, read_artifact, write_artifact
+from reelgraph.catalogue import Catalogue, Movie
+from reelgraph.data.vocabulary import Vocabulary
+from reelgraph.errors import ConfigError, DataError
+from reelgraph.evaluation import EvaluationReport, evaluate_predictions
+from reelgraph.scoring import UserState, scorer_for
+
+Floats = npt.NDArray[np.float32]
+Indices = npt.NDArray[np.int32]
+Mask = npt.NDArray[np.bool_]
+
+# Weight of a movie's popularity, log(1 + ratings) as a share of the most rated movie's, in standard deviations of the
+# ratings. Chosen by nDCG@10 on validation ratings (benchmarks/popularity.py).
+POPULARITY_WEIGHT = 1.0
+_BLOCK_FLOATS = 1 << 24  # 64 MB of numbers at a time
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """One movie of a list.
+
+    Attributes:
+        movie: id, title, year, genres.
+        score: what the list is ordered by; only its order means something.
+        prediction: predicted rating, clipped to the data's scale.
+    """
+
+    movie: Movie
+    score: float
+    prediction: float
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A prediction as a sum, in the data's scale: `mean + user + movie + free + side +` all of `because`.
+
+    Attributes:
+        prediction: the sum, not clipped to the scale.
+        mean, user, movie: the baseline: mean rating, and what the user and the movie each add to it.
+        free, side: what the user's own free state and the user's side features add; 0 for a visitor.
+        because: what each rated movie adds, the largest absolute contribution first.
+    """
+
+    prediction: float
+    mean: float
+    user: float
+    movie: float
+    free: float
+    side: float
+    because: tuple[tuple[Movie, float], ...]
+
+
+class Recommender:
+    """A trained model.
+
+    Args:
+        artifact: what a training run made or `artifact.read_artifact` read.
+    """
+
+    def __init__(self, artifact: Artifact) -> None:
+        self.artifact, manifest = artifact, artifact.manifest
+        self.users = Vocabulary(artifact.users["userId"].combine_chunks(), "user")
+        self.catalogue = Catalogue(artifact.items)
+        self.items = self.catalogue.items
+        self.low, self.high = float(manifest["scale"]["low"]), float(manifest["scale"]["high"])
+        self.mean, self.std = float(manifest["standardise"]["mean"]), float(manifest["standardise"]["std"])
+        span = self.high - self.low
+        unit = (self.std / span, (self.mean - self.low) / span)
+        self.scorer = scorer_for(manifest["config"]["model"], artifact.weights, unit)
+        self._seen_item = artifact.seen["item_index"].to_numpy()
+        self._seen_rating = artifact.seen["rating"].to_numpy()
+        seen_user = artifact.seen["user_index"].to_numpy()
+        self._seen_start = np.searchsorted(seen_user, np.arange(len(self.users) + 1))
+        self.item_counts = np.bincount(self._seen_item, minlength=len(self.items))
+        self._popularity = np.log1p(self.item_counts) / math.log1p(max(int(self.item_counts.max(initial=0)), 1))
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Recommender":
+        """Read a model from a directory (see `artifact.read_artifact`)."""
+        return cls(read_artifact(Path(path)))
+
+    def save(self, path: str | Path) -> None:
+        """Write the model to a directory (see `artifact.write_artifact`)."""
+        write_artifact(self.artifact, Path(path))
+
+    def predict(self, pairs: Iterable[tuple[object, object]]) -> Floats:
+        """Predicted ratings of (user id, movie id) pairs.
+
+        A user or movie that the model does not know is predicted by what is known of the other one.
+
+        Args:
+            pairs: ids of any type; they are compared as text.
+
+        Returns:
+            Ratings in the data's scale, clipped to it, float32 of shape `(num_pairs,)`.
+        """
+        rows = list(pairs)
+        return self.predict_ids([str(user) for user, _ in rows], [str(item) for _, item in rows])
+
+    def predict_ids(self, user_ids: Sequence[str], movie_ids: Sequence[str]) -> Floats:
+        """Predicted ratings of pairs given as two columns of ids; see `predict`."""
+        users, items = self.users.indices(user_ids), self.items.indices(movie_ids)
+        nobody, _, _ = self._who(None, {})
+        result = np.empty(len(user_ids), np.float32)
+        step = max(1, _BLOCK_FLOATS // (4 * self.scorer.item_states.shape[1]))
+        for start in range(0, len(result), step):
+            rows = slice(start, start + step)
+            (user, user_known), (item, item_known) = ((index[rows], known[rows]) for index, known in (users, items))
+            state = self.scorer.users(user).where(user_known, nobody)
+            result[rows] = np.where(item_known, self.scorer.score(state, item), self.scorer.without_movie(state))
+        return self._stars(result)
+
+    def evaluate(self, test: Iterable[tuple[object, object, float]]) -> EvaluationReport:
+        """RMSE and MAE over (user id, movie id, rating) rows, unknown users and movies included."""
+        users, items, ratings = (list(column) for column in zip(*test, strict=True)) if test else ([], [], [])
+        return self.evaluate_ids([str(user) for user in users], [str(item) for item in items], np.asarray(ratings))
+
+    def evaluate_ids(
+        self, user_ids: Sequence[str], movie_ids: Sequence[str], rating: npt.NDArray[np.floating[Any]]
+    ) -> EvaluationReport:
+        """The same for rows given as three columns of shape `(num_pairs,)`."""
+        user, user_known = self.users.indices(user_ids)
+        item, item_known = self.items.indices(movie_ids)
+        user_known &= np.diff(self._seen_start)[user] > 0
+        item_known &= self.item_counts[item] > 0
+        prediction = self.predict_ids(user_ids, movie_ids)
+        return evaluate_predictions(
+            prediction, rating, np.asarray(user_ids), np.asarray(movie_ids), user_known, item_known
+        )
+
+    def recommend(
+        self,
+        user: object = None,
+        *,
+        ratings: Mapping[Any, float] | None = None,
+        k: int = 10,
+        genre: str | None = None,
+        year: str | int | None = None,
+        include_seen: bool = False,
+    ) -> list[Suggestion]:
+        """The best movies for a user of the training data, or for a visitor known by a handful of ratings.
+
+        Args:
+            user: a user id, or None.
+            ratings: a visitor's ratings by movie id, in the data's scale; exactly one of `user` and `ratings` is given.
+            k: length of the list; it is shorter when fewer movies are left.
+            genre: only movies of this genre.
+            year: only movies of this year, or of years "1990-1999", "1990-" or "-1999".
+            include_seen: also movies that were rated already.
+
+        Raises:
+            UnknownIdError: if the user, a movie or the genre is not known.
+            ConfigError: if `k`, `year` or the choice of user and ratings is out of range.
+            DataError: if a visitor's rating is outside the data's scale.
+        """
+        self._check_k(k)
+        state, rated, _ = self._who(user, ratings)
+        wanted = self.catalogue.matching(genre, year)
+        if not include_seen:
+            wanted[rated] = False
+        prediction = self.scorer.score(state)[0]
+        return [
+            Suggestion(self.catalogue.movie(int(item)), float(score), float(self._stars(prediction[item])))
+            for item, score in zip(*self._best(prediction, wanted, k), strict=True)
+        ]
+
+    def recommend_all(
+        self, *, k: int = 10, genre: str | None = None, year: str | int | None = None, include_seen: bool = False
+    ) -> Iterator[pa.Table]:
+        """Every user's list, in blocks of users, so that memory stays bounded.
+
+        Yields:
+            Tables with `userId, movieId, rank, score, prediction`; rank counts from 1.
+        """
+        self._check_k(k)
+        matching = self.catalogue.matching(genre, year)
+        block = max(1, _BLOCK_FLOATS // (len(self.items) * self.scorer.item_states.shape[1]))
+        for start in range(0, len(self.users), block):
+            users = np.arange(start, min(start + block, len(self.users)), dtype=np.int32)
+            columns: list[tuple[npt.NDArray[Any], ...]] = []
+            for user, prediction in zip(users, self.scorer.score(self.scorer.users(users)), strict=True):
+                wanted = matching.copy()
+                if not include_seen:
+                    wanted[self.seen(int(user))[0]] = False
+                items, score = self._best(prediction, wanted, k)
+                rank = np.arange(1, len(items) + 1, dtype=np.int32)
+                columns.append((np.full(len(items), user), items, rank, score, self._stars(prediction[items])))
+            user_index, item, rank, score, stars = (np.concatenate(parts) for parts in zip(*columns, strict=True))
+            yield pa.table({
+                "userId": self.users.ids.take(pa.array(user_index)),
+                "movieId": self.items.ids.take(pa.array(item)),
+                "rank": rank,
+                "score": score.astype(np.float32),
+                "prediction": stars.astype(np.float32),
+            })  # fmt: skip
+
+    def similar(self, movie: object, k: int = 10) -> list[tuple[Movie, float]]:
+        """Movies with the most similar states, and their cosine similarities in [-1, 1], the most similar first.
+
+        Raises:
+            UnknownIdError: if the movie is not known.
+        """
+        self._check_k(k)
+        index = self.items.index(str(movie))
+        states = self.scorer.item_states
+        norms = np.linalg.norm(states, axis=1)
+        cosine = states @ states[index] / np.maximum(norms * norms[index], np.finfo(np.float32).tiny)
+        order = np.argsort(-cosine, kind="stable")
+        return [(self.catalogue.movie(int(item)), float(cosine[item])) for item in order[order != index][:k]]
+
+    def explain(self, user: object = None, *, movie: object, ratings: Mapping[Any, float] | None = None) -> Explanation:
+        """A prediction taken apart into parts that sum to it, in the data's scale.
+
+        Raises:
+            UnknownIdError: if the user or the movie is not known.
+            ConfigError: if the model's predictions are no sums (`gcn`).
+        """
+        item, (rated, stars) = self.items.index(str(movie)), self._who(user, ratings)[1:]
+        index = None if ratings is not None else self.users.index(str(user))
+        parts = self.scorer.parts(index, item, rated, self._standardise(stars))
+        mean = parts.mean * self.std + self.mean
+        addends = [part * self.std for part in (parts.user, parts.movie, parts.free, parts.side)]
+        because = parts.because * self.std
+        order = np.argsort(-np.abs(because), kind="stable")
+        reasons = tuple((self.catalogue.movie(int(rated[place])), float(because[place])) for place in order)
+        total = mean + sum(addends) + float(because.sum())
+        user_part, movie_part, free, side = addends
+        return Explanation(total, mean, user_part, movie_part, free, side, reasons)
+
+    def seen(self, user_index: int) -> tuple[Indices, Floats]:
+        """A user's training ratings: movie indices and ratings in the data's scale, each of shape `(num_ratings,)`."""
+        rows = slice(self._seen_start[user_index], self._seen_start[user_index + 1])
+        return self._seen_item[rows], self._seen_rating[rows]
+
+    def _who(self, user: object, ratings: Mapping[Any, float] | None) -> tuple[UserState, Indices, Floats]:
+        """The state behind a question, and the movies rated already with their ratings."""
+        if (user is None) == (ratings is None):
+            found = "none" if user is None else "both"
+            raise ConfigError(f"expected either a user or a visitor's ratings, found {found}", "give one of them")
+        if ratings is not None:
+            rated, stars = self._visitor_ratings(ratings)
+            return self.scorer.visitor(rated, self._standardise(stars)), rated, stars
+        index = self.users.index(str(user))
+        return self.scorer.users(np.asarray([index])), *self.seen(index)
+
+    def _visitor_ratings(self, ratings: Mapping[Any, float]) -> tuple[Indices, Floats]:
+        items = np.asarray([self.items.index(str(movie)) for movie in ratings], dtype=np.int32)
+        for movie, stars in ratings.items():
+            if not self.low <= stars <= self.high:
+                raise DataError(
+                    f"rating of movie {movie}: expected {self.low:g} to {self.high:g}, found {stars!r}", "correct it"
+                )
+        return items, np.asarray(list(ratings.values()), dtype=np.float32)
+
+    def _best(self, prediction: Floats, wanted: Mask, k: int) -> tuple[Indices, npt.NDArray[np.float64]]:
+        """Indices and scores of the up to `k` best wanted movies; ties go to the lower index."""
+        items = np.flatnonzero(wanted)
+        score = prediction[items] + POPULARITY_WEIGHT * self._popularity[items]
+        if k < len(items):
+            # The k best and everything tied with the last of them, so that ties are broken by index alone.
+            keep = score >= np.partition(score, len(score) - k)[len(score) - k]
+            items, score = items[keep], score[keep]
+        order = np.argsort(-score, kind="stable")[:k]
+        return items[order].astype(np.int32), score[order]
+
+    def _standardise(self, rating: Floats) -> Floats:
+        return ((rating - self.mean) / self.std).astype(np.float32)
+
+    def _stars(self, standardised: Floats) -> Floats:
+        return np.asarray(np.clip(standardised * self.std + self.mean, self.low, self.high), np.float32)
+
+    def _check_k(self, k: int) -> None:
+        if not 1 <= k <= len(self.items):
+            raise ConfigError(f"k: expected 1 to {len(self.items)} (the catalogue), found {k}", "choose a k in between")

@@ -1,0 +1,229 @@
+"""The loop that fits either model, and what guards it."""
+
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from types import FrameType
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from reelgraph.config import TrainConfig
+from reelgraph.data.dataset import Interactions
+from reelgraph.errors import TrainingError
+from reelgraph.graph import BipartiteGraph
+from reelgraph.metrics import mae, rmse
+
+
+class RatingModel(Protocol):
+    """What the loop asks of a model; both models are `torch.nn.Module`s besides."""
+
+    graph: BipartiteGraph
+
+    def training_pairs(self) -> tuple[Tensor, Tensor]: ...  # noqa: D102
+    def predict(self, user: Tensor, item: Tensor) -> Tensor: ...  # noqa: D102
+    def parameter_groups(self, l2: float, side_l2: float) -> list[dict[str, Any]]: ...  # noqa: D102
+    def export(self) -> dict[str, Tensor]: ...  # noqa: D102
+    def train(self, mode: bool = True) -> Any: ...  # noqa: D102
+    def state_dict(self) -> dict[str, Tensor]: ...  # noqa: D102
+    def load_state_dict(self, state_dict: dict[str, Tensor]) -> Any: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One line of `history.csv`; errors in the data's scale, seconds since the fit began."""
+
+    step: int
+    loss: float
+    valid_rmse: float
+    valid_mae: float
+    seconds: float
+
+
+@dataclass
+class Progress:
+    """Where a fit stands: everything but the tensors of model, optimizer and random generator.
+
+    Attributes:
+        step: steps done.
+        average: running average of the weights, by name; empty without averaging.
+        best: the weights of the best evaluation so far, by name.
+        best_step: its step, 0 before the first one.
+        history: every evaluation so far.
+        seconds: time spent.
+        interrupted: whether the user asked to stop.
+    """
+
+    step: int = 0
+    average: dict[str, Tensor] = field(default_factory=dict)
+    best: dict[str, Tensor] = field(default_factory=dict)
+    best_step: int = 0
+    history: list[Evaluation] = field(default_factory=list)
+    seconds: float = 0.0
+    interrupted: bool = False
+
+    @property
+    def best_evaluation(self) -> Evaluation:
+        """The evaluation whose weights are kept."""
+        return next(line for line in self.history if line.step == self.best_step)
+
+
+Observer = Callable[[Progress], None]
+
+
+class Fit:
+    """A model, its optimizer and their progress.
+
+    Args:
+        model: the model to fit, in place.
+        config: settings.
+        valid: validation ratings; None to run exactly `max_steps` steps without looking.
+        scale: lowest and highest rating; predictions are clipped to it before they are judged.
+    """
+
+    def __init__(
+        self, model: RatingModel, config: TrainConfig, valid: Interactions | None, scale: tuple[float, float]
+    ) -> None:
+        self.model, self.config, self.valid, self.scale = model, config, valid, scale
+        l2 = config.l2_for(model.graph.num_edges)
+        groups = model.parameter_groups(l2, l2 * config.side_l2)
+        self.optimizer = torch.optim.Adam(groups, lr=config.learning_rate)
+        self.progress = Progress()
+
+    def run(self, observe: Observer) -> Progress:
+        """Fit until the validation RMSE has not improved for `patience` evaluations, then restore the best weights.
+
+        Args:
+            observe: called after every step, while the optimizer and the weights are still where the step left them.
+
+        Raises:
+            TrainingError: if the loss or a gradient is no longer finite, or if stopped before the first evaluation.
+        """
+        config, progress, started = self.config, self.progress, time.monotonic() - self.progress.seconds
+        with _stop_signal() as stop_asked:
+            while not (self.done or progress.interrupted):
+                self.model.train()
+                prediction, target = self.model.training_pairs()
+                loss = F.huber_loss(prediction, target, delta=config.huber_delta)
+                self.optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                self._guard(loss)
+                self._set_learning_rate()
+                self.optimizer.step()
+                progress.step += 1
+                self._update_average()
+                if progress.step % config.eval_every == 0 or progress.step == config.max_steps:
+                    self._evaluate(loss.item(), started)
+                progress.seconds = time.monotonic() - started
+                progress.interrupted = stop_asked()
+                observe(progress)
+        return self._finish()
+
+    @property
+    def done(self) -> bool:
+        """Whether the last step has been taken, or patience has run out."""
+        since_best = sum(line.step > self.progress.best_step for line in self.progress.history)
+        return self.progress.step >= self.config.max_steps or since_best >= self.config.patience
+
+    def _finish(self) -> Progress:
+        if self.valid is not None and not self.progress.best:
+            raise TrainingError("training was stopped before its first evaluation, so there is nothing to keep")
+        best = self.progress.best if self.valid is not None else self.weights()
+        self.model.load_state_dict(best)
+        return self.progress
+
+    def weights(self) -> dict[str, Tensor]:
+        """The weights to judge and to keep: the running average where there is one, by name."""
+        return {name: value.clone() for name, value in (self.model.state_dict() | self.progress.average).items()}
+
+    def _evaluate(self, loss: float, started: float) -> None:
+        if self.valid is None:
+            return
+        valid, progress, weights, live = self.valid, self.progress, self.weights(), _copy(self.model.state_dict())
+        self.model.load_state_dict(weights)
+        prediction = predict(self.model, valid, self.scale)
+        self.model.load_state_dict(live)
+        line = Evaluation(
+            progress.step, loss, rmse(prediction, valid.rating), mae(prediction, valid.rating),
+            time.monotonic() - started,
+        )  # fmt: skip
+        if not math.isfinite(line.valid_rmse):
+            raise TrainingError(f"step {progress.step}: expected finite predictions, found NaN", _SMALLER_STEPS)
+        if not progress.best or line.valid_rmse < progress.best_evaluation.valid_rmse:
+            progress.best, progress.best_step = weights, progress.step
+        progress.history.append(line)
+
+    def _guard(self, loss: Tensor) -> None:
+        parameters = [value for group in self.optimizer.param_groups for value in group["params"]]
+        norm = torch.nn.utils.get_total_norm([value.grad for value in parameters if value.grad is not None])
+        step = self.progress.step + 1
+        if not torch.isfinite(loss):
+            raise TrainingError(f"step {step}: expected a finite loss, found {loss.item()}", _SMALLER_STEPS)
+        if not torch.isfinite(norm):
+            raise TrainingError(f"step {step}: expected finite gradients, found norm {norm.item()}", _SMALLER_STEPS)
+
+    def _set_learning_rate(self) -> None:
+        # Hyperbolic decay needs no final step to be known in advance, so that early stopping and refit agree.
+        decay = 1 / (1 + self.progress.step / self.config.decay_steps) if self.config.decay_steps else 1.0
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.learning_rate * decay
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        """Polyak averaging with a warm start, so that the first steps do not linger."""
+        if not self.config.average:
+            return
+        weights = {name: value for name, value in self.model.state_dict().items() if value.is_floating_point()}
+        if not self.progress.average:
+            self.progress.average = _copy(weights)
+        decay = min(self.config.average, (1 + self.progress.step) / (10 + self.progress.step))
+        average = [self.progress.average[name] for name in weights]
+        torch._foreach_lerp_(average, list(weights.values()), 1 - decay)
+
+
+_SMALLER_STEPS = "try a smaller --learning-rate, and look at the ratings for extreme values"
+
+
+def predict(model: RatingModel, pairs: Interactions, scale: tuple[float, float]) -> npt.NDArray[np.float32]:
+    """Predicted ratings of pairs, clipped to the scale, float32 of shape `(num_pairs,)`."""
+    standardised = model.predict(*model.graph.pairs(pairs.user_index, pairs.item_index))
+    rating = standardised * model.graph.std + model.graph.mean
+    return rating.clamp(*scale).numpy()
+
+
+def history_rows(progress: Progress) -> list[dict[str, float]]:
+    """The history as rows of `history.csv`."""
+    return [asdict(line) for line in progress.history]
+
+
+def _copy(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in weights.items()}
+
+
+@contextmanager
+def _stop_signal() -> Iterator[Callable[[], bool]]:
+    """Turn the first Ctrl-C into a flag that is read between two steps; a second one interrupts at once."""
+    asked = False
+
+    def remember(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (signal's signature)
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+
+    try:
+        previous = signal.signal(signal.SIGINT, remember)
+    except ValueError:  # Not the main thread: whoever runs it there stops it.
+        yield lambda: False
+        return
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, previous)
