@@ -5,7 +5,6 @@ import sys
 import tomllib
 import types
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
@@ -13,10 +12,11 @@ import click
 from pydantic import BaseModel, ValidationError
 
 from reelgraph import __version__, console
-from reelgraph.atomic import check_target, new_file, output_errors
+from reelgraph.atomic import check_target, new_file
 from reelgraph.config import DataConfig, TrainConfig
-from reelgraph.errors import ConfigError, DataError, ReelgraphError
-from reelgraph.recommender import Recommender, Suggestion
+from reelgraph.data import pairs
+from reelgraph.errors import ConfigError, ReelgraphError
+from reelgraph.recommender import open_model
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Config = TypeVar("Config", bound=BaseModel)
@@ -113,7 +113,9 @@ def _settings(config: type[Config], file: Path | None, given: dict[str, Any]) ->
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or section
-        known = f"the settings are {', '.join(config.model_fields)}" if first["type"] == "extra_forbidden" else "correct it"
+        known = (
+            f"the settings are {', '.join(config.model_fields)}" if first["type"] == "extra_forbidden" else "correct it"
+        )
         raise ConfigError(f"setting {where}: {first['msg'].lower()}, found {first['input']!r}", known) from None
 
 
@@ -208,9 +210,7 @@ def prepare(
 @click.option("--columns", type=_Columns(), default=None, help=DataConfig.model_fields["columns"].description)
 def evaluate(model: Path, test: Path, as_json: bool, columns: dict[str, str] | None) -> None:
     """RMSE and MAE of a MODEL on the ratings of TEST."""
-    from reelgraph.data import pairs  # noqa: PLC0415
-
-    recommender = Recommender.open(model)
+    recommender = open_model(model)
     rows = pairs.read_ratings(test, columns or {})
     report = recommender.evaluate_ids(rows.user_ids, rows.movie_ids, rows.rating)
     if as_json:
@@ -226,11 +226,9 @@ def evaluate(model: Path, test: Path, as_json: bool, columns: dict[str, str] | N
 @click.option("--columns", type=_Columns(), default=None, help=DataConfig.model_fields["columns"].description)
 def predict(model: Path, pairs_file: Path, out: Path, columns: dict[str, str] | None) -> None:
     """Add a `prediction` column to the userId, movieId rows of PAIRS; their order is kept."""
-    from reelgraph.data import pairs  # noqa: PLC0415
-
-    recommender = Recommender.open(model)
+    recommender = open_model(model)
     rows = pairs.read_pairs(pairs_file, columns or {})
-    with output_errors(out), new_file(out) as temporary:
+    with new_file(out) as temporary:
         pairs.write_predictions(rows, recommender.predict_ids(rows.user_ids, rows.movie_ids), temporary)
     console.note(f"{out}: {len(rows.user_ids):,} predictions")
 
@@ -245,7 +243,7 @@ def predict(model: Path, pairs_file: Path, out: Path, columns: dict[str, str] | 
 @click.option("--year", help="only movies of a year or of years such as 1990-1999")
 @click.option("--include-seen", is_flag=True, help="also movies that were rated already")
 @click.option("--json", "as_json", is_flag=True, help="print JSON instead of a table")
-@click.option("--out", type=PATH, help="file for the list: Parquet for --all, else CSV or JSON by its ending")
+@click.option("--out", type=PATH, help="file for the lists: Parquet for --all, else JSON")
 @click.option("--engine", default="duckdb", show_default=True, help="duckdb: lists are made on this machine")
 def recommend(
     model: Path, user: str | None, ratings: Path | None, everyone: bool, as_json: bool, out: Path | None, engine: str,
@@ -256,28 +254,25 @@ def recommend(
         raise ConfigError("recommend: expected one of --user, --ratings and --all, found none or several", "give one")
     if engine != "duckdb":
         raise ConfigError(f"--engine: expected duckdb for lists, found {engine!r}", "leave --engine out")
-    recommender = Recommender.open(model)
+    recommender = open_model(model)
     if everyone:
         if out is None:
             raise ConfigError("recommend --all: expected --out FILE.parquet, found none", "name a file for the lists")
-        from reelgraph.data import pairs  # noqa: PLC0415
-
-        id_types = recommender.artifact.manifest["data"]["source"]["id_types"]
-        count = pairs.write_lists(recommender.recommend_all(**how), id_types, out)
+        count = pairs.write_lists(recommender.recommend_all(**how), recommender.id_types, out)
         console.note(f"{out}: {count:,} rows for {len(recommender.users):,} users")
         return
     if ratings is not None:
-        from reelgraph.data import pairs  # noqa: PLC0415
-
         suggestions = recommender.recommend(ratings=pairs.read_visitor(ratings), **how)
         title = f"For the visitor of {ratings}"
     else:
         suggestions, title = recommender.recommend(user, **how), f"For user {user}"
+    text = json.dumps([line.to_json(rank) for rank, line in enumerate(suggestions, 1)], indent=2, ensure_ascii=False)
     if out is not None:
-        _write_list(suggestions, out)
+        with new_file(out) as temporary:
+            temporary.write_text(text + "\n", encoding="utf-8")
         console.note(f"{out}: {len(suggestions)} movies")
     elif as_json:
-        click.echo(json.dumps([_row(rank, line) for rank, line in enumerate(suggestions, 1)], indent=2))
+        click.echo(text)
     else:
         console.show_list(title, suggestions)
 
@@ -291,11 +286,3 @@ def doctor() -> None:
     console.show_checks(found)
     if any(check.ok is False for check in found):
         sys.exit(2)
-
-
-def _row(rank: int, line: Suggestion) -> dict[str, Any]:
-    return {"rank": rank, **asdict(line.movie), "score": line.score, "prediction": line.prediction}
-
-
-def _write_list(suggestions: Sequence[Suggestion], out: Path) -> None:
-    pass

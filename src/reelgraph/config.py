@@ -1,14 +1,41 @@
 """Every setting of reelgraph, validated once; a field's description is its help on the command line."""
 
+import math
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 _STRICT = ConfigDict(frozen=True, extra="forbid")
 
 # Chosen by the RMSE on validation ratings of ML-100K, ML-1M and ml-latest-small: 4.1e-4 at 80 thousand ratings, and
 # with Huber's gradient half of a squared error's a little above the inverse of their number.
 _L2_AT, _L2_RATINGS, _L2_POWER = 4.1e-4, 8.0e4, 0.83
+
+
+class DataConfig(BaseModel):
+    """How ratings are read, checked and split."""
+
+    model_config = _STRICT
+
+    columns: dict[str, str] = Field(
+        {}, description="columns of the file by role: user=NAME,item=NAME,rating=NAME,timestamp=NAME (positions from 1 "
+        "without a header)"
+    )  # fmt: skip
+    scale: tuple[float, float] | None = Field(None, description="rating scale; inferred when not given")
+    split: Literal["random", "time", "last", "given"] = Field("random", description="how ratings are set aside")
+    valid_share: float = Field(0.1, ge=0, lt=1, description="share of the ratings not for test that is for validation")
+    test_share: float = Field(0.1, ge=0, lt=1, description="share of the ratings that is for test (random, time)")
+    last: int = Field(1, ge=1, description="ratings of each user for test, and as many for validation (last)")
+    split_seed: int = Field(0, ge=0, description="seed of the random split")
+    engine: str = Field("duckdb", description="who prepares: duckdb, spark or local[N]")
+    strict: bool = Field(False, description="stop when a row has to be refused")
+
+    @field_validator("scale")
+    @classmethod
+    def _ordered(cls, scale: tuple[float, float] | None) -> tuple[float, float] | None:
+        if scale is not None and not (math.isfinite(scale[0]) and math.isfinite(scale[1]) and scale[0] < scale[1]):
+            raise ValueError("expected the lower end first, both finite")
+        return scale
 
 
 class TrainConfig(BaseModel):

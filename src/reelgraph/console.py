@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -15,6 +16,7 @@ from reelgraph.evaluation import EvaluationReport
 from reelgraph.recommender import Suggestion
 
 if TYPE_CHECKING:  # Showing a list must not import torch.
+    from reelgraph.doctor import Check
     from reelgraph.training import Progress as FitProgress
 
 LINE_EVERY = 5.0  # seconds between two plain lines of progress
@@ -41,7 +43,9 @@ def show_data(manifest: dict[str, Any]) -> None:
         table.add_row(name, f"{counts[name]:,}")
     table.add_row("density", f"{counts['ratings'] / cells:.2%}" if cells else "-")
     table.add_row("scale", f"{scale['low']:g} to {scale['high']:g}")
-    table.add_row(f"split ({split['kind']})", " / ".join(f"{counts[name]:,} {name}" for name in ("train", "valid", "test")))
+    table.add_row(
+        f"split ({split['kind']})", " / ".join(f"{counts[name]:,} {name}" for name in ("train", "valid", "test"))
+    )
     if counts["rejected"]:
         table.add_row("refused rows", f"{counts['rejected']:,}")
     stdout().print(table)
@@ -83,6 +87,22 @@ def show_list(title: str, suggestions: Sequence[Suggestion]) -> None:
             str(rank), escape(movie.movie_id), escape(movie.title or ""), str(movie.year or ""),
             escape(", ".join(movie.genres)), f"{suggestion.prediction:.2f}",
         )  # fmt: skip
+    stdout().print(table)
+
+
+def show_fit(manifest: dict[str, Any], out: Path) -> None:
+    """What was fitted, how long it took, and where the model is."""
+    again = ", then again on train and validation" if manifest["refitted"] else ""
+    took = f"{manifest['steps']} steps{again}, {manifest['seconds']:.1f} s"
+    stdout().print(escape(f"{manifest['config']['model']}: {took}; model in {out}"))
+
+
+def show_checks(checks: Sequence["Check"]) -> None:
+    """What `doctor` found."""
+    table = _table("", ["", "check", "found", "what to do"], right=[])
+    for check in checks:
+        sign = {True: "ok", False: "FAIL", None: "-"}[check.ok]
+        table.add_row(sign, escape(check.name), escape(check.found), escape("" if check.ok else check.remedy))
     stdout().print(table)
 
 

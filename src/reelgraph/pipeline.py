@@ -1,6 +1,5 @@
 """From ratings to a trained model: what `reelgraph train` does, as two functions."""
 
-import json
 import platform
 import shutil
 import tempfile
@@ -22,7 +21,6 @@ from reelgraph.config import DataConfig, TrainConfig
 from reelgraph.data import features, sources
 from reelgraph.data.dataset import Dataset, Interactions, is_prepared, load_prepared, merge
 from reelgraph.data.prepare import prepare
-from reelgraph.errors import ArtifactError
 from reelgraph.graph import BipartiteGraph, build_graph
 from reelgraph.metrics import mae, rmse
 from reelgraph.models import GCNModel, ResidualModel
@@ -52,11 +50,12 @@ def load(
 
     Args:
         ratings: a CSV, TSV or Parquet file, a MovieLens folder, a Prepared directory, or None for the bundled sample.
-        items: a movie table; users: a user table; test: test ratings (the split then is `given`).
+        items: a movie table.
         users: a user table.
         test: a file of test ratings; the split is then `given`.
-        config: data settings; `settings` are fields of it by name, such as `split="time"`.
+        config: data settings.
         report: takes one line of text at a time on what was found.
+        **settings: fields of `config` by name, such as `split="time"`, in its place.
 
     Raises:
         DataError: if the ratings cannot be used; see `data.prepare`.
@@ -96,9 +95,10 @@ def fit(
 
     Args:
         data: the ratings; the test split is looked at once, after the fit.
-        config: settings of the fit; `settings` are fields of it by name, such as `seed=1`.
+        config: settings of the fit.
         observe: called after every step with the phase ("fit" or "refit"), its progress and its settings.
         checkpoints: where to keep checkpoints; None keeps none.
+        **settings: fields of `config` by name, such as `seed=1`, in its place.
 
     Returns:
         The trained model, with its validation and test errors in `artifact.manifest["metrics"]`. When the user stopped

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,10 @@ class Suggestion:
     movie: Movie
     score: float
     prediction: float
+
+    def to_json(self, rank: int) -> dict[str, Any]:
+        """The suggestion at a rank as JSON values."""
+        return {"rank": rank, **asdict(self.movie), "score": self.score, "prediction": self.prediction}
 
 
 @dataclass(frozen=True)
@@ -86,10 +90,10 @@ class Recommender:
         self.item_counts = np.bincount(self._seen_item, minlength=len(self.items))
         self._popularity = np.log1p(self.item_counts) / math.log1p(max(int(self.item_counts.max(initial=0)), 1))
 
-    @classmethod
-    def open(cls, path: str | Path) -> "Recommender":
-        """Read a model from a directory (see `artifact.read_artifact`)."""
-        return cls(read_artifact(Path(path)))
+    @property
+    def id_types(self) -> dict[str, str]:
+        """Arrow types of the ids where they came from, by "user" and "item"; "string" for text files."""
+        return dict(self.artifact.manifest["data"]["source"]["id_types"])
 
     def save(self, path: str | Path) -> None:
         """Write the model to a directory (see `artifact.write_artifact`)."""
@@ -284,3 +288,12 @@ class Recommender:
     def _check_k(self, k: int) -> None:
         if not 1 <= k <= len(self.items):
             raise ConfigError(f"k: expected 1 to {len(self.items)} (the catalogue), found {k}", "choose a k in between")
+
+
+def open_model(path: str | Path) -> Recommender:
+    """Read a trained model from its directory.
+
+    Raises:
+        ArtifactError: if it is incomplete, damaged, or of another format version.
+    """
+    return Recommender(read_artifact(Path(path)))

@@ -90,6 +90,30 @@ def load_prepared(path: Path) -> Dataset:
     )
 
 
+def describe_splits(path: Path) -> dict[str, Any]:
+    """Counts and fingerprints of the ratings of a Prepared directory, from its Parquet files.
+
+    Returns:
+        `counts`: users, movies, ratings, train, valid, test, and how many users and movies of the test split have no
+        training rating; `fingerprints`: one for each split.
+    """
+    users, items, ratings = (_read_table(path / f"{name}.parquet") for name in ("users", "items", "ratings"))
+    splits = {name: _interactions(ratings, name) for name in SPLITS}
+    vocabularies = (
+        Vocabulary(users["userId"].combine_chunks(), "user"),
+        Vocabulary(items["movieId"].combine_chunks(), "movie"),
+    )
+
+    def strangers(column: str) -> int:
+        return len(np.setdiff1d(getattr(splits["test"], column), getattr(splits["train"], column)))
+
+    counts = {"users": users.num_rows, "movies": items.num_rows, "ratings": ratings.num_rows}
+    counts |= {name: len(part) for name, part in splits.items()}
+    counts |= {"unknown_test_users": strangers("user_index"), "unknown_test_movies": strangers("item_index")}
+    fingerprints = {name: fingerprint(part, *vocabularies) for name, part in splits.items()}
+    return {"counts": counts, "fingerprints": fingerprints}
+
+
 def merge(first: Interactions, second: Interactions) -> Interactions:
     """Two splits as one, sorted by user and then by movie."""
 

@@ -1,0 +1,138 @@
+# Sourced by the scripts beside it, which start in the root of the repository: finds a Python, makes .venv, fills it.
+# Written for bash 3.2 (macOS) as well.
+
+set -o pipefail
+unset PYTHONPATH PYTHONHOME # They would mix another Python's packages into .venv.
+
+say() {
+    printf '\n== %s\n' "$*"
+}
+
+# One line on stderr and exit code 2: something outside this repository has to be mended.
+fail() {
+    printf 'error: %s\n' "$*" >&2
+    exit 2
+}
+
+# The user may install Debian packages, and this is a system that has them.
+can_apt() {
+    [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1
+}
+
+apt_offers() {
+    apt-cache show "$1" >/dev/null 2>&1
+}
+
+apt_lists=old
+apt_update() {
+    if [ "$apt_lists" = old ]; then
+        apt-get update -qq || true # What is missing then is named by whoever asked.
+        apt_lists=new
+    fi
+}
+
+apt_install() {
+    echo "   installing $*"
+    apt_update
+    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" >/dev/null || true
+}
+
+new_enough() {
+    "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1
+}
+
+has_venv() {
+    "$1" -c 'import ensurepip, venv' >/dev/null 2>&1
+}
+
+# Prints a Python of 3.11 or newer that passes the test $1; the versions that are tested come first.
+pick_python() {
+    for candidate in python3.13 python3.12 python3.11 python3; do
+        if command -v "$candidate" >/dev/null 2>&1 && new_enough "$candidate" && "$1" "$candidate"; then
+            command -v "$candidate"
+            return 0
+        fi
+    done
+    return 1
+}
+
+# Sets `python`; on Debian and Ubuntu, root gets what is missing.
+find_python() {
+    python=$(pick_python has_venv) && return 0
+    if can_apt; then
+        apt_update
+        if python=$(pick_python true); then
+            version=$("$python" -c 'import sys; print("python%d.%d" % sys.version_info[:2])')
+            apt_install "$version-venv"
+        else
+            for version in python3.13 python3.12 python3.11; do
+                if apt_offers "$version-venv"; then
+                    apt_install "$version" "$version-venv"
+                    break
+                fi
+            done
+        fi
+        python=$(pick_python has_venv) && return 0
+    fi
+    if python=$(pick_python true); then
+        fail "$python cannot make virtual environments: install its venv module (Debian, Ubuntu: apt-get install python3-venv)"
+    fi
+    found=$(python3 --version 2>/dev/null) || found="no Python"
+    fail "expected Python 3.11 or newer, found $found: install Python 3.13 (Debian: apt-get install python3 python3-venv; macOS: brew install python@3.13)"
+}
+
+# Makes .venv; one that is broken, was copied from another place, or is of an older Python, is made again.
+make_environment() {
+    if [ -e .venv ] || [ -L .venv ]; then
+        if new_enough .venv/bin/python && .venv/bin/python -c 'import pip' >/dev/null 2>&1 &&
+            { [ ! -f .venv/place ] || [ "$(cat .venv/place)" = "$PWD" ]; }; then
+            printf '%s\n' "$PWD" >.venv/place
+            return 0
+        fi
+        echo "   .venv does not work here: it is made again"
+        rm -rf .venv
+    fi
+    find_python
+    echo "   $("$python" --version) in .venv"
+    "$python" -m venv .venv
+    printf '%s\n' "$PWD" >.venv/place
+}
+
+# What an installation follows from: nothing is installed again until one of these files changes.
+ingredients() {
+    cat pyproject.toml constraints.txt src/reelgraph/__init__.py | cksum
+}
+
+# Shows of pip's output on stdin what a person waits for.
+progress() {
+    while IFS= read -r line; do
+        case $line in
+        *Downloading*MB\)*)
+            line=${line#*Downloading }
+            size=${line##*(}
+            echo "   downloading ${line%%-*} ($size"
+            ;;
+        "Installing collected packages"*) echo "   unpacking" ;;
+        esac
+    done
+}
+
+# Installs reelgraph, editable, in .venv.
+#   $1  extras, such as "[test,spark]"; none by default
+install_reelgraph() {
+    extras=${1-}
+    stamp=.venv/installed$extras
+    log=.venv/install.log
+    if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$(ingredients)" ] && .venv/bin/reelgraph --version >/dev/null 2>&1; then
+        echo "   nothing to do"
+        return 0
+    fi
+    rm -f "$stamp"
+    echo "   the first time takes some minutes, most of them for PyTorch"
+    .venv/bin/python -m pip install --no-input --disable-pip-version-check --progress-bar off \
+        -c constraints.txt -e ".$extras" 2>&1 | tee "$log" | progress || {
+        grep '^ERROR' "$log" >&2 || tail -n 5 "$log" >&2
+        fail "pip could not install reelgraph$extras, see $log: check the network and the free disk space, then run this again"
+    }
+    ingredients >"$stamp"
+}

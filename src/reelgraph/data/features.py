@@ -1,0 +1,80 @@
+"""Side columns as numbers: genres, years, ages, occupations, whatever a table holds that groups its rows."""
+
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+MOST_VALUES = 60  # text with more distinct values, such as titles and zip codes, names rows instead of grouping them
+BANDS = 8
+MOST_NUMBERS = 30  # codes, such as an occupation's, are told from measures, such as an age, by how many there are
+LEAST_ROWS = 3
+
+Column = npt.NDArray[np.float32]
+
+
+def encode(table: pa.Table) -> tuple[npt.NDArray[np.float32], list[str]] | None:
+    """Indicator columns from the side columns of a table.
+
+    Text with "|" is a set, with one column a member; other text has one column a value; numbers with more than
+    `MOST_NUMBERS` values fall into `BANDS` bands of equally many rows. Ids, columns with one value, indicators of fewer
+    than `LEAST_ROWS` rows and text with more than `MOST_VALUES` values are left out. An empty cell has no indicator.
+
+    Args:
+        table: one row a node, in index order; the ids are columns `userId` or `movieId`.
+
+    Returns:
+        A matrix of 0 and 1, float32 of shape `(num_rows, num_features)`, and the features' names such as
+        "genres=Drama"; None when no feature is left.
+    """
+    found: dict[str, Column] = {}
+    for name in table.column_names:
+        if name not in {"userId", "movieId", "title"}:
+            cells = table[name].to_pylist()
+            found |= {f"{name}={value}": column for value, column in _indicators(cells).items()}
+    kept = {name: column for name, column in found.items() if LEAST_ROWS <= column.sum() < table.num_rows}
+    if not kept:
+        return None
+    return np.stack(list(kept.values()), axis=1), list(kept)
+
+
+def _indicators(cells: list[str | int | float | None]) -> dict[str, Column]:
+    texts = [None if cell is None or cell == "" else str(cell) for cell in cells]
+    if any(text is not None and "|" in text for text in texts):
+        return _sets([() if text is None else tuple(text.split("|")) for text in texts])
+    values = {text for text in texts if text is not None}
+    numbers = _numbers(texts)
+    if numbers is not None and len(values) > MOST_NUMBERS:
+        return _bands(numbers)
+    if len(values) > MOST_VALUES:
+        return {}
+    return _sets([() if text is None else (text,) for text in texts])
+
+
+def _sets(rows: list[tuple[str, ...]]) -> dict[str, Column]:
+    members = sorted({member for row in rows for member in row})
+    columns = {member: np.zeros(len(rows), np.float32) for member in members[: 4 * MOST_VALUES]}
+    for place, row in enumerate(rows):
+        for member in row:
+            if member in columns:
+                columns[member][place] = 1
+    return columns
+
+
+def _numbers(texts: list[str | None]) -> npt.NDArray[np.float64] | None:
+    try:
+        numbers: npt.NDArray[np.float64] = pc.cast(pa.array(texts, pa.string()), pa.float64()).to_numpy(False)
+    except pa.ArrowInvalid:
+        return None
+    return numbers
+
+
+def _bands(numbers: npt.NDArray[np.float64]) -> dict[str, Column]:
+    finite = numbers[np.isfinite(numbers)]
+    edges = np.unique(np.quantile(finite, np.linspace(0, 1, BANDS + 1)))
+    edges[-1] = np.inf
+    return {
+        f"{low:g}-{high:g}": ((numbers >= low) & (numbers < high)).astype(np.float32) for low, high in pairwise(edges)
+    }

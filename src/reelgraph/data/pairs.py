@@ -1,0 +1,152 @@
+"""Files of a trained model's daily work: pairs to predict, ratings to judge by, a visitor's ratings, lists."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+
+from reelgraph.atomic import new_file
+from reelgraph.data.sources import CANONICAL, NUMBER, choose_columns, roles_of
+from reelgraph.data.textfile import Malformed, as_text, is_parquet, layout_of, open_parquet, read_text
+from reelgraph.errors import DataError
+
+_FINITE = re.compile(NUMBER)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A file's rows.
+
+    Attributes:
+        path: the file.
+        table: every column as text, in the file's order, named as the file names them.
+        columns: column name by role.
+    """
+
+    path: Path
+    table: pa.Table
+    columns: Mapping[str, str]
+
+    @property
+    def user_ids(self) -> list[str]:
+        """User ids, one a row."""
+        return self._ids("user")
+
+    @property
+    def movie_ids(self) -> list[str]:
+        """Movie ids, one a row."""
+        return self._ids("item")
+
+    def _ids(self, role: str) -> list[str]:
+        ids: list[str] = self.table[self.columns[role]].to_pylist()
+        if None in ids:
+            raise DataError(
+                f"{self.path}: expected a {CANONICAL[role]} in every row, found none in row {ids.index(None) + 1:,}",
+                "fill it in or remove the row",
+            )
+        return ids
+
+    @property
+    def rating(self) -> npt.NDArray[np.float64]:
+        """Ratings, float64 of shape `(num_rows,)`.
+
+        Raises:
+            DataError: if one is missing or not a finite number, naming its row.
+        """
+        cells = self.table[self.columns["rating"]].to_pylist()
+        for row, cell in enumerate(cells, start=1):
+            if cell is None or not _FINITE.fullmatch(cell.strip()) or not np.isfinite(float(cell)):
+                raise DataError(
+                    f"{self.path}: expected a number as rating, found {cell!r} in row {row:,}", "correct or remove it"
+                )
+        return np.asarray([float(cell) for cell in cells])
+
+
+def read_ratings(path: Path, columns: Mapping[str, str]) -> Rows:
+    """Ratings to judge a model by: user, movie and rating."""
+    return _read(path, columns, ("user", "item", "rating"))
+
+
+def read_pairs(path: Path, columns: Mapping[str, str]) -> Rows:
+    """Pairs to predict: user and movie; other columns are kept."""
+    return _read(path, columns, ("user", "item"))
+
+
+def read_visitor(path: Path) -> dict[str, float]:
+    """A visitor's ratings by movie id; of several ratings of a movie the last counts."""
+    rows = _read(path, {}, ("item", "rating"))
+    return dict(zip(rows.movie_ids, rows.rating.tolist(), strict=True))
+
+
+def _read(path: Path, columns: Mapping[str, str], needed: tuple[str, ...]) -> Rows:
+    if is_parquet(path):
+        file = open_parquet(path)
+        roles = roles_of(path, file.schema_arrow.names, columns, needed)
+        table = file.read()
+        return Rows(path, pa.table({name: as_text(table[name].combine_chunks()) for name in table.column_names}), roles)
+    layout = layout_of(path)
+    chosen = choose_columns(path, layout, columns, needed)
+    malformed: list[Malformed] = []
+    batches = list(read_text(path, layout, chosen.names, chosen.names, chosen.header, malformed.append))
+    if malformed:
+        raise DataError(
+            f"{path}: expected {len(chosen.names)} columns in every row, found {malformed[0].found} in row "
+            f"{malformed[0].row:,}: {malformed[0].text[:60]!r}",
+            "correct or remove the row",
+        )
+    table = pa.Table.from_batches(batches, pa.schema([(name, pa.string()) for name in chosen.names]))
+    if not table.num_rows:
+        raise DataError(f"{path}: expected rows below the header, found none", "check the file")
+    if not chosen.header:
+        named = {column: CANONICAL[role] for role, column in chosen.roles.items()}
+        table = table.rename_columns([named.get(name, f"column{name}") for name in table.column_names])
+        return Rows(path, table, {role: CANONICAL[role] for role in chosen.roles})
+    return Rows(path, table, chosen.roles)
+
+
+def write_predictions(rows: Rows, prediction: npt.NDArray[np.float32], path: Path) -> None:
+    """The rows as CSV, with their predictions in a last column."""
+    kept = rows.table.drop_columns([name for name in ("prediction",) if name in rows.table.column_names])
+    table = kept.append_column("prediction", pa.array(prediction))
+    pacsv.write_csv(table, path, pacsv.WriteOptions(quoting_style="needed", quoting_header="needed"))
+
+
+def write_lists(lists: Iterable[pa.Table], id_types: Mapping[str, str], path: Path) -> int:
+    """Everyone's lists as Parquet, ids in the type they came in; returns the number of rows.
+
+    Raises:
+        OutputError: if the file cannot be written; it is then as it was before.
+    """
+    count = 0
+    with new_file(path) as temporary:
+        writer = None
+        try:
+            for table in lists:
+                for role in ("user", "item"):
+                    place = table.column_names.index(CANONICAL[role])
+                    cells = as_type(table[CANONICAL[role]], id_types.get(role, "string"))
+                    table = table.set_column(place, CANONICAL[role], cells)  # noqa: PLW2901 (the same table, retyped)
+                writer = writer or pq.ParquetWriter(temporary, table.schema, compression="zstd")
+                writer.write_table(table)
+                count += table.num_rows
+        finally:
+            if writer is not None:
+                writer.close()
+    return count
+
+
+def as_type(ids: pa.ChunkedArray, name: str) -> Any:
+    """Ids as text in the Arrow type they had in the file they came from, where that is a number; text otherwise."""
+    numbers = {str(kind): kind for kind in (*_integers(), pa.float32(), pa.float64())}
+    return ids.cast(numbers[name]) if name in numbers else ids
+
+
+def _integers() -> tuple[pa.DataType, ...]:
+    return (pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64())

@@ -1,0 +1,217 @@
+"""Delimited text and Parquet files, read as they stand: every cell a string, malformed rows kept aside."""
+
+import codecs
+import csv
+import io
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+
+from reelgraph.errors import DataError
+
+SEPARATORS = ("::", "\t", "|", ";", ",")
+SEPARATOR_NAMES = {"::": "::", "\t": "tab", "|": "|", ";": ";", ",": "comma"}
+_QUOTED = {"\t", ";", ","}  # MovieLens' | and :: files hold bare quotes in titles
+_UNIT = "\x1f"  # stands for "::", since pyarrow takes one character
+_SAMPLE = 1 << 16
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a text file is written.
+
+    Attributes:
+        separator: one of `SEPARATORS`.
+        encoding: "utf-8" or "latin-1".
+        rows: the first rows' cells, the first line included.
+    """
+
+    separator: str
+    encoding: str
+    rows: tuple[tuple[str, ...], ...]
+
+    @property
+    def first(self) -> tuple[str, ...]:
+        """The cells of the first line."""
+        return self.rows[0]
+
+
+@dataclass(frozen=True)
+class Malformed:
+    """A row with another number of cells than the others: its place among the data rows, from 1, and its text."""
+
+    row: int
+    found: int
+    text: str
+
+
+def is_parquet(path: Path) -> bool:
+    """Whether a file is meant to be Parquet, by its ending."""
+    return path.suffix.lower() in {".parquet", ".pq"}
+
+
+def check_file(path: Path) -> None:
+    """Refuse a path that is no file, or an empty one.
+
+    Raises:
+        DataError: naming what was found.
+    """
+    if not path.exists():
+        raise DataError(f"{path}: expected a file, found none", "check the path")
+    if not path.is_file():
+        raise DataError(f"{path}: expected a file, found a directory", "name a file in it")
+    if path.stat().st_size == 0:
+        raise DataError(f"{path}: expected rows, found an empty file", "check how it was written")
+
+
+def open_parquet(path: Path) -> pq.ParquetFile:
+    """Open a Parquet file.
+
+    Raises:
+        DataError: if it is damaged.
+    """
+    check_file(path)
+    try:
+        return pq.ParquetFile(path)
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path}: expected a Parquet file, found a damaged one ({error})", "write it again") from None
+
+
+def layout_of(path: Path) -> Layout:
+    """Find separator and encoding from the file itself.
+
+    Raises:
+        DataError: if it is missing, empty, binary, or has no separator.
+    """
+    check_file(path)
+    with pa.input_stream(path) as stream:
+        head = stream.read(_SAMPLE)
+    if head.startswith(b"PAR1"):
+        raise DataError(f"{path}: expected text, found a Parquet file", "name it .parquet")
+    if b"\0" in head:
+        raise DataError(f"{path}: expected text in UTF-8 or Latin-1, found binary data", "export it as CSV or Parquet")
+    encoding = _encoding_of(path)
+    text = head.decode(encoding, errors="ignore").removeprefix("\ufeff")
+    lines = [line for line in text.splitlines() if line.strip()]
+    lines = (lines[:-1] if len(head) == _SAMPLE else lines)[:100]
+    if not lines:
+        raise DataError(f"{path}: expected rows, found blank lines", "check how it was written")
+    separator = max(SEPARATORS, key=lambda candidate: _agreement(lines, candidate))
+    rows = tuple(tuple(_cells(line, separator)) for line in lines)
+    if len(rows[0]) < 2:
+        raise DataError(
+            f"{path}: expected cells separated by comma, tab, semicolon, | or ::, found {lines[0][:60]!r}",
+            "export it as CSV",
+        )
+    return Layout(separator, encoding, rows)
+
+
+def _encoding_of(path: Path) -> str:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with pa.input_stream(path) as stream:
+        try:
+            while chunk := stream.read(1 << 22):
+                decoder.decode(chunk)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            return "latin-1"
+    return "utf-8"
+
+
+def _cells(line: str, separator: str) -> list[str]:
+    return next(csv.reader([line], delimiter=separator)) if separator in _QUOTED else line.split(separator)
+
+
+def _agreement(lines: Sequence[str], separator: str) -> tuple[float, int]:
+    """How many lines have as many cells as the first one, and how many that is; more is better."""
+    try:
+        counts = [len(_cells(line, separator)) for line in lines]
+    except csv.Error:
+        return (0.0, 0)
+    if counts[0] < 2:
+        return (0.0, 0)
+    return (sum(count == counts[0] for count in counts) / len(counts), counts[0])
+
+
+def read_text(
+    path: Path,
+    layout: Layout,
+    names: Sequence[str],
+    wanted: Sequence[str],
+    skip: int,
+    keep: Callable[[Malformed], None],
+) -> Iterator[pa.RecordBatch]:
+    """Stream some columns of a text file as strings; empty cells are null.
+
+    Args:
+        path: the file.
+        layout: how it is written.
+        names: a name for every column.
+        wanted: the columns to read.
+        skip: number of header lines.
+        keep: takes each malformed row; it is called before the batch that the row would have been in.
+
+    Raises:
+        DataError: if a line cannot be read at all.
+    """
+
+    def refuse(row: pacsv.InvalidRow) -> str:
+        keep(Malformed(row.number - skip, row.actual_columns, row.text.replace(_UNIT, "::")))
+        return "skip"
+
+    delimiter: str = layout.separator
+    source: Any = path
+    if layout.separator == "::":
+        with pa.input_stream(path) as stream:
+            source = io.BytesIO(stream.read().replace(b"::", _UNIT.encode()))
+        delimiter = _UNIT
+    try:
+        with pacsv.open_csv(
+            source,
+            pacsv.ReadOptions(column_names=list(names), skip_rows=skip, use_threads=False, encoding=layout.encoding),
+            pacsv.ParseOptions(
+                delimiter=delimiter,
+                quote_char='"' if layout.separator in _QUOTED else False,
+                invalid_row_handler=refuse,
+            ),
+            pacsv.ConvertOptions(
+                column_types={name: pa.string() for name in names},
+                include_columns=list(wanted),
+                null_values=[""],
+                strings_can_be_null=True,
+            ),
+        ) as reader:
+            yield from reader
+    except pa.ArrowInvalid as error:
+        if "Empty CSV file" not in str(error):
+            raise DataError(f"{path}: expected delimited text, found {error}", "check the file") from None
+
+
+def as_text(column: pa.Array) -> pa.Array:
+    """A typed Parquet column as strings: whole floats as integers, UUIDs in their usual form, times as seconds."""
+    kind = column.type
+    if isinstance(kind, pa.BaseExtensionType):
+        column, kind = column.storage, column.storage.type
+    if pa.types.is_dictionary(kind):
+        column = column.dictionary_decode()
+        kind = column.type
+    if pa.types.is_fixed_size_binary(kind) and kind.byte_width == 16:
+        return pa.array(
+            [None if cell is None else str(uuid.UUID(bytes=cell)) for cell in column.to_pylist()], pa.string()
+        )
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        return _seconds(column)
+    return pc.cast(column, pa.string())
+
+
+def _seconds(column: pa.Array) -> pa.Array:
+    micros = pc.cast(pc.cast(column, pa.timestamp("us")), pa.int64())
+    # Floor division: pyarrow's truncates towards zero, which would move times before 1970 by a second.
+    return pc.cast(pc.cast(pc.floor(pc.divide(pc.cast(micros, pa.float64()), 1e6)), pa.int64()), pa.string())
