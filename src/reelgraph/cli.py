@@ -1,6 +1,7 @@
 """The command line: each command is a few lines over the library; results on stdout, everything else on stderr."""
 
 import json
+import re
 import sys
 import tomllib
 import types
@@ -15,6 +16,7 @@ from reelgraph import __version__, console
 from reelgraph.atomic import check_target, new_file
 from reelgraph.config import DataConfig, TrainConfig
 from reelgraph.data import pairs
+from reelgraph.data.sources import NUMBER
 from reelgraph.errors import ConfigError, ReelgraphError
 from reelgraph.recommender import open_model
 
@@ -68,11 +70,10 @@ class _Scale(click.ParamType[Any]):
     name = "LOW-HIGH"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        try:
-            low, high = (float(part) for part in str(value).rsplit("-", 1))
-        except ValueError:
+        found = re.fullmatch(rf"(?P<low>{NUMBER})-(?P<high>{NUMBER})", str(value).strip())
+        if not found:
             self.fail(f"expected a scale such as 1-5, found {value!r}", param, ctx)
-        return (low, high)
+        return float(found["low"]), float(found["high"])
 
 
 class _Columns(click.ParamType[Any]):

@@ -58,6 +58,9 @@ class TrainConfig(BaseModel):
     eval_every: int = Field(10, ge=1, description="steps between two evaluations on the validation ratings")
     patience: int = Field(20, ge=1, description="evaluations without a better validation RMSE before the fit stops")
     side_features: bool = Field(True, description="use the columns of --items and --users as side features")
+    min_improvement: float = Field(
+        5e-4, ge=0, lt=1, description="share by which the RMSE must fall to count as better for --patience"
+    )
     refit: bool = Field(True, description="fit again on train and validation with the chosen number of steps")
     checkpoint_seconds: float = Field(30.0, ge=0, description="least time between two checkpoints, in seconds")
 

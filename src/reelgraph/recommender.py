@@ -23,7 +23,7 @@ Mask = npt.NDArray[np.bool_]
 
 # Weight of a movie's popularity, log(1 + ratings) as a share of the most rated movie's, in standard deviations of the
 # ratings. Chosen by nDCG@10 on validation ratings (benchmarks/popularity.py).
-POPULARITY_WEIGHT = 1.0
+POPULARITY_WEIGHT = 3.0
 _BLOCK_FLOATS = 1 << 24  # 64 MB of numbers at a time
 
 
@@ -88,6 +88,7 @@ class Recommender:
         seen_user = artifact.seen["user_index"].to_numpy()
         self._seen_start = np.searchsorted(seen_user, np.arange(len(self.users) + 1))
         self.item_counts = np.bincount(self._seen_item, minlength=len(self.items))
+        self.popularity_weight = POPULARITY_WEIGHT
         self._popularity = np.log1p(self.item_counts) / math.log1p(max(int(self.item_counts.max(initial=0)), 1))
 
     @property
@@ -271,7 +272,7 @@ class Recommender:
     def _best(self, prediction: Floats, wanted: Mask, k: int) -> tuple[Indices, npt.NDArray[np.float64]]:
         """Indices and scores of the up to `k` best wanted movies; ties go to the lower index."""
         items = np.flatnonzero(wanted)
-        score = prediction[items] + POPULARITY_WEIGHT * self._popularity[items]
+        score = prediction[items] + self.popularity_weight * self._popularity[items]
         if k < len(items):
             # The k best and everything tied with the last of them, so that ties are broken by index alone.
             keep = score >= np.partition(score, len(score) - k)[len(score) - k]

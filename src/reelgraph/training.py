@@ -129,8 +129,15 @@ class Fit:
     @property
     def done(self) -> bool:
         """Whether the last step has been taken, or patience has run out."""
-        since_best = sum(line.step > self.progress.best_step for line in self.progress.history)
-        return self.progress.step >= self.config.max_steps or since_best >= self.config.patience
+        return self.progress.step >= self.config.max_steps or self._idle() >= self.config.patience
+
+    def _idle(self) -> int:
+        """Evaluations since the RMSE last fell by a share that counts; ever smaller gains do not keep a fit alive."""
+        reference, idle = math.inf, 0
+        for line in self.progress.history:
+            better = line.valid_rmse < reference * (1 - self.config.min_improvement)
+            reference, idle = (line.valid_rmse, 0) if better else (reference, idle + 1)
+        return idle
 
     def _finish(self) -> Progress:
         if self.valid is not None and not self.progress.best:

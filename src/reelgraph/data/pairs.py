@@ -46,9 +46,10 @@ class Rows:
 
     def _ids(self, role: str) -> list[str]:
         ids: list[str] = self.table[self.columns[role]].to_pylist()
-        if None in ids:
+        empty = next((row for row, cell in enumerate(ids, start=1) if cell is None), None)
+        if empty is not None:
             raise DataError(
-                f"{self.path}: expected a {CANONICAL[role]} in every row, found none in row {ids.index(None) + 1:,}",
+                f"{self.path}: expected a {CANONICAL[role]} in every row, found none in row {empty:,}",
                 "fill it in or remove the row",
             )
         return ids

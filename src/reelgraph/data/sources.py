@@ -176,13 +176,14 @@ def _stage_text(path: Path, layout: Layout, chosen: Columns, writer: pq.ParquetW
         cells = {CANONICAL[role]: batch[name] for role, name in chosen.roles.items()}
         _write(writer, path.name, pa.array(rows), cells)
     if malformed:
-        writer.write_table(pa.table({
-            "file": pa.array([path.name] * len(malformed), pa.string()),
-            "row": pa.array([line.row for line in malformed], pa.int64()),
-            **{name: pa.nulls(len(malformed), pa.string()) for name in CANONICAL.values()},
-            "raw": pa.array([line.text for line in malformed], pa.string()),
-            "malformed": pa.array([f"expected {expected} cells, found {line.found}" for line in malformed], pa.string()),
-        }, STAGED))  # fmt: skip
+        rows = {
+            "file": [path.name] * len(malformed),
+            "row": [line.row for line in malformed],
+            **dict.fromkeys(CANONICAL.values(), [None] * len(malformed)),
+            "raw": [line.text for line in malformed],
+            "malformed": [f"expected {expected} cells, found {line.found}" for line in malformed],
+        }
+        writer.write_table(pa.table(rows, STAGED))
 
 
 def _skipping(first: int, refused: set[int], length: int) -> Iterator[int]:
