@@ -4,7 +4,9 @@ import platform
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +23,7 @@ from reelgraph.config import DataConfig, TrainConfig
 from reelgraph.data import features, sources
 from reelgraph.data.dataset import Dataset, Interactions, is_prepared, load_prepared, merge
 from reelgraph.data.prepare import prepare
+from reelgraph.errors import ConfigError
 from reelgraph.graph import BipartiteGraph, build_graph
 from reelgraph.metrics import mae, rmse
 from reelgraph.models import GCNModel, ResidualModel
@@ -64,6 +67,11 @@ def load(
     if test is not None:
         config = config.model_copy(update={"split": "given"})
     if ratings is not None and is_prepared(Path(ratings)):
+        if items or users or test:
+            raise ConfigError(
+                f"{ratings}: expected no other tables beside a prepared directory, found some",
+                "prepare again with them",
+            )
         return load_prepared(Path(ratings))
     source = sources.find(*(None if path is None else Path(path) for path in (ratings, items, users, test)))
     with tempfile.TemporaryDirectory(prefix="reelgraph-") as directory:
@@ -110,7 +118,7 @@ def fit(
     """
     config, started = config or TrainConfig(**settings), time.monotonic()
     valid = data.valid if len(data.valid) else None
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), _quiet_sparse():
         model, progress = _run("fit", data, data.train, valid, config, observe, checkpoints)
         metrics = {}
         if valid is not None:
@@ -145,6 +153,15 @@ def fit(
     if checkpoints is not None and not interrupted:
         shutil.rmtree(checkpoints.directory, ignore_errors=True)
     return Recommender(replace(artifact, manifest=manifest))
+
+
+@contextmanager
+def _quiet_sparse() -> Iterator[None]:
+    """Answer what torch asks with a warning: no, sparse matrices made here need no check of their indices."""
+    unchecked = torch.sparse.check_sparse_tensor_invariants(enable=False)  # type: ignore[no-untyped-call]
+    with unchecked, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse CS[CR] tensor support is in beta")
+        yield
 
 
 def _run(

@@ -198,7 +198,7 @@ def _interactions(ratings: pa.Table, split: str) -> Interactions:
     user_index = rows["user_index"].to_numpy().astype(np.int32)
     item_index = rows["item_index"].to_numpy().astype(np.int32)
     timestamp = None
-    if "timestamp" in rows.column_names:
+    if ratings["timestamp"].null_count < ratings.num_rows:
         # A single rating without a timestamp in a file that has them counts as the oldest.
         timestamp = pc.fill_null(rows["timestamp"], 0).to_numpy().astype(np.int64)
     order = np.lexsort((item_index, user_index))

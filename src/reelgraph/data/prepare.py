@@ -23,7 +23,7 @@ from reelgraph.data.engine import Engine, check_name, open_engine
 from reelgraph.data.scale import infer_scale
 from reelgraph.data.sources import NUMBER, Source, Staged, stage_ratings
 from reelgraph.data.splits import assign_splits
-from reelgraph.errors import DataError
+from reelgraph.errors import ConfigError, DataError
 
 DataFrame = Any  # pyspark.sql.DataFrame or sqlframe's, which share no base class
 IDS = {"user": "userId", "item": "movieId"}
@@ -53,6 +53,8 @@ def prepare(source: Source, config: DataConfig, out: Path, report: Callable[[str
         OutputError: if `out` cannot be written.
     """
     check_name(config.engine)
+    if config.split == "given" and source.test is None:
+        raise ConfigError("--split given: expected test ratings, found none", "name them with --test")
     with tempfile.TemporaryDirectory(prefix="reelgraph-") as directory, new_directory(out, KIND) as target:
         stage = Path(directory)
         staged = _stage(source, config, stage)

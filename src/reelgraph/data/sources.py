@@ -176,14 +176,14 @@ def _stage_text(path: Path, layout: Layout, chosen: Columns, writer: pq.ParquetW
         cells = {CANONICAL[role]: batch[name] for role, name in chosen.roles.items()}
         _write(writer, path.name, pa.array(rows), cells)
     if malformed:
-        rows = {
+        aside = {
             "file": [path.name] * len(malformed),
             "row": [line.row for line in malformed],
             **dict.fromkeys(CANONICAL.values(), [None] * len(malformed)),
             "raw": [line.text for line in malformed],
             "malformed": [f"expected {expected} cells, found {line.found}" for line in malformed],
         }
-        writer.write_table(pa.table(rows, STAGED))
+        writer.write_table(pa.table(aside, STAGED))
 
 
 def _skipping(first: int, refused: set[int], length: int) -> Iterator[int]:

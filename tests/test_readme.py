@@ -1,0 +1,69 @@
+"""What the README says is run here, and its figures are those of the committed results."""
+
+import importlib.util
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+import pytest
+
+import reelgraph
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def block(marker: str, language: str) -> str:
+    found = re.search(rf"<!-- {marker}:.*?-->\n```{language}\n(.*?)```", README, re.DOTALL)
+    assert found, f"README.md has no block marked {marker}"
+    return found[1]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The files that the README names, cut from the bundled sample."""
+    path = tmp_path_factory.mktemp("readme")
+    sample = Path(reelgraph.__file__).parent / "data" / "sample"
+    ratings = pq.read_table(sample / "ratings.parquet")
+    ratings = ratings.filter(pc.less_equal(ratings["userId"], 60))
+    held_out = pa.array([row % 10 == 0 for row in range(ratings.num_rows)])
+    pacsv.write_csv(ratings.filter(pc.invert(held_out)), path / "ratings.csv")
+    pacsv.write_csv(ratings.filter(held_out), path / "test.csv")
+    pacsv.write_csv(ratings.filter(held_out).select(["userId", "movieId"]), path / "pairs.csv")
+    pacsv.write_csv(pq.read_table(sample / "movies.parquet"), path / "movies.csv")
+    (path / "my-ratings.csv").write_text("movieId,rating\n260,5\n1198,4.5\n", encoding="utf-8")
+    return path
+
+
+def test_every_command_of_the_readme_runs(folder: Path) -> None:
+    commands = [shlex.split(line) for line in block("commands", "sh").splitlines() if line.strip()]
+    assert {words[1] for words in commands} == {"train", "recommend", "predict", "evaluate", "prepare", "doctor"}
+    for words in commands:
+        assert words[0] == "reelgraph"
+        done = subprocess.run([sys.executable, "-m", *words], cwd=folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{shlex.join(words)}\n{done.stderr}"
+    assert {"model", "classic", "prepared", "lists.parquet", "predictions.csv"} <= {
+        file.name for file in folder.iterdir()
+    }
+
+
+def test_the_python_of_the_readme_runs(folder: Path) -> None:
+    code = block("python", "python")
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_figures_are_those_of_the_committed_results() -> None:
+    spec = importlib.util.spec_from_file_location("readme", ROOT / "benchmarks" / "readme.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.rendered() == README, "run: python benchmarks/readme.py"
