@@ -45,6 +45,10 @@ has_venv() {
     "$1" -c 'import ensurepip, venv' >/dev/null 2>&1
 }
 
+has_pip() {
+    "$1" -c 'import pip' >/dev/null 2>&1
+}
+
 # Prints a Python of 3.11 or newer that passes the test $1; the versions that are tested come first.
 pick_python() {
     for candidate in python3.13 python3.12 python3.11 python3; do
@@ -84,8 +88,8 @@ find_python() {
 # Makes .venv; one that is broken, was copied from another place, or is of an older Python, is made again.
 make_environment() {
     if [ -e .venv ] || [ -L .venv ]; then
-        if new_enough .venv/bin/python && .venv/bin/python -c 'import pip' >/dev/null 2>&1 &&
-            { [ ! -f .venv/place ] || [ "$(cat .venv/place)" = "$PWD" ]; }; then
+        if new_enough .venv/bin/python && { [ ! -f .venv/place ] || [ "$(cat .venv/place)" = "$PWD" ]; } &&
+            { has_pip .venv/bin/python || .venv/bin/python -m ensurepip >/dev/null 2>&1; }; then
             printf '%s\n' "$PWD" >.venv/place
             return 0
         fi

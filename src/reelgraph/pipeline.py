@@ -189,12 +189,11 @@ def _run(
         nonlocal saved
         observe(phase, progress, config)
         if fitting.done or progress.interrupted or time.monotonic() - saved >= config.checkpoint_seconds:
+            path.parent.mkdir(parents=True, exist_ok=True)
             checkpoint.save(fitting, path, identity)
             saved = time.monotonic()
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    progress = fitting.run(keep)
-    return fitting.model, progress
+    return fitting.model, fitting.run(keep)
 
 
 def _model(data: Dataset, graph: BipartiteGraph, config: TrainConfig) -> RatingModel:

@@ -17,22 +17,16 @@ import pyarrow.parquet as pq
 from reelgraph import __version__
 from reelgraph.atomic import MANIFEST, new_directory
 from reelgraph.config import DataConfig
-from reelgraph.data import tables
+from reelgraph.data import checks, tables
 from reelgraph.data.dataset import KIND, VERSION, describe_splits
 from reelgraph.data.engine import Engine, check_name, open_engine
-from reelgraph.data.scale import infer_scale
-from reelgraph.data.sources import NUMBER, Source, Staged, stage_ratings
+from reelgraph.data.sources import Source, Staged, stage_ratings
 from reelgraph.data.splits import assign_splits
 from reelgraph.errors import ConfigError, DataError
 
 DataFrame = Any  # pyspark.sql.DataFrame or sqlframe's, which share no base class
 IDS = {"user": "userId", "item": "movieId"}
 RAW = ("userId", "movieId", "rating", "timestamp", "raw")
-_MISSING = ("", "na", "n/a", "null", "none")
-_INFINITE = ("inf", "infinity", "+inf", "+infinity", "-inf", "-infinity")
-_DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?Z?)?$"
-_MILLISECONDS = 1e11  # seconds would be the year 5138
-_SECONDS_LIMIT = 1e16
 
 
 def prepare(source: Source, config: DataConfig, out: Path, report: Callable[[str], None]) -> Path:
@@ -107,10 +101,10 @@ def _judge(run: _Run, config: DataConfig, report: Callable[[str], None]) -> dict
     rows = run.read("train.parquet").withColumn("part", f.lit("train"))
     if (run.stage / "test.parquet").exists():
         rows = rows.unionByName(run.read("test.parquet").withColumn("part", f.lit("test")))
-    run.keep(_with_reason(f, _typed(f, rows)), "typed")
+    run.keep(checks.with_reason(f, checks.typed(f, rows)), "typed")
     typed = run.read("typed")
-    columns = _missing_counts(f, typed)
-    scale = infer_scale(f, typed.where(f.col("reason").isNull()), config.scale)
+    columns = checks.missing_counts(f, typed)
+    scale = checks.infer_scale(f, typed.where(f.col("reason").isNull()), config.scale)
     if scale is not None:
         report(str(scale))
         outside = (f.col("value") < scale.low) | (f.col("value") > scale.high)
@@ -118,93 +112,9 @@ def _judge(run: _Run, config: DataConfig, report: Callable[[str], None]) -> dict
             "reason", f.when(f.col("reason").isNull() & outside, f.lit(scale.refusal)).otherwise(f.col("reason"))
         )
     run.keep(typed, "judged")
-    _check_enough(run.read("judged"), f)
+    checks.check_enough(run.read("judged"), f)
     assert scale is not None
-    return {"columns": columns, "scale": scale.to_json(), "timed": columns["timestamp"]["null"] < typed.count()}
-
-
-def _typed(f: Any, rows: DataFrame) -> DataFrame:
-    """`value`, the rating as a double, and `seconds`, the time as a bigint, beside the raw text."""
-    rows = rows.withColumnRenamed("rating", "rating_text").withColumnRenamed("timestamp", "time_text")
-    rows = rows.withColumn("r", f.lower(f.trim(f.col("rating_text")))).withColumn("t", f.trim(f.col("time_text")))
-    # The engines differ in what else they cast ("1d", "1_000", "1e999"), so only what looks like a number is cast.
-    value = (
-        f.when(f.col("r").rlike(f"^{NUMBER}$"), f.coalesce(f.expr("try_cast(r as double)"), f.lit(float("inf"))))
-        .when(f.col("r").isin("nan", "+nan", "-nan"), f.lit(float("nan")))
-        .when(f.col("r").isin(*_INFINITE), f.lit(float("inf")))
-    )
-    number = f.when(f.col("t").rlike(f"^{NUMBER}$"), f.expr("try_cast(t as double)"))
-    rows = rows.withColumn("value", value).withColumn("number", number)
-    scaled = f.when(f.abs(f.col("number")) > f.lit(_MILLISECONDS), f.col("number") / f.lit(1000.0)).otherwise(
-        f.col("number")
-    )
-    rows = rows.withColumn("number", scaled)
-    date = f.expr("try_cast(replace(replace(t, 'T', ' '), 'Z', '') as timestamp)")
-    seconds = (
-        f.when(f.abs(f.col("number")) < f.lit(_SECONDS_LIMIT), f.floor(f.col("number")).cast("bigint"))
-        .when(f.col("t").rlike(_DATE), f.unix_timestamp(date).cast("bigint"))
-    )  # fmt: skip
-    return rows.withColumn("seconds", seconds)
-
-
-def _with_reason(f: Any, rows: DataFrame) -> DataFrame:
-    """`reason`, why a row cannot be used, null where it can."""
-
-    def empty(name: str) -> Any:
-        return f.col(name).isNull() | (f.col(name) == f.lit(""))
-
-    no_rating = f.col("rating_text").isNull() | f.col("r").isin(*_MISSING)
-    no_time = f.col("time_text").isNull() | f.lower(f.col("t")).isin(*_MISSING, "nan")
-    reason = (
-        f.when(f.col("malformed").isNotNull(), f.concat(f.lit("malformed row: "), f.col("malformed")))
-        .when(empty("userId"), f.lit("user id is missing"))
-        .when(empty("movieId"), f.lit("movie id is missing"))
-        .when(no_rating, f.lit("rating is missing"))
-        .when(f.col("value").isNull(), f.lit("rating is not a number"))
-        .when(f.isnan(f.col("value")), f.lit("rating is NaN"))
-        .when(f.abs(f.col("value")) == f.lit(float("inf")), f.lit("rating is infinite"))
-        .when(f.col("seconds").isNull() & ~no_time, f.lit("timestamp is not a number or date"))
-    )
-    return rows.withColumn("reason", reason).drop("r", "t", "number")
-
-
-def _missing_counts(f: Any, rows: DataFrame) -> dict[str, dict[str, int]]:
-    """How many cells of each column are null, and how many ratings are NaN."""
-    texts = {"userId": "userId", "movieId": "movieId", "rating": "rating_text", "timestamp": "time_text"}
-    nulls = [f.count(f.when(f.col(column).isNull(), f.lit(1))).alias(name) for name, column in texts.items()]
-    nan = f.count(f.when(f.isnan(f.coalesce(f.col("value"), f.lit(0.0))), f.lit(1))).alias("nan")
-    found = rows.agg(*nulls, nan).collect()[0]
-    return {name: {"null": int(found[name]), "nan": int(found["nan"]) if name == "rating" else 0} for name in texts}
-
-
-def _check_enough(judged: DataFrame, f: Any) -> None:
-    """Refuse ratings that leave nothing to learn from."""
-    good = judged.where(f.col("reason").isNull() & (f.col("part") == f.lit("train")))
-    facts = good.agg(
-        f.count(f.lit(1)).alias("ratings"),
-        f.countDistinct(f.col("userId")).alias("users"),
-        f.countDistinct(f.col("movieId")).alias("movies"),
-        f.min(f.col("value")).alias("low"),
-        f.max(f.col("value")).alias("high"),
-    ).collect()[0]
-    if not facts["ratings"]:
-        refused = judged.where(f.col("reason").isNotNull())
-        common = refused.groupBy("reason").agg(f.count(f.lit(1)).alias("rows"), f.min("row").alias("first"))
-        worst = common.orderBy(f.col("rows").desc(), f.col("reason")).limit(1).collect()
-        if not worst:
-            raise DataError("ratings: expected rows below the header, found none", "check the file")
-        raise DataError(
-            f"ratings: expected at least one row that can be used, found none of {refused.count():,}: "
-            f"{worst[0]['reason']} in {worst[0]['rows']:,} (first in row {worst[0]['first']:,})",
-            "check the file, or name its columns with --columns",
-        )
-    for count, what in ((facts["ratings"], "rating"), (facts["users"], "user"), (facts["movies"], "movie")):
-        if count < 2:
-            raise DataError(f"ratings: expected at least two {what}s, found one", "give more ratings")
-    if facts["low"] == facts["high"]:
-        raise DataError(
-            f"ratings: expected ratings that differ, found {facts['low']:g} in every row", "give ratings to tell apart"
-        )
+    return {"columns": columns, "scale": scale.to_json()}
 
 
 def _index(run: _Run) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from reelgraph.data.textfile import (
@@ -205,6 +206,10 @@ def _stage_parquet(path: Path, columns: Mapping[str, str], writer: pq.ParquetWri
             rows = pa.array(np.arange(number, number + batch.num_rows))
             number += batch.num_rows
             cells = {CANONICAL[role]: as_text(batch[name]) for role, name in chosen.roles.items()}
+            for role in ("user", "item"):
+                if pa.types.is_floating(batch[chosen.roles[role]].type):  # A float NaN is no id but a missing one.
+                    ids = cells[CANONICAL[role]]
+                    cells[CANONICAL[role]] = pc.if_else(pc.equal(ids, "nan"), None, ids)
             _write(writer, path.name, rows, cells)
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path}: expected a Parquet file, found a damaged one ({error})", "write it again") from None

@@ -3,6 +3,7 @@
 import codecs
 import csv
 import io
+import os
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -67,6 +68,8 @@ def check_file(path: Path) -> None:
         raise DataError(f"{path}: expected a file, found none", "check the path")
     if not path.is_file():
         raise DataError(f"{path}: expected a file, found a directory", "name a file in it")
+    if not os.access(path, os.R_OK):
+        raise DataError(f"{path}: expected a file that you may read, found no permission", "change its permissions")
     if path.stat().st_size == 0:
         raise DataError(f"{path}: expected rows, found an empty file", "check how it was written")
 
@@ -208,7 +211,18 @@ def as_text(column: pa.Array) -> pa.Array:
         )
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         return _seconds(column)
+    if pa.types.is_floating(kind):
+        return _float_text(column)
     return pc.cast(column, pa.string())
+
+
+def _float_text(column: pa.Array) -> pa.Array:
+    """Whole numbers as integers, as they were before a missing cell made pandas store the column as floats."""
+    wide = pc.cast(column, pa.float64())
+    whole = pc.and_(pc.is_finite(wide), pc.less(pc.abs(wide), 2.0**53))
+    whole = pc.and_(whole, pc.equal(wide, pc.floor(wide)))
+    integers = pc.cast(pc.cast(pc.if_else(whole, wide, 0.0), pa.int64()), pa.string())
+    return pc.if_else(whole, integers, pc.cast(column, pa.string()))
 
 
 def _seconds(column: pa.Array) -> pa.Array:
