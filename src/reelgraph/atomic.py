@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from reelgraph.errors import OutputError
 
 MANIFEST = "manifest.json"
@@ -27,10 +29,12 @@ def output_errors(path: Path) -> Iterator[None]:
     """Turn what the operating system says about writing `path` into one clear line.
 
     Raises:
-        OutputError: for any `OSError` inside the block.
+        OutputError: for any `OSError` inside the block, and for what safetensors makes of one.
     """
     try:
         yield
+    except SafetensorError as error:
+        raise OutputError(f"{path}: cannot be written ({error})", "free some space or choose another --out") from error
     except OSError as error:
         what = error.strerror or str(error)
         remedy = _REMEDIES.get(error.errno or 0, "check the path and choose another --out")
@@ -76,6 +80,9 @@ def check_target(path: Path, kind: str) -> None:
                 )
         elif path.exists():
             raise OutputError(f"{path}: expected a directory, found a file", "choose another --out")
+        for parent in path.parents:
+            if parent.exists() and not parent.is_dir():
+                raise OutputError(f"{path}: expected {parent} to be a directory, found a file", "choose another --out")
         path.parent.mkdir(parents=True, exist_ok=True)
         Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent)).rmdir()
 

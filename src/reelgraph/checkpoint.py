@@ -5,6 +5,7 @@ generator; the rest is JSON in its header. No pickle.
 """
 
 import json
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from reelgraph.atomic import new_file
-from reelgraph.errors import ArtifactError
+from reelgraph.atomic import new_file, output_errors
+from reelgraph.errors import ArtifactError, OutputError
 from reelgraph.training import Evaluation, Fit
 
 VERSION = 1
@@ -54,8 +55,15 @@ def save(fit: Fit, path: Path, identity: dict[str, Any]) -> None:
         "history": [asdict(line) for line in progress.history],
     }
     # Weights and best weights may share storage, which the format forbids; a clone is cheap against the fit.
-    with new_file(path) as temporary:
-        save_file({name: value.clone() for name, value in tensors.items()}, temporary, {"state": json.dumps(state)})
+    with output_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with new_file(path) as temporary:
+            save_file({name: value.clone() for name, value in tensors.items()}, temporary, {"state": json.dumps(state)})
+    except OutputError:
+        with suppress(OSError):
+            path.parent.rmdir()  # Nothing is left behind, unless an older checkpoint is there.
+        raise
 
 
 def restore(fit: Fit, path: Path, identity: dict[str, Any]) -> None:

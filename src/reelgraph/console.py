@@ -46,6 +46,9 @@ def show_data(manifest: dict[str, Any]) -> None:
     table.add_row(
         f"split ({split['kind']})", " / ".join(f"{counts[name]:,} {name}" for name in ("train", "valid", "test"))
     )
+    for name in ("users", "movies"):
+        if counts[f"unknown_test_{name}"]:
+            table.add_row(f"test {name} without training ratings", f"{counts[f'unknown_test_{name}']:,}")
     if counts["rejected"]:
         table.add_row("refused rows", f"{counts['rejected']:,}")
     stdout().print(table)

@@ -189,7 +189,6 @@ def _run(
         nonlocal saved
         observe(phase, progress, config)
         if fitting.done or progress.interrupted or time.monotonic() - saved >= config.checkpoint_seconds:
-            path.parent.mkdir(parents=True, exist_ok=True)
             checkpoint.save(fitting, path, identity)
             saved = time.monotonic()
 

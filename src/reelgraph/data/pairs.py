@@ -1,5 +1,6 @@
 """Files of a trained model's daily work: pairs to predict, ratings to judge by, a visitor's ratings, lists."""
 
+import csv
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from reelgraph.atomic import new_file
@@ -115,8 +115,11 @@ def _read(path: Path, columns: Mapping[str, str], needed: tuple[str, ...]) -> Ro
 def write_predictions(rows: Rows, prediction: npt.NDArray[np.float32], path: Path) -> None:
     """The rows as CSV, with their predictions in a last column."""
     kept = rows.table.drop_columns([name for name in ("prediction",) if name in rows.table.column_names])
-    table = kept.append_column("prediction", pa.array(prediction))
-    pacsv.write_csv(table, path, pacsv.WriteOptions(quoting_style="needed", quoting_header="needed"))
+    columns = [column.to_pylist() for column in kept.columns]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([*kept.column_names, "prediction"])
+        writer.writerows(zip(*columns, (f"{stars:.6g}" for stars in prediction.tolist()), strict=True))
 
 
 def write_lists(lists: Iterable[pa.Table], id_types: Mapping[str, str], path: Path) -> int:

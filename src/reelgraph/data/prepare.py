@@ -210,7 +210,8 @@ def _write_rejects(run: _Run, config: DataConfig, report: Callable[[str], None])
             reasons[row["reason"]] = sum(other["reason"] == row["reason"] for other in rejects)
             shown = row["raw"] or ",".join(str(row[name]) for name in RAW[:4] if row[name] is not None)
             where = f"first {row['file']} row {row['row']:,}: {shown}"
-            report(f"refused {reasons[row['reason']]:,} rows: {row['reason']} ({where})")
+            count = reasons[row["reason"]]
+            report(f"refused {count:,} row{'s' if count > 1 else ''}: {row['reason']} ({where})")
     if rejects and config.strict:
         first = rejects[0]
         raise DataError(
