@@ -104,6 +104,8 @@ def new_directory(path: Path, kind: str) -> Iterator[Path]:
             yield temporary
             temporary.chmod(0o777 & ~_umask())
             for file in sorted(temporary.rglob("*")):
+                if file.is_file():  # safetensors makes private files; a result is as readable as any other.
+                    file.chmod(0o666 & ~_umask())
                 _flush(file)
             _flush(temporary)
             _swap(temporary, path)

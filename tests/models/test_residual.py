@@ -1,0 +1,174 @@
+"""The residual model against dense formulas, finite differences, and what it must not see."""
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+from worlds import noisy
+
+from reelgraph.graph import BipartiteGraph, build_graph, reveal
+from reelgraph.models import ResidualModel
+from reelgraph.models.residual import PairProduct, ResidualConv
+
+USERS, ITEMS, DIM = 30, 25, 4
+
+
+def graph_of() -> BipartiteGraph:
+    return build_graph(noisy(), USERS, ITEMS)
+
+
+def model_of(graph: BipartiteGraph, side: bool = True) -> ResidualModel:
+    torch.manual_seed(3)
+    rng = np.random.default_rng(0)
+    features = {
+        "user_features": rng.random((USERS, 3)).astype(np.float32) if side else None,
+        "item_features": rng.random((ITEMS, 2)).astype(np.float32) if side else None,
+    }
+    model = ResidualModel(graph, dim=DIM, hide=0.3, dropout=0.0, init=0.5, **features)
+    torch.nn.init.normal_(model.offset)
+    return model
+
+
+def hide(graph: BipartiteGraph, share: float = 0.4) -> torch.Tensor:
+    return (torch.rand(graph.num_edges, generator=torch.Generator().manual_seed(1)) >= share).float()
+
+
+def test_conv_equals_the_dense_formula_fused_and_unfused() -> None:
+    graph = graph_of()
+    view = reveal(graph, hide(graph))
+    y, x = torch.randn(graph.num_nodes, DIM), torch.randn(graph.num_nodes, DIM)
+    conv = ResidualConv()
+    adjacency = torch.zeros(graph.num_nodes, graph.num_nodes)
+    rho = adjacency.clone()
+    source, target = graph.edge_index.as_tensor().long()
+    adjacency[target, source], rho[target, source] = view.visible, view.rho
+    expected = (adjacency @ y + rho @ x) / view.degree.clamp(min=1).sqrt()[:, None]
+    fused = conv(graph.edge_index, y, x, view.visible, view.rho, view.degree)
+    plain = conv(graph.edge_index.as_tensor().long(), y, x, view.visible, view.rho, view.degree)
+    assert torch.allclose(fused, expected, atol=1e-5)
+    assert torch.allclose(plain, expected, atol=1e-5)
+
+
+def test_the_fused_product_is_what_runs() -> None:
+    graph = graph_of()
+    view = reveal(graph)
+    conv, calls = ResidualConv(), []
+    conv.register_message_and_aggregate_forward_hook(lambda *_: calls.append(1))
+    y = torch.randn(graph.num_nodes, DIM)
+    conv(graph.edge_index, y, y, view.visible, view.rho, view.degree)
+    assert len(calls) == 2
+
+
+def test_prediction_equals_the_formula_written_out() -> None:
+    graph = graph_of()
+    model = model_of(graph)
+    view = reveal(graph)
+    state = torch.zeros(graph.num_nodes, DIM)
+    neighbours: list[list[tuple[int, float]]] = [[] for _ in range(graph.num_nodes)]
+    for user, item, rating in zip(graph.user.tolist(), graph.item.tolist(), graph.rating.tolist(), strict=True):
+        rho = rating - float(view.mean) - float(view.bias[user]) - float(view.bias[item])
+        neighbours[user].append((item, rho))
+        neighbours[item].append((user, rho))
+    with torch.no_grad():
+        for node, near in enumerate(neighbours):
+            for other, rho in near:
+                state[node] += (model.implicit[other] + rho * model.residual[other]) / len(near) ** 0.5
+            if near:
+                state[node] += model.free[node]
+        side = torch.cat([
+            model.user_side.linear(model.user_side.features), model.item_side.linear(model.item_side.features)  # type: ignore[misc]
+        ])
+        state += side
+        known = torch.tensor([bool(near) for near in neighbours])
+        offset = view.bias + model.offset * known
+        user, item = torch.tensor([0, 3, 9]), torch.tensor([USERS, USERS + 4, USERS + 1])
+        expected = view.mean + offset[user] + offset[item] + (state[user] * state[item]).sum(1)
+    assert torch.allclose(model.predict(user, item), expected, atol=1e-4)
+
+
+def test_pair_product_and_its_gradient_equal_plain_indexing() -> None:
+    graph = graph_of()
+    chosen = torch.rand(graph.num_edges) < 0.5
+    user, item = graph.user[chosen], graph.item[chosen]
+    by_item = torch.argsort(item * graph.num_nodes + user)
+    weight = torch.randn(len(user))
+    gradients = []
+    for product in (
+        lambda state: PairProduct.apply(state, user, item, by_item),
+        lambda state: (state[user] * state[item]).sum(1),
+    ):
+        state = torch.randn(graph.num_nodes, DIM, generator=torch.Generator().manual_seed(5)).requires_grad_()
+        (product(state) * weight).sum().backward()
+        gradients.append(state.grad)
+    assert gradients[0] is not None
+    assert torch.allclose(gradients[0], gradients[1], atol=1e-5)
+
+
+def test_gradients_equal_finite_differences() -> None:
+    graph = graph_of()
+    model = model_of(graph)
+
+    def loss() -> torch.Tensor:
+        torch.manual_seed(11)  # the same ratings are hidden every time
+        return F.huber_loss(*model.training_pairs(), delta=2.0)
+
+    loss().backward()  # type: ignore[no-untyped-call]
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None
+        direction = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(7))
+        step = 1e-2
+        with torch.no_grad():
+            parameter += step * direction
+            above = loss().item()
+            parameter -= 2 * step * direction
+            below = loss().item()
+            parameter += step * direction
+        slope = float((parameter.grad * direction).sum())
+        assert abs((above - below) / (2 * step) - slope) < 2e-3 * max(1, abs(slope)), name
+
+
+def test_hidden_ratings_are_absent_from_states_in_both_directions() -> None:
+    graph = graph_of()
+    model = model_of(graph).eval()
+    visible = hide(graph)
+    states, offsets = [], []
+    for _ in range(2):
+        view = reveal(graph, visible)
+        with torch.no_grad():
+            states.append(model.encode(view))
+            offsets.append(model.offsets(view))
+        graph.rating[visible == 0] += 7.0  # what is hidden may change as it likes
+    assert torch.equal(states[0], states[1])
+    assert torch.equal(offsets[0], offsets[1])
+    graph.rating[visible == 1] += torch.randn(int(visible.sum()))
+    assert not torch.allclose(model.encode(reveal(graph, visible)), states[0])
+
+
+def test_no_state_depends_on_a_neighbour_along_a_hidden_edge() -> None:
+    graph = graph_of()
+    model = model_of(graph, side=False).eval()
+    visible = hide(graph)
+    view = reveal(graph, visible)
+    hidden = int((visible == 0).nonzero()[0])
+    user, item = int(graph.user[hidden]), int(graph.item[hidden])
+    for here, there in ((user, item), (item, user)):
+        model.zero_grad()
+        model.encode(view)[here].sum().backward()
+        for table in (model.implicit, model.residual):
+            assert table.grad is not None
+            assert not table.grad[there].any()
+            assert table.grad.any()
+
+
+def test_training_targets_are_the_hidden_ratings() -> None:
+    graph = graph_of()
+    model = model_of(graph)
+    torch.manual_seed(4)
+    prediction, target = model.training_pairs()
+    torch.manual_seed(4)
+    hidden = torch.rand(graph.num_edges) < model.hide
+    assert torch.equal(target, graph.rating[hidden])
+    view = reveal(graph, (~hidden).float())
+    state, offset = model.encode(view), model.offsets(view)
+    user, item = graph.user[hidden], graph.item[hidden]
+    expected = (state[user] * state[item]).sum(1) + offset[user] + offset[item]
+    assert torch.allclose(prediction, expected, atol=1e-5)
