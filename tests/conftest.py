@@ -1,9 +1,13 @@
 """Fixtures that several test files share."""
 
 import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from worlds import write_files
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +21,30 @@ def movielens() -> Path:
             "set REELGRAPH_DATA to the folder that holds a copy of them"
         )
     return folder
+
+
+@pytest.fixture(scope="session")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ratings.csv, movies.csv and users.csv of 60 people and 80 movies; not to be changed."""
+    return write_files(tmp_path_factory.mktemp("tables"))
+
+
+@pytest.fixture(scope="session")
+def model_dir(tables: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model of them, as the command trains it; not to be changed."""
+    out = tmp_path_factory.mktemp("model") / "model"
+    done = reelgraph_command("train", tables, "--max-steps", 60, "--out", out)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def reelgraph_command(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own."""
+    command = [sys.executable, "-m", "reelgraph", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="session")
+def command() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """The command line, as a function of its arguments."""
+    return reelgraph_command

@@ -75,7 +75,9 @@ def write_files(folder: Path, users: int = 60, items: int = 80, seed: int = 0) -
             for item in range(items):
                 if rng.random() < 0.4:
                     stars = 3 + taste[user, kinds[item]] + rng.normal(0, 0.5)
-                    writer.writerow([user + 1, 10 * (item + 1), int(np.clip(round(stars), 1, 5)), 1_000_000 + user + item])
+                    writer.writerow(
+                        [user + 1, 10 * (item + 1), int(np.clip(round(stars), 1, 5)), 1_000_000 + user + item]
+                    )
     with (folder / "movies.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["movieId", "title", "genres"])

@@ -55,7 +55,7 @@ def write_artifact(artifact: Artifact, path: Path) -> None:
         OutputError: if it cannot be written or `path` holds something that is not an artifact.
     """
     with new_directory(path, KIND) as directory:
-        save_file({name: np.ascontiguousarray(array) for name, array in artifact.weights.items()}, directory / WEIGHTS)
+        save_file({name: np.asarray(array, order="C") for name, array in artifact.weights.items()}, directory / WEIGHTS)
         for name in TABLES:
             pq.write_table(getattr(artifact, name), directory / f"{name}.parquet", compression="zstd")
         if artifact.rejects is not None and artifact.rejects.num_rows:

@@ -74,9 +74,12 @@ def test_prediction_equals_the_formula_written_out() -> None:
                 state[node] += (model.implicit[other] + rho * model.residual[other]) / len(near) ** 0.5
             if near:
                 state[node] += model.free[node]
-        side = torch.cat([
-            model.user_side.linear(model.user_side.features), model.item_side.linear(model.item_side.features)  # type: ignore[misc]
-        ])
+        side = torch.cat(
+            [
+                model.user_side.linear(model.user_side.features),
+                model.item_side.linear(model.item_side.features),  # type: ignore[misc]
+            ]
+        )
         state += side
         known = torch.tensor([bool(near) for near in neighbours])
         offset = view.bias + model.offset * known
