@@ -1,0 +1,229 @@
+"""Everything that must end in exit code 2 and one clear line, with nothing left behind."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+HEADER = "userId,movieId,rating\n"
+
+
+def line_of(done: subprocess.CompletedProcess[str]) -> str:
+    """The one error line; what was inferred before may be noted above it."""
+    assert done.returncode == 2, done.stderr
+    lines = done.stderr.splitlines()
+    assert "Traceback" not in done.stderr
+    assert [line for line in lines if line.startswith("error: ")] == lines[-1:]
+    return lines[-1]
+
+
+def parquet(path: Path) -> bytes:
+    table = pa.table({"userId": list(range(999)), "movieId": list(range(999)), "rating": [1.0, 2.0, 3.0] * 333})
+    pq.write_table(table, path)
+    return path.read_bytes()
+
+
+def rows(*cells: tuple[object, object, object]) -> str:
+    return HEADER + "".join(f"{user},{movie},{rating}\n" for user, movie, rating in cells)
+
+
+FILES: dict[str, tuple[str | bytes, str]] = {
+    "empty.csv": ("", "found an empty file"),
+    "blank.csv": ("\n\n \n", "found blank lines"),
+    "header.csv": (HEADER, "expected rows below the header, found none"),
+    "column.csv": ("userId,film,stars\n1,2,3\n", "expected a column movieId, found userId, film, stars"),
+    "one_column.csv": ("userId\n1\n", "expected cells separated by"),
+    "text.csv": (rows((1, 2, "good"), (2, 3, "bad")), "rating is not a number in 2 (first in row 1)"),
+    "nan.csv": (rows((1, 2, "NaN"), (2, 3, "nan")), "rating is NaN in 2"),
+    "missing.csv": (rows((1, 2, ""), (2, 3, "NA")), "rating is missing in 2"),
+    "infinite.csv": (rows((1, 2, "inf"), (2, 3, "-inf"), (2, 4, "1e999")), "rating is infinite in 3"),
+    "one_user.csv": (rows((1, 2, 3), (1, 3, 4)), "expected at least two users, found one"),
+    "one_movie.csv": (rows((1, 2, 3), (2, 2, 4)), "expected at least two movies, found one"),
+    "constant.csv": (rows((1, 2, 3), (2, 3, 3), (1, 3, 3)), "found 3 in every row"),
+    "single.csv": (rows((1, 2, 3)), "expected at least two ratings, found one"),
+    "zero.parquet": ("", "found an empty file"),
+    "binary.csv": (bytes(range(256)) * 9, "found binary data"),
+    "renamed.csv": (b"PAR1" + bytes(99), "found a Parquet file"),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_ratings_that_cannot_be_used(command: Command, tmp_path: Path, name: str) -> None:
+    content, message = FILES[name]
+    (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    line = line_of(command("train", name, "--out", "model", cwd=tmp_path))
+    assert message in line
+    assert [path.name for path in tmp_path.iterdir()] == [name], "nothing is left behind"
+
+
+def test_a_truncated_parquet(command: Command, tmp_path: Path) -> None:
+    whole = parquet(tmp_path / "r.parquet")
+    for length in (len(whole) // 2, len(whole) - 1, 10):
+        (tmp_path / "r.parquet").write_bytes(whole[:length])
+        line = line_of(command("train", "r.parquet", "--out", "model", cwd=tmp_path))
+        assert "r.parquet: expected a Parquet file, found a damaged one" in line
+
+
+def test_paths_that_are_no_ratings(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    assert "nowhere.csv: expected a file, found none" in line_of(
+        command("train", "nowhere.csv", "--out", "m", cwd=tmp_path)
+    )
+    line = line_of(command("train", "folder", "--out", "m", cwd=tmp_path))
+    assert "expected a MovieLens folder with one of ratings.csv" in line
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--columns", "user=who"), "expected a column of"),
+        (("--columns", "person=userId"), "expected roles user, item, rating, timestamp, found 'person'"),
+        (("--columns", "userId"), "expected user=NAME"),
+        (("--scale", "five"), "expected a scale such as 1-5"),
+        (("--scale", "5-1"), "lower end first"),
+        (("--dim", "0"), "setting dim: input should be greater than or equal to 1, found 0"),
+        (("--dim", "many"), "'many' is not a valid integer"),
+        (("--engine", "flink"), "expected duckdb, spark"),
+        (("--split", "given"), "expected test ratings, found none"),
+        (("--test", "nowhere.csv"), "nowhere.csv: expected a file, found none"),
+        (("--items", "nowhere.csv"), "nowhere.csv: expected a file, found none"),
+        (("--no-such-option",), "No such option"),
+        (("--config", "nowhere.toml"), "expected a TOML file"),
+    ],
+)
+def test_options_that_make_no_sense(
+    command: Command, tables: Path, tmp_path: Path, options: tuple[str, ...], message: str
+) -> None:
+    line = line_of(command("train", tables / "ratings.csv", *options, "--out", "model", cwd=tmp_path))
+    assert message in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_configuration_with_an_unknown_name(command: Command, tables: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text("[train]\ndims = 3\n")
+    (tmp_path / "b.toml").write_text("[fit]\ndim = 3\n")
+    line = line_of(command("train", tables, "--config", "a.toml", "--out", "m", cwd=tmp_path))
+    assert "setting dims" in line
+    assert "dim," in line, "the names that exist are listed"
+    assert "expected tables [data] and [train], found [fit]" in line_of(
+        command("train", tables, "--config", "b.toml", "--out", "m", cwd=tmp_path)
+    )
+
+
+def test_strict_stops_at_a_refused_row(command: Command, tables: Path, tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text((tables / "ratings.csv").read_text() + "1,10,oops,1\n")
+    line = line_of(command("train", "r.csv", "--strict", "--out", "m", cwd=tmp_path))
+    assert "expected no row to be refused (--strict), found 1" in line
+    assert [path.name for path in tmp_path.iterdir()] == ["r.csv"]
+
+
+def test_outputs_that_cannot_be_written(command: Command, tables: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    for name, message in (
+        ("mine", "found other files there"),
+        ("mine/thesis.txt", "expected a directory, found a file"),
+        ("mine/thesis.txt/model", "to be a directory, found a file"),
+        ("/proc/model", "cannot be written"),
+    ):
+        assert message in line_of(command("train", tables, "--out", name, cwd=tmp_path))
+        assert message in line_of(command("prepare", tables, "--out", name, cwd=tmp_path))
+    assert [path.name for path in tmp_path.rglob("*")] == ["mine", "thesis.txt"]
+
+
+@pytest.mark.parametrize("command_name", ["train", "prepare"])
+def test_a_full_disk(tables: Path, tmp_path: Path, command_name: str) -> None:
+    # A limit on the size of files stands for the full disk: the write fails midway, as it does there.
+    script = f'ulimit -f 8; exec python -m reelgraph {command_name} "$1" --out "$2"'
+    environment = {**os.environ, "PATH": f"{Path(os.sys.executable).parent}:{os.environ['PATH']}"}  # type: ignore[attr-defined]
+    done = subprocess.run(
+        ["bash", "-c", script, "bash", tables, tmp_path / "out"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    line = line_of(done)
+    assert "cannot be written" in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_models_that_are_not_whole(command: Command, model_dir: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(model_dir, tmp_path / "copy"))
+    manifest = (copy / "manifest.json").read_text()
+    (copy / "manifest.json").write_text(manifest.replace('"version": 1', '"version": 2', 1))
+    assert "expected format version 1, found 2" in line_of(command("recommend", copy, "--user", 1))
+    (copy / "manifest.json").write_text(manifest)
+    weights = (copy / "weights.safetensors").read_bytes()
+    (copy / "weights.safetensors").write_bytes(weights[:100])
+    assert f"weights.safetensors: expected {len(weights):,} bytes, found 100" in line_of(
+        command("recommend", copy, "--user", 1)
+    )
+    (copy / "weights.safetensors").unlink()
+    for arguments in (
+        ("recommend", copy, "--user", 1),
+        ("predict", copy, "p.csv", "--out", "o"),
+        ("evaluate", copy, "t.csv"),
+    ):
+        assert "weights.safetensors: expected a file of the artifact, found none" in line_of(command(*arguments))
+    assert "expected a model directory with manifest.json, found none" in line_of(
+        command("recommend", tmp_path, "--user", 1)
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--user", "61"), "near it are 6"),
+        (("--user", "nobody"), "expected one of the model's 60 user ids"),
+        (("--user", "1", "-k", "0"), "k: expected 1 to 80 (the catalogue), found 0"),
+        (("--user", "1", "-k", "81"), "k: expected 1 to 80 (the catalogue), found 81"),
+        (("--user", "1", "--genre", "Dramma"), "try Drama"),
+        (("--user", "1", "--year", "nineties"), "expected a year or a range"),
+        ((), "expected one of --user, --ratings and --all"),
+        (("--user", "1", "--all"), "expected one of --user, --ratings and --all"),
+        (("--all",), "expected --out FILE.parquet, found none"),
+        (("--ratings", "nowhere.csv"), "nowhere.csv: expected a file, found none"),
+        (("--user", "1", "--out", "no/such/folder/list.json"), "cannot be written"),
+    ],
+)
+def test_lists_that_cannot_be_made(
+    command: Command, model_dir: Path, tmp_path: Path, options: tuple[str, ...], message: str
+) -> None:
+    assert message in line_of(command("recommend", model_dir, *options, cwd=tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("movieId,rating\n101,4\n", "movie '101': expected one of the model's 80 movie ids"),
+        ("movieId,rating\n10,9\n", "rating of movie 10: expected 1 to 5, found 9"),
+        ("movieId,rating\n10,good\n", "expected a number as rating, found 'good' in row 1"),
+        ("movieId,rating\n10,4\n20\n", "expected 2 columns in every row, found 1 in row 2"),
+        ("movieId,rating\n", "expected rows below the header"),
+        ("movieId\n10\n", "expected cells separated by"),
+    ],
+)
+def test_visitors_that_cannot_be_read(
+    command: Command, model_dir: Path, tmp_path: Path, content: str, message: str
+) -> None:
+    (tmp_path / "my.csv").write_text(content)
+    assert message in line_of(command("recommend", model_dir, "--ratings", tmp_path / "my.csv"))
+
+
+def test_pairs_and_tests_that_cannot_be_read(command: Command, model_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text("userId,movieId\n1,\n")
+    line = line_of(command("predict", model_dir, "p.csv", "--out", "out.csv", cwd=tmp_path))
+    assert "expected a movieId in every row, found none in row 1" in line
+    (tmp_path / "t.csv").write_text("userId,movieId,rating\n1,10,inf\n")
+    assert "expected a number as rating, found 'inf' in row 1" in line_of(
+        command("evaluate", model_dir, "t.csv", cwd=tmp_path)
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["p.csv", "t.csv"]

@@ -1,0 +1,199 @@
+"""The commands as a user runs them."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from reelgraph.recommender import open_model
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def test_train_says_what_a_person_asks_for(command: Command, tables: Path, tmp_path: Path) -> None:
+    done = command("train", tables, "--max-steps", 20, "--out", tmp_path / "m")
+    assert done.returncode == 0, done.stderr
+    for word in (
+        "users",
+        "movies",
+        "ratings",
+        "density",
+        "validation RMSE",
+        "test MAE",
+        "mean rating",
+        "popularity",
+        "damped biases",
+        "this model",
+        " s;",
+    ):
+        assert word in done.stdout, word
+    for word in ("comma-separated", "user = userId", "rating scale: 1 to 5, whole stars (inferred)", "step"):
+        assert word in done.stderr, word
+    assert "\x1b" not in done.stdout + done.stderr, "no terminal codes in a pipe"
+
+
+def test_train_as_json_reports_what_the_model_directory_holds(command: Command, tables: Path, tmp_path: Path) -> None:
+    done = command("train", tables, "--max-steps", 20, "--out", tmp_path / "m", "--json")
+    manifest, kept = json.loads(done.stdout), json.loads((tmp_path / "m" / "manifest.json").read_text())
+    assert manifest["metrics"] == kept["metrics"]
+    with (tmp_path / "m" / "history.csv").open() as file:
+        history = list(csv.DictReader(file))
+    assert [row["step"] for row in history] == ["10", "20"]
+
+
+def test_settings_of_a_file_give_way_to_the_command_line(command: Command, tables: Path, tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_text('[data]\nsplit = "last"\n[train]\ndim = 5\nmax_steps = 7\n')
+    done = command("train", tables, "--config", "s.toml", "--dim", 3, "--out", "m", "--json", cwd=tmp_path)
+    manifest = json.loads(done.stdout)
+    assert (manifest["config"]["dim"], manifest["config"]["max_steps"]) == (3, 7)
+    assert manifest["data"]["split"]["kind"] == "last"
+    assert manifest["data"]["counts"]["test"] == 60
+
+
+def test_an_unknown_test_set_works_and_is_counted(command: Command, tables: Path, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("userId,movieId,rating\nx,10,4\ny,20,2\ny,30,1\n")
+    done = command("train", tables / "ratings.csv", "--test", "t.csv", "--max-steps", 9, "--out", "m", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "test users without training ratings" in done.stdout
+    report = json.loads(command("evaluate", "m", "t.csv", "--json", cwd=tmp_path).stdout)
+    assert (report["pairs"], report["unknown_users"], report["unknown_pairs"]) == (3, 2, 3)
+
+
+def test_refused_rows_are_kept_with_the_model(command: Command, tables: Path, tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text((tables / "ratings.csv").read_text() + "1,10,oops,1\n,20,3,1\n")
+    done = command("train", "r.csv", "--max-steps", 9, "--out", "m", cwd=tmp_path)
+    assert "refused 1 row: rating is not a number (first r.csv row" in done.stderr
+    rejects = pq.read_table(tmp_path / "m" / "rejects.parquet").to_pylist()
+    assert {(row["rating"], row["reason"]) for row in rejects} == {
+        ("oops", "rating is not a number"), ("3", "user id is missing")
+    }  # fmt: skip
+
+
+def test_test_ratings_judged_in_training_are_judged_alike_later(command: Command, tables: Path, tmp_path: Path) -> None:
+    rows = (tables / "ratings.csv").read_text().splitlines(keepends=True)
+    (tmp_path / "train.csv").write_text("".join(row for place, row in enumerate(rows) if place % 5))
+    (tmp_path / "train.csv").write_text(rows[0] + (tmp_path / "train.csv").read_text())
+    (tmp_path / "test.csv").write_text(rows[0] + "".join(rows[place] for place in range(5, len(rows), 5)))
+    done = command("train", "train.csv", "--test", "test.csv", "--max-steps", 30, "--out", "m", "--json", cwd=tmp_path)
+    trained = json.loads(done.stdout)["metrics"]["test"]["model"]
+    judged = json.loads(command("evaluate", "m", "test.csv", "--json", cwd=tmp_path).stdout)
+    assert judged["rmse"] == pytest.approx(trained["rmse"], abs=1e-6)
+    assert judged["mae"] == pytest.approx(trained["mae"], abs=1e-6)
+    assert "RMSE" in command("evaluate", "m", "test.csv", cwd=tmp_path).stdout
+
+
+def test_predict_adds_a_column_and_keeps_the_rest(command: Command, model_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text('note,userId,movieId\n"a, b",3,20\nc,nobody,10\n"a, b",3,20\nd,1,nothing\n')
+    done = command("predict", model_dir, "p.csv", "--out", "out.csv", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "out.csv").open(newline="") as file:
+        found = list(csv.reader(file))
+    assert [row[:3] for row in found] == [
+        ["note", "userId", "movieId"], ["a, b", "3", "20"], ["c", "nobody", "10"], ["a, b", "3", "20"], ["d", "1", "nothing"],
+    ]  # fmt: skip
+    expected = open_model(model_dir).predict([(3, 20), ("nobody", 10), (3, 20), (1, "nothing")])
+    assert [float(row[3]) for row in found[1:]] == pytest.approx(expected.tolist(), abs=1e-4)
+
+
+def test_predict_without_a_header(command: Command, model_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "p.tsv").write_text("3\t20\n1\t10\n")
+    assert command("predict", model_dir, "p.tsv", "--out", "out.csv", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "out.csv").read_text().splitlines()[0] == "userId,movieId,prediction"
+
+
+def test_lists_on_the_screen_as_json_and_in_files(command: Command, model_dir: Path, tmp_path: Path) -> None:
+    expected = [line.movie.movie_id for line in open_model(model_dir).recommend("4", k=5, genre="Drama")]
+    screen = command("recommend", model_dir, "--user", 4, "-k", 5, "--genre", "drama").stdout
+    assert "Movie, The" in screen
+    text = command("recommend", model_dir, "--user", 4, "-k", 5, "--genre", "Drama", "--json").stdout
+    rows = json.loads(text)
+    assert [row["movie_id"] for row in rows] == expected
+    assert [row["rank"] for row in rows] == [1, 2, 3, 4, 5]
+    assert (
+        command(
+            "recommend", model_dir, "--user", 4, "-k", 5, "--genre", "Drama", "--out", tmp_path / "l.json"
+        ).returncode
+        == 0
+    )
+    assert json.loads((tmp_path / "l.json").read_text()) == rows
+    assert "no movie is left" in command("recommend", model_dir, "--user", 4, "--year", 1800).stdout
+
+
+def test_a_visitors_list(command: Command, model_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "my.csv").write_text("movieId,rating\n10,5\n50,1\n")
+    rows = json.loads(command("recommend", model_dir, "--ratings", tmp_path / "my.csv", "--json").stdout)
+    expected = open_model(model_dir).recommend(ratings={"10": 5.0, "50": 1.0})
+    assert [row["movie_id"] for row in rows] == [line.movie.movie_id for line in expected]
+    assert not {"10", "50"} & {row["movie_id"] for row in rows}
+
+
+def test_everyones_lists_in_the_type_the_ids_came_in(command: Command, tables: Path, tmp_path: Path) -> None:
+    import pyarrow as pa  # noqa: PLC0415
+    from pyarrow import csv as pacsv  # noqa: PLC0415
+
+    pq.write_table(pacsv.read_csv(tables / "ratings.csv"), tmp_path / "r.parquet")
+    assert command("train", "r.parquet", "--max-steps", 9, "--out", "m", cwd=tmp_path).returncode == 0
+    assert command("recommend", "m", "--all", "-k", 3, "--out", "l.parquet", cwd=tmp_path).returncode == 0
+    lists = pq.read_table(tmp_path / "l.parquet")
+    assert lists.column_names == ["userId", "movieId", "rank", "score", "prediction"]
+    assert (lists.schema.field("userId").type, lists.schema.field("movieId").type) == (pa.int64(), pa.int64())
+    assert sorted(set(lists["userId"].to_pylist())) == list(range(1, 61))
+    model = open_model(tmp_path / "m")
+    mine = [row["movieId"] for row in lists.to_pylist() if row["userId"] == 12]
+    assert mine == [int(line.movie.movie_id) for line in model.recommend(12, k=3)]
+
+
+def test_prepare_then_train_is_train(command: Command, tables: Path, tmp_path: Path) -> None:
+    assert command("prepare", tables, "--out", "p", cwd=tmp_path).returncode == 0
+    one = command("train", "p", "--max-steps", 20, "--out", "a", "--json", cwd=tmp_path)
+    two = command("train", tables, "--max-steps", 20, "--out", "b", "--json", cwd=tmp_path)
+    assert json.loads(one.stdout)["metrics"] == json.loads(two.stdout)["metrics"]
+    weights = [(tmp_path / name / "weights.safetensors").read_bytes() for name in "ab"]
+    assert weights[0] == weights[1]
+
+
+def test_ctrl_c_keeps_the_best_and_resume_goes_on(tables: Path, tmp_path: Path, command: Command) -> None:
+    options = ["--max-steps", "400", "--patience", "100", "--checkpoint-seconds", "0", "--min-improvement", "0"]
+    start = [sys.executable, "-m", "reelgraph", "train", str(tables), *options, "--out", "m"]
+    process = subprocess.Popen(start, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # The checkpoint is replaced after every step; once it is there, the first evaluation is ten steps away at most.
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "m.checkpoint" / "fit.safetensors").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert "Stopped as asked: the best so far" in err
+    assert json.loads((tmp_path / "m" / "manifest.json").read_text())["interrupted"]
+    assert command("recommend", "m", "--user", 1, cwd=tmp_path).returncode == 0
+    assert command("train", tables, *options, "--out", "m", "--resume", cwd=tmp_path).returncode == 0
+    assert command("train", tables, *options, "--out", "whole", cwd=tmp_path).returncode == 0
+    weights = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("m", "whole")]
+    assert weights[0] == weights[1]
+    assert sorted(os.listdir(tmp_path)) == ["m", "whole"]  # noqa: PTH208 (names are what is compared)
+
+
+def test_doctor_and_help(command: Command) -> None:
+    done = command("doctor")
+    assert done.returncode == 0, done.stdout
+    assert "torch" in done.stdout
+    for name in ("train", "prepare", "evaluate", "predict", "recommend", "doctor"):
+        assert name in command("--help").stdout
+        assert command(name, "--help").returncode == 0
+    assert command("--version").stdout.startswith("reelgraph, version ")
+
+
+def test_a_reader_that_has_had_enough_is_no_error(tables: Path, model_dir: Path) -> None:
+    line = f'"{sys.executable}" -m reelgraph recommend "{model_dir}" --user 1 --json | head -n 1; echo "${{PIPESTATUS[0]}}"'
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr
+    assert done.stdout.splitlines()[-1] in {"0", "141"}

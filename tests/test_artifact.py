@@ -1,0 +1,116 @@
+"""A model directory: read as written, refused when it is not whole."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from reelgraph.artifact import HISTORY, KIND, TABLES, WEIGHTS, read_artifact, write_artifact
+from reelgraph.errors import ArtifactError, OutputError
+
+
+@pytest.fixture
+def copy(model_dir: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(model_dir, tmp_path / "copy"))
+
+
+def test_what_is_written_is_read(model_dir: Path, tmp_path: Path) -> None:
+    first = read_artifact(model_dir)
+    write_artifact(first, tmp_path / "again")
+    second = read_artifact(tmp_path / "again")
+    assert first.weights.keys() == second.weights.keys()
+    for name, array in first.weights.items():
+        np.testing.assert_array_equal(array, second.weights[name])
+        assert array.shape == second.weights[name].shape
+    for name in TABLES:
+        assert getattr(first, name).equals(getattr(second, name))
+    assert list(first.history) == list(second.history)
+    assert {**first.manifest, "files": None} == {**second.manifest, "files": None}
+
+
+def test_the_directory_is_as_documented(model_dir: Path) -> None:
+    names = {file.name for file in model_dir.iterdir()}
+    assert names == {
+        "manifest.json",
+        "weights.safetensors",
+        "users.parquet",
+        "items.parquet",
+        "seen.parquet",
+        "history.csv",
+    }
+    manifest = json.loads((model_dir / "manifest.json").read_text())
+    assert (manifest["kind"], manifest["version"]) == (KIND, 1)
+    assert {"config", "libraries", "data", "metrics", "scale", "steps", "files"} <= manifest.keys()
+    assert all(file.stat().st_mode & 0o444 == 0o444 for file in model_dir.iterdir()), "readable by whoever serves it"
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, HISTORY, "users.parquet", "items.parquet", "seen.parquet"])
+def test_a_missing_or_truncated_file_is_named(copy: Path, name: str) -> None:
+    whole = (copy / name).read_bytes()
+    (copy / name).write_bytes(whole[:-3])
+    with pytest.raises(ArtifactError, match=rf"{name}: expected {len(whole):,} bytes, found {len(whole) - 3:,}"):
+        read_artifact(copy)
+    (copy / name).unlink()
+    with pytest.raises(ArtifactError, match=rf"{name}: expected a file of the artifact, found none"):
+        read_artifact(copy)
+
+
+def change_manifest(copy: Path, **changes: object) -> None:
+    file = copy / "manifest.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+def test_other_versions_and_kinds_are_refused(copy: Path) -> None:
+    change_manifest(copy, version=2)
+    with pytest.raises(ArtifactError, match="expected format version 1, found 2"):
+        read_artifact(copy)
+    change_manifest(copy, version=1, kind="reelgraph-prepared")
+    with pytest.raises(ArtifactError, match="expected kind 'reelgraph-artifact', found 'reelgraph-prepared'"):
+        read_artifact(copy)
+    for text in ("{", "[]", ""):
+        (copy / "manifest.json").write_text(text)
+        with pytest.raises(ArtifactError, match=r"manifest\.json"):
+            read_artifact(copy)
+    (copy / "manifest.json").unlink()
+    with pytest.raises(ArtifactError, match="found none"):
+        read_artifact(copy)
+
+
+def test_damage_that_keeps_the_size_is_found(copy: Path) -> None:
+    data = bytearray((copy / "seen.parquet").read_bytes())
+    data[:4] = data[-4:] = b"XXXX"
+    (copy / "seen.parquet").write_bytes(bytes(data))
+    with pytest.raises(ArtifactError, match="damaged"):
+        read_artifact(copy)
+
+
+def test_arrays_and_tables_must_fit_each_other(copy: Path) -> None:
+    weights = load_file(copy / WEIGHTS)
+    weights["item.state"] = weights["item.state"][:-1]
+    save_file(weights, copy / WEIGHTS)
+    files = json.loads((copy / "manifest.json").read_text())["files"]
+    change_manifest(copy, files=files | {WEIGHTS: {"bytes": (copy / WEIGHTS).stat().st_size}})
+    with pytest.raises(ArtifactError, match=r"expected 80 rows in item\.state, found 79"):
+        read_artifact(copy)
+    table = pq.read_table(copy / "users.parquet").drop_columns(["userId"])
+    pq.write_table(table, copy / "users.parquet")
+    change_manifest(copy, files={**files, WEIGHTS: {"bytes": (copy / WEIGHTS).stat().st_size}, "users.parquet": {"bytes": (copy / "users.parquet").stat().st_size}})  # fmt: skip
+    with pytest.raises(ArtifactError, match=r"users\.parquet: expected a column userId"):
+        read_artifact(copy)
+
+
+def test_an_artifact_replaces_an_artifact_and_nothing_else(model_dir: Path, tmp_path: Path) -> None:
+    artifact = read_artifact(model_dir)
+    target = tmp_path / "m"
+    write_artifact(artifact, target)
+    write_artifact(artifact, target)
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    with pytest.raises(OutputError, match="found other files there"):
+        write_artifact(artifact, tmp_path / "mine")
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
