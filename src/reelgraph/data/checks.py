@@ -101,7 +101,8 @@ def typed(f: Any, rows: DataFrame) -> DataFrame:
         f.col("number")
     )
     rows = rows.withColumn("number", scaled)
-    date = f.expr("try_cast(replace(replace(t, 'T', ' '), 'Z', '') as timestamp)")
+    # Without the fraction of a second, which one engine would round and the other cut.
+    date = f.expr("try_cast(substring(replace(t, 'T', ' '), 1, 19) as timestamp)")
     seconds = (
         f.when(f.abs(f.col("number")) < f.lit(_SECONDS_LIMIT), f.floor(f.col("number")).cast("bigint"))
         .when(f.col("t").rlike(_DATE), f.unix_timestamp(date).cast("bigint"))

@@ -1,0 +1,107 @@
+"""Vocabularies, fingerprints and prepared directories."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reelgraph.config import DataConfig
+from reelgraph.data.dataset import Interactions, fingerprint, load_prepared, merge
+from reelgraph.data.prepare import prepare
+from reelgraph.data.sources import find
+from reelgraph.data.vocabulary import Vocabulary
+from reelgraph.errors import DataError, UnknownIdError
+
+
+@given(st.lists(st.text(min_size=1, max_size=6), unique=True, min_size=1), st.lists(st.text(max_size=6)))
+def test_indices_and_ids_are_each_others_inverse(ids: list[str], others: list[str]) -> None:
+    vocabulary = Vocabulary(pa.array(ids, pa.string()), "movie")
+    index, known = vocabulary.indices([*ids, *others])
+    for name, place, is_known in zip([*ids, *others], index, known, strict=True):
+        assert bool(is_known) == (name in ids)
+        assert not is_known or vocabulary.id(int(place)) == name
+    assert [vocabulary.index(name) for name in ids] == list(range(len(ids)))
+
+
+def test_an_unknown_id_names_what_is_near() -> None:
+    vocabulary = Vocabulary(pa.array(["tt0110912", "tt0111161", "x"]), "movie")
+    with pytest.raises(UnknownIdError, match="near it are tt0110912"):
+        vocabulary.index("tt0110913")
+    with pytest.raises(UnknownIdError, match="the first known is tt0110912"):
+        vocabulary.index("?")
+
+
+def part(rows: list[tuple[int, int, float, int]]) -> Interactions:
+    user, item, rating, time = (np.asarray(column) for column in zip(*rows, strict=True))
+    return Interactions(user.astype(np.int32), item.astype(np.int32), rating.astype(np.float32), time.astype(np.int64))
+
+
+def test_a_fingerprint_follows_from_the_ratings_alone() -> None:
+    rows = [(0, 0, 4.0, 10), (0, 1, 3.0, 11), (1, 1, 2.5, 12)]
+    users, items = Vocabulary(pa.array(["a", "b"]), "user"), Vocabulary(pa.array(["x", "y"]), "movie")
+    name = fingerprint(part(rows), users, items)
+    assert fingerprint(part(rows[::-1]), users, items) == name, "not on the order of rows"
+    turned = [(1 - u, 1 - i, r, t) for u, i, r, t in rows]
+    more = Vocabulary(pa.array(["y", "x", "z"]), "movie")
+    assert fingerprint(part(turned), Vocabulary(pa.array(["b", "a"]), "user"), more) == name, "nor on indices"
+    for place, change in ((0, (1, 0, 4.0, 10)), (0, (0, 1, 4.0, 10)), (1, (0, 1, 3.5, 11)), (2, (1, 1, 2.5, 13))):
+        changed = [*rows[:place], change, *rows[place + 1 :]]
+        assert fingerprint(part(changed), users, items) != name, change
+    assert fingerprint(part(rows[:2]), users, items) != name
+
+
+def test_merged_splits_stay_sorted() -> None:
+    both = merge(part([(0, 1, 1, 1), (2, 0, 2, 2)]), part([(0, 0, 3, 3), (1, 5, 4, 4)]))
+    assert list(zip(both.user_index, both.item_index, both.rating, strict=True)) == [
+        (0, 0, 3),
+        (0, 1, 1),
+        (1, 5, 4),
+        (2, 0, 2),
+    ]
+    assert both.timestamp is not None
+    assert both.timestamp.tolist() == [3, 1, 4, 2]
+
+
+def test_ids_come_back_exactly_as_they_went_in(tmp_path: Path) -> None:
+    users = ["007", "7", " 7", "Ünal", "3f2b8c1e-0000-4000-8000-000000000001", "1.0", "-0", "NaN"]
+    lines = [f"{user};m/{movie};{(place + movie) % 5 + 1}" for place, user in enumerate(users) for movie in range(4)]
+    (tmp_path / "r.csv").write_text("userId;movieId;rating\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    data = load_prepared(prepare(find(tmp_path / "r.csv"), DataConfig(), tmp_path / "p", lambda line: None))
+    assert sorted(data.users.ids.to_pylist()) == sorted(users)
+    assert data.train.timestamp is None
+    together = merge(merge(data.train, data.valid), data.test)
+    found = {
+        (data.users.id(int(u)), data.items.id(int(i)), float(r))
+        for u, i, r in zip(together.user_index, together.item_index, together.rating, strict=True)
+    }
+    assert found == {(u, m, float(r)) for u, m, r in (line.split(";") for line in lines)}
+
+
+def test_side_tables_join_in_by_id(tmp_path: Path, tables: Path) -> None:
+    data = load_prepared(prepare(find(tables), DataConfig(), tmp_path / "p", lambda line: None))
+    for index in range(len(data.items)):
+        movie = int(data.items.id(index)) // 10 - 1
+        assert data.item_table["title"][index].as_py() == f"Movie, The {movie + 1} ({1970 + movie % 40})"
+    for index in range(len(data.users)):
+        assert data.user_table["gender"][index].as_py() == "FM"[(int(data.users.id(index)) - 1) % 2]
+
+
+def test_directories_that_cannot_be_read(tmp_path: Path, tables: Path) -> None:
+    prepared = prepare(find(tables), DataConfig(), tmp_path / "p", lambda line: None)
+    manifest = json.loads((prepared / "manifest.json").read_text())
+    copy = Path(shutil.copytree(prepared, tmp_path / "copy"))
+    (copy / "manifest.json").write_text(json.dumps(manifest | {"version": 99}))
+    with pytest.raises(DataError, match="expected format version 1, found 99"):
+        load_prepared(copy)
+    (copy / "manifest.json").write_text("{")
+    with pytest.raises(DataError, match="manifest"):
+        load_prepared(copy)
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    (copy / "users.parquet").write_bytes((copy / "users.parquet").read_bytes()[:-9])
+    with pytest.raises(DataError, match=r"users\.parquet: expected a Parquet file"):
+        load_prepared(copy)
