@@ -1,6 +1,7 @@
 """Write the README's table of results from results/main_job.json: `python benchmarks/readme.py`."""
 
 import json
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +19,25 @@ def table(found: dict[str, Any]) -> str:
         "|---|---|---|---|---|",
     ]
     for row in found["results"]:
-        cells = [_number(row["test_rmse"], 4), _number(row["test_mae"], 4), _number(row["seconds"], 0)]
+        seconds = statistics.median(run["seconds"] for run in row["runs"])
+        cells = [_number(row["test_rmse"]), _number(row["test_mae"]), f"{seconds:.0f}"]
         memory = f"{row['memory_mb']['mean'] / 1000:.2f}"
         lines.append(f"| {row['name']} | {' | '.join(cells)} | {memory} |")
     costs = "; ".join(f"{name[:-3]} {seconds:.2f} s" for name, seconds in found["costs"].items())
     seeds = {row["seeds"] for row in found["results"]}
     lines += [
         "",
-        f"Mean of {max(seeds)} seeds and half width of its 95 % interval; settings and stopping step come from validation",
-        f"ratings alone. {costs[0].upper()}{costs[1:]}. reelgraph {found['reelgraph']}, {found['machine']}, {found['date']}:",
+        f"Mean of {max(seeds)} seeds and half width of its 95 % interval, for time the median; settings and stopping",
+        f"step come from validation ratings alone. {costs[0].upper()}{costs[1:]}.",
+        f"reelgraph {found['reelgraph']}, {found['machine']}, {found['date']}:",
         f"`{found['command']}`.",
     ]
     return "\n".join(lines)
 
 
-def _number(value: dict[str, float | None], digits: int) -> str:
+def _number(value: dict[str, float | None]) -> str:
     width = value["half_width"]
-    return f"{value['mean']:.{digits}f}" + ("" if width is None else f" ± {width:.{digits}f}")
+    return f"{value['mean']:.4f}" + ("" if width is None else f" ± {width:.4f}")
 
 
 def rendered() -> str:

@@ -98,7 +98,8 @@ def test_arrays_and_tables_must_fit_each_other(copy: Path) -> None:
         read_artifact(copy)
     table = pq.read_table(copy / "users.parquet").drop_columns(["userId"])
     pq.write_table(table, copy / "users.parquet")
-    change_manifest(copy, files={**files, WEIGHTS: {"bytes": (copy / WEIGHTS).stat().st_size}, "users.parquet": {"bytes": (copy / "users.parquet").stat().st_size}})  # fmt: skip
+    sizes = {name: {"bytes": (copy / name).stat().st_size} for name in (WEIGHTS, "users.parquet")}
+    change_manifest(copy, files=files | sizes)
     with pytest.raises(ArtifactError, match=r"users\.parquet: expected a column userId"):
         read_artifact(copy)
 

@@ -22,10 +22,16 @@ def catalogue() -> Catalogue:
 @pytest.mark.parametrize(
     ("year", "places"),
     [
-        ("1994", [0]), (1995, [1]), ("1994-1995", [0, 1]), ("1994-", [0, 1, 3]), ("-1994", [0, 4]), (" 1980 - 2001 ", [0, 1, 3, 4]),
-        (None, [0, 1, 2, 3, 4]), ("1900", []),
+        ("1994", [0]),
+        (1995, [1]),
+        ("1994-1995", [0, 1]),
+        ("1994-", [0, 1, 3]),
+        ("-1994", [0, 4]),
+        (" 1980 - 2001 ", [0, 1, 3, 4]),
+        (None, [0, 1, 2, 3, 4]),
+        ("1900", []),
     ],
-)  # fmt: skip
+)
 def test_years(year: str | int | None, places: list[int]) -> None:
     assert catalogue().matching(year=year).nonzero()[0].tolist() == places
 
@@ -36,11 +42,8 @@ def test_genres_in_any_case(genre: str) -> None:
     assert catalogue().matching(genre=genre, year="1995").nonzero()[0].tolist() == [1]
 
 
-@pytest.mark.parametrize("year", ["95", "1990-", "nineties", "1990--1995", "-", "", "1995-1990", "1990 1995"])
+@pytest.mark.parametrize("year", ["95", "nineties", "1990--1995", "-", "", "1995-1990", "1990 1995"])
 def test_years_that_are_none(year: str) -> None:
-    if year == "1990-":
-        assert catalogue().matching(year=year).sum() == 3
-        return
     with pytest.raises(ConfigError, match="--year: expected"):
         catalogue().matching(year=year)
 

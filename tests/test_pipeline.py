@@ -1,105 +1,22 @@
-"""A fit as a whole: checkpoints, refit, and what it may not see."""
+"""A fit as a whole: refit, scales, side features, and what it may not see."""
 
 import os
-import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from worlds import checkerboard, write_files
+from worlds import checkerboard, settings, write_files
 
-from reelgraph.artifact import Artifact
-from reelgraph.config import TrainConfig
-from reelgraph.errors import ArtifactError, ConfigError, OutputError
-from reelgraph.pipeline import Checkpoints, fit, load
+from reelgraph.baselines import baselines
+from reelgraph.config import DataConfig, TrainConfig
+from reelgraph.data import sources
+from reelgraph.data.dataset import merge
+from reelgraph.data.prepare import prepare
+from reelgraph.errors import ConfigError
+from reelgraph.pipeline import fit, load
 from reelgraph.training import Progress
-
-
-def settings(**changes: Any) -> TrainConfig:
-    base = {"max_steps": 24, "eval_every": 4, "patience": 3, "checkpoint_seconds": 0.0, "dim": 4}
-    return TrainConfig.model_validate(base | changes)
-
-
-def same(one: Artifact, other: Artifact) -> bool:
-    def lines(artifact: Artifact) -> list[dict[str, Any]]:
-        return [{key: value for key, value in row.items() if key != "seconds"} for row in artifact.history]
-
-    return (
-        one.weights.keys() == other.weights.keys()
-        and all(one.weights[name].tobytes() == other.weights[name].tobytes() for name in one.weights)
-        and lines(one) == lines(other)
-        and one.manifest["metrics"] == other.manifest["metrics"]
-    )
-
-
-@pytest.mark.parametrize("model", ["residual", "gcn"])
-@pytest.mark.parametrize(("phase", "step"), [("fit", 5), ("fit", 10), ("refit", 2)])
-def test_an_interrupted_fit_resumes_to_the_same_result(tmp_path: Path, model: str, phase: str, step: int) -> None:
-    config, data = settings(model=model, patience=20), checkerboard()
-    whole = fit(data, config).artifact
-    folder = tmp_path / "m.checkpoint"
-
-    def press(now: str, progress: Progress, _: TrainConfig) -> None:
-        if now == phase and progress.step == step:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    stopped = fit(data, config, observe=press, checkpoints=Checkpoints(folder)).artifact
-    assert stopped.manifest["interrupted"]
-    assert not same(stopped, whole)
-    assert (folder / f"{phase}.safetensors").is_file()
-    resumed = fit(data, config, checkpoints=Checkpoints(folder, resume=True)).artifact
-    assert same(resumed, whole)
-    assert not resumed.manifest["interrupted"]
-    assert not folder.exists(), "a whole fit needs no checkpoint any more"
-
-
-def leave_a_checkpoint(tmp_path: Path) -> Path:
-    def press(phase: str, progress: Progress, _: TrainConfig) -> None:
-        if progress.step == 9:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    fit(checkerboard(), settings(), observe=press, checkpoints=Checkpoints(tmp_path / "c"))
-    return tmp_path / "c"
-
-
-def test_a_checkpoint_of_other_settings_or_data_is_refused(tmp_path: Path) -> None:
-    folder = leave_a_checkpoint(tmp_path)
-    with pytest.raises(ArtifactError, match="expected the same settings"):
-        fit(checkerboard(), settings(seed=5), checkpoints=Checkpoints(folder, resume=True))
-    data = checkerboard()
-    other = data.manifest | {"split": data.manifest["split"] | {"fingerprints": {"train": "x"}}}
-    with pytest.raises(ArtifactError, match="expected the same data"):
-        fit(replace(data, manifest=other), settings(), checkpoints=Checkpoints(folder, resume=True))
-
-
-def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
-    file = leave_a_checkpoint(tmp_path) / "fit.safetensors"
-    whole = file.read_bytes()
-    for damaged in (whole[: len(whole) // 2], b"", b"nonsense"):
-        file.write_bytes(damaged)
-        with pytest.raises(ArtifactError, match="expected a checkpoint, found a damaged file"):
-            fit(checkerboard(), settings(), checkpoints=Checkpoints(file.parent, resume=True))
-
-
-def test_without_resume_an_old_checkpoint_plays_no_part(tmp_path: Path) -> None:
-    folder = leave_a_checkpoint(tmp_path)
-    assert same(
-        fit(checkerboard(), settings(), checkpoints=Checkpoints(folder)).artifact,
-        fit(checkerboard(), settings()).artifact,
-    )
-
-
-def test_a_checkpoint_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OutputError, match="No space left on device"):
-        fit(checkerboard(), settings(), checkpoints=Checkpoints(tmp_path / "c"))
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_refit_learns_from_validation_too_and_test_ratings_change_nothing() -> None:
@@ -121,6 +38,53 @@ def test_validation_errors_are_those_of_the_first_fit() -> None:
     artifact = fit(data, settings()).artifact
     best = min(row["valid_rmse"] for row in artifact.history)
     assert artifact.manifest["metrics"]["valid"]["model"]["rmse"] == pytest.approx(best)
+
+
+@pytest.mark.parametrize("model", ["residual", "gcn"])
+def test_without_validation_and_test_ratings_all_steps_are_taken(tables: Path, model: str) -> None:
+    data = load(tables / "ratings.csv", valid_share=0, test_share=0)
+    assert (len(data.valid), len(data.test)) == (0, 0)
+    artifact = fit(data, settings(model=model)).artifact
+    assert (artifact.manifest["steps"], artifact.manifest["metrics"], artifact.history) == (24, {}, [])
+    assert artifact.seen.num_rows == len(data.train)
+    assert not artifact.manifest["refitted"]
+
+
+@pytest.mark.parametrize("model", ["residual", "gcn"])
+def test_a_file_of_four_ratings_makes_a_model(tmp_path: Path, model: str) -> None:
+    (tmp_path / "four.csv").write_text("userId,movieId,rating\na,x,5\na,y,1\nb,x,2\nb,y,4\n")
+    fitted = fit(load(tmp_path / "four.csv"), settings(model=model))
+    prediction = fitted.predict([(user, movie) for user in "abc" for movie in "xyz"])
+    assert np.isfinite(prediction).all()
+    assert prediction.min() >= 1
+    assert prediction.max() <= 5
+
+
+def test_ctrl_c_in_the_refit_keeps_the_model_of_the_first_fit() -> None:
+    def press(phase: str, progress: Progress, _: TrainConfig) -> None:
+        if phase == "refit" and progress.step == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    data = checkerboard()
+    stopped = fit(data, settings(), observe=press).artifact
+    alone = fit(data, settings(refit=False)).artifact
+    assert stopped.manifest["interrupted"]
+    assert not stopped.manifest["refitted"]
+    assert stopped.seen.num_rows == len(data.train)
+    assert all(alone.weights[name].tobytes() == stopped.weights[name].tobytes() for name in alone.weights)
+
+
+def test_errors_of_baselines_are_those_of_their_clipped_predictions() -> None:
+    data = checkerboard()
+    metrics = fit(data, settings()).artifact.manifest["metrics"]
+    for part, train, pairs in (
+        ("valid", data.train, data.valid),
+        ("test", merge(data.train, data.valid), data.test),
+    ):
+        for line in baselines(train, len(data.users), len(data.items)):
+            error = np.clip(line.predict(pairs), 1, 5) - pairs.rating
+            assert metrics[part][line.name]["rmse"] == pytest.approx(np.sqrt(np.mean(error**2)))
+            assert metrics[part][line.name]["mae"] == pytest.approx(np.mean(np.abs(error)))
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.5, 5.0), (1.0, 10.0), (1.0, 100.0)])
@@ -153,14 +117,9 @@ def test_side_features_reach_the_model(tmp_path: Path) -> None:
 
 
 def test_a_prepared_directory_takes_no_other_tables(tmp_path: Path) -> None:
-    from reelgraph.config import DataConfig  # noqa: PLC0415
-    from reelgraph.data import sources  # noqa: PLC0415
-    from reelgraph.data.prepare import prepare  # noqa: PLC0415
-
     folder = write_files(tmp_path)
     prepared = prepare(sources.find(folder), DataConfig(), tmp_path / "p", lambda line: None)
     one, two = load(prepared), load(folder)
     assert one.manifest["split"] == two.manifest["split"]
-    shutil.rmtree(tmp_path / "p" / "users.parquet", ignore_errors=True)
     with pytest.raises(ConfigError, match="prepared directory"):
         load(prepared, items=folder / "movies.csv")

@@ -2,10 +2,12 @@
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from reelgraph.config import TrainConfig
 from reelgraph.data.dataset import Dataset, Interactions
 from reelgraph.data.vocabulary import Vocabulary
 
@@ -60,6 +62,12 @@ def noisy(users: int = 30, items: int = 25, share: float = 0.5, seed: int = 0) -
     cells = [(u, i) for u in range(1, users) for i in range(1, items) if rng.random() < share]
     rating = rng.integers(1, 6, len(cells)).astype(float)
     return interactions([u for u, _ in cells], [i for _, i in cells], rating.tolist())
+
+
+def settings(**changes: Any) -> TrainConfig:
+    """Settings of a fit that takes a fraction of a second."""
+    base = {"max_steps": 24, "eval_every": 4, "patience": 3, "checkpoint_seconds": 0.0, "dim": 4}
+    return TrainConfig.model_validate(base | changes)
 
 
 def write_files(folder: Path, users: int = 60, items: int = 80, seed: int = 0) -> Path:

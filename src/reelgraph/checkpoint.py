@@ -76,11 +76,12 @@ def restore(fit: Fit, path: Path, identity: dict[str, Any]) -> None:
     try:
         with safe_open(path, framework="pt") as file:
             state = json.loads(file.metadata()["state"])
+            version = state["version"]
             tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ArtifactError(f"{path}: expected a checkpoint, found a damaged file ({error})", remedy) from None
-    if state.get("version") != VERSION:
-        raise ArtifactError(f"{path}: expected checkpoint version {VERSION}, found {state.get('version')}", remedy)
+    if version != VERSION:
+        raise ArtifactError(f"{path}: expected checkpoint version {VERSION}, found {version}", remedy)
     changed = [name for name in identity if state["identity"].get(name) != identity[name]]
     if changed:
         raise ArtifactError(f"{path}: expected the same {', '.join(changed)} as this run's, found others", remedy)

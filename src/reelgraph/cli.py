@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 import click
 from pydantic import BaseModel, ValidationError
 
-from reelgraph import __version__, console
+from reelgraph import __version__, artifact, console
 from reelgraph.atomic import check_target, new_file
 from reelgraph.config import DataConfig, TrainConfig
 from reelgraph.data import pairs
@@ -157,11 +157,11 @@ def train(
     **given: Any,
 ) -> None:
     """Train a model on RATINGS: a file, a MovieLens folder, a prepared directory, or the bundled sample."""
-    from reelgraph import artifact, pipeline  # noqa: PLC0415 (torch is slow to import; only this command needs it)
-
     config = _settings(TrainConfig, config_file, given)
     data_config = _settings(DataConfig, config_file, given)
     check_target(out, artifact.KIND)
+    from reelgraph import pipeline  # noqa: PLC0415 (torch is slow to import; what is wrong above is said without it)
+
     data = pipeline.load(ratings, items=items, users=users, test=test, config=data_config, report=console.note)
     if not as_json:
         console.show_data(data.manifest)

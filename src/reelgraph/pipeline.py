@@ -1,5 +1,6 @@
 """From ratings to a trained model: what `reelgraph train` does, as two functions."""
 
+import hashlib
 import platform
 import shutil
 import tempfile
@@ -180,7 +181,7 @@ def _run(
     path = checkpoints.directory / f"{phase}.safetensors"
     # max_steps and patience may be raised for a resumed fit; everything else must be what it was.
     settings = config.model_dump(mode="json", exclude={"max_steps", "patience", "checkpoint_seconds"})
-    identity = {"settings": settings, "data": data.manifest["split"]["fingerprints"]}
+    identity = {"settings": settings, "data": _identity(data)}
     if checkpoints.resume and path.exists():
         checkpoint.restore(fitting, path, identity)
     saved = time.monotonic()
@@ -193,6 +194,16 @@ def _run(
             saved = time.monotonic()
 
     return fitting.model, fitting.run(keep)
+
+
+def _identity(data: Dataset) -> dict[str, Any]:
+    """All that a fit reads of its data, as JSON: ratings by fingerprint, scale, ids in index order and side columns."""
+    tables = repr([table.to_pydict() for table in (data.user_table, data.item_table)])
+    return {
+        "ratings": data.manifest["split"]["fingerprints"],
+        "scale": list(data.scale),
+        "tables": hashlib.sha256(tables.encode()).hexdigest(),
+    }
 
 
 def _model(data: Dataset, graph: BipartiteGraph, config: TrainConfig) -> RatingModel:

@@ -97,8 +97,12 @@ def test_predict_adds_a_column_and_keeps_the_rest(command: Command, model_dir: P
     with (tmp_path / "out.csv").open(newline="") as file:
         found = list(csv.reader(file))
     assert [row[:3] for row in found] == [
-        ["note", "userId", "movieId"], ["a, b", "3", "20"], ["c", "nobody", "10"], ["a, b", "3", "20"], ["d", "1", "nothing"],
-    ]  # fmt: skip
+        ["note", "userId", "movieId"],
+        ["a, b", "3", "20"],
+        ["c", "nobody", "10"],
+        ["a, b", "3", "20"],
+        ["d", "1", "nothing"],
+    ]
     expected = open_model(model_dir).predict([(3, 20), ("nobody", 10), (3, 20), (1, "nothing")])
     assert [float(row[3]) for row in found[1:]] == pytest.approx(expected.tolist(), abs=1e-4)
 
@@ -193,7 +197,8 @@ def test_doctor_and_help(command: Command) -> None:
 
 
 def test_a_reader_that_has_had_enough_is_no_error(tables: Path, model_dir: Path) -> None:
-    line = f'"{sys.executable}" -m reelgraph recommend "{model_dir}" --user 1 --json | head -n 1; echo "${{PIPESTATUS[0]}}"'
+    ask = f'"{sys.executable}" -m reelgraph recommend "{model_dir}" --user 1 --json'
+    line = f'{ask} | head -n 1; echo "${{PIPESTATUS[0]}}"'
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr
     assert done.stdout.splitlines()[-1] in {"0", "141"}

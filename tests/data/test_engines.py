@@ -95,7 +95,7 @@ def test_java_is_looked_for_before_spark_starts(monkeypatch: pytest.MonkeyPatch,
     java.parent.mkdir()
     java.write_text("#!/bin/sh\necho 'openjdk version \"1.8.0_392\"' >&2\n")
     java.chmod(0o755)
-    with pytest.raises(SetupError, match="expected Java 17 or newer, found .*1\\.8\\.0_392"):
+    with pytest.raises(SetupError, match=r"expected Java 17 or newer, found .*1\.8\.0_392"):
         check_java("spark")
     monkeypatch.delenv("JAVA_HOME")
     monkeypatch.setenv("PATH", os.devnull)

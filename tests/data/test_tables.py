@@ -1,5 +1,6 @@
 """Movie and user tables of every kind, and the features made of them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +72,7 @@ def test_tables_that_cannot_be_used(tmp_path: Path) -> None:
         read_users(tmp_path / "no.csv")
 
 
-def features(**columns: list[object]) -> dict[str, list[float]]:
+def features(**columns: Sequence[object]) -> dict[str, list[float]]:
     found = encode(pa.table({"movieId": [str(n) for n in range(len(next(iter(columns.values()))))], **columns}))
     return {} if found is None else {name: found[0][:, place].tolist() for place, name in enumerate(found[1])}
 
@@ -89,7 +90,7 @@ def test_sets_categories_and_codes_become_indicators() -> None:
 def test_measures_fall_into_bands_of_equally_many() -> None:
     found = features(age=[str(n) for n in range(400)])
     assert len(found) == 8
-    total = np.sum([column for column in found.values()], axis=0)
+    total = np.sum(list(found.values()), axis=0)
     assert (total == 1).all(), "every row is in one band"
     assert {int(sum(column)) for column in found.values()} <= set(range(48, 53))
 

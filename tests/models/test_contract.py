@@ -3,20 +3,15 @@
 import numpy as np
 import pytest
 import torch
-from worlds import checkerboard, dataset, interactions, noisy
+from worlds import checkerboard, dataset, interactions
 
 from reelgraph.artifact import Artifact
 from reelgraph.config import TrainConfig
-from reelgraph.graph import build_graph
 from reelgraph.metrics import rmse
-from reelgraph.models import GCNModel, ResidualModel
 from reelgraph.pipeline import fit
 from reelgraph.recommender import Recommender
-from reelgraph.scoring import GCNScorer, ResidualScorer
-from reelgraph.training import RatingModel
 
 MODELS = ("residual", "gcn")
-USERS, ITEMS = 30, 25
 
 
 def trained(name: str) -> Recommender:
@@ -30,6 +25,7 @@ def test_the_checkerboard_is_learned(name: str) -> None:
         [f"u{user}" for user in data.test.user_index], [f"m{item}" for item in data.test.item_index]
     )
     assert rmse(prediction, data.test.rating) < 0.5
+    assert np.mean(np.abs(prediction - data.test.rating) < 1) > 0.95, "nearly every held-out cell, not only on average"
     errors = model.artifact.manifest["metrics"]["test"]
     assert errors["model"]["rmse"] == pytest.approx(rmse(prediction, data.test.rating))
     assert errors["bias"]["rmse"] > 1.5, "the biases know nothing of camps, so the baseline must fail here"
@@ -56,57 +52,6 @@ def test_weights_follow_from_the_seed_alone(name: str) -> None:
     for key, array in runs[0].weights.items():
         assert array.tobytes() == runs[1].weights[key].tobytes(), key
     assert any(array.tobytes() != other.weights[key].tobytes() for key, array in runs[0].weights.items())
-
-
-def warmed(name: str) -> tuple[RatingModel, dict[str, np.ndarray]]:
-    graph = build_graph(noisy(), USERS, ITEMS)
-    torch.manual_seed(0)
-    model: RatingModel = (
-        GCNModel(graph, scale=(1.0, 5.0), dim=5, dropout=0.2)
-        if name == "gcn"
-        else ResidualModel(
-            graph, dim=5, hide=0.2, dropout=0.2, init=0.4, item_features=np.eye(ITEMS, 3, dtype=np.float32)
-        )
-    )
-    for _ in range(3):
-        model.train()
-        model.training_pairs()
-    return model, {key: value.numpy() for key, value in model.export().items()}
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_numpy_predicts_what_torch_predicts(name: str) -> None:
-    model, weights = warmed(name)
-    span = 4 / model.graph.std
-    scorer = GCNScorer(weights, (1 / span, (model.graph.mean - 1) / 4)) if name == "gcn" else ResidualScorer(weights)
-    users, items = (grid.ravel() for grid in np.meshgrid(np.arange(USERS), np.arange(ITEMS), indexing="ij"))
-    expected = model.predict(torch.from_numpy(users), torch.from_numpy(items + USERS)).numpy()
-    state = scorer.users(np.arange(USERS))
-    np.testing.assert_allclose(scorer.score(state), expected.reshape(USERS, ITEMS), atol=1e-4)
-    np.testing.assert_allclose(scorer.score(scorer.users(users), items), expected, atol=1e-4)
-
-
-def test_folding_in_a_users_own_ratings_gives_the_trained_state_up_to_the_free_part() -> None:
-    model, weights = warmed("residual")
-    scorer, graph = ResidualScorer(weights), model.graph
-    for user in range(USERS):
-        mine = (graph.user == user).numpy()
-        state = scorer.visitor(graph.item.numpy()[mine] - USERS, graph.rating.numpy()[mine])
-        own = weights["user.free"][user] + weights["user.side"][user]
-        np.testing.assert_allclose(state.state[0] + own, weights["user.state"][user], atol=1e-5)
-        np.testing.assert_allclose(state.offset[0], weights["mean"] + weights["user.bias"][user], atol=1e-5)
-
-
-def test_folding_in_with_the_users_own_features_gives_the_trained_state_of_gcn() -> None:
-    model, weights = warmed("gcn")
-    graph = model.graph
-    assert isinstance(model, GCNModel)
-    scorer = GCNScorer(weights, (graph.std / 4, (graph.mean - 1) / 4))
-    features = model.features.weight.detach().numpy()
-    for user in range(USERS):
-        mine = (graph.user == user).numpy()
-        state = scorer.fold(features[user], graph.item.numpy()[mine] - USERS, graph.rating.numpy()[mine])
-        np.testing.assert_allclose(state, weights["user.state"][user], atol=1e-4)
 
 
 @pytest.mark.parametrize("name", MODELS)

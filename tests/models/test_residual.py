@@ -74,13 +74,12 @@ def test_prediction_equals_the_formula_written_out() -> None:
                 state[node] += (model.implicit[other] + rho * model.residual[other]) / len(near) ** 0.5
             if near:
                 state[node] += model.free[node]
-        side = torch.cat(
-            [
-                model.user_side.linear(model.user_side.features),
-                model.item_side.linear(model.item_side.features),  # type: ignore[misc]
-            ]
-        )
-        state += side
+        for linear, features, rows in (
+            (model.user_side.linear, model.user_side.features, slice(USERS)),
+            (model.item_side.linear, model.item_side.features, slice(USERS, None)),
+        ):
+            assert linear is not None
+            state[rows] += features @ linear.weight.T + linear.bias
         known = torch.tensor([bool(near) for near in neighbours])
         offset = view.bias + model.offset * known
         user, item = torch.tensor([0, 3, 9]), torch.tensor([USERS, USERS + 4, USERS + 1])
@@ -88,22 +87,43 @@ def test_prediction_equals_the_formula_written_out() -> None:
     assert torch.allclose(model.predict(user, item), expected, atol=1e-4)
 
 
+def pair_product(state: torch.Tensor, user: torch.Tensor, item: torch.Tensor) -> torch.Tensor:
+    by_item = torch.argsort(item * len(state) + user)
+    product: torch.Tensor = PairProduct.apply(state, user, item, by_item)  # type: ignore[no-untyped-call]
+    return product
+
+
 def test_pair_product_and_its_gradient_equal_plain_indexing() -> None:
     graph = graph_of()
-    chosen = torch.rand(graph.num_edges) < 0.5
+    chosen = torch.rand(graph.num_edges, generator=torch.Generator().manual_seed(2)) < 0.5
     user, item = graph.user[chosen], graph.item[chosen]
-    by_item = torch.argsort(item * graph.num_nodes + user)
     weight = torch.randn(len(user))
-    gradients = []
-    for product in (
-        lambda state: PairProduct.apply(state, user, item, by_item),
-        lambda state: (state[user] * state[item]).sum(1),
-    ):
-        state = torch.randn(graph.num_nodes, DIM, generator=torch.Generator().manual_seed(5)).requires_grad_()
-        (product(state) * weight).sum().backward()
-        gradients.append(state.grad)
-    assert gradients[0] is not None
-    assert torch.allclose(gradients[0], gradients[1], atol=1e-5)
+    one, other = (torch.randn(graph.num_nodes, DIM, generator=torch.Generator().manual_seed(5)) for _ in range(2))
+    fast, plain = (
+        pair_product(one.requires_grad_(), user, item),
+        (other.requires_grad_()[user] * other[item]).sum(1),
+    )
+    assert torch.allclose(fast, plain, atol=1e-5)
+    torch.autograd.backward([fast, plain], [weight, weight])
+    assert one.grad is not None
+    assert other.grad is not None
+    assert torch.allclose(one.grad, other.grad, atol=1e-5)
+
+
+def test_the_gradient_of_the_pair_product_equals_finite_differences() -> None:
+    graph = graph_of()
+    user, item = graph.user[::7], graph.item[::7]
+    state = torch.randn(graph.num_nodes, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda state: pair_product(state, user, item), state)
+
+
+def test_gradients_of_the_fused_conv_equal_finite_differences() -> None:
+    graph = graph_of()
+    view = reveal(graph, hide(graph))
+    conv, double = ResidualConv(), torch.float64
+    edges = view.visible.to(double), view.rho.to(double), view.degree.to(double)
+    tables = [torch.randn(graph.num_nodes, 2, dtype=double, requires_grad=True) for _ in range(2)]
+    assert torch.autograd.gradcheck(lambda y, x: conv(graph.edge_index, y, x, *edges), tables, fast_mode=True)
 
 
 def test_gradients_equal_finite_differences() -> None:
@@ -120,11 +140,11 @@ def test_gradients_equal_finite_differences() -> None:
         direction = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(7))
         step = 1e-2
         with torch.no_grad():
-            parameter += step * direction
+            parameter.add_(direction, alpha=step)
             above = loss().item()
-            parameter -= 2 * step * direction
+            parameter.sub_(direction, alpha=2 * step)
             below = loss().item()
-            parameter += step * direction
+            parameter.add_(direction, alpha=step)
         slope = float((parameter.grad * direction).sum())
         assert abs((above - below) / (2 * step) - slope) < 2e-3 * max(1, abs(slope)), name
 
@@ -155,11 +175,50 @@ def test_no_state_depends_on_a_neighbour_along_a_hidden_edge() -> None:
     user, item = int(graph.user[hidden]), int(graph.item[hidden])
     for here, there in ((user, item), (item, user)):
         model.zero_grad()
-        model.encode(view)[here].sum().backward()
+        model.encode(view)[here].sum().backward()  # type: ignore[no-untyped-call]
         for table in (model.implicit, model.residual):
             assert table.grad is not None
             assert not table.grad[there].any()
             assert table.grad.any()
+
+
+def test_a_step_predicts_without_the_ratings_it_hides() -> None:
+    graph = graph_of()
+    model = model_of(graph)
+    torch.manual_seed(4)
+    hidden = torch.rand(graph.num_edges) < model.hide
+
+    def step() -> tuple[torch.Tensor, torch.Tensor]:
+        torch.manual_seed(4)
+        prediction, target = model.training_pairs()
+        return prediction.detach(), target
+
+    (before, target), _ = step(), graph.rating.masked_fill_(hidden, 50.0)
+    after, lied = step()
+    assert torch.equal(before, after)
+    assert not torch.equal(target, lied)
+    graph.rating[~hidden] *= -1
+    assert not torch.allclose(step()[0], before)
+
+
+def test_messages_along_hidden_edges_reach_nothing() -> None:
+    graph = graph_of()
+    visible = hide(graph)
+    view = reveal(graph, visible)
+    source, target = graph.edge_index.as_tensor().long()
+    message = torch.ones(2 * graph.num_edges, DIM, requires_grad=True)
+
+    class Listening(ResidualConv):
+        def message(self, x_j: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+            return weight.unsqueeze(1) * x_j * message
+
+    table = torch.randn(graph.num_nodes, DIM)
+    plain = torch.stack([source, target])
+    Listening()(plain, table, table, view.visible, view.rho, view.degree).sum().backward()
+    assert message.grad is not None
+    heard = message.grad.any(1)
+    both_ways = torch.cat([visible, visible[graph.by_item]]).bool()
+    assert torch.equal(heard, both_ways), "all visible edges are heard, to users and to movies, and no hidden one"
 
 
 def test_training_targets_are_the_hidden_ratings() -> None:
