@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import reelgraph
+from reelgraph.config import DataConfig, TrainConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -57,6 +59,15 @@ def test_the_python_of_the_readme_runs(folder: Path) -> None:
     code = block("python", "python")
     done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_documented_settings_are_settings() -> None:
+    text = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    found = re.search(r"```toml\n(.*?)```", text, re.DOTALL)
+    assert found
+    document = tomllib.loads(found[1])
+    assert DataConfig(**document["data"]).split == "time"
+    assert TrainConfig(**document["train"]).dim == 64
 
 
 def test_figures_are_those_of_the_committed_results() -> None:

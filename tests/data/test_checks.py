@@ -55,6 +55,18 @@ def test_slips_are_refused_and_the_reason_names_the_scale(tmp_path: Path) -> Non
     assert [(row["row"], row["rating"]) for row in data.rejects.to_pylist()] == [(3601, "99"), (3602, "-1")]
 
 
+def test_missing_cells_are_counted_by_column(tmp_path: Path) -> None:
+    lines: list[str] = []
+    (tmp_path / "r.csv").write_text("userId,movieId,rating\na,x,1\na,y,\nb,x,NaN\n,y,3\nb,y,4\nc,,nan\n")
+    out = prepare(find(tmp_path / "r.csv"), DataConfig(), tmp_path / "p", lines.append)
+    columns = load_prepared(out).manifest["columns"]
+    assert columns["userId"] == {"null": 1, "nan": 0}
+    assert columns["movieId"] == {"null": 1, "nan": 0}
+    assert columns["rating"] == {"null": 1, "nan": 2}
+    assert "rating: 1 null and 2 NaN" in lines
+    assert not any(line.startswith("timestamp:") for line in lines), "the file has no such column"
+
+
 def test_a_scale_that_is_given_holds(tmp_path: Path) -> None:
     rows: list[tuple[object, ...]] = [(user, movie, (user + movie) % 7) for user in range(5) for movie in range(5)]
     data = load_prepared(prepared(tmp_path, rows, scale=(1, 4)))

@@ -12,7 +12,8 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from reelgraph.config import DataConfig
 from reelgraph.data import sources
@@ -180,8 +181,8 @@ def strip(row: Row) -> Row:
     return (row[0], row[1], row[2].strip(), row[3].strip())
 
 
-@pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("given_test", [False, True])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 2**31), given_test=st.booleans())
 def test_dirty_rows_come_out_as_the_oracle_says(tmp_path: Path, seed: int, given_test: bool) -> None:
     rng = random.Random(seed)
     rows, test = dirty_rows(rng, 400), dirty_rows(rng, 60) if given_test else []

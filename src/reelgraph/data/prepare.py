@@ -20,7 +20,7 @@ from reelgraph.config import DataConfig
 from reelgraph.data import checks, tables
 from reelgraph.data.dataset import KIND, VERSION, describe_splits
 from reelgraph.data.engine import Engine, check_name, open_engine
-from reelgraph.data.sources import Source, Staged, stage_ratings
+from reelgraph.data.sources import CANONICAL, Source, Staged, stage_ratings
 from reelgraph.data.splits import assign_splits
 from reelgraph.errors import ConfigError, DataError
 
@@ -56,7 +56,8 @@ def prepare(source: Source, config: DataConfig, out: Path, report: Callable[[str
             report(str(file))
         with open_engine(config.engine) as engine:
             run = _Run(engine, stage, target)
-            facts = _judge(run, config, report)
+            named = {CANONICAL[role] for file in staged for role in file.columns}
+            facts = _judge(run, named, config, report)
             _index(run)
             _dedupe(run)
             _split(run, config)
@@ -95,7 +96,7 @@ def _stage(source: Source, config: DataConfig, stage: Path) -> list[Staged]:
     return staged
 
 
-def _judge(run: _Run, config: DataConfig, report: Callable[[str], None]) -> dict[str, Any]:
+def _judge(run: _Run, named: set[str], config: DataConfig, report: Callable[[str], None]) -> dict[str, Any]:
     """Type every cell and give every row that cannot be used its reason; keeps `judged`."""
     f = run.engine.functions
     rows = run.read("train.parquet").withColumn("part", f.lit("train"))
@@ -104,6 +105,10 @@ def _judge(run: _Run, config: DataConfig, report: Callable[[str], None]) -> dict
     run.keep(checks.with_reason(f, checks.typed(f, rows)), "typed")
     typed = run.read("typed")
     columns = checks.missing_counts(f, typed)
+    for name, missing in columns.items():
+        kinds = [f"{count:,} {kind}" for kind, count in (("null", missing["null"]), ("NaN", missing["nan"])) if count]
+        if kinds and name in named:
+            report(f"{name}: {' and '.join(kinds)}")
     scale = checks.infer_scale(f, typed.where(f.col("reason").isNull()), config.scale)
     if scale is not None:
         report(str(scale))
