@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from worlds import checkerboard, settings, write_files
+from worlds import checkerboard, dataset, interactions, noisy, settings, write_files
 
 from reelgraph.baselines import baselines
 from reelgraph.config import DataConfig, TrainConfig
@@ -31,6 +31,21 @@ def test_refit_learns_from_validation_too_and_test_ratings_change_nothing() -> N
     alone = fit(data, settings(refit=False)).artifact
     assert alone.seen.num_rows == len(data.train)
     assert not alone.manifest["refitted"]
+
+
+def test_refit_takes_as_many_steps_as_the_best_evaluation_had() -> None:
+    steps: dict[str, int] = {}
+
+    def count(phase: str, progress: Progress, _: TrainConfig) -> None:
+        steps[phase] = progress.step
+
+    # Ratings at random: whatever is learned of them is wrong elsewhere, so that the best step is an early one.
+    nothing = interactions([], [], [])
+    data = dataset(noisy(seed=1), noisy(seed=2, share=0.2), nothing, 30, 25)
+    artifact = fit(data, settings(learning_rate=0.1, max_steps=60, l2=0.0), observe=count).artifact
+    best = min(artifact.history, key=lambda row: row["valid_rmse"])["step"]
+    assert best < steps["fit"]
+    assert steps["refit"] == artifact.manifest["steps"] == best
 
 
 def test_validation_errors_are_those_of_the_first_fit() -> None:
@@ -75,7 +90,15 @@ def test_ctrl_c_in_the_refit_keeps_the_model_of_the_first_fit() -> None:
 
 
 def test_errors_of_baselines_are_those_of_their_clipped_predictions() -> None:
-    data = checkerboard()
+    # Some people like everything and everyone likes some movies: the biases of both add up to more than 5 stars.
+    split = np.random.default_rng(0).choice(3, (40, 40), p=(0.8, 0.1, 0.1))
+    parts = [np.argwhere(split == part).tolist() for part in range(3)]
+    train, valid, test = (
+        interactions([u for u, _ in cells], [i for _, i in cells], [5 if u < 10 or i < 10 else 1 for u, i in cells])
+        for cells in parts
+    )
+    data = dataset(train, valid, test, 40, 40)
+    assert baselines(train, 40, 40)[-1].predict(valid).max() > 5
     metrics = fit(data, settings()).artifact.manifest["metrics"]
     for part, train, pairs in (
         ("valid", data.train, data.valid),

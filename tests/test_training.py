@@ -104,6 +104,17 @@ def test_the_running_average_is_judged_and_kept() -> None:
     assert progress.step == 30
 
 
+def test_looking_at_the_average_does_not_change_the_way() -> None:
+    config = TrainConfig(**(CALM | {"average": 0.9}), learning_rate=1.0, decay_steps=0.0, max_steps=20)
+    ends = []
+    for valid in (noisy(), None):
+        model = Scripted([20.0 - step for step in range(20)])  # the last evaluation is the best
+        Fit(model, config, valid, (-1e9, 1e9)).run(lambda progress: None)
+        ends.append(model.count.item())
+    assert ends[0] == ends[1]
+    assert ends[0] < 19, "the average lags behind the weight, which is at 20"
+
+
 @pytest.mark.parametrize(("poison", "what"), [(math.nan, "finite loss"), (math.inf, "finite loss")])
 def test_a_loss_that_is_not_finite_names_its_step(poison: float, what: str) -> None:
     class Poisoned(Scripted):
