@@ -3,16 +3,18 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from reelgraph.data.sources import NUMBER
+from reelgraph.data.sources import CANONICAL, NUMBER
 from reelgraph.errors import DataError
 
 DataFrame = Any  # pyspark.sql.DataFrame or sqlframe's, which share no base class
 _MISSING = ("", "na", "n/a", "null", "none")
+_NAN = ("nan", "+nan", "-nan")
 _INFINITE = ("inf", "infinity", "+inf", "+infinity", "-inf", "-infinity")
 _DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?Z?)?$"
 _MILLISECONDS = 1e11  # seconds would be the year 5138
 _SECONDS_LIMIT = 1e16
 HIGHS = (1.0, 5.0, 10.0, 100.0)
+NO_TIME = "timestamp is not a number or date"
 RARE = 0.001  # a share of ratings that may be slips of the pen
 
 
@@ -44,8 +46,8 @@ def infer_scale(f: Any, rows: Any, given: tuple[float, float] | None) -> Scale |
     """The scale of ratings, by one aggregate over them.
 
     The highest rating is the smallest of `HIGHS` that at most `RARE` of the ratings exceed; the lowest is 1, 1/2 or 0,
-    whichever no rating falls below. Negative ratings, if not rare, and ratings past 100 make their own extremes the
-    scale.
+    whichever no rating falls below. Negative ratings, if not rare, ratings past 100, and ratings of which none is in
+    the upper half of the scale make their own extremes the scale.
 
     Args:
         f: the engine's functions.
@@ -81,63 +83,73 @@ def infer_scale(f: Any, rows: Any, given: tuple[float, float] | None) -> Scale |
     if found["negative"] > rare or found["above_100"] > rare:
         return Scale(float(found["low"]), float(found["high"]), step, inferred=True)
     high = next(high for high in HIGHS if found[f"above_{high:g}"] <= rare)
+    if high > HIGHS[1] and found["high"] <= high / 2:
+        return Scale(float(found["low"]), float(found["high"]), step, inferred=True)
     low = 0.0 if found["below_half"] else 0.5 if found["below_one"] else 1.0
     return Scale(0.0 if high == 1 else low, high, step, inferred=True)
 
 
 def typed(f: Any, rows: DataFrame) -> DataFrame:
-    """`value`, the rating as a double, and `seconds`, the time as a bigint, beside the raw text."""
-    rows = rows.withColumnRenamed("rating", "rating_text").withColumnRenamed("timestamp", "time_text")
-    rows = rows.withColumn("r", f.lower(f.trim(f.col("rating_text")))).withColumn("t", f.trim(f.col("time_text")))
-    # The engines differ in what else they cast ("1d", "1_000", "1e999"), so only what looks like a number is cast.
-    value = (
-        f.when(f.col("r").rlike(f"^{NUMBER}$"), f.coalesce(f.expr("try_cast(r as double)"), f.lit(float("inf"))))
-        .when(f.col("r").isin("nan", "+nan", "-nan"), f.lit(float("nan")))
-        .when(f.col("r").isin(*_INFINITE), f.lit(float("inf")))
-    )
-    number = f.when(f.col("t").rlike(f"^{NUMBER}$"), f.expr("try_cast(t as double)"))
-    rows = rows.withColumn("value", value).withColumn("number", number)
-    scaled = f.when(f.abs(f.col("number")) > f.lit(_MILLISECONDS), f.col("number") / f.lit(1000.0)).otherwise(
-        f.col("number")
-    )
-    rows = rows.withColumn("number", scaled)
-    # Without the fraction of a second, which one engine would round and the other cut.
-    date = f.expr("try_cast(substring(replace(t, 'T', ' '), 1, 19) as timestamp)")
-    seconds = (
-        f.when(f.abs(f.col("number")) < f.lit(_SECONDS_LIMIT), f.floor(f.col("number")).cast("bigint"))
-        .when(f.col("t").rlike(_DATE), f.unix_timestamp(date).cast("bigint"))
-    )  # fmt: skip
-    return rows.withColumn("seconds", seconds)
+    """What the cells say: `value`, the rating as a double, `seconds`, the time as a bigint, and `reason`.
 
+    The expressions name each pattern as seldom as they can: a pattern costs more than all else that is done to a row.
 
-def with_reason(f: Any, rows: DataFrame) -> DataFrame:
-    """`reason`, why a row cannot be used, null where it can."""
+    Args:
+        f: the engine's functions.
+        rows: staged rows, every cell a text.
+
+    Returns:
+        The rows with three more columns; `reason` is why a row cannot be used, null where it can.
+    """
 
     def empty(name: str) -> Any:
         return f.col(name).isNull() | (f.col(name) == f.lit(""))
 
-    no_rating = f.col("rating_text").isNull() | f.col("r").isin(*_MISSING)
-    no_time = f.col("time_text").isNull() | f.lower(f.col("t")).isin(*_MISSING, "nan")
+    rows = rows.withColumn("r", f.lower(f.trim(f.col("rating")))).withColumn("t", f.trim(f.col("timestamp")))
+    r, t = f.col("r"), f.col("t")
+    # The engines differ in what else they cast ("1d", "1_000", "1e999"), so only what looks like a number is cast.
+    number = f.coalesce(f.expr("try_cast(r as double)"), f.lit(float("inf")))
+    value = (
+        f.when(r.rlike(f"^{NUMBER}$"), number)
+        .when(r.isin(*_NAN), f.lit(float("nan")))
+        .when(r.isin(*_INFINITE), f.lit(float("inf")))
+    )
+    rows = rows.withColumn("value", value).withColumn("seconds", _seconds(f))
     reason = (
         f.when(f.col("malformed").isNotNull(), f.concat(f.lit("malformed row: "), f.col("malformed")))
         .when(empty("userId"), f.lit("user id is missing"))
         .when(empty("movieId"), f.lit("movie id is missing"))
-        .when(no_rating, f.lit("rating is missing"))
-        .when(f.col("value").isNull(), f.lit("rating is not a number"))
-        .when(f.isnan(f.col("value")), f.lit("rating is NaN"))
-        .when(f.abs(f.col("value")) == f.lit(float("inf")), f.lit("rating is infinite"))
-        .when(f.col("seconds").isNull() & ~no_time, f.lit("timestamp is not a number or date"))
+        .when(f.col("rating").isNull() | r.isin(*_MISSING), f.lit("rating is missing"))
+        .when(r.isin(*_NAN), f.lit("rating is NaN"))
+        .when(r.isin(*_INFINITE), f.lit("rating is infinite"))
+        .when(~r.rlike(f"^{NUMBER}$"), f.lit("rating is not a number"))
+        .when(f.abs(number) == f.lit(float("inf")), f.lit("rating is infinite"))
+        .when(f.col("seconds").isNull() & t.isNotNull() & ~f.lower(t).isin(*_MISSING, "nan"), f.lit(NO_TIME))
     )
-    return rows.withColumn("reason", reason).drop("r", "t", "number")
+    return rows.withColumn("reason", reason).drop("r", "t")
 
 
-def missing_counts(f: Any, rows: DataFrame) -> dict[str, dict[str, int]]:
+def _seconds(f: Any) -> Any:
+    """Seconds since 1970 from `t`: seconds, milliseconds, a date, or a date and time of day in UTC."""
+    t, number = f.col("t"), f.expr("try_cast(t as double)")
+    # Without the fraction of a second, which one engine would round and the other cut.
+    date = f.expr("try_cast(substring(replace(t, 'T', ' '), 1, 19) as timestamp)")
+    thousandth = number / f.lit(1000.0)
+    counted = f.when(f.abs(number) <= f.lit(_MILLISECONDS), f.floor(number).cast("bigint")).when(
+        f.abs(thousandth) < f.lit(_SECONDS_LIMIT), f.floor(thousandth).cast("bigint")
+    )
+    return f.when(t.rlike(f"^{NUMBER}$"), counted).when(t.rlike(_DATE), f.unix_timestamp(date).cast("bigint"))
+
+
+def missing_counts(f: Any, staged: DataFrame, judged: DataFrame) -> dict[str, dict[str, int]]:
     """How many cells of each column are null, and how many ratings are NaN."""
-    texts = {"userId": "userId", "movieId": "movieId", "rating": "rating_text", "timestamp": "time_text"}
-    nulls = [f.count(f.when(f.col(column).isNull(), f.lit(1))).alias(name) for name, column in texts.items()]
-    nan = f.count(f.when(f.isnan(f.coalesce(f.col("value"), f.lit(0.0))), f.lit(1))).alias("nan")
-    found = rows.agg(*nulls, nan).collect()[0]
-    return {name: {"null": int(found[name]), "nan": int(found["nan"]) if name == "rating" else 0} for name in texts}
+    nulls = [f.count(f.when(f.col(name).isNull(), f.lit(1))).alias(name) for name in CANONICAL.values()]
+    null = staged.agg(*nulls).collect()[0]
+    is_nan = f.isnan(f.coalesce(f.col("value"), f.lit(0.0)))
+    nan = judged.agg(f.count(f.when(is_nan, f.lit(1))).alias("rating")).collect()[0]
+    return {
+        name: {"null": int(null[name]), "nan": int(nan[name]) if name == "rating" else 0} for name in CANONICAL.values()
+    }
 
 
 def check_enough(judged: DataFrame, f: Any) -> None:
@@ -156,10 +168,13 @@ def check_enough(judged: DataFrame, f: Any) -> None:
         worst = common.orderBy(f.col("rows").desc(), f.col("reason")).limit(1).collect()
         if not worst:
             raise DataError("ratings: expected rows below the header, found none", "check the file")
+        about_time = worst[0]["reason"] == NO_TIME
         raise DataError(
             f"ratings: expected at least one row that can be used, found none of {refused.count():,}: "
             f"{worst[0]['reason']} in {worst[0]['rows']:,} (first in row {worst[0]['first']:,})",
-            "check the file, or name its columns with --columns",
+            "write times as seconds since 1970 or like 2012-06-05 10:20:30, or leave the column out"
+            if about_time
+            else "check the file, or name its columns with --columns",
         )
     for count, what in ((facts["ratings"], "rating"), (facts["users"], "user"), (facts["movies"], "movie")):
         if count < 2:

@@ -201,10 +201,11 @@ def _interactions(ratings: pa.Table, split: str) -> Interactions:
     if ratings["timestamp"].null_count < ratings.num_rows:
         # A single rating without a timestamp in a file that has them counts as the oldest.
         timestamp = pc.fill_null(rows["timestamp"], 0).to_numpy().astype(np.int64)
-    order = np.lexsort((item_index, user_index))
+    rating = rows["rating"].to_numpy().astype(np.float32)
+    code = user_index.astype(np.int64) << 32 | item_index
+    if (code[1:] >= code[:-1]).all():  # as preparation writes them
+        return Interactions(user_index, item_index, rating, timestamp)
+    order = np.argsort(code, kind="stable")
     return Interactions(
-        user_index[order],
-        item_index[order],
-        rows["rating"].to_numpy().astype(np.float32)[order],
-        None if timestamp is None else timestamp[order],
+        user_index[order], item_index[order], rating[order], None if timestamp is None else timestamp[order]
     )

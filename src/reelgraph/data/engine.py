@@ -34,6 +34,16 @@ class Engine:
     functions: Any
     window: Any
 
+    def read(self, path: Path) -> Any:
+        """The rows of a Parquet file or directory."""
+        return self.spark.read.parquet(str(path))
+
+    def write(self, rows: Any, path: Path) -> None:
+        """Write rows as Parquet: one file or a directory of them, as the engine does."""
+        # sqlframe puts the path into SQL as it stands.
+        text = str(path).replace("'", "''") if self.name == "duckdb" else str(path)
+        rows.write.mode("overwrite").parquet(text)
+
 
 def check_name(name: str) -> None:
     """Refuse an engine that does not exist.
@@ -71,7 +81,7 @@ def _duckdb() -> Iterator[Engine]:
 
     logging.getLogger("sqlglot").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory(prefix="reelgraph-duckdb-") as spill, duckdb.connect() as connection:
-        connection.execute(f"SET temp_directory = '{spill}'")
+        connection.execute("SET temp_directory = $spill", {"spill": spill})
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET enable_progress_bar = false")
         session = DuckDBSession(conn=connection)

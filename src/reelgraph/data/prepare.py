@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from reelgraph import __version__
@@ -27,6 +29,10 @@ from reelgraph.errors import ConfigError, DataError
 DataFrame = Any  # pyspark.sql.DataFrame or sqlframe's, which share no base class
 IDS = {"user": "userId", "item": "movieId"}
 RAW = ("userId", "movieId", "rating", "timestamp", "raw")
+PAIR = ("part", "user_index", "item_index")
+ROW = ("part", "row")
+DUPLICATE = "duplicate: a newer rating of the same user and movie is kept"
+ALSO_IN_TEST = "also in the test file: kept there, not in training"
 
 
 def prepare(source: Source, config: DataConfig, out: Path, report: Callable[[str], None]) -> Path:
@@ -57,11 +63,11 @@ def prepare(source: Source, config: DataConfig, out: Path, report: Callable[[str
         with open_engine(config.engine) as engine:
             run = _Run(engine, stage, target)
             named = {CANONICAL[role] for file in staged for role in file.columns}
-            facts = _judge(run, named, config, report)
-            _index(run)
-            _dedupe(run)
-            _split(run, config)
-            facts["reasons"] = _write_rejects(run, config, report)
+            judged, facts = _judge(run, named, config, report)
+            _index(run, judged)
+            _split(run, _dedupe(run), config)
+            _write_rejects(run, judged)
+        facts["reasons"] = _sum_up(pq.read_table(target / "rejects.parquet"), config, report)
         manifest = _manifest(target, staged, config, facts, source)
         (target / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return out
@@ -76,13 +82,21 @@ class _Run:
     target: Path
 
     def read(self, name: str) -> DataFrame:
-        return self.engine.spark.read.parquet(str(self.stage / name))
+        return self.engine.read(self.stage / name)
 
     def keep(self, rows: DataFrame, name: str) -> None:
-        rows.write.mode("overwrite").parquet(str(self.stage / name))
+        self.engine.write(rows, self.stage / name)
 
     def write(self, rows: DataFrame, name: str) -> None:
-        rows.write.mode("overwrite").parquet(str(self.target / name))
+        self.engine.write(rows, self.target / name)
+
+    def staged(self) -> DataFrame:
+        """Every row as it stood in its file, with the file's `part`."""
+        f = self.engine.functions
+        rows = self.read("train.parquet").withColumn("part", f.lit("train"))
+        if (self.stage / "test.parquet").exists():
+            rows = rows.unionByName(self.read("test.parquet").withColumn("part", f.lit("test")))
+        return rows
 
 
 def _stage(source: Source, config: DataConfig, stage: Path) -> list[Staged]:
@@ -92,49 +106,50 @@ def _stage(source: Source, config: DataConfig, stage: Path) -> list[Staged]:
         staged.append(stage_ratings(source.test, config.columns, stage / "test.parquet"))
     for role, path, read in (("item", source.items, tables.read_items), ("user", source.users, tables.read_users)):
         if path is not None:
-            pq.write_table(read(path), stage / f"{role}_side.parquet")
+            side = read(path)
+            pq.write_table(side, stage / f"{role}_side.parquet")
+            pq.write_table(side.select([IDS[role]]), stage / f"{role}_side_ids.parquet")
     return staged
 
 
-def _judge(run: _Run, named: set[str], config: DataConfig, report: Callable[[str], None]) -> dict[str, Any]:
-    """Type every cell and give every row that cannot be used its reason; keeps `judged`."""
+def _judge(
+    run: _Run, named: set[str], config: DataConfig, report: Callable[[str], None]
+) -> tuple[DataFrame, dict[str, Any]]:
+    """Type every cell and give every row that cannot be used its reason; returns the rows and what was found.
+
+    The raw text stays in the staged files, where `_write_rejects` finds it again: few rows need it.
+    """
     f = run.engine.functions
-    rows = run.read("train.parquet").withColumn("part", f.lit("train"))
-    if (run.stage / "test.parquet").exists():
-        rows = rows.unionByName(run.read("test.parquet").withColumn("part", f.lit("test")))
-    run.keep(checks.with_reason(f, checks.typed(f, rows)), "typed")
-    typed = run.read("typed")
-    columns = checks.missing_counts(f, typed)
+    rows = checks.typed(f, run.staged())
+    run.keep(rows.select(*ROW, *IDS.values(), "value", "seconds", "reason"), "typed")
+    judged = run.read("typed")
+    columns = checks.missing_counts(f, run.staged(), judged)
     for name, missing in columns.items():
         kinds = [f"{count:,} {kind}" for kind, count in (("null", missing["null"]), ("NaN", missing["nan"])) if count]
         if kinds and name in named:
             report(f"{name}: {' and '.join(kinds)}")
-    scale = checks.infer_scale(f, typed.where(f.col("reason").isNull()), config.scale)
+    scale = checks.infer_scale(f, judged.where(f.col("reason").isNull()), config.scale)
     if scale is not None:
         report(str(scale))
-        outside = (f.col("value") < scale.low) | (f.col("value") > scale.high)
-        typed = typed.withColumn(
-            "reason", f.when(f.col("reason").isNull() & outside, f.lit(scale.refusal)).otherwise(f.col("reason"))
-        )
-    run.keep(typed, "judged")
-    checks.check_enough(run.read("judged"), f)
+        outside = f.col("reason").isNull() & ((f.col("value") < scale.low) | (f.col("value") > scale.high))
+        judged = judged.withColumn("reason", f.when(outside, f.lit(scale.refusal)).otherwise(f.col("reason")))
+    checks.check_enough(judged, f)
     assert scale is not None
-    return {"columns": columns, "scale": scale.to_json()}
+    return judged, {"columns": columns, "scale": scale.to_json()}
 
 
-def _index(run: _Run) -> None:
+def _index(run: _Run, judged: DataFrame) -> None:
     """Give every id an index and the ratings their indices; writes `users` and `items`, keeps `indexed`.
 
     Indices follow the ids' MD5, numbered bucket by bucket: no sort passes through a single partition.
     """
     f, spark, window = run.engine.functions, run.engine.spark, run.engine.window
-    good = run.read("judged").where(f.col("reason").isNull())
+    good = judged.where(f.col("reason").isNull())
     for role, identity in IDS.items():
         index = f"{role}_index"
         ids = good.select(identity)
-        side = (run.stage / f"{role}_side.parquet").exists()
-        if side:
-            ids = ids.unionByName(run.read(f"{role}_side.parquet").select(identity))
+        if (run.stage / f"{role}_side_ids.parquet").exists():
+            ids = ids.unionByName(run.read(f"{role}_side_ids.parquet"))
         ids = ids.distinct().withColumn("digest", f.md5(f.col(identity)))
         ids = ids.withColumn("bucket", f.substring(f.col("digest"), 1, 2))
         within = window.partitionBy("bucket").orderBy(f.col("digest"), f.col(identity))
@@ -146,16 +161,22 @@ def _index(run: _Run) -> None:
         number = (f.col("start") + f.col("place") - f.lit(1)).cast("int").alias(index)
         run.keep(ids.join(starts, on="bucket").select(number, f.col(identity)), f"{role}_index")
         vocabulary = run.read(f"{role}_index")
-        table = vocabulary
-        if side:
-            table = vocabulary.join(run.read(f"{role}_side.parquet"), on=identity, how="left")
-            others = [name for name in table.columns if name not in {index, identity}]
-            table = table.select(index, identity, *others)
-        run.write(table.orderBy(index), f"{role}s.parquet")
+        _write_nodes(run, role)
         good = good.join(vocabulary, on=identity)
-    run.keep(
-        good.select("part", "file", "row", "user_index", "item_index", *IDS.values(), "value", "seconds"), "indexed"
-    )
+    run.keep(good.select(*PAIR, "row", *IDS.values(), "value", "seconds"), "indexed")
+
+
+def _write_nodes(run: _Run, role: str) -> None:
+    """Write `users` or `items` in index order; the side columns, of whatever names, join outside of the engine."""
+    index, identity = f"{role}_index", IDS[role]
+    table = pq.read_table(run.stage / index).sort_by(index)
+    if (run.stage / f"{role}_side.parquet").exists():
+        side = pq.read_table(run.stage / f"{role}_side.parquet")
+        place = pc.index_in(table[identity], side[identity])
+        for name in side.column_names:
+            if name not in {index, identity}:
+                table = table.append_column(name, side[name].take(place))
+    pq.write_table(table, run.target / f"{role}s.parquet")
 
 
 def _cumulative(sizes: Mapping[str, int]) -> list[tuple[str, int]]:
@@ -166,29 +187,42 @@ def _cumulative(sizes: Mapping[str, int]) -> list[tuple[str, int]]:
     return starts
 
 
-def _dedupe(run: _Run) -> None:
-    """Keep the newest rating of a user and movie, and none in training that the test file has; keeps `deduped`."""
+def _dedupe(run: _Run) -> str:
+    """Keep the newest rating of a user and movie, and none in training that the test file has; returns the rows' name.
+
+    Only pairs that do occur again are sorted by age: most data has few or none, and counting is cheap.
+    """
     f, window = run.engine.functions, run.engine.window
     rows = run.read("indexed")
-    newest = window.partitionBy("part", "user_index", "item_index").orderBy(
+    again = rows.groupBy(*PAIR).agg(f.count(f.lit(1)).alias("times")).where(f.col("times") > 1).drop("times")
+    newest = window.partitionBy(*PAIR).orderBy(
         f.coalesce(f.col("seconds"), f.lit(-(2**62))).desc(), f.col("row").desc()
     )
-    rows = rows.withColumn("age", f.row_number().over(newest))
-    reason = f.when(f.col("age") > 1, f.lit("duplicate: a newer rating of the same user and movie is kept"))
+    older = rows.join(again, on=list(PAIR)).withColumn("age", f.row_number().over(newest)).where(f.col("age") > 1)
+    run.keep(older.select(*ROW, f.lit(DUPLICATE).alias("reason")), "repeated")
+    name = _drop(run, "indexed", "repeated")
     if (run.stage / "test.parquet").exists():
-        pair = window.partitionBy("user_index", "item_index")
-        tested = f.max(f.when(f.col("part") == f.lit("test"), f.lit(1)).otherwise(f.lit(0))).over(pair)
-        rows = rows.withColumn("tested", tested)
-        in_test = (f.col("tested") == 1) & (f.col("part") == f.lit("train"))
-        reason = reason.when(in_test, f.lit("also in the test file: kept there, not in training"))
-    run.keep(rows.withColumn("reason", reason), "deduped")
+        rows = run.read(name)
+        tested = rows.where(f.col("part") == f.lit("test")).select(*PAIR[1:])
+        both = rows.where(f.col("part") == f.lit("train")).join(tested, on=list(PAIR[1:]))
+        run.keep(both.select(*ROW, f.lit(ALSO_IN_TEST).alias("reason")), "tested")
+        name = _drop(run, name, "tested")
+    return name
 
 
-def _split(run: _Run, config: DataConfig) -> None:
+def _drop(run: _Run, name: str, refused: str) -> str:
+    """The name of the rows without the refused ones, which are kept anew only if there are any."""
+    losers = run.read(refused).select(*ROW)
+    if not losers.count():
+        return name
+    run.keep(run.read(name).join(losers, on=list(ROW), how="left_anti"), f"{name}_without_{refused}")
+    return f"{name}_without_{refused}"
+
+
+def _split(run: _Run, name: str, config: DataConfig) -> None:
     """Give every rating its split and write `ratings`, sorted by user and movie."""
     f = run.engine.functions
-    rows = run.read("deduped").where(f.col("reason").isNull())
-    rows = assign_splits(run.engine, rows, config)
+    rows = assign_splits(run.engine, run.read(name), config)
     columns = [
         f.col("user_index"), f.col("item_index"), f.col("value").cast("float").alias("rating"),
         f.col("seconds").alias("timestamp"), f.col("split"),
@@ -196,35 +230,32 @@ def _split(run: _Run, config: DataConfig) -> None:
     run.write(rows.select(*columns).orderBy("user_index", "item_index"), "ratings.parquet")
 
 
-def _write_rejects(run: _Run, config: DataConfig, report: Callable[[str], None]) -> dict[str, int]:
-    """Write the refused rows as they stood and sum them up."""
-    f = run.engine.functions
-    judged = run.read("judged")
-    wanted = ["file", "row", "userId", "movieId", "rating_text", "time_text", "raw", "reason"]
-    refused = judged.where(f.col("reason").isNotNull()).select(*wanted)
-    later = run.read("deduped").where(f.col("reason").isNotNull()).select("file", "row", "reason", "part")
-    texts = judged.select("part", "row", "userId", "movieId", "rating_text", "time_text", "raw")
-    refused = refused.unionByName(later.join(texts, on=["part", "row"]).select(*wanted))
-    names = {"rating_text": "rating", "time_text": "timestamp"}
-    refused = refused.select(*(f.col(name).alias(names.get(name, name)) for name in wanted))
-    run.write(refused.orderBy("file", "row"), "rejects.parquet")
-    rejects = pq.read_table(run.target / "rejects.parquet").to_pylist()
-    reasons: dict[str, int] = {}
-    for row in rejects:
-        if row["reason"] not in reasons:
-            reasons[row["reason"]] = sum(other["reason"] == row["reason"] for other in rejects)
-            shown = row["raw"] or ",".join(str(row[name]) for name in RAW[:4] if row[name] is not None)
-            where = f"first {row['file']} row {row['row']:,}: {shown}"
-            count = reasons[row["reason"]]
-            report(f"refused {count:,} row{'s' if count > 1 else ''}: {row['reason']} ({where})")
-    if rejects and config.strict:
-        first = rejects[0]
+def _write_rejects(run: _Run, judged: DataFrame) -> None:
+    """Write the refused rows as they stood, with their reasons."""
+    wrong = judged.where(run.engine.functions.col("reason").isNotNull()).select(*ROW, "reason")
+    refused = wrong.unionByName(run.read("repeated"))
+    if (run.stage / "tested").exists():
+        refused = refused.unionByName(run.read("tested"))
+    rows = refused.join(run.staged(), on=list(ROW)).select("file", "row", *RAW, "reason")
+    run.write(rows.orderBy("file", "row"), "rejects.parquet")
+
+
+def _sum_up(rejects: pa.Table, config: DataConfig, report: Callable[[str], None]) -> dict[str, int]:
+    """How many rows each reason refused; reports each with its first row."""
+    counts = {pair["values"]: pair["counts"] for pair in rejects["reason"].value_counts().to_pylist()}
+    for reason, count in counts.items():
+        first = rejects.slice(pc.index(rejects["reason"], reason).as_py(), 1).to_pylist()[0]
+        shown = first["raw"] or ",".join(first[name] for name in RAW[:4] if first[name] is not None)
+        where = f"first {first['file']} row {first['row']:,}: {shown}"
+        report(f"refused {count:,} row{'s' if count > 1 else ''}: {reason} ({where})")
+    if rejects.num_rows and config.strict:
+        first = rejects.slice(0, 1).to_pylist()[0]
         raise DataError(
-            f"{first['file']}: expected no row to be refused (--strict), found {len(rejects):,}, the first in row "
+            f"{first['file']}: expected no row to be refused (--strict), found {rejects.num_rows:,}, the first in row "
             f"{first['row']:,}: {first['reason']}",
             "mend the rows, or run without --strict",
         )
-    return reasons
+    return counts
 
 
 def _manifest(

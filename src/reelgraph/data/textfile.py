@@ -32,11 +32,13 @@ class Layout:
         separator: one of `SEPARATORS`.
         encoding: "utf-8" or "latin-1".
         rows: the first rows' cells, the first line included.
+        blank: number of blank lines before them.
     """
 
     separator: str
     encoding: str
     rows: tuple[tuple[str, ...], ...]
+    blank: int = 0
 
     @property
     def first(self) -> tuple[str, ...]:
@@ -102,7 +104,8 @@ def layout_of(path: Path) -> Layout:
         raise DataError(f"{path}: expected text in UTF-8 or Latin-1, found binary data", "export it as CSV or Parquet")
     encoding = _encoding_of(path)
     text = head.decode(encoding, errors="ignore").removeprefix("\ufeff")
-    lines = [line for line in text.splitlines() if line.strip()]
+    every = text.splitlines()
+    lines = [line for line in every if line.strip()]
     lines = (lines[:-1] if len(head) == _SAMPLE else lines)[:100]
     if not lines:
         raise DataError(f"{path}: expected rows, found blank lines", "check how it was written")
@@ -113,7 +116,7 @@ def layout_of(path: Path) -> Layout:
             f"{path}: expected cells separated by comma, tab, semicolon, | or ::, found {lines[0][:60]!r}",
             "export it as CSV",
         )
-    return Layout(separator, encoding, rows)
+    return Layout(separator, encoding, rows, blank=every.index(lines[0]))
 
 
 def _encoding_of(path: Path) -> str:
@@ -166,9 +169,10 @@ def read_text(
     """
 
     def refuse(row: pacsv.InvalidRow) -> str:
-        keep(Malformed(row.number - skip, row.actual_columns, row.text.replace(_UNIT, "::")))
+        keep(Malformed(row.number - before, row.actual_columns, row.text.replace(_UNIT, "::")))
         return "skip"
 
+    before = layout.blank + skip
     delimiter: str = layout.separator
     source: Any = path
     if layout.separator == "::":
@@ -178,7 +182,7 @@ def read_text(
     try:
         with pacsv.open_csv(
             source,
-            pacsv.ReadOptions(column_names=list(names), skip_rows=skip, use_threads=False, encoding=layout.encoding),
+            pacsv.ReadOptions(column_names=list(names), skip_rows=before, use_threads=False, encoding=layout.encoding),
             pacsv.ParseOptions(
                 delimiter=delimiter,
                 quote_char='"' if layout.separator in _QUOTED else False,
@@ -226,6 +230,7 @@ def _float_text(column: pa.Array) -> pa.Array:
 
 
 def _seconds(column: pa.Array) -> pa.Array:
-    micros = pc.cast(pc.cast(column, pa.timestamp("us")), pa.int64())
-    # Floor division: pyarrow's truncates towards zero, which would move times before 1970 by a second.
-    return pc.cast(pc.cast(pc.floor(pc.divide(pc.cast(micros, pa.float64()), 1e6)), pa.int64()), pa.string())
+    # To whole seconds by flooring: a cast would refuse fractions, or cut them towards zero.
+    times = column if pa.types.is_timestamp(column.type) else pc.cast(column, pa.timestamp("ms"))
+    whole = pc.cast(pc.floor_temporal(times, unit="second"), pa.timestamp("s", times.type.tz))
+    return pc.cast(pc.cast(whole, pa.int64()), pa.string())
