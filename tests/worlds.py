@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from reelgraph.config import TrainConfig
+from reelgraph.config import DataConfig, TrainConfig
 from reelgraph.data.dataset import Dataset, Interactions
+from reelgraph.data.prepare import prepare
+from reelgraph.data.sources import find
 from reelgraph.data.vocabulary import Vocabulary
 
 
@@ -95,3 +97,11 @@ def write_files(folder: Path, users: int = 60, items: int = 80, seed: int = 0) -
     with (folder / "users.csv").open("w", newline="", encoding="utf-8") as file:
         file.write("userId,gender\n" + "".join(f"{user + 1},{'FM'[user % 2]}\n" for user in range(users)))
     return folder
+
+
+def prepare_rows(tmp_path: Path, rows: list[tuple[object, ...]], **config: Any) -> Path:
+    """Prepare rows of user, movie, rating and perhaps timestamp; returns the Prepared directory."""
+    names = ["userId", "movieId", "rating", "timestamp"][: len(rows[0])]
+    lines = [",".join(names), *(",".join(map(str, row)) for row in rows)]
+    (tmp_path / "r.csv").write_text("\n".join(lines) + "\n")
+    return prepare(find(tmp_path / "r.csv"), DataConfig(**config), tmp_path / "p", lambda line: None)

@@ -1,58 +1,56 @@
-"""Scales inferred, splits drawn."""
+"""Scales inferred, cells counted."""
 
-from collections import Counter
 from pathlib import Path
-from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
+from worlds import prepare_rows
 
 from reelgraph.config import DataConfig
+from reelgraph.data.checks import Scale, infer_scale
 from reelgraph.data.dataset import load_prepared
+from reelgraph.data.engine import open_engine
 from reelgraph.data.prepare import prepare
 from reelgraph.data.sources import find
-from reelgraph.errors import ConfigError, DataError
+
+SCALES: list[tuple[list[float], tuple[float, float, float | None]]] = [
+    ([1, 2, 3, 4, 5], (1, 5, 1)),
+    ([2, 3, 4], (1, 5, 1)),
+    ([0.5, 3, 5], (0.5, 5, 0.5)),
+    ([0, 3, 5], (0, 5, 1)),
+    ([1, 7, 10], (1, 10, 1)),
+    ([0, 6.5, 10], (0, 10, 0.5)),
+    ([1, 50, 100], (1, 100, 1)),
+    ([0, 1], (0, 1, 1)),
+    ([-10, 0, 9.75], (-10, 9.75, None)),
+    ([1, 500], (1, 500, 1)),
+    ([1.25, 3.7], (1, 5, None)),
+]
 
 
-def prepared(tmp_path: Path, rows: list[tuple[object, ...]], **config: Any) -> Path:
-    names = ["userId", "movieId", "rating", "timestamp"][: len(rows[0])]
-    lines = [",".join(names), *(",".join(map(str, row)) for row in rows)]
-    (tmp_path / "r.csv").write_text("\n".join(lines) + "\n")
-    return prepare(find(tmp_path / "r.csv"), DataConfig(**config), tmp_path / "p", lambda line: None)
+def test_the_scale_is_inferred() -> None:
+    with open_engine("duckdb") as engine:
+        for values, scale in SCALES:
+            rows = engine.spark.createDataFrame([(float(value),) for value in values * 6], ["value"])
+            assert infer_scale(engine.functions, rows, None) == Scale(*scale, inferred=True), values
 
 
 @pytest.mark.parametrize(
-    ("values", "scale"),
-    [
-        ([1, 2, 3, 4, 5], (1, 5, 1)),
-        ([2, 3, 4], (1, 5, 1)),
-        ([0.5, 3, 5], (0.5, 5, 0.5)),
-        ([0, 3, 5], (0, 5, 1)),
-        ([1, 7, 10], (1, 10, 1)),
-        ([0, 6.5, 10], (0, 10, 0.5)),
-        ([1, 50, 100], (1, 100, 1)),
-        ([0, 1], (0, 1, 1)),
-        ([-10, 0, 9.75], (-10, 9.75, None)),
-        ([1, 500], (1, 500, 1)),
-        ([1.25, 3.7], (1, 5, None)),
-    ],
+    ("low", "high", "step"), [(1.0, 5.0, 1.0), (0.5, 5.0, 0.5), (1.0, 10.0, 1.0), (1.0, 100.0, 1.0)]
 )
-def test_the_scale_is_inferred(tmp_path: Path, values: list[float], scale: tuple[float, float, float | None]) -> None:
-    rows = [(user, movie, values[(user + movie) % len(values)]) for user in range(6) for movie in range(6)]
-    found = load_prepared(prepared(tmp_path, [*rows])).manifest["scale"]
-    assert (found["low"], found["high"], found["step"], found["inferred"]) == (*scale, True)
-
-
-def test_slips_are_refused_and_the_reason_names_the_scale(tmp_path: Path) -> None:
+def test_slips_are_refused_and_the_reason_names_the_scale(tmp_path: Path, low: float, high: float, step: float) -> None:
+    levels = int((high - low) / step) + 1
     rows: list[tuple[object, ...]] = [
-        (user, movie, (user + movie) % 5 + 1) for user in range(60) for movie in range(60)
+        (user, movie, f"{low + step * ((7 * user + movie) % levels):g}") for user in range(60) for movie in range(60)
     ]
-    rows += [(1, 100, 99), (2, 100, -1)]
-    data = load_prepared(prepared(tmp_path, rows))
-    assert data.scale == (1, 5)
+    slips = [-1, 99 if high < 99 else 999]
+    data = load_prepared(prepare_rows(tmp_path, [*rows, *((1, 100 + slip, slip) for slip in slips)]))
+    assert data.scale == (low, high)
     (reason,) = set(data.rejects["reason"].to_pylist())
-    assert reason == "rating is outside the scale 1-5 (inferred from the ratings; set it with --scale)"
-    assert [(row["row"], row["rating"]) for row in data.rejects.to_pylist()] == [(3601, "99"), (3602, "-1")]
+    assert reason == f"rating is outside the scale {low:g}-{high:g} (inferred from the ratings; set it with --scale)"
+    assert [(row["row"], row["rating"]) for row in data.rejects.to_pylist()] == [
+        (3600 + place, str(slip)) for place, slip in enumerate(slips, start=1)
+    ]
+    assert data.manifest["scale"]["step"] == step
 
 
 def test_missing_cells_are_counted_by_column(tmp_path: Path) -> None:
@@ -69,93 +67,6 @@ def test_missing_cells_are_counted_by_column(tmp_path: Path) -> None:
 
 def test_a_scale_that_is_given_holds(tmp_path: Path) -> None:
     rows: list[tuple[object, ...]] = [(user, movie, (user + movie) % 7) for user in range(5) for movie in range(5)]
-    data = load_prepared(prepared(tmp_path, rows, scale=(1, 4)))
+    data = load_prepared(prepare_rows(tmp_path, rows, scale=(1, 4)))
     assert data.scale == (1, 4)
     assert sorted({row["rating"] for row in data.rejects.to_pylist()}) == ["0", "5", "6"]
-
-
-ROWS: list[tuple[object, ...]] = [
-    (user, movie, (user * movie) % 5 + 1, 1000 * user + 7 * movie) for user in range(30) for movie in range(40)
-]
-
-
-def splits(path: Path) -> dict[tuple[str, str], tuple[str, int]]:
-    data = load_prepared(path)
-    table = pq.read_table(path / "ratings.parquet").to_pylist()
-    return {
-        (data.users.id(row["user_index"]), data.items.id(row["item_index"])): (row["split"], row["timestamp"])
-        for row in table
-    }
-
-
-def test_random_keeps_a_rating_in_its_split_when_others_come_and_go(tmp_path: Path) -> None:
-    whole = splits(prepared(tmp_path, ROWS))
-    half = splits(prepared(tmp_path, ROWS[::2]))
-    assert all(whole[pair] == split for pair, split in half.items())
-    shares = Counter(split for split, _ in whole.values())
-    assert 80 < shares["test"] < 160
-    assert 70 < shares["valid"] < 150
-    other = splits(prepared(tmp_path, ROWS, split_seed=1))
-    assert sum(whole[pair] != other[pair] for pair in whole) > 100
-    for share in (0.0, 0.5):
-        found = Counter(
-            split for split, _ in splits(prepared(tmp_path, ROWS, test_share=share, valid_share=0)).values()
-        )
-        assert found["valid"] == 0
-        assert abs(found["test"] - share * 1200) < 60
-
-
-def test_time_cuts_the_newest_off(tmp_path: Path) -> None:
-    found = splits(prepared(tmp_path, ROWS, split="time", test_share=0.2, valid_share=0.25))
-    times: dict[str, list[int]] = {}
-    for split, time in found.values():
-        times.setdefault(split, []).append(time)
-    assert max(times["train"]) < min(times["valid"])
-    assert max(times["valid"]) < min(times["test"])
-    assert (len(times["test"]), len(times["valid"])) == (240, 240)
-
-
-def test_time_keeps_equal_times_together(tmp_path: Path) -> None:
-    rows: list[tuple[object, ...]] = [(user, movie, (user + movie) % 5 + 1, movie // 10) for user, movie, *_ in ROWS]  # type: ignore[operator]
-    found = splits(prepared(tmp_path, rows, split="time", test_share=0.1, valid_share=0.1))
-    assert {time: split for split, time in found.values()} == {0: "train", 1: "train", 2: "valid", 3: "test"}
-
-
-def test_time_needs_timestamps(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="expected timestamps, found none"):
-        prepared(tmp_path, [row[:3] for row in ROWS], split="time")
-
-
-def test_last_takes_each_users_newest(tmp_path: Path) -> None:
-    rows = [*ROWS, ("lonely", 1, 3, 5), ("pair", 1, 3, 5), ("pair", 2, 4, 6)]
-    found = splits(prepared(tmp_path, rows, split="last", last=2))
-    for user in range(30):
-        mine = sorted((time, split) for (who, _), (split, time) in found.items() if who == str(user))
-        assert [split for _, split in mine[-4:]] == ["valid", "valid", "test", "test"]
-        assert {split for _, split in mine[:-4]} == {"train"}
-    assert found[("lonely", "1")][0] == "train"
-    assert (found[("pair", "1")][0], found[("pair", "2")][0]) == ("train", "test")
-
-
-def test_a_split_that_leaves_nothing_to_train_on(tmp_path: Path) -> None:
-    rows: list[tuple[object, ...]] = [(user, movie, rating, 5) for user, movie, rating, _ in ROWS]
-    with pytest.raises(DataError, match="expected some ratings to train on, found none"):
-        prepared(tmp_path, rows, split="time")
-    assert not (tmp_path / "p").exists()
-
-
-def test_newest_of_duplicates_wins_and_given_tests_leave_training(tmp_path: Path) -> None:
-    lines = "u,m,1,10\nu,m,2,30\nu,m,3,20\nu,n,4,1\nv,m,5,1\nv,n,1,1\nw,m,2,\nw,m,3,\n"
-    (tmp_path / "r.csv").write_text("userId,movieId,rating,timestamp\n" + lines)
-    (tmp_path / "t.csv").write_text("userId,movieId,rating,timestamp\nv,m,2,9\n")
-    source = find(tmp_path / "r.csv", test=tmp_path / "t.csv")
-    out = prepare(source, DataConfig(split="given", valid_share=0), tmp_path / "p", lambda line: None)
-    data = load_prepared(out)
-    train = {
-        (data.users.id(int(u)), data.items.id(int(i))): float(r)
-        for u, i, r in zip(data.train.user_index, data.train.item_index, data.train.rating, strict=True)
-    }
-    assert train == {("u", "m"): 2, ("u", "n"): 4, ("v", "n"): 1, ("w", "m"): 3}
-    assert data.test.rating.tolist() == [2]
-    reasons = {(row["row"], row["reason"].split(":")[0]) for row in data.rejects.to_pylist()}
-    assert reasons == {(1, "duplicate"), (3, "duplicate"), (7, "duplicate"), (5, "also in the test file")}

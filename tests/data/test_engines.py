@@ -2,17 +2,19 @@
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from pyspark.sql import SparkSession
 
 from reelgraph.config import DataConfig
 from reelgraph.data.dataset import load_prepared
 from reelgraph.data.engine import check_java, open_engine
 from reelgraph.data.prepare import prepare
-from reelgraph.data.sources import find
+from reelgraph.data.sources import Source, find
 from reelgraph.errors import ConfigError, SetupError
 
 FILES = ("ratings", "users", "items", "rejects")
@@ -39,7 +41,38 @@ x,1
 B,1,2,99999999999999999999
 B,2,2,4
 B,3,5,0012
+B,4,"4
+",1
+B,5,4,"1997-12-04
+"
 """
+TEST = "userId,movieId,rating,timestamp\nB,2,3,9\nnew,1,1,9\nB,2,4,8\nB,9,x,8\n"
+# Names that mean something to SQL, that differ by case alone, or that preparation uses itself.
+ITEMS = """movieId,Title,title,a.b,c`d,e f,g'h,item_index,row,reason,genres
+2,A,The Two (1999),1,2,3,4,5,6,7,X|Y
+99,B,é,,,,,,,,(no genres listed)
+2,C,again,,,,,,,,
+"""
+USERS = "userId,user_index,digest,bucket,age\né,7,1,2,33\nnobody,8,,,\n"
+
+
+@pytest.fixture(scope="module")
+def one_session() -> Iterator[None]:
+    """Spark takes long to start: the tests that ask for it keep the first session."""
+    stop = SparkSession.stop
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SparkSession, "stop", lambda session: None)
+        yield
+    for session in filter(None, [SparkSession.getActiveSession()]):
+        stop(session)
+
+
+def test_spark_keeps_its_noise_off_the_terminal_and_stops(capfd: pytest.CaptureFixture[str]) -> None:
+    # The first test of this file: Java itself starts only once in a process.
+    with open_engine("local[1]") as engine:
+        assert engine.spark.range(3).count() == 3
+    assert capfd.readouterr().err == ""
+    assert SparkSession.getActiveSession() is None
 
 
 def compare(one: Path, other: Path) -> None:
@@ -53,30 +86,34 @@ def compare(one: Path, other: Path) -> None:
         assert manifests[0][key] == manifests[1][key], key
 
 
-def both(tmp_path: Path, source: Path, test: Path | None = None, **config: Any) -> Path:
+def both(tmp_path: Path, source: Source, **config: Any) -> Path:
+    """Prepare on both engines and compare."""
     for engine in ("duckdb", "local[2]"):
         settings = DataConfig(engine=engine, **config)
-        prepare(find(source, test=test), settings, tmp_path / re.sub(r"\W", "", engine), lambda line: None)
+        prepare(source, settings, tmp_path / re.sub(r"\W", "", engine), lambda line: None)
     compare(tmp_path / "duckdb", tmp_path / "local2")
     return tmp_path / "duckdb"
 
 
+@pytest.mark.usefixtures("one_session")
 def test_ml_latest_small_is_prepared_alike(movielens: Path, tmp_path: Path) -> None:
-    prepared = load_prepared(both(tmp_path, movielens / "ml-latest-small"))
+    prepared = load_prepared(both(tmp_path, find(movielens / "ml-latest-small")))
     assert len(prepared.train) + len(prepared.valid) + len(prepared.test) == 100_004
     assert len(prepared.items) == 9125
 
 
+@pytest.mark.usefixtures("one_session")
 @pytest.mark.parametrize("split", ["random", "time", "last", "given"])
 def test_dirty_rows_are_judged_alike(tmp_path: Path, split: str) -> None:
-    (tmp_path / "r.csv").write_text(DIRTY, encoding="utf-8")
-    (tmp_path / "t.csv").write_text("userId,movieId,rating,timestamp\nB,2,3,9\nnew,1,1,9\nB,2,4,8\nB,9,x,8\n")
+    for name, text in (("r.csv", DIRTY), ("t.csv", TEST), ("i.csv", ITEMS), ("u.csv", USERS)):
+        (tmp_path / name).write_text(text, encoding="utf-8")
     test = tmp_path / "t.csv" if split == "given" else None
-    prepared = both(tmp_path, tmp_path / "r.csv", test, split=split, valid_share=0.3, test_share=0.3)
+    source = Source(tmp_path / "r.csv", tmp_path / "i.csv", tmp_path / "u.csv", test)
+    prepared = both(tmp_path, source, split=split, valid_share=0.3, test_share=0.3)
     reasons = load_prepared(prepared).manifest["reasons"]
-    assert reasons["rating is not a number"] == (3 if split == "given" else 2)
+    assert reasons["rating is not a number"] == (4 if split == "given" else 3)
     assert reasons["rating is infinite"] == 2
-    assert reasons["timestamp is not a number or date"] == 2
+    assert reasons["timestamp is not a number or date"] == 3
     times = pq.read_table(prepared / "ratings.parquet")["timestamp"].to_pylist()
     assert times.count(881250949) == 3
 
@@ -101,9 +138,3 @@ def test_java_is_looked_for_before_spark_starts(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setenv("PATH", os.devnull)
     with pytest.raises(SetupError, match="found none"):
         check_java("spark")
-
-
-def test_spark_keeps_its_noise_off_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:
-    with open_engine("local[1]") as engine:
-        assert engine.spark.range(3).count() == 3
-    assert capfd.readouterr().err == ""

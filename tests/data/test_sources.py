@@ -24,7 +24,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), min_s
 
 def staged(path: Path, columns: Mapping[str, str] | None = None) -> tuple[Staged, list[dict[str, object]]]:
     out = path.with_name("staged.parquet")
-    report = stage_ratings(path, columns or {}, out)
+    report = stage_ratings(path, columns or {}, out, path.name)
     return report, pq.read_table(out).to_pylist()
 
 

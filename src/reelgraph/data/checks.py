@@ -10,7 +10,9 @@ DataFrame = Any  # pyspark.sql.DataFrame or sqlframe's, which share no base clas
 _MISSING = ("", "na", "n/a", "null", "none")
 _NAN = ("nan", "+nan", "-nan")
 _INFINITE = ("inf", "infinity", "+inf", "+infinity", "-inf", "-infinity")
-_DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?Z?)?$"
+# The end is \z: on Spark $ also stands before a line break at the end of the text, on DuckDB it does not.
+_NUMBER = rf"^{NUMBER}\z"
+_DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?Z?)?\z"
 _MILLISECONDS = 1e11  # seconds would be the year 5138
 _SECONDS_LIMIT = 1e16
 HIGHS = (1.0, 5.0, 10.0, 100.0)
@@ -110,7 +112,7 @@ def typed(f: Any, rows: DataFrame) -> DataFrame:
     # The engines differ in what else they cast ("1d", "1_000", "1e999"), so only what looks like a number is cast.
     number = f.coalesce(f.expr("try_cast(r as double)"), f.lit(float("inf")))
     value = (
-        f.when(r.rlike(f"^{NUMBER}$"), number)
+        f.when(r.rlike(_NUMBER), number)
         .when(r.isin(*_NAN), f.lit(float("nan")))
         .when(r.isin(*_INFINITE), f.lit(float("inf")))
     )
@@ -122,7 +124,7 @@ def typed(f: Any, rows: DataFrame) -> DataFrame:
         .when(f.col("rating").isNull() | r.isin(*_MISSING), f.lit("rating is missing"))
         .when(r.isin(*_NAN), f.lit("rating is NaN"))
         .when(r.isin(*_INFINITE), f.lit("rating is infinite"))
-        .when(~r.rlike(f"^{NUMBER}$"), f.lit("rating is not a number"))
+        .when(~r.rlike(_NUMBER), f.lit("rating is not a number"))
         .when(f.abs(number) == f.lit(float("inf")), f.lit("rating is infinite"))
         .when(f.col("seconds").isNull() & t.isNotNull() & ~f.lower(t).isin(*_MISSING, "nan"), f.lit(NO_TIME))
     )
@@ -138,13 +140,13 @@ def _seconds(f: Any) -> Any:
     counted = f.when(f.abs(number) <= f.lit(_MILLISECONDS), f.floor(number).cast("bigint")).when(
         f.abs(thousandth) < f.lit(_SECONDS_LIMIT), f.floor(thousandth).cast("bigint")
     )
-    return f.when(t.rlike(f"^{NUMBER}$"), counted).when(t.rlike(_DATE), f.unix_timestamp(date).cast("bigint"))
+    return f.when(t.rlike(_NUMBER), counted).when(t.rlike(_DATE), f.unix_timestamp(date).cast("bigint"))
 
 
 def missing_counts(f: Any, staged: DataFrame, judged: DataFrame) -> dict[str, dict[str, int]]:
-    """How many cells of each column are null, and how many ratings are NaN."""
+    """How many cells of each column are null, malformed rows aside, and how many ratings are NaN."""
     nulls = [f.count(f.when(f.col(name).isNull(), f.lit(1))).alias(name) for name in CANONICAL.values()]
-    null = staged.agg(*nulls).collect()[0]
+    null = staged.where(f.col("malformed").isNull()).agg(*nulls).collect()[0]
     is_nan = f.isnan(f.coalesce(f.col("value"), f.lit(0.0)))
     nan = judged.agg(f.count(f.when(is_nan, f.lit(1))).alias("rating")).collect()[0]
     return {

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from reelgraph.atomic import new_file
 from reelgraph.data.sources import CANONICAL, NUMBER, choose_columns, roles_of
-from reelgraph.data.textfile import Malformed, as_text, is_parquet, layout_of, open_parquet, read_text
+from reelgraph.data.textfile import Malformed, is_parquet, layout_of, read_parquet, read_text
 from reelgraph.errors import DataError
 
 _FINITE = re.compile(NUMBER)
@@ -88,10 +88,11 @@ def read_visitor(path: Path) -> dict[str, float]:
 
 def _read(path: Path, columns: Mapping[str, str], needed: tuple[str, ...]) -> Rows:
     if is_parquet(path):
-        file = open_parquet(path)
-        roles = roles_of(path, file.schema_arrow.names, columns, needed)
-        table = file.read()
-        return Rows(path, pa.table({name: as_text(table[name].combine_chunks()) for name in table.column_names}), roles)
+        table = read_parquet(path)
+        roles = roles_of(path, table.column_names, columns, needed)
+        if not table.num_rows:
+            raise DataError(f"{path}: expected rows, found none", "check the file")
+        return Rows(path, table, roles)
     layout = layout_of(path)
     chosen = choose_columns(path, layout, columns, needed)
     malformed: list[Malformed] = []

@@ -101,9 +101,12 @@ class _Run:
 
 def _stage(source: Source, config: DataConfig, stage: Path) -> list[Staged]:
     """Copy every input into Parquet of one form."""
-    staged = [stage_ratings(source.ratings, config.columns, stage / "train.parquet")]
-    if source.test is not None:
-        staged.append(stage_ratings(source.test, config.columns, stage / "test.parquet"))
+    files = {"train": source.ratings} | ({"test": source.test} if source.test is not None else {})
+    alike = len({path.name for path in files.values()}) < len(files)
+    staged = [
+        stage_ratings(path, config.columns, stage / f"{part}.parquet", str(path) if alike else path.name)
+        for part, path in files.items()
+    ]
     for role, path, read in (("item", source.items, tables.read_items), ("user", source.users, tables.read_users)):
         if path is not None:
             side = read(path)

@@ -138,13 +138,14 @@ def _beside(path: Path | None, folder: Path) -> Path | None:
     return folder / path
 
 
-def stage_ratings(path: Path, columns: Mapping[str, str], out: Path) -> Staged:
+def stage_ratings(path: Path, columns: Mapping[str, str], out: Path, name: str) -> Staged:
     """Stream a ratings file into one Parquet form that every engine reads alike: each cell as text, rows numbered.
 
     Args:
         path: CSV, TSV, `::`-separated or Parquet.
         columns: column names, or positions from 1 in a file without a header, by role; the others are inferred.
         out: the Parquet file, columns `STAGED`.
+        name: what the file is called in its rows and in messages.
 
     Raises:
         DataError: if the file cannot be read or a column is missing.
@@ -152,21 +153,21 @@ def stage_ratings(path: Path, columns: Mapping[str, str], out: Path) -> Staged:
     """
     with pq.ParquetWriter(out, STAGED, compression="snappy") as writer:
         if is_parquet(path):
-            chosen, id_types = _stage_parquet(path, columns, writer)
+            chosen, id_types = _stage_parquet(path, columns, writer, name)
             form, header, encoding = "parquet", True, "utf-8"
         else:
             layout = layout_of(path)
             chosen = choose_columns(path, layout, columns, ("user", "item", "rating"))
             id_types = {"user": "string", "item": "string"}
-            _stage_text(path, layout, chosen, writer)
+            _stage_text(path, layout, chosen, writer, name)
             form = "::" if layout.separator == "::" else f"{SEPARATOR_NAMES[layout.separator]}-separated"
             header, encoding = bool(chosen.header), layout.encoding
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Staged(path.name, path.stat().st_size, digest, form, header, encoding, dict(chosen.roles), id_types)
+    return Staged(name, path.stat().st_size, digest, form, header, encoding, dict(chosen.roles), id_types)
 
 
-def _stage_text(path: Path, layout: Layout, chosen: Columns, writer: pq.ParquetWriter) -> None:
+def _stage_text(path: Path, layout: Layout, chosen: Columns, writer: pq.ParquetWriter, name: str) -> None:
     malformed: list[Malformed] = []
     expected, number = len(chosen.names), 1
     for batch in read_text(path, layout, chosen.names, list(chosen.roles.values()), chosen.header, malformed.append):
@@ -175,10 +176,10 @@ def _stage_text(path: Path, layout: Layout, chosen: Columns, writer: pq.ParquetW
         rows = np.fromiter(_skipping(number, refused, batch.num_rows), np.int64, batch.num_rows)
         number = int(rows[-1]) + 1 if len(rows) else number
         cells = {CANONICAL[role]: batch[name] for role, name in chosen.roles.items()}
-        _write(writer, path.name, pa.array(rows), cells)
+        _write(writer, name, pa.array(rows), cells)
     if malformed:
         aside = {
-            "file": [path.name] * len(malformed),
+            "file": [name] * len(malformed),
             "row": [line.row for line in malformed],
             **dict.fromkeys(CANONICAL.values(), [None] * len(malformed)),
             "raw": [line.text for line in malformed],
@@ -196,7 +197,9 @@ def _skipping(first: int, refused: set[int], length: int) -> Iterator[int]:
         yield next(numbers)
 
 
-def _stage_parquet(path: Path, columns: Mapping[str, str], writer: pq.ParquetWriter) -> tuple[Columns, dict[str, str]]:
+def _stage_parquet(
+    path: Path, columns: Mapping[str, str], writer: pq.ParquetWriter, name: str
+) -> tuple[Columns, dict[str, str]]:
     file = open_parquet(path)
     names = tuple(file.schema_arrow.names)
     chosen = Columns(names, roles_of(path, names, columns, ("user", "item", "rating")), 1)
@@ -210,7 +213,7 @@ def _stage_parquet(path: Path, columns: Mapping[str, str], writer: pq.ParquetWri
                 if pa.types.is_floating(batch[chosen.roles[role]].type):  # A float NaN is no id but a missing one.
                     ids = cells[CANONICAL[role]]
                     cells[CANONICAL[role]] = pc.if_else(pc.equal(ids, "nan"), None, ids)
-            _write(writer, path.name, rows, cells)
+            _write(writer, name, rows, cells)
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path}: expected a Parquet file, found a damaged one ({error})", "write it again") from None
     types = {role: str(file.schema_arrow.field(chosen.roles[role]).type) for role in ("user", "item")}

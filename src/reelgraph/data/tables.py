@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from reelgraph.data.sources import CANONICAL, SYNONYMS
-from reelgraph.data.textfile import as_text, is_parquet, layout_of, open_parquet, read_text
+from reelgraph.data.textfile import check_names, is_parquet, layout_of, read_parquet, read_text
 from reelgraph.errors import DataError
 
 # The columns of MovieLens files without a header; sources: the README of ML-100K and of ML-1M.
@@ -62,20 +62,13 @@ def read_users(path: Path) -> pa.Table:
 def _read(path: Path, role: str) -> pa.Table:
     identity = CANONICAL[role]
     if is_parquet(path):
-        file = open_parquet(path)
-        try:
-            typed = file.read()
-        except (OSError, pa.ArrowException) as error:
-            raise DataError(
-                f"{path}: expected a Parquet file, found a damaged one ({error})", "write it again"
-            ) from None
-        columns = {name: as_text(typed[name].combine_chunks()) for name in typed.column_names}
-        table = pa.table({name: cells for name, cells in columns.items()})  # noqa: C416 (a copy of the mapping)
+        table = read_parquet(path)
     else:
         layout = layout_of(path)
         names: Sequence[str] = _HEADERLESS.get(path.name, ())
         header = 0 if len(names) == len(layout.first) else 1
         names = names if not header else [cell.strip() for cell in layout.first]
+        check_names(path, names)
         refused: list[object] = []
         batches = list(read_text(path, layout, names, names, header, refused.append))
         if refused:
@@ -83,7 +76,8 @@ def _read(path: Path, role: str) -> pa.Table:
                 f"{path}: expected {len(names)} columns in every row, found {refused[0]}", "correct the row"
             )
         table = pa.Table.from_batches(batches, pa.schema([(name, pa.string()) for name in names]))
-    key = next((name for name in table.column_names if name.casefold() in SYNONYMS[role]), None)
+    known = [name for name in table.column_names if name.casefold() in SYNONYMS[role]]
+    key = identity if identity in known else next(iter(known), None)
     if key is None:
         found = ", ".join(table.column_names[:8])
         raise DataError(f"{path}: expected a column {identity}, found {found}", f"name the column of ids {identity}")

@@ -80,13 +80,41 @@ def open_parquet(path: Path) -> pq.ParquetFile:
     """Open a Parquet file.
 
     Raises:
-        DataError: if it is damaged.
+        DataError: if it is damaged, or two columns have one name.
     """
     check_file(path)
     try:
-        return pq.ParquetFile(path)
+        file = pq.ParquetFile(path)
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path}: expected a Parquet file, found a damaged one ({error})", "write it again") from None
+    check_names(path, file.schema_arrow.names)
+    return file
+
+
+def read_parquet(path: Path) -> pa.Table:
+    """A whole Parquet file, every column as text.
+
+    Raises:
+        DataError: if it is damaged, or two columns have one name.
+    """
+    file = open_parquet(path)
+    try:
+        table = file.read()
+        columns = [as_text(column.combine_chunks()) for column in table.columns]
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path}: expected a Parquet file, found a damaged one ({error})", "write it again") from None
+    return pa.Table.from_arrays(columns, names=table.column_names)
+
+
+def check_names(path: Path, names: Sequence[str]) -> None:
+    """Refuse columns that cannot be told apart.
+
+    Raises:
+        DataError: naming the first name that is there twice.
+    """
+    twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
+    if twice is not None:
+        raise DataError(f"{path}: expected columns of different names, found {twice!r} twice", "rename one of them")
 
 
 def layout_of(path: Path) -> Layout:
@@ -202,7 +230,10 @@ def read_text(
 
 
 def as_text(column: pa.Array) -> pa.Array:
-    """A typed Parquet column as strings: whole floats as integers, UUIDs in their usual form, times as seconds."""
+    """A typed Parquet column as strings: whole floats as integers, UUIDs in their usual form, times as seconds.
+
+    A list, such as of genres, becomes its members with "|" between them.
+    """
     kind = column.type
     if isinstance(kind, pa.BaseExtensionType):
         column, kind = column.storage, column.storage.type
@@ -215,6 +246,8 @@ def as_text(column: pa.Array) -> pa.Array:
         )
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         return _seconds(column)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return pc.cast(pc.binary_join(pc.cast(column, pa.list_(pa.string())), "|"), pa.string())
     if pa.types.is_floating(kind):
         return _float_text(column)
     return pc.cast(column, pa.string())
