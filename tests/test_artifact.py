@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import load_file, save_file
@@ -101,6 +102,25 @@ def test_arrays_and_tables_must_fit_each_other(copy: Path) -> None:
     sizes = {name: {"bytes": (copy / name).stat().st_size} for name in (WEIGHTS, "users.parquet")}
     change_manifest(copy, files=files | sizes)
     with pytest.raises(ArtifactError, match=r"users\.parquet: expected a column userId"):
+        read_artifact(copy)
+
+
+@pytest.mark.parametrize("entry", ["config", "data", "scale", "standardise", "files"])
+def test_a_manifest_without_an_entry_is_refused(copy: Path, entry: str) -> None:
+    change_manifest(copy, **{entry: None})
+    with pytest.raises(ArtifactError, match=rf"manifest\.json: expected an entry {entry}, found none"):
+        read_artifact(copy)
+
+
+@pytest.mark.parametrize(("column", "index"), [("user_index", 60), ("item_index", 80), ("item_index", -1)])
+def test_ratings_of_no_user_or_movie_are_refused(copy: Path, column: str, index: int) -> None:
+    seen = pq.read_table(copy / "seen.parquet")
+    place = seen.column_names.index(column)
+    cells = [*seen[column].to_pylist()[:-1], index]
+    pq.write_table(seen.set_column(place, column, pa.array(cells, pa.int32())), copy / "seen.parquet")
+    files = json.loads((copy / "manifest.json").read_text())["files"]
+    change_manifest(copy, files=files | {"seen.parquet": {"bytes": (copy / "seen.parquet").stat().st_size}})
+    with pytest.raises(ArtifactError, match=rf"seen\.parquet: expected {column} below \d+, found .*{index}"):
         read_artifact(copy)
 
 

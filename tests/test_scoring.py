@@ -162,6 +162,21 @@ def test_a_missing_array_or_an_unknown_model_is_named() -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
+def test_arrays_that_do_not_fit_each_other_are_refused(name: str) -> None:
+    _, _, weights = shaken(name)
+    unread = {"item.free", "item.side", "user.implicit", "user.residual"}
+    for array in weights.keys() - unread:
+        with pytest.raises(ArtifactError, match=rf"expected an array '{array}', found none"):
+            scorer_for(name, {key: value for key, value in weights.items() if key != array}, (1.0, 0.0))
+        with pytest.raises(ArtifactError, match=rf"expected {array} of shape .*, found"):
+            scorer_for(name, weights | {array: weights[array][None]}, (1.0, 0.0))
+        if weights[array].ndim == 2:
+            with pytest.raises(ArtifactError, match=r"expected .* of shape .*, found"):
+                scorer_for(name, weights | {array: weights[array][:, :-1]}, (1.0, 0.0))
+    scorer_for(name, {key: value for key, value in weights.items() if key not in unread}, (1.0, 0.0))
+
+
+@pytest.mark.parametrize("name", MODELS)
 def test_item_states_are_the_trained_ones(name: str) -> None:
     _, scorer, weights = shaken(name)
     np.testing.assert_array_equal(scorer.item_states, weights["item.state"])

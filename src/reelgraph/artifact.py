@@ -22,6 +22,7 @@ KIND = "reelgraph-artifact"
 VERSION = 1
 WEIGHTS, HISTORY = "weights.safetensors", "history.csv"
 TABLES = ("users", "items", "seen")
+_ENTRIES = ("config", "data", "scale", "standardise", "files")  # of the manifest, each a table
 _REMEDY = "restore the directory from a copy or train again"
 
 
@@ -114,6 +115,9 @@ def _read_manifest(path: Path) -> dict[str, Any]:
             f"{file}: expected format version {VERSION}, found {manifest.get('version')!r}",
             "open it with the version of reelgraph that wrote it, or train again",
         )
+    absent = [name for name in _ENTRIES if not isinstance(manifest.get(name), dict)]
+    if absent:
+        raise ArtifactError(f"{file}: expected an entry {absent[0]}, found none", _REMEDY)
     missing = [
         name for name in (WEIGHTS, HISTORY, *(f"{name}.parquet" for name in TABLES)) if name not in manifest["files"]
     ]
@@ -129,6 +133,10 @@ def _check_shapes(artifact: Artifact, path: Path) -> None:
         if absent:
             raise ArtifactError(f"{path / f'{name}.parquet'}: expected a column {absent[0]}, found none", _REMEDY)
     for side, rows in (("user", artifact.users.num_rows), ("item", artifact.items.num_rows)):
+        index = artifact.seen[f"{side}_index"].to_numpy()
+        if len(index) and not 0 <= index.min() <= index.max() < rows:
+            found = f"{index.min()} to {index.max()}"
+            raise ArtifactError(f"{path / 'seen.parquet'}: expected {side}_index below {rows}, found {found}", _REMEDY)
         for name, array in artifact.weights.items():
             if name.startswith(f"{side}.") and len(array) != rows:
                 raise ArtifactError(f"{path / WEIGHTS}: expected {rows} rows in {name}, found {len(array)}", _REMEDY)

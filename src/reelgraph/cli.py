@@ -1,28 +1,20 @@
 """The command line: each command is a few lines over the library; results on stdout, everything else on stderr."""
 
 import json
-import re
 import sys
-import tomllib
-import types
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Any
 
 import click
-from pydantic import BaseModel, ValidationError
 
 from reelgraph import __version__, artifact, console
 from reelgraph.atomic import check_target, new_file
 from reelgraph.config import DataConfig, TrainConfig
 from reelgraph.data import pairs
-from reelgraph.data.sources import NUMBER
-from reelgraph.errors import ConfigError, ReelgraphError
+from reelgraph.errors import ConfigError, ReelgraphError, StoppedError
+from reelgraph.options import PATH, Columns, Command, settings, settings_of
 from reelgraph.recommender import open_model
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-Config = TypeVar("Config", bound=BaseModel)
-PATH = click.Path(path_type=Path)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -33,6 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.ClickException as error:
         where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "reelgraph"
         _fail(f"{where}: {error.format_message()} (see {where} --help)")
+    except StoppedError as error:
+        sys.stderr.write(f"reelgraph: interrupted: {error}; --resume goes on\n")
+        sys.exit(130)
     except ReelgraphError as error:
         _fail(str(error))
     except (click.Abort, KeyboardInterrupt):
@@ -46,78 +41,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _fail(line: str) -> None:
     sys.stderr.write(f"error: {' '.join(line.split())}\n")
     sys.exit(2)
-
-
-def settings_of(*configs: type[BaseModel]) -> Callable[[Command], Command]:
-    """Add an option for every field of the settings, with the field's description as its help."""
-
-    def decorate(command: Command) -> Command:
-        for config in reversed(configs):
-            for name, field in reversed(config.model_fields.items()):
-                flag = f"--{name.replace('_', '-')}"
-                shown = field.default is not None and field.default != {} and not isinstance(field.default, bool)
-                text = f"{field.description}" + (f" [{field.default}]" if shown else "")
-                if field.annotation is bool:
-                    flag = f"{flag}/--no-{name.replace('_', '-')}"
-                option = click.option(flag, name, type=_click_type(field.annotation), default=None, help=text)
-                command = option(command)
-        return command
-
-    return decorate
-
-
-class _Scale(click.ParamType[Any]):
-    name = "LOW-HIGH"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        found = re.fullmatch(rf"(?P<low>{NUMBER})-(?P<high>{NUMBER})", str(value).strip())
-        if not found:
-            self.fail(f"expected a scale such as 1-5, found {value!r}", param, ctx)
-        return float(found["low"]), float(found["high"])
-
-
-class _Columns(click.ParamType[Any]):
-    name = "user=NAME,item=NAME,..."
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        pairs = [part.partition("=") for part in str(value).split(",")]
-        if not all(role and equals and name for role, equals, name in pairs):
-            self.fail(f"expected user=NAME,item=NAME,rating=NAME, found {value!r}", param, ctx)
-        return {role.strip(): name.strip() for role, _, name in pairs}
-
-
-def _click_type(annotation: Any) -> Any:
-    options = [part for part in get_args(annotation) if part is not type(None)]
-    if get_origin(annotation) is types.UnionType and len(options) == 1:
-        return _click_type(options[0])
-    if get_origin(annotation) is Literal:
-        return click.Choice(get_args(annotation))
-    return {tuple: _Scale(), dict: _Columns()}.get(get_origin(annotation), annotation)
-
-
-def _settings(config: type[Config], file: Path | None, given: dict[str, Any]) -> Config:
-    """Settings from the command line over those of a TOML file over the defaults."""
-    section = "data" if config is DataConfig else "train"
-    values: dict[str, Any] = {}
-    if file is not None:
-        try:
-            document = tomllib.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"{file}: expected a TOML file, found {error}", "see docs/configuration.md") from None
-        unknown = set(document) - {"data", "train"}
-        if unknown:
-            raise ConfigError(f"{file}: expected tables [data] and [train], found [{min(unknown)}]", "rename it")
-        values = document.get(section, {})
-    values = values | {name: given[name] for name in config.model_fields if given.get(name) is not None}
-    try:
-        return config(**values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or section
-        known = (
-            f"the settings are {', '.join(config.model_fields)}" if first["type"] == "extra_forbidden" else "correct it"
-        )
-        raise ConfigError(f"setting {where}: {first['msg'].lower()}, found {first['input']!r}", known) from None
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -157,8 +80,8 @@ def train(
     **given: Any,
 ) -> None:
     """Train a model on RATINGS: a file, a MovieLens folder, a prepared directory, or the bundled sample."""
-    config = _settings(TrainConfig, config_file, given)
-    data_config = _settings(DataConfig, config_file, given)
+    config = settings(TrainConfig, config_file, given)
+    data_config = settings(DataConfig, config_file, given)
     check_target(out, artifact.KIND)
     from reelgraph import pipeline  # noqa: PLC0415 (torch is slow to import; what is wrong above is said without it)
 
@@ -196,7 +119,7 @@ def prepare(
     """Check, index and split RATINGS; `train` takes the result in place of ratings."""
     from reelgraph.data import dataset, prepare, sources  # noqa: PLC0415 (the engine is slow to import)
 
-    config = _settings(DataConfig, config_file, given)
+    config = settings(DataConfig, config_file, given)
     if test is not None:
         config = config.model_copy(update={"split": "given"})
     check_target(out, dataset.KIND)
@@ -208,7 +131,7 @@ def prepare(
 @click.argument("model", type=PATH)
 @click.argument("test", type=PATH)
 @click.option("--json", "as_json", is_flag=True, help="print JSON instead of a table")
-@click.option("--columns", type=_Columns(), default=None, help=DataConfig.model_fields["columns"].description)
+@click.option("--columns", type=Columns(), default=None, help=DataConfig.model_fields["columns"].description)
 def evaluate(model: Path, test: Path, as_json: bool, columns: dict[str, str] | None) -> None:
     """RMSE and MAE of a MODEL on the ratings of TEST."""
     recommender = open_model(model)
@@ -224,7 +147,7 @@ def evaluate(model: Path, test: Path, as_json: bool, columns: dict[str, str] | N
 @click.argument("model", type=PATH)
 @click.argument("pairs_file", metavar="PAIRS", type=PATH)
 @click.option("--out", type=PATH, required=True, help="CSV file for the pairs with their predictions")
-@click.option("--columns", type=_Columns(), default=None, help=DataConfig.model_fields["columns"].description)
+@click.option("--columns", type=Columns(), default=None, help=DataConfig.model_fields["columns"].description)
 def predict(model: Path, pairs_file: Path, out: Path, columns: dict[str, str] | None) -> None:
     """Add a `prediction` column to the userId, movieId rows of PAIRS; their order is kept."""
     recommender = open_model(model)

@@ -46,5 +46,9 @@ class TrainingError(ReelgraphError):
     """A fit that cannot go on, such as a loss that is no longer finite."""
 
 
+class StoppedError(TrainingError):
+    """A fit that the user stopped before there was a model to keep."""
+
+
 class SetupError(ReelgraphError):
     """A missing or unfit part of the environment, such as Java for the Spark engine."""

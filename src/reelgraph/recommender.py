@@ -129,7 +129,7 @@ class Recommender:
 
     def evaluate(self, test: Iterable[tuple[object, object, float]]) -> EvaluationReport:
         """RMSE and MAE over (user id, movie id, rating) rows, unknown users and movies included."""
-        users, items, ratings = (list(column) for column in zip(*test, strict=True)) if test else ([], [], [])
+        users, items, ratings = list(zip(*test, strict=True)) or ((), (), ())
         return self.evaluate_ids([str(user) for user in users], [str(item) for item in items], np.asarray(ratings))
 
     def evaluate_ids(

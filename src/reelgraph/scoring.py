@@ -200,13 +200,43 @@ def scorer_for(model: str, weights: Mapping[str, Floats], unit: tuple[float, flo
     """The scorer of an artifact.
 
     Raises:
-        ArtifactError: if the model is not known or one of its arrays is missing.
+        ArtifactError: if the model is not known, or one of its arrays is missing or of another shape.
     """
-    try:
-        if model == "residual":
-            return ResidualScorer(weights)
-        if model == "gcn":
-            return GCNScorer(weights, unit)
-    except KeyError as error:
-        raise ArtifactError(f"weights.safetensors: expected an array {error}, found none", "train again") from None
-    raise ArtifactError(f"manifest.json: expected model residual or gcn, found {model!r}", "train again")
+    if model not in _SHAPES:
+        raise ArtifactError(f"manifest.json: expected model residual or gcn, found {model!r}", "train again")
+    _check_arrays(_SHAPES[model], weights)
+    return ResidualScorer(weights) if model == "residual" else GCNScorer(weights, unit)
+
+
+# What the scorers read. A letter is a length that is the same wherever it stands: users, items, the states' dim, the
+# head's hidden layer; "b" is both states side by side.
+_SHAPES = {
+    "residual": {"mean": ""}
+    | {f"{side}.{name}": side[0] for side in ("user", "item") for name in ("bias", "offset")}
+    | {f"user.{name}": "ud" for name in ("state", "free", "side")}
+    | {f"item.{name}": "id" for name in ("state", "implicit", "residual")},
+    "gcn": {"user.state": "ud", "item.state": "id", "item.degree": "i", "visitor.feature": "d"}
+    | {f"item.layer{number}": "id" for number in range(3)}
+    | {f"layer{number}.weight": "dd" for number in range(3)}
+    | {f"layer{number}.bias": "d" for number in range(3)}
+    | {"head.hidden.weight": "bh", "head.hidden.bias": "h", "head.out.weight": "h1", "head.out.bias": "1"},
+}
+
+
+def _check_arrays(shapes: Mapping[str, str], weights: Mapping[str, Floats]) -> None:
+    lengths = {"1": 1}
+    for name, letters in shapes.items():
+        if name not in weights:
+            raise ArtifactError(f"weights.safetensors: expected an array {name!r}, found none", "train again")
+        found = weights[name].shape
+        if len(found) == len(letters):
+            lengths = dict(zip(letters, found, strict=True)) | lengths
+        if "d" in lengths:
+            lengths["b"] = 2 * lengths["d"]
+        expected = tuple(lengths.get(letter) for letter in letters)
+        if found != expected:
+            wanted = " x ".join(str(length or "any") for length in expected) or "one number"
+            raise ArtifactError(
+                f"weights.safetensors: expected {name} of shape {wanted}, found {' x '.join(map(str, found))}",
+                "train again",
+            )

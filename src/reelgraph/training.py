@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from reelgraph.config import TrainConfig
 from reelgraph.data.dataset import Interactions
-from reelgraph.errors import TrainingError
+from reelgraph.errors import StoppedError, TrainingError
 from reelgraph.graph import BipartiteGraph
 from reelgraph.metrics import mae, rmse
 
@@ -104,7 +104,8 @@ class Fit:
             observe: called after every step, while the optimizer and the weights are still where the step left them.
 
         Raises:
-            TrainingError: if the loss or a gradient is no longer finite, or if stopped before the first evaluation.
+            TrainingError: if the loss or a gradient is no longer finite.
+            StoppedError: if stopped before the first evaluation.
         """
         config, progress, started = self.config, self.progress, time.monotonic() - self.progress.seconds
         with _stop_signal() as stop_asked:
@@ -141,7 +142,7 @@ class Fit:
 
     def _finish(self) -> Progress:
         if self.valid is not None and not self.progress.best:
-            raise TrainingError("training was stopped before its first evaluation, so there is nothing to keep")
+            raise StoppedError("training was stopped before its first evaluation, so there is nothing to keep")
         best = self.progress.best if self.valid is not None else self.weights()
         self.model.load_state_dict(best)
         return self.progress

@@ -10,8 +10,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
+from safetensors import safe_open
 
 from reelgraph.recommender import open_model
 
@@ -140,19 +143,28 @@ def test_a_visitors_list(command: Command, model_dir: Path, tmp_path: Path) -> N
 
 
 def test_everyones_lists_in_the_type_the_ids_came_in(command: Command, tables: Path, tmp_path: Path) -> None:
-    import pyarrow as pa  # noqa: PLC0415
-    from pyarrow import csv as pacsv  # noqa: PLC0415
-
-    pq.write_table(pacsv.read_csv(tables / "ratings.csv"), tmp_path / "r.parquet")
+    ratings = pacsv.read_csv(tables / "ratings.csv")
+    types = {"userId": pa.int32(), "movieId": pa.uint16()}
+    for name, kind in types.items():
+        place = ratings.column_names.index(name)
+        ratings = ratings.set_column(place, name, ratings[name].cast(kind))
+    pq.write_table(ratings, tmp_path / "r.parquet")
     assert command("train", "r.parquet", "--max-steps", 9, "--out", "m", cwd=tmp_path).returncode == 0
-    assert command("recommend", "m", "--all", "-k", 3, "--out", "l.parquet", cwd=tmp_path).returncode == 0
+    assert command("recommend", "m", "--all", "-k", 60, "--out", "l.parquet", cwd=tmp_path).returncode == 0
     lists = pq.read_table(tmp_path / "l.parquet")
     assert lists.column_names == ["userId", "movieId", "rank", "score", "prediction"]
-    assert (lists.schema.field("userId").type, lists.schema.field("movieId").type) == (pa.int64(), pa.int64())
-    assert sorted(set(lists["userId"].to_pylist())) == list(range(1, 61))
+    assert {name: lists.schema.field(name).type for name in types} == types
     model = open_model(tmp_path / "m")
-    mine = [row["movieId"] for row in lists.to_pylist() if row["userId"] == 12]
-    assert mine == [int(line.movie.movie_id) for line in model.recommend(12, k=3)]
+    found: dict[int, list[tuple[int, int, float]]] = {user: [] for user in range(1, 61)}
+    for row in lists.to_pylist():
+        found[row["userId"]].append((row["rank"], row["movieId"], row["prediction"]))
+    lengths = set()
+    for user, rows in found.items():
+        lines = model.recommend(user, k=60)
+        assert [row[:2] for row in rows] == [(rank, int(line.movie.movie_id)) for rank, line in enumerate(lines, 1)]
+        assert [row[2] for row in rows] == pytest.approx([line.prediction for line in lines], abs=1e-5)
+        lengths.add(len(rows))
+    assert min(lengths) < max(lengths), "a list is shorter where fewer movies are left"
 
 
 def test_prepare_then_train_is_train(command: Command, tables: Path, tmp_path: Path) -> None:
@@ -164,15 +176,29 @@ def test_prepare_then_train_is_train(command: Command, tables: Path, tmp_path: P
     assert weights[0] == weights[1]
 
 
+def start_training(tables: Path, folder: Path, *options: str) -> subprocess.Popen[str]:
+    """A training in the background that writes a checkpoint after every step."""
+    words = ["train", str(tables), *options, "--checkpoint-seconds", "0", "--out", "m"]
+    start = [sys.executable, "-m", "reelgraph", *words]
+    return subprocess.Popen(start, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def evaluations(folder: Path) -> int:
+    """How many evaluations the checkpoint of such a training holds; 0 when there is none yet."""
+    checkpoint = folder / "m.checkpoint" / "fit.safetensors"
+    if not checkpoint.exists():
+        return 0
+    with safe_open(checkpoint, framework="numpy") as file:
+        return len(json.loads(file.metadata()["state"])["history"])
+
+
 def test_ctrl_c_keeps_the_best_and_resume_goes_on(tables: Path, tmp_path: Path, command: Command) -> None:
-    options = ["--max-steps", "400", "--patience", "100", "--checkpoint-seconds", "0", "--min-improvement", "0"]
-    start = [sys.executable, "-m", "reelgraph", "train", str(tables), *options, "--out", "m"]
-    process = subprocess.Popen(start, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    # The checkpoint is replaced after every step; once it is there, the first evaluation is ten steps away at most.
+    options = ["--max-steps", "150", "--patience", "100", "--min-improvement", "0"]
+    process = start_training(tables, tmp_path, *options)
+    # The checkpoint is replaced whole after every step, so it tells when there is an evaluation to keep.
     deadline = time.monotonic() + 120
-    while not (tmp_path / "m.checkpoint" / "fit.safetensors").exists() and time.monotonic() < deadline:
+    while not evaluations(tmp_path) and time.monotonic() < deadline:
         time.sleep(0.01)
-    time.sleep(0.5)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
@@ -186,12 +212,27 @@ def test_ctrl_c_keeps_the_best_and_resume_goes_on(tables: Path, tmp_path: Path, 
     assert sorted(os.listdir(tmp_path)) == ["m", "whole"]  # noqa: PTH208 (names are what is compared)
 
 
+def test_ctrl_c_before_the_first_evaluation_leaves_no_model_but_a_checkpoint(tables: Path, tmp_path: Path) -> None:
+    process = start_training(tables, tmp_path, "--max-steps", "100000", "--eval-every", "100000")
+    checkpoint, deadline = tmp_path / "m.checkpoint" / "fit.safetensors", time.monotonic() + 120
+    while not checkpoint.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert err.splitlines()[-1].startswith("reelgraph: interrupted: training was stopped before its first evaluation")
+    assert "--resume goes on" in err
+    assert "Errors" not in out
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["fit.safetensors", "m.checkpoint"]
+
+
 def test_doctor_and_help(command: Command) -> None:
     done = command("doctor")
     assert done.returncode == 0, done.stdout
     assert "torch" in done.stdout
+    text = command("--help").stdout
     for name in ("train", "prepare", "evaluate", "predict", "recommend", "doctor"):
-        assert name in command("--help").stdout
+        assert name in text
         assert command(name, "--help").returncode == 0
     assert command("--version").stdout.startswith("reelgraph, version ")
 

@@ -1,0 +1,113 @@
+"""Settings: refused by name when wrong, and the same on the command line as in a file."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from reelgraph import cli
+from reelgraph.config import DataConfig, TrainConfig
+from reelgraph.errors import ConfigError
+from reelgraph.options import settings
+
+
+@pytest.mark.parametrize(
+    ("config", "name", "value"),
+    [
+        (TrainConfig, "dims", 3),
+        (TrainConfig, "dim", 0),
+        (TrainConfig, "dim", 1025),
+        (TrainConfig, "hide", 0.0),
+        (TrainConfig, "hide", 1.0),
+        (TrainConfig, "dropout", 1.0),
+        (TrainConfig, "huber_delta", 0.0),
+        (TrainConfig, "l2", -1e-9),
+        (TrainConfig, "learning_rate", 0.0),
+        (TrainConfig, "max_steps", 0),
+        (TrainConfig, "eval_every", 0),
+        (TrainConfig, "patience", 0),
+        (TrainConfig, "seed", -1),
+        (TrainConfig, "seed", 2**63),
+        (TrainConfig, "model", "svd"),
+        (DataConfig, "separator", ","),
+        (DataConfig, "split", "half"),
+        (DataConfig, "valid_share", 1.0),
+        (DataConfig, "test_share", -0.1),
+        (DataConfig, "last", 0),
+        (DataConfig, "scale", (5, 1)),
+        (DataConfig, "scale", (1, 1)),
+        (DataConfig, "scale", (0, float("inf"))),
+        (DataConfig, "scale", (float("nan"), 5)),
+    ],
+)
+def test_impossible_values_are_refused_by_name(config: type[BaseModel], name: str, value: Any) -> None:
+    with pytest.raises(ValidationError) as refused:
+        config(**{name: value})
+    assert [error["loc"] for error in refused.value.errors()] == [(name,)]
+
+
+def test_settings_cannot_be_changed() -> None:
+    config = TrainConfig()
+    with pytest.raises(ValidationError, match="frozen"):
+        config.dim = 3
+
+
+def test_l2_falls_as_ratings_grow_unless_it_is_given() -> None:
+    assert TrainConfig().l2_for(80_000) == pytest.approx(4.1e-4)
+    assert TrainConfig().l2_for(160_000) == pytest.approx(4.1e-4 / 2**0.83)
+    assert TrainConfig(l2=0.0).l2_for(80_000) == 0
+    assert TrainConfig(l2=0.3).l2_for(5) == 0.3
+
+
+def test_the_classic_model_has_defaults_of_its_own_that_give_way() -> None:
+    classic, default = TrainConfig(model="gcn"), TrainConfig()
+    assert (classic.decay_steps, classic.average, classic.eval_every, classic.l2) == (0, 0, 1, 0)
+    assert (default.decay_steps, default.average, default.eval_every, default.l2) == (100, 0.98, 10, None)
+    assert TrainConfig(model="gcn", eval_every=7, l2=1e-3).eval_every == 7
+    assert TrainConfig(model="gcn", eval_every=7, l2=1e-3).l2 == 1e-3
+
+
+@pytest.mark.parametrize(("command", "configs"), [("train", (TrainConfig, DataConfig)), ("prepare", (DataConfig,))])
+def test_every_setting_is_an_option_with_its_description_as_help(
+    command: str, configs: tuple[type[BaseModel], ...]
+) -> None:
+    options = {option.name: option for option in cli.commands.commands[command].params}
+    for config in configs:
+        for name, field in config.model_fields.items():
+            option = options[name]
+            assert isinstance(option, click.Option)
+            assert field.description
+            assert (option.help or "").startswith(field.description)
+            assert f"--{name.replace('_', '-')}" in option.opts
+
+
+def from_file(folder: Path, text: str, config: type[BaseModel], **given: object) -> BaseModel:
+    (folder / "s.toml").write_text(text, encoding="utf-8")
+    return settings(config, folder / "s.toml", given)
+
+
+def test_the_command_line_wins_over_the_file_and_the_file_over_the_default(tmp_path: Path) -> None:
+    text = '[train]\ndim = 5\nmodel = "gcn"\n[data]\nscale = [1, 10]\ncolumns = { user = "who" }\n'
+    train = from_file(tmp_path, text, TrainConfig, dim=3, patience=None)
+    assert train == TrainConfig(model="gcn", dim=3)
+    assert from_file(tmp_path, text, DataConfig) == DataConfig(scale=(1, 10), columns={"user": "who"})
+    assert from_file(tmp_path, "", TrainConfig, refit=False) == TrainConfig(refit=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[train]\ndims = 3\n", "setting dims: .*, found 3; the settings are model, seed, dim, "),
+        ('[train]\ndim = "many"\n', "setting dim: .*, found 'many'"),
+        ("[train]\ndim = 2.5\n", "setting dim: .*, found 2.5"),
+        ("[fit]\ndim = 3\n", r"expected tables \[data\] and \[train\], found \[fit\]"),
+        ("dim = 3\n", r"expected tables \[data\] and \[train\], found \[dim\]"),
+        ("train = 3\n", r"expected a table \[train\], found 3"),
+        ("[train\n", "expected a TOML file"),
+    ],
+)
+def test_a_file_that_makes_no_sense_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        from_file(tmp_path, text, TrainConfig)

@@ -1,0 +1,71 @@
+"""One family of errors, each one line, mapped once at the edge."""
+
+from pathlib import Path
+
+import pytest
+
+from reelgraph import cli, errors
+from reelgraph.errors import ReelgraphError, StoppedError
+
+FAMILY = [
+    kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)
+]  # everything the module defines
+
+
+def test_the_family_has_one_head() -> None:
+    assert len(FAMILY) > 5
+    assert all(issubclass(kind, ReelgraphError) for kind in FAMILY)
+
+
+def test_a_message_is_one_line_with_its_remedy() -> None:
+    error = ReelgraphError("a\nb.csv: expected  this, found\tthat\r\n", "do so")
+    assert str(error) == "a b.csv: expected this, found that ; do so"
+    assert (error.problem, error.remedy) == ("a\nb.csv: expected  this, found\tthat\r\n", "do so")
+    assert str(ReelgraphError("x: expected this, found that")) == "x: expected this, found that"
+
+
+def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    def fail(_: Path) -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "open_model", fail)
+
+
+def code_of(*arguments: str) -> object:
+    with pytest.raises(SystemExit) as left:
+        cli.main(arguments)
+    return left.value.code
+
+
+@pytest.mark.parametrize("kind", FAMILY)
+def test_each_of_the_family_is_one_line_and_an_exit_code(
+    kind: type[ReelgraphError], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raising(monkeypatch, kind("here:\nexpected this, found that", "do so"))
+    code = code_of("recommend", "m", "--user", "1")
+    out, err = capsys.readouterr()
+    assert out == ""
+    if kind is StoppedError:
+        assert code == 130
+        assert err == "reelgraph: interrupted: here: expected this, found that; do so; --resume goes on\n"
+    else:
+        assert (code, err) == (2, "error: here: expected this, found that; do so\n")
+
+
+def test_a_file_name_with_a_line_break_does_not_break_the_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert code_of("recommend", "no\nwhere", "--user", "1") == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_bug_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    raising(monkeypatch, ZeroDivisionError("a bug"))
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["recommend", "m", "--user", "1"])
+
+
+def test_ctrl_c_has_an_exit_code_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raising(monkeypatch, KeyboardInterrupt())
+    assert code_of("recommend", "m", "--user", "1") == 130
+    assert capsys.readouterr().err.strip() == "reelgraph: interrupted"
