@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ def test_every_public_name_is_there_and_no_other() -> None:
     for name in rg.__all__:
         assert getattr(rg, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'fitt'"):
-        _ = rg.fitt  # type: ignore[attr-defined]
+        _ = rg.fitt
 
 
 def test_load_gives_back_the_file(tables: Path, data: rg.Dataset) -> None:
@@ -113,7 +114,8 @@ def test_test_errors_of_the_fit_are_those_of_an_evaluation(data: rg.Dataset, mod
 
 def test_no_rows_are_no_error(model: rg.Recommender) -> None:
     assert model.predict([]).shape == (0,)
-    for nothing in ([], iter([])):
+    empty: list[Iterable[tuple[object, object, float]]] = [[], iter([])]
+    for nothing in empty:
         report = model.evaluate(nothing)
         assert (report.pairs, report.unknown_users, report.unknown_movies) == (0, 0, 0)
         assert np.isnan(report.rmse)
