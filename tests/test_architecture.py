@@ -34,11 +34,18 @@ ORDER = (
     "models",
     "metrics",
     "training",
+    "leaks",
     "checkpoint",
+    "runs",
+    "tuning",
     "scoring",
     "catalogue",
     "artifact",
+    "analysis",
     "evaluation",
+    "session",
+    "intervals",
+    "predictor",
     "recommender",
     "pipeline",
     "doctor",
@@ -47,11 +54,25 @@ ORDER = (
     "cli",
     "__main__",
 )
-SERVING = ("metrics", "baselines", "scoring", "catalogue", "artifact", "evaluation", "recommender")
+SERVING = (
+    "metrics",
+    "baselines",
+    "scoring",
+    "catalogue",
+    "artifact",
+    "analysis",
+    "evaluation",
+    "session",
+    "intervals",
+    "predictor",
+    "recommender",
+)
 STARTING = ("cli", "options", "console", "doctor")  # They may come to torch, but only within the command that needs it.
-LEARNING = ("torch", "torch_geometric", "graph", "models", "training", "checkpoint", "pipeline")
+LEARNING = (
+    "torch", "torch_geometric", "graph", "leaks", "models", "training", "checkpoint", "runs", "tuning", "pipeline",
+)  # fmt: skip
 MAX_LINES = 300
-MAX_FILES = 35
+MAX_FILES = 42
 
 
 class Tree:

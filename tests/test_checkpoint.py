@@ -18,7 +18,8 @@ from reelgraph.artifact import Artifact
 from reelgraph.config import TrainConfig
 from reelgraph.data.dataset import Dataset
 from reelgraph.errors import ArtifactError, OutputError, TrainingError
-from reelgraph.pipeline import Checkpoints, fit
+from reelgraph.pipeline import fit
+from reelgraph.runs import Checkpoints
 from reelgraph.training import Progress
 
 MODELS = ("residual", "gcn")

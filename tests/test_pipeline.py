@@ -12,7 +12,7 @@ from worlds import checkerboard, dataset, interactions, noisy, settings, write_f
 from reelgraph.baselines import baselines
 from reelgraph.config import DataConfig, TrainConfig
 from reelgraph.data import sources
-from reelgraph.data.dataset import merge
+from reelgraph.data.dataset import Interactions, merge
 from reelgraph.data.prepare import prepare
 from reelgraph.errors import ConfigError
 from reelgraph.pipeline import fit, load
@@ -33,6 +33,14 @@ def test_refit_learns_from_validation_too_and_test_ratings_change_nothing() -> N
     assert not alone.manifest["refitted"]
 
 
+def without(part: Interactions, other: Interactions) -> Interactions:
+    """The ratings of pairs that `other` does not have."""
+    there = set(zip(other.user_index.tolist(), other.item_index.tolist(), strict=True))
+    rows = zip(part.user_index.tolist(), part.item_index.tolist(), part.rating.tolist(), strict=True)
+    left = [row for row in rows if row[:2] not in there]
+    return interactions(*(list(column) for column in zip(*left, strict=True)))
+
+
 def test_refit_takes_as_many_steps_as_the_best_evaluation_had() -> None:
     steps: dict[str, int] = {}
 
@@ -41,7 +49,9 @@ def test_refit_takes_as_many_steps_as_the_best_evaluation_had() -> None:
 
     # Ratings at random: whatever is learned of them is wrong elsewhere, so that the best step is an early one.
     nothing = interactions([], [], [])
-    data = dataset(noisy(seed=1), noisy(seed=2, share=0.2), nothing, 30, 25)
+    train, valid = noisy(seed=1, share=0.5), noisy(seed=2, share=0.4)
+    valid = without(valid, train)
+    data = dataset(train, valid, nothing, 30, 25)
     artifact = fit(data, settings(learning_rate=0.1, max_steps=60, l2=0.0), observe=count).artifact
     best = min(artifact.history, key=lambda row: row["valid_rmse"])["step"]
     assert best < steps["fit"]

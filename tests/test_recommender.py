@@ -29,13 +29,13 @@ def brute_force(
     year: int | None = None,
 ) -> list[str]:
     """Every movie scored by its unclipped prediction and popularity, sorted by a loop."""
-    most = max(model.item_counts)
+    most = max(model.predictor.item_counts)
     rows = []
     for index in range(len(model.items)):
         movie = model.catalogue.movie(index)
         if movie.movie_id in seen or (genre and genre not in movie.genres) or (year and movie.year != year):
             continue
-        popularity = np.log1p(model.item_counts[index]) / np.log1p(most)
+        popularity = np.log1p(model.predictor.item_counts[index]) / np.log1p(most)
         rows.append((-(float(prediction[index]) + model.popularity_weight * popularity), index, movie.movie_id))
     return [movie_id for _, _, movie_id in sorted(rows)[:k]]
 
@@ -46,7 +46,7 @@ def prediction_of(model: Recommender, user: str) -> np.ndarray:
 
 
 def seen_by(model: Recommender, user: str) -> set[str]:
-    return {model.items.id(int(item)) for item in model.seen(model.users.index(user))[0]}
+    return {model.items.id(int(item)) for item in model.predictor.seen(model.users.index(user))[0]}
 
 
 @pytest.mark.parametrize(("genre", "year"), [(None, None), ("Comedy", None), (None, 1975), ("War", 1984)])
@@ -103,7 +103,7 @@ def test_everyones_lists_are_each_users_list(model: Recommender) -> None:
 
 
 def test_a_visitor_with_a_users_ratings_gets_that_users_kind_of_list(model: Recommender) -> None:
-    items, stars = model.seen(model.users.index("7"))
+    items, stars = model.predictor.seen(model.users.index("7"))
     ratings = {model.items.id(int(item)): float(rating) for item, rating in zip(items, stars, strict=True)}
     visitor = model.recommend(ratings=ratings, k=10)
     assert not {line.movie.movie_id for line in visitor} & set(ratings)
@@ -133,7 +133,8 @@ def test_an_explanation_sums_to_the_unclipped_prediction(model: Recommender, vis
         if visitor:
             parts = model.explain(ratings=ratings, movie=movie)
             state = model.scorer.visitor(
-                *model._visitor_ratings(ratings)[:1], model._standardise(np.asarray([5.0, 1.0, 4.0], np.float32))
+                *model._visitor_ratings(ratings)[:1],
+                model.predictor.standardise(np.asarray([5.0, 1.0, 4.0], np.float32)),
             )
             assert {where.movie_id for where, _ in parts.because} == set(ratings)
             assert (parts.free, parts.side) == (0, 0)
@@ -142,7 +143,9 @@ def test_an_explanation_sums_to_the_unclipped_prediction(model: Recommender, vis
             state = model.scorer.users(np.asarray([model.users.index("9")]))
             assert {where.movie_id for where, _ in parts.because} == seen_by(model, "9")
         total = parts.mean + parts.user + parts.movie + parts.free + parts.side + sum(part for _, part in parts.because)
-        expected = float(model.scorer.score(state)[0][model.items.index(movie)]) * model.std + model.mean
+        expected = (
+            float(model.scorer.score(state)[0][model.items.index(movie)]) * model.predictor.std + model.predictor.mean
+        )
         assert total == pytest.approx(expected, abs=1e-5)
         assert parts.prediction == pytest.approx(total, abs=1e-6)
         sizes = [abs(part) for _, part in parts.because]
@@ -166,10 +169,10 @@ def test_strangers_are_predicted_by_what_is_known(model: Recommender) -> None:
     item, user = model.items.index("10"), model.users.index("1")
     by_movie = weights["mean"] + weights["item.bias"][item] + weights["item.offset"][item]
     by_user = weights["mean"] + weights["user.bias"][user] + weights["user.offset"][user]
-    assert nobody == pytest.approx(float(by_movie) * model.std + model.mean, abs=1e-5)
-    assert nothing == pytest.approx(float(by_user) * model.std + model.mean, abs=1e-5)
+    assert nobody == pytest.approx(float(by_movie) * model.predictor.std + model.predictor.mean, abs=1e-5)
+    assert nothing == pytest.approx(float(by_user) * model.predictor.std + model.predictor.mean, abs=1e-5)
     assert model.predict([("stranger", "unheard of")])[0] == pytest.approx(
-        float(weights["mean"]) * model.std + model.mean
+        float(weights["mean"]) * model.predictor.std + model.predictor.mean
     )
 
 

@@ -61,6 +61,20 @@ class Catalogue:
         year = cell("year")
         return Movie(self.items.id(index), cell("title"), None if year is None else int(year), self._genres[index])
 
+    @cached_property
+    def years(self) -> npt.NDArray[np.float64]:
+        """Each movie's year, float64 of shape `(num_items,)`, NaN where the movie table says nothing."""
+        if "year" not in self.table.column_names:
+            return np.full(self.table.num_rows, np.nan)
+        years: npt.NDArray[np.float64] = self.table["year"].to_numpy(zero_copy_only=False).astype(np.float64)
+        return years
+
+    @cached_property
+    def genre_members(self) -> dict[str, npt.NDArray[np.bool_]]:
+        """Which movies are of each genre, bool of shape `(num_items,)`, by genre."""
+        names = {name for genres in self._genres for name in genres}
+        return {name: np.asarray([name in genres for genres in self._genres]) for name in sorted(names)}
+
     def matching(self, genre: str | None = None, year: str | int | None = None) -> npt.NDArray[np.bool_]:
         """Which movies a filter lets through, bool of shape `(num_items,)`.
 
@@ -80,12 +94,11 @@ class Catalogue:
             first, last = _year_range(str(year))
             if "year" not in self.table.column_names:
                 raise ConfigError("--year: expected a model with years, found none", "train with --items")
-            years = self.table["year"].to_numpy(zero_copy_only=False).astype(np.float64)
-            wanted &= (years >= first) & (years <= last)
+            wanted &= (self.years >= first) & (self.years <= last)
         return wanted
 
     def _with_genre(self, genre: str) -> npt.NDArray[np.bool_]:
-        names = {name.casefold(): name for genres in self._genres for name in genres}
+        names = {name.casefold(): name for name in self.genre_members}
         if not names:
             raise ConfigError("--genre: expected a model with genres, found none", "train with --items")
         if genre.casefold() not in names:
@@ -94,8 +107,7 @@ class Catalogue:
                 f"genre {genre!r}: expected one of {len(names)} genres, found none like it",
                 f"try {', '.join(names[name] for name in near)}",
             )
-        name = names[genre.casefold()]
-        return np.fromiter((name in genres for genres in self._genres), dtype=bool, count=len(self._genres))
+        return self.genre_members[names[genre.casefold()]]
 
 
 def _year_range(text: str) -> tuple[float, float]:

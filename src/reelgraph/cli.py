@@ -83,12 +83,13 @@ def train(
     config = settings(TrainConfig, config_file, given)
     data_config = settings(DataConfig, config_file, given)
     check_target(out, artifact.KIND)
-    from reelgraph import pipeline  # noqa: PLC0415 (torch is slow to import; what is wrong above is said without it)
+    # Torch is slow to import; what is wrong above is said without it.
+    from reelgraph import pipeline, runs  # noqa: PLC0415
 
     data = pipeline.load(ratings, items=items, users=users, test=test, config=data_config, report=console.note)
     if not as_json:
         console.show_data(data.manifest)
-    checkpoints = pipeline.Checkpoints(out.with_name(f"{out.name}.checkpoint"), resume)
+    checkpoints = runs.Checkpoints(out.with_name(f"{out.name}.checkpoint"), resume)
     with console.fit_progress() as observe:
         model = pipeline.fit(data, config, observe=observe, checkpoints=checkpoints)
     model.save(out)
@@ -133,10 +134,10 @@ def prepare(
 @click.option("--json", "as_json", is_flag=True, help="print JSON instead of a table")
 @click.option("--columns", type=Columns(), default=None, help=DataConfig.model_fields["columns"].description)
 def evaluate(model: Path, test: Path, as_json: bool, columns: dict[str, str] | None) -> None:
-    """RMSE and MAE of a MODEL on the ratings of TEST."""
-    recommender = open_model(model)
+    """RMSE and MAE of a MODEL on the ratings of TEST, and where they come from."""
+    model_ = open_model(model)
     rows = pairs.read_ratings(test, columns or {})
-    report = recommender.evaluate_ids(rows.user_ids, rows.movie_ids, rows.rating)
+    report = model_.predictor.evaluate(rows.user_ids, rows.movie_ids, rows.rating, rows.timestamps)
     if as_json:
         click.echo(json.dumps(report.to_json(), indent=2))
     else:
@@ -147,13 +148,18 @@ def evaluate(model: Path, test: Path, as_json: bool, columns: dict[str, str] | N
 @click.argument("model", type=PATH)
 @click.argument("pairs_file", metavar="PAIRS", type=PATH)
 @click.option("--out", type=PATH, required=True, help="CSV file for the pairs with their predictions")
+@click.option("--interval", "level", type=float, help="add low and high, which hold this share of ratings: 0.9, ...")
 @click.option("--columns", type=Columns(), default=None, help=DataConfig.model_fields["columns"].description)
-def predict(model: Path, pairs_file: Path, out: Path, columns: dict[str, str] | None) -> None:
+def predict(model: Path, pairs_file: Path, out: Path, level: float | None, columns: dict[str, str] | None) -> None:
     """Add a `prediction` column to the userId, movieId rows of PAIRS; their order is kept."""
-    recommender = open_model(model)
+    predictor = open_model(model).predictor
     rows = pairs.read_pairs(pairs_file, columns or {})
+    which = rows.user_ids, rows.movie_ids
+    found = {"prediction": predictor.predict(*which, rows.timestamps)}
+    if level is not None:
+        found["low"], found["high"] = predictor.interval(*which, level, rows.timestamps)
     with new_file(out) as temporary:
-        pairs.write_predictions(rows, recommender.predict_ids(rows.user_ids, rows.movie_ids), temporary)
+        pairs.write_predictions(rows, found, temporary)
     console.note(f"{out}: {len(rows.user_ids):,} predictions")
 
 

@@ -48,7 +48,7 @@ class TrainConfig(BaseModel):
     dim: int = Field(32, ge=1, le=1024, description="size of the node states")
     hide: float = Field(0.2, gt=0, lt=1, description="share of the ratings hidden in each step (residual)")
     dropout: float = Field(0.3, ge=0, lt=1, description="share of the entries dropped in each step")
-    huber_delta: float = Field(2.5, gt=0, description="where Huber's loss turns linear, in standard deviations")
+    huber_delta: float = Field(1.5, gt=0, description="where Huber's loss turns linear, in standard deviations")
     l2: float | None = Field(None, ge=0, description="L2 strength; from the number of ratings when not given")
     side_l2: float = Field(10.0, ge=0, description="L2 strength on side features, as a multiple of --l2")
     learning_rate: float = Field(0.01, gt=0, description="Adam's step size at the start")
@@ -57,9 +57,13 @@ class TrainConfig(BaseModel):
     max_steps: int = Field(1000, ge=1, description="most steps of a fit")
     eval_every: int = Field(10, ge=1, description="steps between two evaluations on the validation ratings")
     patience: int = Field(20, ge=1, description="evaluations without a better validation RMSE before the fit stops")
+    session: bool = Field(True, description="use the time of rating where the ratings have one")
     side_features: bool = Field(True, description="use the columns of --items and --users as side features")
     min_improvement: float = Field(
         5e-4, ge=0, lt=1, description="share by which the RMSE must fall to count as better for --patience"
+    )
+    tune: Literal["none", "quick", "full"] = Field(
+        "quick", description="search for settings by validation: quick takes up to three times a plain training"
     )
     refit: bool = Field(True, description="fit again on train and validation with the chosen number of steps")
     checkpoint_seconds: float = Field(30.0, ge=0, description="least time between two checkpoints, in seconds")
@@ -68,9 +72,14 @@ class TrainConfig(BaseModel):
     @classmethod
     def _classic_defaults(cls, values: Any) -> Any:
         if isinstance(values, dict) and values.get("model") == "gcn":
-            return {"decay_steps": 0.0, "average": 0.0, "eval_every": 1, "l2": 0.0} | values
+            return {"decay_steps": 0.0, "average": 0.0, "eval_every": 1, "l2": 0.0, "tune": "none"} | values
         return values
 
     def l2_for(self, num_ratings: int) -> float:
         """The L2 strength: the one given, or the rule's for a number of training ratings."""
-        return _L2_AT * (_L2_RATINGS / num_ratings) ** _L2_POWER if self.l2 is None else self.l2
+        return l2_rule(num_ratings) if self.l2 is None else self.l2
+
+
+def l2_rule(num_ratings: int) -> float:
+    """The L2 strength to start from, by the number of training ratings."""
+    return float(_L2_AT * (_L2_RATINGS / num_ratings) ** _L2_POWER)

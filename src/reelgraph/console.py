@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from reelgraph.analysis import Group
 from reelgraph.config import TrainConfig
 from reelgraph.evaluation import EvaluationReport
 from reelgraph.recommender import Suggestion
@@ -20,7 +21,21 @@ if TYPE_CHECKING:  # Showing a list must not import torch.
     from reelgraph.training import Progress as FitProgress
 
 LINE_EVERY = 5.0  # seconds between two plain lines of progress
-PREDICTORS = {"mean": "mean rating", "popularity": "popularity", "bias": "damped biases", "model": "this model"}
+PREDICTORS = {
+    "mean": "mean rating",
+    "popularity": "popularity",
+    "bias": "damped biases",
+    "untimed": "this model, without the time of rating",
+    "model": "this model",
+}
+GROUPS = {
+    "user_ratings": "By the user's training ratings",
+    "movie_ratings": "By the movie's training ratings",
+    "rating": "By rating",
+    "genre": "By genre",
+    "decade": "By decade of the movie",
+    "calibration": "By predicted rating",
+}
 
 
 def stdout() -> Console:
@@ -60,7 +75,10 @@ def show_errors(metrics: dict[str, dict[str, dict[str, float]]]) -> None:
     names = {"valid": "validation", "test": "test"}
     table = _table("Errors", ["", *(f"{names[split]} {error}" for split in splits for error in ("RMSE", "MAE"))])
     for predictor, label in PREDICTORS.items():
-        cells = [f"{metrics[split][predictor][error]:.4f}" for split in splits for error in ("rmse", "mae")]
+        rows = [metrics[split].get(predictor) for split in splits]
+        if not any(rows):
+            continue
+        cells = [f"{row[error]:.4f}" if row else "" for row in rows for error in ("rmse", "mae")]
         table.add_row(label, *cells, style="bold" if predictor == "model" else None)
     if splits:
         stdout().print(table)
@@ -72,9 +90,27 @@ def show_evaluation(report: EvaluationReport) -> None:
     table.add_row("pairs", f"{report.pairs:,}")
     table.add_row("RMSE", f"{report.rmse:.4f}")
     table.add_row("MAE", f"{report.mae:.4f}")
+    if report.rmse_untimed is not None and report.mae_untimed is not None:
+        table.add_row("RMSE without the time of rating", f"{report.rmse_untimed:.4f}")
+        table.add_row("MAE without the time of rating", f"{report.mae_untimed:.4f}")
+    if report.interval is not None:
+        level, coverage, width = (report.interval[name] for name in ("level", "coverage", "mean_width"))
+        table.add_row(f"ratings within {level:.0%} intervals", f"{coverage:.1%}")
+        table.add_row("mean width of the intervals", f"{width:.2f}")
     table.add_row("users without training ratings", f"{report.unknown_users:,}")
     table.add_row("movies without training ratings", f"{report.unknown_movies:,}")
     table.add_row("pairs with such a user or movie", f"{report.unknown_pairs:,}")
+    stdout().print(table)
+    for name, groups in (report.groups | {"calibration": report.calibration}).items():
+        if groups:
+            _show_groups(GROUPS[name], groups)
+
+
+def _show_groups(title: str, groups: Sequence[Group]) -> None:
+    table = _table(title, ["", "pairs", "RMSE", "MAE", "mean predicted", "mean actual"])
+    for group in groups:
+        numbers = (group.rmse, group.mae, group.predicted, group.actual)
+        table.add_row(escape(group.name), f"{group.pairs:,}", *(f"{number:.3f}" for number in numbers))
     stdout().print(table)
 
 

@@ -42,6 +42,10 @@ class UnknownIdError(ReelgraphError):
     """A user or movie id that the model does not know."""
 
 
+class LeakError(DataError):
+    """Something of the ratings to be predicted reaches what predicts them."""
+
+
 class TrainingError(ReelgraphError):
     """A fit that cannot go on, such as a loss that is no longer finite."""
 

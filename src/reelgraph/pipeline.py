@@ -1,6 +1,5 @@
 """From ratings to a trained model: what `reelgraph train` does, as two functions."""
 
-import hashlib
 import platform
 import shutil
 import tempfile
@@ -8,7 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,22 +16,25 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from reelgraph import __version__, checkpoint
+from reelgraph import __version__
 from reelgraph.artifact import Artifact
 from reelgraph.baselines import baselines
 from reelgraph.config import DataConfig, TrainConfig
-from reelgraph.data import features, sources
+from reelgraph.data import sources
 from reelgraph.data.dataset import Dataset, Interactions, is_prepared, load_prepared, merge
 from reelgraph.data.prepare import prepare
 from reelgraph.errors import ConfigError
-from reelgraph.graph import BipartiteGraph, build_graph
+from reelgraph.evaluation import EvaluationReport
+from reelgraph.intervals import calibrate
+from reelgraph.leaks import check_data
 from reelgraph.metrics import mae, rmse
-from reelgraph.models import GCNModel, ResidualModel
 from reelgraph.recommender import Recommender
-from reelgraph.training import Fit, Progress, RatingModel, history_rows, predict
+from reelgraph.runs import Checkpoints, Observe, Run, Runner
+from reelgraph.session import Queries, Residuals, SessionEffect, choose
+from reelgraph.training import HidesRatings, RatingModel, hidden_residuals, history_rows, predict
+from reelgraph.tuning import search
 
 Report = Callable[[str], None]
-Observe = Callable[[str, Progress, TrainConfig], None]
 _LIBRARIES = ("torch", "torch-geometric", "numpy", "pyarrow", "duckdb", "sqlframe")
 
 
@@ -79,19 +81,6 @@ def load(
         return load_prepared(prepare(source, config, Path(directory) / "prepared", report))
 
 
-@dataclass(frozen=True)
-class Checkpoints:
-    """Where a fit's checkpoints go, and whether to go on from them.
-
-    Attributes:
-        directory: holds one file a phase, `fit.safetensors` and `refit.safetensors`; removed after a whole fit.
-        resume: go on from the files that are there.
-    """
-
-    directory: Path
-    resume: bool = False
-
-
 def fit(
     data: Dataset,
     config: TrainConfig | None = None,
@@ -118,24 +107,33 @@ def fit(
         ArtifactError: if a checkpoint to go on from is damaged or of another fit.
     """
     config, started = config or TrainConfig(**settings), time.monotonic()
-    valid = data.valid if len(data.valid) else None
+    check_data(data, config.side_features)
+    runner = Runner(data, observe, checkpoints)
     with torch.random.fork_rng(devices=[]), _quiet_sparse():
-        model, progress = _run("fit", data, data.train, valid, config, observe, checkpoints)
-        metrics = {}
-        if valid is not None:
-            metrics["valid"] = _errors(data, data.train, valid, predict(model, valid, data.scale))
-        history, train, interrupted = _history("fit", progress), data.train, progress.interrupted
-        if config.refit and valid is not None and not interrupted:
-            exact = config.model_copy(update={"max_steps": progress.best_step})
-            both = merge(data.train, data.valid)
-            refitted, again = _run("refit", data, both, None, exact, observe, checkpoints)
-            interrupted = again.interrupted
+        given = frozenset(name for name in config.model_fields_set if getattr(config, name) is not None)
+        found, metrics = search(runner, config, given), {}
+        model, progress, config = found.run.model, found.run.progress, found.run.config
+        train, history, interrupted = data.train, _history(found.run), found.interrupted
+        session: SessionEffect | None = None
+        intervals: dict[str, Any] = {}
+        if len(data.valid):
+            session, intervals, rows = _learned_from_validation(data, model, config)
+            metrics["valid"] = _errors(data, train, data.valid, rows)
+        if config.refit and len(data.valid) and not interrupted:
+            again = runner.refit(config, progress.best_step, rescale="l2" not in given)
+            interrupted = again.progress.interrupted
             if not interrupted:
-                model, train = refitted, both
+                model, config, train = again.model, again.config, merge(data.train, data.valid)
+        seen: dict[str, Any] = {"user_index": train.user_index, "item_index": train.item_index, "rating": train.rating}
+        if session is not None and isinstance(model, HidesRatings):
+            seen |= {"timestamp": train.timestamp, "residual": hidden_residuals(model, train, data.scale)}
     manifest = {
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "config": config.model_dump() | {"l2": config.l2_for(model.graph.num_edges)},
+        "config": config.model_dump(),
         "steps": progress.best_step or progress.step,
+        "tuning": [asdict(trial) for trial in found.trials],
+        "session": None if session is None else session.to_json(),
+        "intervals": intervals,
         "interrupted": interrupted,
         "refitted": train is not data.train,
         "libraries": {"reelgraph": __version__, "python": platform.python_version()}
@@ -144,12 +142,15 @@ def fit(
         "scale": data.manifest["scale"],
         "standardise": {"mean": model.graph.mean, "std": model.graph.std},
     }
-    seen = pa.table({"user_index": train.user_index, "item_index": train.item_index, "rating": train.rating})
     weights = {name: value.numpy() for name, value in model.export().items()}
-    artifact = Artifact(manifest, weights, data.user_table, data.item_table, seen, history, data.rejects)
+    artifact = Artifact(manifest, weights, data.user_table, data.item_table, pa.table(seen), history, data.rejects)
     if len(data.test):
-        prediction = _predict_test(Recommender(artifact), data)
-        metrics["test"] = _errors(data, train, data.test, prediction)
+        report = _judge(Recommender(artifact), data)
+        rows = {"model": (report.rmse, report.mae)}
+        if report.rmse_untimed is not None and report.mae_untimed is not None:
+            rows["untimed"] = (report.rmse_untimed, report.mae_untimed)
+        metrics["test"] = _errors(data, train, data.test, rows)
+        manifest["analysis"] = report.to_json()
     manifest |= {"metrics": metrics, "seconds": time.monotonic() - started}
     if checkpoints is not None and not interrupted:
         shutil.rmtree(checkpoints.directory, ignore_errors=True)
@@ -165,79 +166,50 @@ def _quiet_sparse() -> Iterator[None]:
         yield
 
 
-def _run(
-    phase: str,
-    data: Dataset,
-    train: Interactions,
-    valid: Interactions | None,
-    config: TrainConfig,
-    observe: Observe,
-    checkpoints: Checkpoints | None,
-) -> tuple[RatingModel, Progress]:
-    torch.manual_seed(config.seed)
-    fitting = Fit(_model(data, build_graph(train, len(data.users), len(data.items)), config), config, valid, data.scale)
-    if checkpoints is None:
-        return fitting.model, fitting.run(lambda progress: observe(phase, progress, config))
-    path = checkpoints.directory / f"{phase}.safetensors"
-    # max_steps and patience may be raised for a resumed fit; everything else must be what it was.
-    settings = config.model_dump(mode="json", exclude={"max_steps", "patience", "checkpoint_seconds"})
-    identity = {"settings": settings, "data": _identity(data)}
-    if checkpoints.resume and path.exists():
-        checkpoint.restore(fitting, path, identity)
-    saved = time.monotonic()
-
-    def keep(progress: Progress) -> None:
-        nonlocal saved
-        observe(phase, progress, config)
-        if fitting.done or progress.interrupted or time.monotonic() - saved >= config.checkpoint_seconds:
-            checkpoint.save(fitting, path, identity)
-            saved = time.monotonic()
-
-    return fitting.model, fitting.run(keep)
+def _learned_from_validation(
+    data: Dataset, model: RatingModel, config: TrainConfig
+) -> tuple[SessionEffect | None, dict[str, Any], dict[str, tuple[float, float]]]:
+    """The session effect, the intervals, and RMSE and MAE with and without the effect."""
+    train, valid = data.train, data.valid
+    prediction, session = predict(model, valid, data.scale), None
+    user_count = np.bincount(train.user_index, minlength=len(data.users))[valid.user_index]
+    item_count = np.bincount(train.item_index, minlength=len(data.items))[valid.item_index]
+    found = {"untimed": calibrate(valid.rating - prediction, user_count, item_count)}
+    errors = {"model": (rmse(prediction, valid.rating), mae(prediction, valid.rating))}
+    if (
+        train.timestamp is not None
+        and valid.timestamp is not None
+        and config.session
+        and isinstance(model, HidesRatings)
+    ):
+        residual = hidden_residuals(model, train, data.scale)
+        history = Residuals.of(train.user_index, train.item_index, train.timestamp, residual, len(data.users))
+        queries = Queries(valid.user_index, valid.item_index, valid.timestamp, np.ones(len(valid), bool))
+        causal = data.manifest["split"]["kind"] in {"time", "last"}
+        session = choose(queries, valid.rating - prediction, history, causal)
+        if session is not None:
+            better = np.clip(prediction + session.predict(queries, history), *data.scale)
+            found["timed"] = calibrate(valid.rating - better, user_count, item_count)
+            errors = {"model": (rmse(better, valid.rating), mae(better, valid.rating)), "untimed": errors["model"]}
+    return session, {name: one.to_json() for name, one in found.items() if one is not None}, errors
 
 
-def _identity(data: Dataset) -> dict[str, Any]:
-    """All that a fit reads of its data, as JSON: ratings by fingerprint, scale, ids in index order and side columns."""
-    tables = repr([table.to_pydict() for table in (data.user_table, data.item_table)])
-    return {
-        "ratings": data.manifest["split"]["fingerprints"],
-        "scale": list(data.scale),
-        "tables": hashlib.sha256(tables.encode()).hexdigest(),
-    }
-
-
-def _model(data: Dataset, graph: BipartiteGraph, config: TrainConfig) -> RatingModel:
-    if config.model == "gcn":
-        return GCNModel(graph, scale=data.scale, dim=config.dim, dropout=config.dropout)
-    return ResidualModel(
-        graph,
-        dim=config.dim,
-        hide=config.hide,
-        dropout=config.dropout,
-        user_features=_features(data.user_table, config),
-        item_features=_features(data.item_table, config),
-    )
-
-
-def _features(table: pa.Table, config: TrainConfig) -> Any:
-    encoded = features.encode(table) if config.side_features else None
-    return None if encoded is None else encoded[0]
-
-
-def _predict_test(model: Recommender, data: Dataset) -> Any:
+def _judge(model: Recommender, data: Dataset) -> EvaluationReport:
     user_ids = data.users.ids.take(pa.array(data.test.user_index)).to_pylist()
     movie_ids = data.items.ids.take(pa.array(data.test.item_index)).to_pylist()
-    return model.predict_ids(user_ids, movie_ids)
+    return model.predictor.evaluate(user_ids, movie_ids, data.test.rating, data.test.timestamp)
 
 
-def _errors(data: Dataset, train: Interactions, pairs: Interactions, prediction: Any) -> dict[str, dict[str, float]]:
+def _errors(
+    data: Dataset, train: Interactions, pairs: Interactions, model: dict[str, tuple[float, float]]
+) -> dict[str, dict[str, float]]:
     """RMSE and MAE of the model and of what it has to beat, fitted on the same ratings."""
-    rows = {
-        line.name: np.clip(line.predict(pairs), *data.scale)
-        for line in baselines(train, len(data.users), len(data.items))
-    } | {"model": prediction}
-    return {name: {"rmse": rmse(row, pairs.rating), "mae": mae(row, pairs.rating)} for name, row in rows.items()}
+    rows = {}
+    for line in baselines(train, len(data.users), len(data.items)):
+        prediction = np.clip(line.predict(pairs), *data.scale)
+        rows[line.name] = (rmse(prediction, pairs.rating), mae(prediction, pairs.rating))
+    return {name: {"rmse": error, "mae": absolute} for name, (error, absolute) in (rows | model).items()}
 
 
-def _history(phase: str, progress: Progress) -> list[dict[str, Any]]:
-    return [{"phase": phase} | row for row in history_rows(progress)]
+def _history(run: Run) -> list[dict[str, Any]]:
+    return [{"phase": "fit"} | row for row in history_rows(run.progress)]

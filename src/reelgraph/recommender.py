@@ -1,7 +1,7 @@
 """A trained model at work: predictions, lists and explanations. Numpy and pyarrow; torch is never imported."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from reelgraph.artifact import Artifact, read_artifact, write_artifact
-from reelgraph.catalogue import Catalogue, Movie
-from reelgraph.data.vocabulary import Vocabulary
+from reelgraph.catalogue import Movie
 from reelgraph.errors import ConfigError, DataError
-from reelgraph.evaluation import EvaluationReport, evaluate_predictions
-from reelgraph.scoring import UserState, scorer_for
+from reelgraph.evaluation import EvaluationReport
+from reelgraph.predictor import BLOCK_FLOATS, Predictor
+from reelgraph.scoring import UserState
 
 Floats = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int32]
@@ -24,7 +24,6 @@ Mask = npt.NDArray[np.bool_]
 # Weight of a movie's popularity, log(1 + ratings) as a share of the most rated movie's, in standard deviations of the
 # ratings. Chosen by nDCG@10 on validation ratings (benchmarks/popularity.py).
 POPULARITY_WEIGHT = 3.0
-_BLOCK_FLOATS = 1 << 24  # 64 MB of numbers at a time
 
 
 @dataclass(frozen=True)
@@ -74,22 +73,12 @@ class Recommender:
     """
 
     def __init__(self, artifact: Artifact) -> None:
-        self.artifact, manifest = artifact, artifact.manifest
-        self.users = Vocabulary(artifact.users["userId"].combine_chunks(), "user")
-        self.catalogue = Catalogue(artifact.items)
-        self.items = self.catalogue.items
-        self.low, self.high = float(manifest["scale"]["low"]), float(manifest["scale"]["high"])
-        self.mean, self.std = float(manifest["standardise"]["mean"]), float(manifest["standardise"]["std"])
-        span = self.high - self.low
-        unit = (self.std / span, (self.mean - self.low) / span)
-        self.scorer = scorer_for(manifest["config"]["model"], artifact.weights, unit)
-        self._seen_item = artifact.seen["item_index"].to_numpy()
-        self._seen_rating = artifact.seen["rating"].to_numpy()
-        seen_user = artifact.seen["user_index"].to_numpy()
-        self._seen_start = np.searchsorted(seen_user, np.arange(len(self.users) + 1))
-        self.item_counts = np.bincount(self._seen_item, minlength=len(self.items))
+        self.artifact, self.predictor = artifact, Predictor(artifact)
+        self.users, self.items = self.predictor.users, self.predictor.items
+        self.catalogue, self.scorer = self.predictor.catalogue, self.predictor.scorer
+        counts = self.predictor.item_counts
         self.popularity_weight = POPULARITY_WEIGHT
-        self._popularity = np.log1p(self.item_counts) / math.log1p(max(int(self.item_counts.max(initial=0)), 1))
+        self._popularity = np.log1p(counts) / math.log1p(max(int(counts.max(initial=0)), 1))
 
     @property
     def id_types(self) -> dict[str, str]:
@@ -100,50 +89,41 @@ class Recommender:
         """Write the model to a directory (see `artifact.write_artifact`)."""
         write_artifact(self.artifact, Path(path))
 
-    def predict(self, pairs: Iterable[tuple[object, object]]) -> Floats:
+    def predict(self, pairs: Iterable[tuple[object, object]], *, timestamps: Iterable[int] | None = None) -> Floats:
         """Predicted ratings of (user id, movie id) pairs.
 
         A user or movie that the model does not know is predicted by what is known of the other one.
 
         Args:
             pairs: ids of any type; they are compared as text.
+            timestamps: for when to predict, seconds since 1970, one a pair; the user's ratings of the minutes around it
+                then say more. None for no time in particular.
 
         Returns:
             Ratings in the data's scale, clipped to it, float32 of shape `(num_pairs,)`.
         """
-        rows = list(pairs)
-        return self.predict_ids([str(user) for user, _ in rows], [str(item) for _, item in rows])
+        times = None if timestamps is None else np.fromiter(timestamps, np.int64)
+        return self.predictor.predict(*_ids(pairs), times)
 
-    def predict_ids(self, user_ids: Sequence[str], movie_ids: Sequence[str]) -> Floats:
-        """Predicted ratings of pairs given as two columns of ids; see `predict`."""
-        users, items = self.users.indices(user_ids), self.items.indices(movie_ids)
-        nobody, _, _ = self._who(None, {})
-        result = np.empty(len(user_ids), np.float32)
-        step = max(1, _BLOCK_FLOATS // (4 * self.scorer.item_states.shape[1]))
-        for start in range(0, len(result), step):
-            rows = slice(start, start + step)
-            (user, user_known), (item, item_known) = ((index[rows], known[rows]) for index, known in (users, items))
-            state = self.scorer.users(user).where(user_known, nobody)
-            result[rows] = np.where(item_known, self.scorer.score(state, item), self.scorer.without_movie(state))
-        return self._stars(result)
+    def interval(
+        self, pairs: Iterable[tuple[object, object]], *, level: float = 0.9, timestamps: Iterable[int] | None = None
+    ) -> tuple[Floats, Floats]:
+        """Lower and upper ends that hold a share `level` (0.5, 0.8, 0.9 or 0.95) of ratings; see `predict`.
 
-    def evaluate(self, test: Iterable[tuple[object, object, float]]) -> EvaluationReport:
-        """RMSE and MAE over (user id, movie id, rating) rows, unknown users and movies included."""
-        users, items, ratings = list(zip(*test, strict=True)) or ((), (), ())
-        return self.evaluate_ids([str(user) for user in users], [str(item) for item in items], np.asarray(ratings))
+        Raises:
+            ConfigError: if the level is another one, or the model was trained without validation ratings.
+        """
+        times = None if timestamps is None else np.fromiter(timestamps, np.int64)
+        return self.predictor.interval(*_ids(pairs), level, times)
 
-    def evaluate_ids(
-        self, user_ids: Sequence[str], movie_ids: Sequence[str], rating: npt.NDArray[np.floating[Any]]
+    def evaluate(
+        self, test: Iterable[tuple[object, object, float]], *, timestamps: Iterable[int] | None = None
     ) -> EvaluationReport:
-        """The same for rows given as three columns of shape `(num_pairs,)`."""
-        user, user_known = self.users.indices(user_ids)
-        item, item_known = self.items.indices(movie_ids)
-        user_known &= np.diff(self._seen_start)[user] > 0
-        item_known &= self.item_counts[item] > 0
-        prediction = self.predict_ids(user_ids, movie_ids)
-        return evaluate_predictions(
-            prediction, rating, np.asarray(user_ids), np.asarray(movie_ids), user_known, item_known
-        )
+        """Judge predictions of (user id, movie id, rating) rows, unknown users and movies included; see `predict`."""
+        rows = list(test)
+        rating = np.asarray([rating for _, _, rating in rows], np.float64)
+        times = None if timestamps is None else np.fromiter(timestamps, np.int64)
+        return self.predictor.evaluate(*_ids((user, item) for user, item, _ in rows), rating, times)
 
     def recommend(
         self,
@@ -177,7 +157,7 @@ class Recommender:
             wanted[rated] = False
         prediction = self.scorer.score(state)[0]
         return [
-            Suggestion(self.catalogue.movie(int(item)), float(score), float(self._stars(prediction[item])))
+            Suggestion(self.catalogue.movie(int(item)), float(score), float(self.predictor.stars(prediction[item])))
             for item, score in zip(*self._best(prediction, wanted, k), strict=True)
         ]
 
@@ -191,17 +171,17 @@ class Recommender:
         """
         self._check_k(k)
         matching = self.catalogue.matching(genre, year)
-        block = max(1, _BLOCK_FLOATS // (len(self.items) * self.scorer.item_states.shape[1]))
+        block = max(1, BLOCK_FLOATS // (len(self.items) * self.scorer.item_states.shape[1]))
         for start in range(0, len(self.users), block):
             users = np.arange(start, min(start + block, len(self.users)), dtype=np.int32)
             columns: list[tuple[npt.NDArray[Any], ...]] = []
             for user, prediction in zip(users, self.scorer.score(self.scorer.users(users)), strict=True):
                 wanted = matching.copy()
                 if not include_seen:
-                    wanted[self.seen(int(user))[0]] = False
+                    wanted[self.predictor.seen(int(user))[0]] = False
                 items, score = self._best(prediction, wanted, k)
                 rank = np.arange(1, len(items) + 1, dtype=np.int32)
-                columns.append((np.full(len(items), user), items, rank, score, self._stars(prediction[items])))
+                columns.append((np.full(len(items), user), items, rank, score, self.predictor.stars(prediction[items])))
             user_index, item, rank, score, stars = (np.concatenate(parts) for parts in zip(*columns, strict=True))
             yield pa.table({
                 "userId": self.users.ids.take(pa.array(user_index)),
@@ -234,20 +214,15 @@ class Recommender:
         """
         item, (rated, stars) = self.items.index(str(movie)), self._who(user, ratings)[1:]
         index = None if ratings is not None else self.users.index(str(user))
-        parts = self.scorer.parts(index, item, rated, self._standardise(stars))
-        mean = parts.mean * self.std + self.mean
-        addends = [part * self.std for part in (parts.user, parts.movie, parts.free, parts.side)]
-        because = parts.because * self.std
+        parts = self.scorer.parts(index, item, rated, self.predictor.standardise(stars))
+        mean = parts.mean * self.predictor.std + self.predictor.mean
+        addends = [part * self.predictor.std for part in (parts.user, parts.movie, parts.free, parts.side)]
+        because = parts.because * self.predictor.std
         order = np.argsort(-np.abs(because), kind="stable")
         reasons = tuple((self.catalogue.movie(int(rated[place])), float(because[place])) for place in order)
         total = mean + sum(addends) + float(because.sum())
         user_part, movie_part, free, side = addends
         return Explanation(total, mean, user_part, movie_part, free, side, reasons)
-
-    def seen(self, user_index: int) -> tuple[Indices, Floats]:
-        """A user's training ratings: movie indices and ratings in the data's scale, each of shape `(num_ratings,)`."""
-        rows = slice(self._seen_start[user_index], self._seen_start[user_index + 1])
-        return self._seen_item[rows], self._seen_rating[rows]
 
     def _who(self, user: object, ratings: Mapping[Any, float] | None) -> tuple[UserState, Indices, Floats]:
         """The state behind a question, and the movies rated already with their ratings."""
@@ -256,17 +231,16 @@ class Recommender:
             raise ConfigError(f"expected either a user or a visitor's ratings, found {found}", "give one of them")
         if ratings is not None:
             rated, stars = self._visitor_ratings(ratings)
-            return self.scorer.visitor(rated, self._standardise(stars)), rated, stars
+            return self.scorer.visitor(rated, self.predictor.standardise(stars)), rated, stars
         index = self.users.index(str(user))
-        return self.scorer.users(np.asarray([index])), *self.seen(index)
+        return self.scorer.users(np.asarray([index])), *self.predictor.seen(index)
 
     def _visitor_ratings(self, ratings: Mapping[Any, float]) -> tuple[Indices, Floats]:
         items = np.asarray([self.items.index(str(movie)) for movie in ratings], dtype=np.int32)
         for movie, stars in ratings.items():
-            if not self.low <= stars <= self.high:
-                raise DataError(
-                    f"rating of movie {movie}: expected {self.low:g} to {self.high:g}, found {stars!r}", "correct it"
-                )
+            low, high = self.predictor.low, self.predictor.high
+            if not low <= stars <= high:
+                raise DataError(f"rating of movie {movie}: expected {low:g} to {high:g}, found {stars!r}", "correct it")
         return items, np.asarray(list(ratings.values()), dtype=np.float32)
 
     def _best(self, prediction: Floats, wanted: Mask, k: int) -> tuple[Indices, npt.NDArray[np.float64]]:
@@ -280,15 +254,14 @@ class Recommender:
         order = np.argsort(-score, kind="stable")[:k]
         return items[order].astype(np.int32), score[order]
 
-    def _standardise(self, rating: Floats) -> Floats:
-        return ((rating - self.mean) / self.std).astype(np.float32)
-
-    def _stars(self, standardised: Floats) -> Floats:
-        return np.asarray(np.clip(standardised * self.std + self.mean, self.low, self.high), np.float32)
-
     def _check_k(self, k: int) -> None:
         if not 1 <= k <= len(self.items):
             raise ConfigError(f"k: expected 1 to {len(self.items)} (the catalogue), found {k}", "choose a k in between")
+
+
+def _ids(pairs: Iterable[tuple[object, object]]) -> tuple[list[str], list[str]]:
+    rows = list(pairs)
+    return [str(user) for user, _ in rows], [str(item) for _, item in rows]
 
 
 def open_model(path: str | Path) -> Recommender:

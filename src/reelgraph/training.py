@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,18 @@ class RatingModel(Protocol):
     def train(self, mode: bool = True) -> Any: ...  # noqa: D102
     def state_dict(self) -> dict[str, Tensor]: ...  # noqa: D102
     def load_state_dict(self, state_dict: dict[str, Tensor]) -> Any: ...  # noqa: D102
+
+
+@runtime_checkable
+class HidesRatings(Protocol):
+    """A model that is trained on ratings hidden from their own messages."""
+
+    graph: BipartiteGraph
+
+    def hidden_pairs(self, hidden: Tensor) -> tuple[Tensor, Tensor]: ...  # noqa: D102
+    def predict(self, user: Tensor, item: Tensor) -> Tensor: ...  # noqa: D102
+    def eval(self) -> Any: ...  # noqa: D102
+    def train(self, mode: bool = True) -> Any: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -86,12 +98,19 @@ class Fit:
         config: settings.
         valid: validation ratings; None to run exactly `max_steps` steps without looking.
         scale: lowest and highest rating; predictions are clipped to it before they are judged.
+        give_up: asked before every step whether to stop early; must depend on the progress alone, so that a resumed fit
+            ends where it would have ended.
     """
 
     def __init__(
-        self, model: RatingModel, config: TrainConfig, valid: Interactions | None, scale: tuple[float, float]
+        self,
+        model: RatingModel,
+        config: TrainConfig,
+        valid: Interactions | None,
+        scale: tuple[float, float],
+        give_up: Callable[[Progress], bool] | None = None,
     ) -> None:
-        self.model, self.config, self.valid, self.scale = model, config, valid, scale
+        self.model, self.config, self.valid, self.scale, self.give_up = model, config, valid, scale, give_up
         l2 = config.l2_for(model.graph.num_edges)
         groups = model.parameter_groups(l2, l2 * config.side_l2)
         self.optimizer = torch.optim.Adam(groups, lr=config.learning_rate)
@@ -129,8 +148,9 @@ class Fit:
 
     @property
     def done(self) -> bool:
-        """Whether the last step has been taken, or patience has run out."""
-        return self.progress.step >= self.config.max_steps or self._idle() >= self.config.patience
+        """Whether the last step has been taken, patience has run out, or the fit was given up."""
+        finished = self.progress.step >= self.config.max_steps or self._idle() >= self.config.patience
+        return finished or (self.give_up is not None and self.give_up(self.progress))
 
     def _idle(self) -> int:
         """Evaluations since the RMSE last fell by a share that counts; ever smaller gains do not keep a fit alive."""
@@ -196,6 +216,7 @@ class Fit:
         torch._foreach_lerp_(average, list(weights.values()), 1 - decay)
 
 
+RESIDUAL_FOLDS = 5
 _SMALLER_STEPS = "try a smaller --learning-rate, and look at the ratings for extreme values"
 
 
@@ -204,6 +225,30 @@ def predict(model: RatingModel, pairs: Interactions, scale: tuple[float, float])
     standardised = model.predict(*model.graph.pairs(pairs.user_index, pairs.item_index))
     rating = standardised * model.graph.std + model.graph.mean
     return rating.clamp(*scale).numpy()
+
+
+@torch.no_grad()
+def hidden_residuals(model: HidesRatings, ratings: Interactions, scale: tuple[float, float]) -> npt.NDArray[np.float32]:
+    """What each training rating exceeds its prediction by, made while the rating itself is hidden.
+
+    Args:
+        model: a fitted model; a fifth of its ratings is hidden at a time.
+        ratings: the ratings of its graph.
+        scale: lowest and highest rating; predictions are clipped to it.
+
+    Returns:
+        Differences in the data's scale, float32 of shape `(num_edges,)`.
+    """
+    model.eval()
+    graph, residual = model.graph, np.empty(len(ratings), np.float32)
+    fold = torch.randint(RESIDUAL_FOLDS, (graph.num_edges,), generator=torch.Generator().manual_seed(0))
+    for number in range(RESIDUAL_FOLDS):
+        hidden = fold == number
+        if hidden.any():
+            standardised, _ = model.hidden_pairs(hidden)
+            prediction = (standardised * graph.std + graph.mean).clamp(*scale).numpy()
+            residual[hidden.numpy()] = ratings.rating[hidden.numpy()] - prediction
+    return residual
 
 
 def history_rows(progress: Progress) -> list[dict[str, float]]:

@@ -20,7 +20,7 @@ def test_pairs_keep_their_order_and_their_other_columns(tmp_path: Path) -> None:
     (tmp_path / "p.csv").write_text("note,movieId,userId\nx,2,b\n,1,a\nx,2,b\n")
     rows = read_pairs(tmp_path / "p.csv", {})
     assert (rows.user_ids, rows.movie_ids) == (["b", "a", "b"], ["2", "1", "2"])
-    write_predictions(rows, np.array([4.25, 3.0, 1 / 3], np.float32), tmp_path / "out.csv")
+    write_predictions(rows, {"prediction": np.array([4.25, 3.0, 1 / 3], np.float32)}, tmp_path / "out.csv")
     assert (tmp_path / "out.csv").read_text() == (
         "note,movieId,userId,prediction\nx,2,b,4.25\n,1,a,3\nx,2,b,0.333333\n"
     )
@@ -28,7 +28,9 @@ def test_pairs_keep_their_order_and_their_other_columns(tmp_path: Path) -> None:
 
 def test_an_earlier_prediction_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "p.csv").write_text("userId,prediction,movieId\na,9,1\n")
-    write_predictions(read_pairs(tmp_path / "p.csv", {}), np.array([2.5], np.float32), tmp_path / "p.csv")
+    write_predictions(
+        read_pairs(tmp_path / "p.csv", {}), {"prediction": np.array([2.5], np.float32)}, tmp_path / "p.csv"
+    )
     assert (tmp_path / "p.csv").read_text() == "userId,movieId,prediction\na,1,2.5\n"
 
 
@@ -48,7 +50,7 @@ def test_any_ids_come_out_of_predictions_as_they_went_in(tmp_path: Path, rows: l
         writer = csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator="\n")
         writer.writerows([("userId", "movieId", "note"), *rows])
     found = read_pairs(tmp_path / "p.csv", {})
-    write_predictions(found, np.ones(len(rows), np.float32), tmp_path / "out.csv")
+    write_predictions(found, {"prediction": np.ones(len(rows), np.float32)}, tmp_path / "out.csv")
     with (tmp_path / "out.csv").open(newline="", encoding="utf-8") as file:
         assert list(csv.reader(file))[1:] == [[*row, "1"] for row in rows]
 

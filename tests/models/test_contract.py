@@ -21,7 +21,7 @@ def trained(name: str) -> Recommender:
 @pytest.mark.parametrize("name", MODELS)
 def test_the_checkerboard_is_learned(name: str) -> None:
     data, model = checkerboard(), trained(name)
-    prediction = model.predict_ids(
+    prediction = model.predictor.predict(
         [f"u{user}" for user in data.test.user_index], [f"m{item}" for item in data.test.item_index]
     )
     assert rmse(prediction, data.test.rating) < 0.5

@@ -19,6 +19,7 @@ from reelgraph.errors import DataError
 KIND = "reelgraph-prepared"
 VERSION = 1
 SPLITS = ("train", "valid", "test")
+NO_TIME = np.iinfo(np.int64).min  # among timestamps: none
 
 
 @dataclass(frozen=True)

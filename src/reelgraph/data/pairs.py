@@ -1,9 +1,11 @@
 """Files of a trained model's daily work: pairs to predict, ratings to judge by, a visitor's ratings, lists."""
 
 import csv
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from reelgraph.atomic import new_file
+from reelgraph.data.checks import MILLISECONDS
+from reelgraph.data.dataset import NO_TIME
 from reelgraph.data.sources import CANONICAL, NUMBER, choose_columns, roles_of
 from reelgraph.data.textfile import Malformed, is_parquet, layout_of, read_parquet, read_text
 from reelgraph.errors import DataError
@@ -69,6 +73,29 @@ class Rows:
                 )
         return np.asarray([float(cell) for cell in cells])
 
+    @property
+    def timestamps(self) -> npt.NDArray[np.int64] | None:
+        """Seconds since 1970, int64 of shape `(num_rows,)`, `NO_TIME` where a cell has no time; None without times."""
+        if "timestamp" not in self.columns:
+            return None
+        cells = self.table[self.columns["timestamp"]].to_pylist()
+        return np.asarray([NO_TIME if cell is None else _seconds(cell.strip()) for cell in cells], np.int64)
+
+
+def _seconds(cell: str) -> int:
+    """A cell's time as preparation reads it (`checks`): seconds, milliseconds, a date, or a date and time in UTC."""
+    try:
+        number = float(cell)
+    except ValueError:
+        try:
+            moment = datetime.fromisoformat(cell.removesuffix("Z")[:19])
+        except ValueError:
+            return NO_TIME
+        return int(moment.replace(tzinfo=UTC).timestamp())
+    if not abs(number) < MILLISECONDS * 1e5:  # neither, nor NaN
+        return NO_TIME
+    return math.floor(number if abs(number) <= MILLISECONDS else number / 1000)
+
 
 def read_ratings(path: Path, columns: Mapping[str, str]) -> Rows:
     """Ratings to judge a model by: user, movie and rating."""
@@ -113,14 +140,15 @@ def _read(path: Path, columns: Mapping[str, str], needed: tuple[str, ...]) -> Ro
     return Rows(path, table, chosen.roles)
 
 
-def write_predictions(rows: Rows, prediction: npt.NDArray[np.float32], path: Path) -> None:
-    """The rows as CSV, with their predictions in a last column."""
-    kept = rows.table.drop_columns([name for name in ("prediction",) if name in rows.table.column_names])
+def write_predictions(rows: Rows, found: Mapping[str, npt.NDArray[np.float32]], path: Path) -> None:
+    """The rows as CSV, with what was found for them, such as `prediction`, in the last columns."""
+    kept = rows.table.drop_columns([name for name in found if name in rows.table.column_names])
     columns = [column.to_pylist() for column in kept.columns]
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*kept.column_names, "prediction"])
-        writer.writerows(zip(*columns, (f"{stars:.6g}" for stars in prediction.tolist()), strict=True))
+        writer.writerow([*kept.column_names, *found])
+        texts = [[f"{stars:.6g}" for stars in numbers.tolist()] for numbers in found.values()]
+        writer.writerows(zip(*columns, *texts, strict=True))
 
 
 def write_lists(lists: Iterable[pa.Table], id_types: Mapping[str, str], path: Path) -> int:

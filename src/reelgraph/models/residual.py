@@ -125,6 +125,13 @@ class ResidualModel(nn.Module):
         messages: Tensor = self.conv(
             self.graph.edge_index, drop(self.implicit), drop(self.residual), view.visible, view.rho, view.degree
         )
+        if self.training:
+            # A step sees only 1 - hide of a movie's edges, and a movie's sum over all of them is longer by the inverse
+            # root; scaled here as dropout is, predictions are not too far from the mean when nothing is hidden. Users
+            # are left alone: in use, too, what is known of them is a part of what they will rate.
+            scale = torch.ones(self.graph.num_nodes, 1)
+            scale[self.graph.num_users :] = (1 - self.hide) ** -0.5
+            messages = messages * scale
         known = (view.degree > 0).unsqueeze(1)
         return drop(self.free) * known + messages + self.side()
 
@@ -139,10 +146,18 @@ class ResidualModel(nn.Module):
 
     def training_pairs(self) -> tuple[Tensor, Tensor]:
         """Predictions and targets of one step's hidden ratings, standardised, each of shape `(num_hidden,)`."""
-        graph = self.graph
-        hidden = torch.rand(graph.num_edges) < self.hide
+        hidden = torch.rand(self.graph.num_edges) < self.hide
         if not hidden.any():  # A handful of ratings can all stay visible by chance; a step needs a target.
-            hidden[torch.randint(graph.num_edges, (1,))] = True
+            hidden[torch.randint(self.graph.num_edges, (1,))] = True
+        return self.hidden_pairs(hidden)
+
+    def hidden_pairs(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """Predictions and targets of the hidden ratings from all others, standardised, each `(num_hidden,)`.
+
+        Args:
+            hidden: which ratings to hide, bool of shape `(num_edges,)`, at least one.
+        """
+        graph = self.graph
         view = reveal(graph, (~hidden).float())
         state, offset = self.encode(view), self.offsets(view)
         # The hidden ratings' order by movie, without a sort: number them by user, read the numbers by movie.

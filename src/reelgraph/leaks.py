@@ -1,0 +1,184 @@
+"""The leak check: whatever would make measured errors smaller than they are in use stops the run.
+
+`check_data` looks at the splits and tables before a fit, `check_model` at the graph that a model learns from and at
+what its predictions of hidden ratings depend on.
+"""
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from torch import Tensor
+
+from reelgraph.data.dataset import SPLITS, Dataset, Interactions, merge
+from reelgraph.errors import LeakError
+from reelgraph.graph import BipartiteGraph, build_graph
+from reelgraph.training import HidesRatings
+
+LEAST_NODES = 20  # with test ratings, for a side column to be compared with statistics of the ratings
+SAME = 0.999  # correlation from which on a side column is such a statistic
+PROBE_EDGES = 200_000  # ratings of which the messages are checked; the first users' in a larger graph
+TOLERANCE = 1e-3  # standard deviations; float32 sums of a few thousand messages differ by far less
+
+Codes = npt.NDArray[np.int64]
+
+
+def check_data(data: Dataset, side_features: bool = True) -> None:
+    """Check the splits, and with `side_features` the tables.
+
+    The three splits share no (user, movie) pair; with a time split no rating is later than one of a later split; no
+    numeric side column is a statistic (number, mean, sum) of all ratings, test included.
+
+    Raises:
+        LeakError: naming what leaks, with an example.
+    """
+    _check_disjoint(data)
+    if data.manifest["split"]["kind"] == "time":
+        _check_order(data)
+    if side_features and len(data.test):
+        _check_table(data, data.user_table, "user_index", "userId")
+        _check_table(data, data.item_table, "item_index", "movieId")
+
+
+def _codes(part: Interactions) -> Codes:
+    codes: Codes = part.user_index.astype(np.int64) << 32 | part.item_index
+    return codes
+
+
+def _check_disjoint(data: Dataset) -> None:
+    parts = {name: _codes(getattr(data, name)) for name in SPLITS}
+    for first, second in (("train", "valid"), ("train", "test"), ("valid", "test")):
+        shared = np.intersect1d(parts[first], parts[second])
+        if len(shared):
+            user, item = data.users.ids[int(shared[0] >> 32)], data.items.ids[int(shared[0] & 0xFFFFFFFF)]
+            raise LeakError(
+                f"leak check: expected no (user, movie) pair both in {first} and in {second}, found {len(shared):,}, "
+                f"such as user {user}, movie {item}",
+                "prepare the ratings again",
+            )
+
+
+def _check_order(data: Dataset) -> None:
+    for early, late in (("train", "valid"), ("train", "test"), ("valid", "test")):
+        before, after = getattr(data, early).timestamp, getattr(data, late).timestamp
+        if before is None or after is None or not len(before) or not len(after):
+            continue
+        if before.max() > after.min():
+            raise LeakError(
+                f"leak check: expected no {early} rating later than a {late} rating (time split), "
+                f"found {int((before > after.min()).sum()):,}",
+                "prepare the ratings again with --split time",
+            )
+
+
+def _check_table(data: Dataset, table: pa.Table, side: str, key: str) -> None:
+    known, everything = merge(data.train, data.valid), merge(merge(data.train, data.valid), data.test)
+    tested = np.unique(getattr(data.test, side))
+    if len(tested) < LEAST_NODES:
+        return
+    rows = table.num_rows
+    for name in table.column_names:
+        column = _numbers(table[name]) if name != key else None
+        if column is None or not np.isfinite(column[tested]).sum() >= LEAST_NODES:
+            continue
+        tested_here = tested[np.isfinite(column[tested])]
+        for label, with_test, without in zip(
+            ("number", "mean", "sum"), _statistics(everything, side, rows), _statistics(known, side, rows), strict=True
+        ):
+            close = _correlation(column[tested_here], with_test[tested_here])
+            if close >= SAME and close > _correlation(column[tested_here], without[tested_here]):
+                raise LeakError(
+                    f"leak check: expected side columns that know nothing of test ratings, found {name!r}, "
+                    f"which is the {label} of all ratings of a {key.removesuffix('Id')}, test ratings included",
+                    f"leave the column {name!r} out, or compute it from training ratings alone",
+                )
+
+
+def _numbers(column: pa.ChunkedArray) -> npt.NDArray[np.float64] | None:
+    try:
+        numbers: npt.NDArray[np.float64] = pc.cast(column, pa.float64()).to_numpy()
+    except pa.ArrowException:
+        return None
+    return numbers
+
+
+def _statistics(part: Interactions, side: str, rows: int) -> tuple[npt.NDArray[np.float64], ...]:
+    index = getattr(part, side)
+    count = np.bincount(index, minlength=rows).astype(np.float64)
+    total = np.bincount(index, part.rating, rows).astype(np.float64)
+    return count, total / np.maximum(count, 1), total
+
+
+def _correlation(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> float:
+    if first.std() == 0 or second.std() == 0:
+        return 0.0
+    return float(np.corrcoef(first, second)[0, 1])
+
+
+def check_model(model: torch.nn.Module, graph: BipartiteGraph, train: Interactions) -> None:
+    """Check that a model learns from `train` alone, and that hidden ratings do not reach their own predictions.
+
+    The second is a comparison: predictions of hidden ratings must be those of a graph in which the hidden ratings do
+    not exist at all, neither as edges, in either direction, nor in biases, residuals, degrees or means. It holds for
+    models that hide ratings; `gcn` by its definition passes all training ratings as messages.
+
+    Args:
+        model: the model, with whatever weights; left as it is.
+        graph: the graph it learns from.
+        train: the ratings it may learn from.
+
+    Raises:
+        LeakError: if either does not hold.
+    """
+    user, item = graph.pairs(train.user_index, train.item_index)
+    own = graph.num_edges == len(train) and torch.equal(graph.user, user) and torch.equal(graph.item, item)
+    rating = torch.from_numpy(((train.rating.astype(np.float64) - graph.mean) / graph.std).astype(np.float32))
+    if not own or not torch.allclose(graph.rating, rating, atol=1e-5):
+        raise LeakError(
+            f"leak check: expected a graph of the {len(train):,} training ratings, found other ratings in it",
+            "please report this as a bug",
+        )
+    if not np.isclose(graph.mean, train.rating.mean(dtype=np.float64), atol=1e-6):
+        raise LeakError("leak check: expected the mean of the training ratings, found another", "report it as a bug")
+    if isinstance(model, HidesRatings):
+        _check_messages(model)
+
+
+@torch.no_grad()
+def _check_messages(model: HidesRatings) -> None:
+    probe, graph = copy.copy(model), _part(model.graph, torch.arange(model.graph.num_edges) < PROBE_EDGES)
+    hidden = torch.zeros(graph.num_edges, dtype=torch.bool)
+    hidden[:: max(2, min(5, graph.num_edges // 2))] = True
+    if hidden.all():
+        return
+    probe.graph = graph
+    try:
+        probe.eval()
+        masked, _ = probe.hidden_pairs(hidden)
+        probe.graph = _part(graph, ~hidden)
+        without = probe.predict(graph.user[hidden], graph.item[hidden])
+    finally:
+        model.train()
+    apart = float((masked - without).abs().max())
+    if not apart <= TOLERANCE:
+        raise LeakError(
+            "leak check: expected predictions of hidden ratings as if they did not exist, "
+            f"found some that differ by {apart:.2g} standard deviations",
+            "the model lets hidden ratings into its messages or statistics: mend its hidden_pairs",
+        )
+
+
+def _part(graph: BipartiteGraph, kept: Tensor) -> BipartiteGraph:
+    """The graph of some of its ratings, with the whole graph's nodes and standardisation."""
+    rows = Interactions(
+        graph.user[kept].numpy().astype(np.int32),
+        (graph.item[kept] - graph.num_users).numpy().astype(np.int32),
+        graph.rating[kept].numpy(),
+        None,
+    )
+    part = build_graph(rows, graph.num_users, graph.num_nodes - graph.num_users)
+    return replace(part, rating=graph.rating[kept], mean=graph.mean, std=graph.std)

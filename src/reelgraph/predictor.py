@@ -1,0 +1,149 @@
+"""Predicted ratings of pairs, given by ids: with the time of rating, with intervals, and judged. Numpy, no torch."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from reelgraph.artifact import Artifact
+from reelgraph.catalogue import Catalogue
+from reelgraph.data.dataset import NO_TIME
+from reelgraph.data.vocabulary import Vocabulary
+from reelgraph.errors import ConfigError
+from reelgraph.evaluation import EvaluationReport, Judged, evaluate_predictions
+from reelgraph.intervals import intervals_of
+from reelgraph.scoring import scorer_for
+from reelgraph.session import Queries, Residuals, effect_of
+
+BLOCK_FLOATS = 1 << 24  # 64 MB of numbers at a time
+
+Floats = npt.NDArray[np.float32]
+Indices = npt.NDArray[np.int32]
+Times = npt.NDArray[np.int64]
+
+
+class Predictor:
+    """A trained model's predictions.
+
+    Args:
+        artifact: what a training run made or `artifact.read_artifact` read.
+    """
+
+    def __init__(self, artifact: Artifact) -> None:
+        manifest, seen = artifact.manifest, artifact.seen
+        self.users = Vocabulary(artifact.users["userId"].combine_chunks(), "user")
+        self.catalogue = Catalogue(artifact.items)
+        self.items = self.catalogue.items
+        self.low, self.high = float(manifest["scale"]["low"]), float(manifest["scale"]["high"])
+        self.mean, self.std = float(manifest["standardise"]["mean"]), float(manifest["standardise"]["std"])
+        span = self.high - self.low
+        unit = (self.std / span, (self.mean - self.low) / span)
+        self.scorer = scorer_for(manifest["config"]["model"], artifact.weights, unit)
+        self.seen_item, self.seen_rating = seen["item_index"].to_numpy(), seen["rating"].to_numpy()
+        seen_user = seen["user_index"].to_numpy()
+        self.seen_start = np.searchsorted(seen_user, np.arange(len(self.users) + 1))
+        self.user_counts = np.diff(self.seen_start)
+        self.item_counts = np.bincount(self.seen_item, minlength=len(self.items))
+        self.session = effect_of(manifest.get("session"))
+        self._residuals = None
+        if self.session is not None:
+            columns = (seen["timestamp"].to_numpy(), seen["residual"].to_numpy())
+            self._residuals = Residuals.of(seen_user, self.seen_item, *columns, len(self.users))
+        entry = manifest.get("intervals") or {}
+        self._intervals = {name: intervals_of(entry.get(name)) for name in ("untimed", "timed")}
+
+    def predict(self, user_ids: Sequence[str], movie_ids: Sequence[str], timestamps: Times | None = None) -> Floats:
+        """Predicted ratings of pairs in the data's scale, clipped to it, float32 of shape `(num_pairs,)`.
+
+        A user or movie that the model does not know is predicted by what is known of the other one.
+
+        Args:
+            user_ids: ids as text, `(num_pairs,)`.
+            movie_ids: ids as text, `(num_pairs,)`.
+            timestamps: for when to predict, seconds since 1970 or `NO_TIME`, int64 `(num_pairs,)`; None for no time.
+        """
+        users, items = self.users.indices(user_ids), self.items.indices(movie_ids)
+        nobody = self.scorer.visitor(np.empty(0, np.int32), np.empty(0, np.float32))
+        result = np.empty(len(user_ids), np.float32)
+        step = max(1, BLOCK_FLOATS // (4 * self.scorer.item_states.shape[1]))
+        for start in range(0, len(result), step):
+            rows = slice(start, start + step)
+            (user, user_known), (item, item_known) = ((index[rows], known[rows]) for index, known in (users, items))
+            state = self.scorer.users(user).where(user_known, nobody)
+            result[rows] = np.where(item_known, self.scorer.score(state, item), self.scorer.without_movie(state))
+        rating = self.stars(result)
+        if timestamps is not None and self.session is not None and self._residuals is not None:
+            (user, user_known), (item, item_known) = users, items
+            queries = Queries(user, np.where(item_known, item, -1), timestamps, user_known & (timestamps != NO_TIME))
+            rating = np.clip(rating + self.session.predict(queries, self._residuals), self.low, self.high)
+        return rating.astype(np.float32)
+
+    def interval(
+        self, user_ids: Sequence[str], movie_ids: Sequence[str], level: float, timestamps: Times | None = None
+    ) -> tuple[Floats, Floats]:
+        """Ends of intervals that hold a share `level` of ratings, in the data's scale, float32 `(num_pairs,)` each.
+
+        Raises:
+            ConfigError: if the level is not one of `intervals.LEVELS`, or the model was trained without validation.
+        """
+        prediction = self.predict(user_ids, movie_ids, timestamps)
+        low, high = self._interval(prediction, *self._counts(user_ids, movie_ids), level, timestamps)
+        return low.astype(np.float32), high.astype(np.float32)
+
+    def evaluate(
+        self,
+        user_ids: Sequence[str],
+        movie_ids: Sequence[str],
+        rating: npt.NDArray[np.floating[Any]],
+        timestamps: Times | None = None,
+        level: float = 0.9,
+    ) -> EvaluationReport:
+        """Judge predictions of test ratings given as columns of shape `(num_pairs,)`, unknown ids included."""
+        item, item_known = self.items.indices(movie_ids)
+        user_count, item_count = self._counts(user_ids, movie_ids)
+        timed = timestamps is not None and self.session is not None and bool((timestamps != NO_TIME).any())
+        prediction = self.predict(user_ids, movie_ids, timestamps)
+        held = None
+        if self._intervals["untimed"] is not None and len(rating):
+            held = self._interval(prediction, user_count, item_count, level, timestamps)
+        return evaluate_predictions(
+            Judged(np.asarray(user_ids), np.asarray(movie_ids), rating, user_count, item_count),
+            prediction,
+            untimed=self.predict(user_ids, movie_ids) if timed else None,
+            interval=None if held is None else (level, *held),
+            years=np.where(item_known, self.catalogue.years[item], np.nan) if len(self.items) else None,
+            genres={name: mask[item] & item_known for name, mask in self.catalogue.genre_members.items()},
+        )
+
+    def seen(self, user_index: int) -> tuple[Indices, Floats]:
+        """A user's training ratings: movie indices and ratings in the data's scale, each of shape `(num_ratings,)`."""
+        rows = slice(self.seen_start[user_index], self.seen_start[user_index + 1])
+        return self.seen_item[rows], self.seen_rating[rows]
+
+    def standardise(self, rating: Floats) -> Floats:
+        """Ratings as the model sees them."""
+        return ((rating - self.mean) / self.std).astype(np.float32)
+
+    def stars(self, standardised: Floats) -> Floats:
+        """The model's numbers as ratings, clipped to the scale."""
+        return np.asarray(np.clip(standardised * self.std + self.mean, self.low, self.high), np.float32)
+
+    def _counts(self, user_ids: Sequence[str], movie_ids: Sequence[str]) -> tuple[Indices, Indices]:
+        (user, user_known), (item, item_known) = self.users.indices(user_ids), self.items.indices(movie_ids)
+        return np.where(user_known, self.user_counts[user], 0), np.where(item_known, self.item_counts[item], 0)
+
+    def _interval(
+        self, prediction: Floats, user_count: Indices, item_count: Indices, level: float, timestamps: Times | None
+    ) -> tuple[npt.NDArray[np.floating[Any]], npt.NDArray[np.floating[Any]]]:
+        untimed, timed = self._intervals["untimed"], self._intervals["timed"]
+        if untimed is None:
+            raise ConfigError(
+                "interval: expected a model with validation errors, found none", "train with --valid-share"
+            )
+        low, high = untimed.around(prediction, user_count, item_count, level, (self.low, self.high))
+        if timestamps is not None and timed is not None:
+            ends = timed.around(prediction, user_count, item_count, level, (self.low, self.high))
+            known = timestamps != NO_TIME
+            low, high = np.where(known, ends[0], low), np.where(known, ends[1], high)
+        return low, high

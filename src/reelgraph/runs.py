@@ -1,0 +1,159 @@
+"""One run of a model over a data set: graph, leak check, loop, checkpoint."""
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import torch
+
+from reelgraph import checkpoint
+from reelgraph.config import TrainConfig, l2_rule
+from reelgraph.data import features
+from reelgraph.data.dataset import Dataset, Interactions, merge
+from reelgraph.graph import BipartiteGraph, build_graph
+from reelgraph.leaks import check_model
+from reelgraph.models import GCNModel, ResidualModel
+from reelgraph.training import Fit, Progress, RatingModel
+
+Observe = Callable[[str, Progress, TrainConfig], None]
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Where a fit's checkpoints go, and whether to go on from them.
+
+    Attributes:
+        directory: holds one file a phase, such as `fit.safetensors` and `refit.safetensors`; removed after a whole fit.
+        resume: go on from the files that are there.
+    """
+
+    directory: Path
+    resume: bool = False
+
+
+@dataclass(frozen=True)
+class Run:
+    """A fitted model and how it got there."""
+
+    model: RatingModel
+    progress: Progress
+    config: TrainConfig
+
+
+@dataclass(frozen=True)
+class Runner:
+    """What all runs of one fit share.
+
+    Attributes:
+        data: the ratings.
+        observe: called after every step with the phase, its progress and its settings.
+        checkpoints: where to keep checkpoints; None keeps none.
+    """
+
+    data: Dataset
+    observe: Observe
+    checkpoints: Checkpoints | None = None
+
+    def fit(self, phase: str, config: TrainConfig, give_up: Callable[[Progress], bool] | None = None) -> Run:
+        """Fit on the training ratings, stopping by the validation ratings where there are any.
+
+        Args:
+            phase: a name, the same when the fit is resumed.
+            config: settings.
+            give_up: asked before every step whether to stop early; must depend on the progress alone.
+        """
+        valid = self.data.valid if len(self.data.valid) else None
+        return self._run(phase, self._graph, self.data.train, valid, config, give_up)
+
+    def refit(self, config: TrainConfig, steps: int, rescale: bool) -> Run:
+        """Fit on training and validation ratings for a number of steps.
+
+        Args:
+            config: settings that were chosen on the training ratings alone.
+            steps: number of steps.
+            rescale: weaken the L2 strength as the rule does for so many more ratings.
+        """
+        train = merge(self.data.train, self.data.valid)
+        if rescale:
+            more = l2_rule(len(train)) / l2_rule(len(self.data.train))
+            config = config.model_copy(update={"l2": config.l2_for(len(self.data.train)) * more})
+        exact = config.model_copy(update={"max_steps": steps})
+        run = self._run("refit", self._build(train), train, None, exact, None)
+        return Run(run.model, run.progress, config)
+
+    def has_features(self, config: TrainConfig) -> tuple[bool, bool]:
+        """Whether users and movies have side features that a model with these settings uses."""
+        tables = (self.data.user_table, self.data.item_table)
+        user, item = (_features(table, config) is not None for table in tables)
+        return user, item
+
+    @cached_property
+    def _graph(self) -> BipartiteGraph:
+        return self._build(self.data.train)
+
+    def _build(self, train: Interactions) -> BipartiteGraph:
+        return build_graph(train, len(self.data.users), len(self.data.items))
+
+    def _run(
+        self,
+        phase: str,
+        graph: BipartiteGraph,
+        train: Interactions,
+        valid: Interactions | None,
+        config: TrainConfig,
+        give_up: Callable[[Progress], bool] | None,
+    ) -> Run:
+        torch.manual_seed(config.seed)
+        model = self._model(graph, config)
+        check_model(model, graph, train)
+        fitting = Fit(model, config, valid, self.data.scale, give_up)
+        if self.checkpoints is None:
+            return Run(model, fitting.run(lambda progress: self.observe(phase, progress, config)), config)
+        path = self.checkpoints.directory / f"{phase.replace(' ', '-')}.safetensors"
+        # max_steps and patience may be raised for a resumed fit; everything else must be what it was.
+        settings = config.model_dump(mode="json", exclude={"max_steps", "patience", "checkpoint_seconds"})
+        identity = {"settings": settings, "data": self._identity}
+        if self.checkpoints.resume and path.exists():
+            checkpoint.restore(fitting, path, identity)
+        saved = time.monotonic()
+
+        def keep(progress: Progress) -> None:
+            nonlocal saved
+            self.observe(phase, progress, config)
+            if fitting.done or progress.interrupted or time.monotonic() - saved >= config.checkpoint_seconds:
+                checkpoint.save(fitting, path, identity)
+                saved = time.monotonic()
+
+        return Run(model, fitting.run(keep), config)
+
+    @cached_property
+    def _identity(self) -> dict[str, Any]:
+        """All that a fit reads of its data, as JSON."""
+        tables = repr([table.to_pydict() for table in (self.data.user_table, self.data.item_table)])
+        return {
+            "ratings": self.data.manifest["split"]["fingerprints"],
+            "scale": list(self.data.scale),
+            "tables": hashlib.sha256(tables.encode()).hexdigest(),
+        }
+
+    def _model(self, graph: BipartiteGraph, config: TrainConfig) -> GCNModel | ResidualModel:
+        if config.model == "gcn":
+            return GCNModel(graph, scale=self.data.scale, dim=config.dim, dropout=config.dropout)
+        return ResidualModel(
+            graph,
+            dim=config.dim,
+            hide=config.hide,
+            dropout=config.dropout,
+            user_features=_features(self.data.user_table, config),
+            item_features=_features(self.data.item_table, config),
+        )
+
+
+def _features(table: pa.Table, config: TrainConfig) -> Any:
+    encoded = features.encode(table) if config.side_features else None
+    return None if encoded is None else encoded[0]
