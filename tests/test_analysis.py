@@ -14,7 +14,7 @@ def test_a_group_is_judged_by_its_own_pairs() -> None:
         ("last", np.array([0, 0, 0, 1], bool)),
     ]
     first, last = by_group(prediction, rating, masks)
-    assert first == Group("first", 2, pytest.approx(0.5**0.5), 0.5, 3.5, 4.0)
+    assert first == Group("first", 2, 0.5**0.5, 0.5, 3.5, 4.0)
     assert last == Group("last", 1, 3.0, 3.0, 2.0, 5.0)
 
 

@@ -41,6 +41,7 @@ ORDER = (
     "scoring",
     "catalogue",
     "artifact",
+    "ranking",
     "analysis",
     "evaluation",
     "session",
@@ -50,6 +51,14 @@ ORDER = (
     "pipeline",
     "doctor",
     "console",
+    "bench",
+    "bench.datasets",
+    "bench.fitted",
+    "bench.libraries",
+    "bench.own",
+    "bench.methods",
+    "bench.race",
+    "bench.report",
     "options",
     "cli",
     "__main__",
@@ -60,6 +69,7 @@ SERVING = (
     "scoring",
     "catalogue",
     "artifact",
+    "ranking",
     "analysis",
     "evaluation",
     "session",
@@ -72,7 +82,7 @@ LEARNING = (
     "torch", "torch_geometric", "graph", "leaks", "models", "training", "checkpoint", "runs", "tuning", "pipeline",
 )  # fmt: skip
 MAX_LINES = 300
-MAX_FILES = 42
+MAX_FILES = 51
 
 
 class Tree:

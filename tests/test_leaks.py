@@ -53,7 +53,8 @@ def test_a_pair_in_two_splits_is_named(first: str, second: str) -> None:
     data = checkerboard()
     one = getattr(data, first)
     pair = interactions([int(one.user_index[3])], [int(one.item_index[3])], [1.0])
-    leaking = replace(data, **{second: merge(getattr(data, second), pair)})
+    changed: dict[str, Any] = {second: merge(getattr(data, second), pair)}
+    leaking = replace(data, **changed)
     user, item = data.users.id(int(one.user_index[3])), data.items.id(int(one.item_index[3]))
     with pytest.raises(LeakError, match=rf"in {first} and in {second}, found 1, such as user {user}, movie {item};"):
         check_data(leaking)

@@ -14,16 +14,18 @@ DAY = 86_400
 def world(sessions: int = 6, mood: float = 1.0, seed: int = 0) -> tuple[Residuals, Queries, Any]:
     """40 users with sessions a day apart, a mood each, six ratings within minutes; a third of them to predict."""
     rng = np.random.default_rng(seed)
-    rows = []
+    rows: list[tuple[float, ...]] = []
     for user in range(40):
         for session in range(sessions):
             feeling = rng.normal(0, mood)
             for _ in range(6):
                 at = session * DAY + int(rng.integers(0, 300))
                 rows.append((user, int(rng.integers(1000)), at, feeling + rng.normal(0, 0.5), rng.random() < 1 / 3))
-    user, item, time, error, asked = (np.asarray(column) for column in zip(*rows, strict=True))
-    history = Residuals.of(user[~asked], item[~asked], time[~asked], error[~asked], 40)
-    return history, Queries(user[asked], item[asked], time[asked], np.ones(asked.sum(), bool)), error[asked]
+    columns: Any = [np.asarray(column) for column in zip(*rows, strict=True)]
+    users, items, time, error, asked = columns
+    asked = asked.astype(bool)
+    history = Residuals.of(users[~asked], items[~asked], time[~asked], error[~asked], 40)
+    return history, Queries(users[asked], items[asked], time[asked], np.ones(asked.sum(), bool)), error[asked]
 
 
 def naive(queries: Queries, history: Residuals, effect: SessionEffect) -> list[float]:

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from worlds import checkerboard, dataset, interactions, settings
 
-from reelgraph import tuning
 from reelgraph.config import TrainConfig
 from reelgraph.data.dataset import Dataset
 from reelgraph.pipeline import fit
@@ -27,7 +26,7 @@ def tastes(seed: int = 0) -> Dataset:
     for low, high in ((0.3, 1.0), (0.1, 0.3), (0.0, 0.1)):
         rows = [(u, i, r) for (u, i), r, p in zip(cells, stars, part, strict=True) if low <= p < high]
         splits.append(interactions(*(list(column) for column in zip(*rows, strict=True))))
-    return dataset(*splits, 80, 50)
+    return dataset(splits[0], splits[1], splits[2], 80, 50)
 
 
 def quick(**changes: Any) -> TrainConfig:
@@ -58,7 +57,7 @@ def test_the_search_stays_within_its_budget(tune: str) -> None:
 
 def test_a_bad_start_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     data = tastes()
-    rule = tuning.TrainConfig.l2_for
+    rule = TrainConfig.l2_for
     monkeypatch.setattr(TrainConfig, "l2_for", lambda self, n: 8 * rule(self, n) if self.l2 is None else self.l2)
     found, _ = steps_of(quick(tune="full"), data)
     start, kept = found.trials[0], [trial for trial in found.trials if trial.outcome == "kept"]

@@ -55,21 +55,32 @@ def baselines(train: Interactions, num_users: int, num_items: int) -> list[Basel
     return [
         Baseline("mean", mean, nobody, nothing),
         Baseline("popularity", mean, nobody, slope * centred),
-        Baseline("bias", mean, *_damped_biases(user, item, rating - mean, num_users, item_count)),
+        Baseline("bias", mean, *damped_biases(user, item, rating - mean, num_users, item_count)),
     ]
 
 
-def _damped_biases(
+def damped_biases(
     user: npt.NDArray[np.int32],
     item: npt.NDArray[np.int32],
     deviation: Floats,
     num_users: int,
     item_count: npt.NDArray[np.int64],
+    damping: tuple[float, float] = (USER_DAMPING, ITEM_DAMPING),
 ) -> tuple[Floats, Floats]:
+    """Users' and movies' alternating damped means of what the other side leaves over.
+
+    Args:
+        user: user index of each rating, `(num_ratings,)`.
+        item: movie index of each rating, `(num_ratings,)`.
+        deviation: ratings minus their mean, float64 `(num_ratings,)`.
+        num_users: size of the user vocabulary.
+        item_count: ratings of each movie, `(num_items,)`.
+        damping: of users and of movies, in ratings.
+    """
     num_items = len(item_count)
     user_count = np.bincount(user, minlength=num_users)
     user_bias = np.zeros(num_users)
     for _ in range(BIAS_SWEEPS):
-        item_bias = np.bincount(item, deviation - user_bias[user], num_items) / (item_count + ITEM_DAMPING)
-        user_bias = np.bincount(user, deviation - item_bias[item], num_users) / (user_count + USER_DAMPING)
+        item_bias = np.bincount(item, deviation - user_bias[user], num_items) / (item_count + damping[1])
+        user_bias = np.bincount(user, deviation - item_bias[item], num_users) / (user_count + damping[0])
     return user_bias, item_bias

@@ -208,6 +208,42 @@ def recommend(
 
 
 @commands.command()
+@click.argument("names", metavar="DATASET...", nargs=-1, required=True)
+@click.option("--models", help="methods, separated by commas; all whose library is there when not given")
+@click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="runs of each method")
+@click.option("--budget", type=click.FloatRange(min=0), help="seconds for settings; what residual takes when not given")
+@click.option("--published", is_flag=True, help="show published figures beside, marked as such")
+@click.option("--json", "as_json", is_flag=True, help="print the results as JSON instead of tables")
+@click.option(
+    "--out", type=PATH, required=True, help="directory for results and figure; what is there is not run again"
+)
+def bench(
+    names: tuple[str, ...],
+    models: str | None,
+    seeds: int,
+    budget: float | None,
+    published: bool,
+    as_json: bool,
+    out: Path,
+) -> None:
+    """Compare methods on DATASETs: names such as ml-100k-u1, or files of yours."""
+    from reelgraph.bench import methods, race, report  # noqa: PLC0415 (most commands need none of it)
+
+    todo = race.jobs(names, methods.chosen(models), seeds, budget)
+    result: dict[str, Any] = {}
+    with console.live() as show:
+        for result in race.race(todo, out, "reelgraph " + " ".join(sys.argv[1:]), console.note):
+            show(report.table(result["runs"], published=False))
+    race.write(result, out)
+    pictures = report.figure(result["runs"], published, out)
+    if as_json:
+        click.echo(json.dumps(result | {"summary": report.summary(result["runs"])}, indent=2))
+        return
+    console.show_tables(report.table(result["runs"], published))
+    console.note(f"{', '.join(map(str, [out / race.RESULTS, out / race.TABLE, *pictures]))}")
+
+
+@commands.command()
 def doctor() -> None:
     """Check the environment, and say what mends what is wrong."""
     from reelgraph.doctor import checks  # noqa: PLC0415

@@ -6,12 +6,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from reelgraph.analysis import Group
+from reelgraph import analysis
 from reelgraph.config import TrainConfig
 from reelgraph.evaluation import EvaluationReport
 from reelgraph.recommender import Suggestion
@@ -106,7 +107,7 @@ def show_evaluation(report: EvaluationReport) -> None:
             _show_groups(GROUPS[name], groups)
 
 
-def _show_groups(title: str, groups: Sequence[Group]) -> None:
+def _show_groups(title: str, groups: Sequence[analysis.Group]) -> None:
     table = _table(title, ["", "pairs", "RMSE", "MAE", "mean predicted", "mean actual"])
     for group in groups:
         numbers = (group.rmse, group.mae, group.predicted, group.actual)
@@ -134,6 +135,24 @@ def show_fit(manifest: dict[str, Any], out: Path) -> None:
     again = ", then again on train and validation" if manifest["refitted"] else ""
     took = f"{manifest['steps']} steps{again}, {manifest['seconds']:.1f} s"
     stdout().print(escape(f"{manifest['config']['model']}: {took}; model in {out}"))
+
+
+def show_tables(tables: Sequence[Table]) -> None:
+    """Finished tables; as wide as they need to be where nobody looks on."""
+    console = Console(highlight=False)
+    for table in tables:
+        (console if console.is_terminal else Console(highlight=False, width=200)).print(table)
+
+
+@contextmanager
+def live() -> Iterator[Callable[[Sequence[Table]], None]]:
+    """Tables that grow on a terminal's stderr; nothing elsewhere, where each run has its line already."""
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        yield lambda _: None
+        return
+    with Live(console=console, transient=True) as shown:
+        yield lambda tables: shown.update(Group(*tables))
 
 
 def show_checks(checks: Sequence["Check"]) -> None:

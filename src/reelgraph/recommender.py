@@ -125,6 +125,11 @@ class Recommender:
         times = None if timestamps is None else np.fromiter(timestamps, np.int64)
         return self.predictor.evaluate(*_ids((user, item) for user, item, _ in rows), rating, times)
 
+    def scores(self, user_index: Indices) -> Floats:
+        """What lists are ordered by, for users of the training data and all movies, `(num_users, num_items)`."""
+        prediction = self.scorer.score(self.scorer.users(user_index))
+        return np.asarray(prediction + self.popularity_weight * self._popularity, np.float32)
+
     def recommend(
         self,
         user: object = None,

@@ -19,8 +19,9 @@ from reelgraph.training import Progress, predict
 
 # Beside the plain training (fit and refit): quick may take as much as two more, which makes three in all.
 BUDGETS = {"none": 0.0, "quick": 2.0, "full": 30.0}
-RUNGS = (0.25, 0.5)  # of the leader's best step
-MARGIN = 0.001  # share of the leader's RMSE by which a challenger may be behind at a rung
+# Share of the leader's best step, and share of the leader's RMSE by which a challenger may be behind there. Wider models
+# start slowly: on ML-1M, 64 dimensions are 0.12 % behind 32 at the first rung and 0.17 % ahead in the end.
+RUNGS = ((0.25, 0.003), (0.5, 0.0005))
 SURE = 1.0  # standard errors by which the mean squared error must be smaller
 # Factors on one setting, the likeliest gain first; of a pair, the second is tried only if the first does not help.
 MOVES: tuple[tuple[str, tuple[float, ...]], ...] = (
@@ -114,6 +115,8 @@ class _Race:
         elif self._behind(run.progress):
             outcome = "given up"
         elif self._better(run):
+            # The refit that is to come may have grown, too.
+            self.budget -= _cost(changed) * run.progress.best_step - _cost(leader.config) * leader.progress.best_step
             outcome, self.leader = "kept", Run(run.model, run.progress, changed)
         change = f"{name} {getattr(leader.config, name):.3g} -> {getattr(changed, name):.3g}"
         self.trials.append(_trial(change, run, outcome))
@@ -123,9 +126,9 @@ class _Race:
         """Whether a run is behind the leader's at one of the rungs it has reached."""
         own = {line.step: line.valid_rmse for line in progress.history}
         theirs = {line.step: line.valid_rmse for line in self.leader.progress.history}
-        for rung in RUNGS:
+        for rung, margin in RUNGS:
             reached = [step for step in own if step >= rung * self.leader.progress.best_step and step in theirs]
-            if reached and own[min(reached)] > theirs[min(reached)] * (1 + MARGIN):
+            if reached and own[min(reached)] > theirs[min(reached)] * (1 + margin):
                 return True
         return False
 

@@ -1,0 +1,1 @@
+"""Comparisons with the methods one would use instead, on data sets by name."""

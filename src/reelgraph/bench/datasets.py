@@ -1,0 +1,142 @@
+"""Data sets by name: found under REELGRAPH_DATA or downloaded, checked, and prepared for a seed."""
+
+import hashlib
+import io
+import os
+import re
+import shutil
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+from reelgraph.atomic import output_errors
+from reelgraph.config import DataConfig
+from reelgraph.data.prepare import prepare
+from reelgraph.data.sources import RATINGS, Source, find
+from reelgraph.errors import ConfigError, DataError
+
+URL = "https://files.grouplens.org/datasets/movielens"
+# ml-latest-small changes now and then: its sum is the one published beside it.
+MD5 = {
+    "ml-100k": "0e33842e24a9c977be4e0107933c0723",
+    "ml-1m": "c4d9eecfca2ab87c1945afe126590906",
+    "ml-latest-small": None,
+}
+FOLDS = tuple(f"ml-100k-u{fold}" for fold in range(1, 6))
+NAMES = (*FOLDS, "ml-100k-5fold", "ml-100k-90-10", "ml-1m-90-10", "ml-latest-small", "sample")
+FOLD_LINES = 20_000  # a fold's test ratings are as many consecutive lines of u.data
+TIMEOUT = 60.0  # seconds without an answer
+
+Report = Callable[[str], None]
+
+
+def parts(name: str) -> tuple[str, ...]:
+    """The data sets whose results are reported together under a name: five for `ml-100k-5fold`, else one.
+
+    Raises:
+        ConfigError: if it is neither a known name nor a file or folder.
+    """
+    if name == "ml-100k-5fold":
+        return FOLDS
+    if name not in NAMES and not Path(name).exists():
+        raise ConfigError(
+            f"data set {name!r}: expected a file, a folder or one of {', '.join(NAMES)}, found none", "correct the name"
+        )
+    return (name,)
+
+
+def prepared(name: str, seed: int, out: Path, report: Report, url: str = URL) -> Path:
+    """Prepare a data set for a seed: its random split where the data set has none of its own, and the validation part.
+
+    Args:
+        name: one of `NAMES` but `ml-100k-5fold`, or a path.
+        seed: seed of the split.
+        out: the Prepared directory to write.
+        report: takes one line of text at a time.
+        url: where to download from.
+
+    Raises:
+        DataError: if the data cannot be found or downloaded, or are not what they should be.
+    """
+    if name in FOLDS:
+        source, split = _fold(folder("ml-100k", report, url), name.removeprefix("ml-100k-"), out), "given"
+    else:
+        path = None if name == "sample" else Path(name)
+        if name in NAMES and name != "sample":
+            path = folder(name.removesuffix("-90-10"), report, url)
+        source, split = find(path), "random"
+    config = DataConfig.model_validate({"split": split, "split_seed": seed})
+    return prepare(source, config, out, lambda _: None)
+
+
+def folder(name: str, report: Report, url: str = URL) -> Path:
+    """The folder of a MovieLens data set: under REELGRAPH_DATA, in the cache, or downloaded into it.
+
+    Raises:
+        DataError: if it is nowhere and cannot be downloaded, or the download is not the published one.
+    """
+    places = [Path(os.environ["REELGRAPH_DATA"])] if os.environ.get("REELGRAPH_DATA") else []
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "reelgraph"
+    for place in (*places, cache):
+        if any((place / name / file).is_file() for file in RATINGS):
+            return place / name
+    _download(name, cache, report, url)
+    return cache / name
+
+
+def _download(name: str, cache: Path, report: Report, url: str) -> None:
+    remedy = f"set REELGRAPH_DATA to a folder that holds {name}, or try again"
+    report(f"{name}: downloading {url}/{name}.zip")
+    packed = _fetch(f"{url}/{name}.zip", remedy)
+    expected = MD5[name] or _published(f"{url}/{name}.zip.md5", remedy)
+    found = hashlib.md5(packed, usedforsecurity=False).hexdigest()
+    if found != expected:
+        raise DataError(f"{url}/{name}.zip: expected the MD5 sum {expected}, found {found}", remedy)
+    with output_errors(cache):
+        temporary = cache / f".{name}.{os.getpid()}"
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        try:
+            with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+                archive.extractall(temporary)
+            (temporary / name).rename(cache / name)
+        except (zipfile.BadZipFile, FileNotFoundError) as error:
+            raise DataError(
+                f"{url}/{name}.zip: expected a zip file with a folder {name}, found {error}", remedy
+            ) from None
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    licence = next((file.name for file in sorted((cache / name).glob("README*"))), "its README")
+    report(f"{name}: by GroupLens, for research, not to be redistributed; its licence is {cache / name / licence}")
+
+
+def _fetch(address: str, remedy: str) -> bytes:
+    try:
+        with urllib.request.urlopen(address, timeout=TIMEOUT) as answer:  # noqa: S310 (the address is ours)
+            content: bytes = answer.read()
+    except (urllib.error.URLError, OSError) as error:
+        raise DataError(f"{address}: expected a file to download, found {error}", remedy) from None
+    return content
+
+
+def _published(address: str, remedy: str) -> str:
+    text = _fetch(address, remedy).decode("ascii", "replace")
+    sums = re.findall(r"\b[0-9a-f]{32}\b", text)
+    if not sums:
+        raise DataError(f"{address}: expected an MD5 sum, found {text[:60]!r}", remedy)
+    return str(sums[0])
+
+
+def _fold(place: Path, fold: str, out: Path) -> Source:
+    """A fold's own files, or the same lines cut from u.data."""
+    base, test = place / f"{fold}.base", place / f"{fold}.test"
+    if not (base.is_file() and test.is_file()):
+        lines = (place / "u.data").read_text(encoding="utf-8").splitlines(keepends=True)
+        first = FOLD_LINES * (int(fold[1:]) - 1)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        base, test = out.with_name(f"{out.name}-{fold}.base"), out.with_name(f"{out.name}-{fold}.test")
+        base.write_text("".join(lines[:first] + lines[first + FOLD_LINES :]), encoding="utf-8")
+        test.write_text("".join(lines[first : first + FOLD_LINES]), encoding="utf-8")
+    return find(base, place / "u.item", place / "u.user", test)

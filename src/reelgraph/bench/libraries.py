@@ -1,0 +1,159 @@
+"""Methods from other libraries, each imported by the function that needs it."""
+
+import os
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from reelgraph.bench.fitted import Fitted
+from reelgraph.data.dataset import Dataset, Interactions
+
+Settings = Mapping[str, Any]
+Floats = npt.NDArray[np.floating[Any]]
+
+
+def _surprise(algorithm: Any, train: Interactions, data: Dataset) -> Any:
+    """An algorithm of scikit-surprise fitted on indices in place of ids."""
+    import pandas as pd  # noqa: PLC0415
+    import surprise  # noqa: PLC0415
+
+    frame = pd.DataFrame({"user": train.user_index, "item": train.item_index, "rating": train.rating})
+    reader = surprise.Reader(rating_scale=data.scale)
+    return algorithm.fit(surprise.Dataset.load_from_df(frame, reader).build_full_trainset())
+
+
+def _one_by_one(algorithm: Any, pairs: Interactions) -> Floats:
+    rows = zip(pairs.user_index.tolist(), pairs.item_index.tolist(), pairs.rating.tolist(), strict=True)
+    found = algorithm.test(list(rows))
+    return np.asarray([np.nan if line.details["was_impossible"] else line.est for line in found])
+
+
+def _by_index(inner: Mapping[int, int], size: int) -> npt.NDArray[np.intp]:
+    """Our indices' places in scikit-surprise's tables, -1 for those that it has not seen."""
+    place = np.full(size, -1, np.intp)
+    place[list(inner.keys())] = list(inner.values())
+    return place
+
+
+def item_knn(train: Interactions, data: Dataset, settings: Settings, seed: int) -> Fitted:  # noqa: ARG001
+    """Item neighbours over biases, by shrunk Pearson correlation (scikit-surprise's KNNBaseline)."""
+    import surprise  # noqa: PLC0415
+
+    similarity = {"name": "pearson_baseline", "user_based": False, "shrinkage": settings["shrinkage"]}
+    algorithm = surprise.KNNBaseline(k=settings["k"], sim_options=similarity, verbose=False)
+    algorithm = _surprise(algorithm, train, data)
+    return Fitted(lambda pairs: _one_by_one(algorithm, pairs))
+
+
+def svd(train: Interactions, data: Dataset, settings: Settings, seed: int) -> Fitted:
+    """Biased matrix factorisation (scikit-surprise's SVD)."""
+    import surprise  # noqa: PLC0415
+
+    algorithm = _surprise(surprise.SVD(random_state=seed, **settings), train, data)
+    return Fitted(lambda pairs: _one_by_one(algorithm, pairs), _factor_scores(algorithm, algorithm.pu, data))
+
+
+def svdpp(train: Interactions, data: Dataset, settings: Settings, seed: int) -> Fitted:
+    """SVD++ (scikit-surprise's SVDpp)."""
+    import surprise  # noqa: PLC0415
+
+    algorithm = _surprise(surprise.SVDpp(random_state=seed, **settings), train, data)
+    known = algorithm.trainset
+    implicit = [algorithm.yj[[item for item, _ in known.ur[user]]].sum(0) for user in range(known.n_users)]
+    roots = np.sqrt([len(known.ur[user]) for user in range(known.n_users)])[:, None]
+    states = algorithm.pu + np.asarray(implicit) / roots
+    return Fitted(lambda pairs: _one_by_one(algorithm, pairs), _factor_scores(algorithm, states, data))
+
+
+def _factor_scores(algorithm: Any, states: Floats, data: Dataset) -> Any:
+    known = algorithm.trainset
+    user = _by_index(known._raw2inner_id_users, len(data.users))
+    item = _by_index(known._raw2inner_id_items, len(data.items))
+
+    def score(users: npt.NDArray[np.int32]) -> Floats:
+        place = user[users]
+        scores = np.where(place[:, None] >= 0, states[place] @ algorithm.qi[item].T, 0.0) + algorithm.bi[item]
+        return np.where(item >= 0, scores, -1e9)
+
+    return score
+
+
+def als_implicit(train: Interactions, data: Dataset, settings: Settings, seed: int) -> Fitted:
+    """Weighted matrix factorisation of who rated what (implicit's AlternatingLeastSquares); ranks only."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # what the library asks for; its own threads share the work
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from implicit.als import AlternatingLeastSquares  # noqa: PLC0415
+    from scipy.sparse import csr_matrix  # noqa: PLC0415
+
+    shape = (len(data.users), len(data.items))
+    rated = csr_matrix((np.ones(len(train), np.float32), (train.user_index, train.item_index)), shape=shape)
+    model = AlternatingLeastSquares(random_state=seed, iterations=20, **settings)
+    model.fit(rated, show_progress=False)
+    return Fitted(score=lambda users: np.asarray(model.user_factors[users] @ model.item_factors.T))
+
+
+def bayesian_fm(train: Interactions, data: Dataset, settings: Settings, seed: int) -> Fitted:
+    """Bayesian factorisation machine by Gibbs sampling (myFM); `implicit` adds SVD++'s features in both directions.
+
+    Source: Rendle, Zhang and Koren, On the Difficulty of Evaluating Baselines, 2019.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import myfm  # noqa: PLC0415
+    from scipy.sparse import csr_matrix, eye_array, hstack  # noqa: PLC0415
+
+    users, items = len(data.users), len(data.items)
+    rated = csr_matrix((np.ones(len(train)), (train.user_index, train.item_index)), shape=(users, items))
+    blocks = [csr_matrix(eye_array(users)), csr_matrix(eye_array(items))]
+    groups = [[users], [items]]
+    if settings["implicit"]:
+        for side, matrix in enumerate((rated, rated.T.tocsr())):
+            count = np.maximum(np.asarray(matrix.sum(1)).ravel(), 1)
+            blocks[side] = csr_matrix(hstack([blocks[side], matrix.multiply(count[:, None] ** -0.5)]))
+            groups[side].append(matrix.shape[1])
+
+    def relations(pairs: Interactions) -> list[Any]:
+        index = (pairs.user_index, pairs.item_index)
+        return [myfm.RelationBlock(part.tolist(), block) for part, block in zip(index, blocks, strict=True)]
+
+    model = myfm.MyFMGibbsRegressor(rank=settings["rank"], random_seed=seed)
+    kept = settings["iterations"] * 3 // 4
+    model.fit(
+        csr_matrix((len(train), 0)), train.rating.astype(np.float64), X_rel=relations(train),
+        n_iter=settings["iterations"], n_kept_samples=kept, group_shapes=[size for side in groups for size in side],
+        callback=lambda *_: (False, None),
+    )  # fmt: skip
+    return Fitted(lambda pairs: np.asarray(model.predict(csr_matrix((len(pairs), 0)), relations(pairs))))
+
+
+def als_spark(train: Interactions, data: Dataset, settings: Settings, seed: int) -> Fitted:  # noqa: ARG001
+    """Matrix factorisation of ratings by Spark MLlib's ALS, on this machine."""
+    import pandas as pd  # noqa: PLC0415
+    from pyspark.ml.recommendation import ALS  # noqa: PLC0415
+    from pyspark.sql import SparkSession  # noqa: PLC0415
+
+    quiet = {"spark.ui.enabled": "false", "spark.log.level": "ERROR", "spark.sql.shuffle.partitions": "4"}
+    builder = SparkSession.builder.master("local[2]").appName("reelgraph bench")
+    for name, value in quiet.items():
+        builder = builder.config(name, value)
+    spark = builder.getOrCreate()
+
+    def frame(pairs: Interactions) -> Any:
+        row = np.arange(len(pairs))
+        columns = {"row": row, "user": pairs.user_index, "item": pairs.item_index, "rating": pairs.rating}
+        return spark.createDataFrame(pd.DataFrame(columns))
+
+    als = ALS(userCol="user", itemCol="item", ratingCol="rating", seed=seed, coldStartStrategy="nan", **settings)
+    model = als.fit(frame(train))
+
+    def predict(pairs: Interactions) -> Floats:
+        found: Any = model.transform(frame(pairs)).select("row", "prediction").toPandas()
+        prediction = np.empty(len(pairs))
+        prediction[found["row"].to_numpy()] = found["prediction"].to_numpy()
+        return prediction
+
+    return Fitted(predict)

@@ -1,0 +1,184 @@
+"""The methods to compare with, from libraries made for them, behind one protocol.
+
+A method is tried with its settings in order, judged on the validation ratings, and fitted again on training and
+validation ratings with the best of them (`trial`).
+"""
+
+import importlib.util
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from reelgraph.baselines import baselines
+from reelgraph.bench import libraries, own
+from reelgraph.bench.fitted import Fitted
+from reelgraph.data.dataset import Dataset, Interactions, merge
+from reelgraph.errors import ConfigError, SetupError
+from reelgraph.metrics import rmse
+from reelgraph.ranking import evaluate_ranking
+
+Settings = Mapping[str, Any]
+Floats = npt.NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to predict ratings, to rank movies, or both.
+
+    Attributes:
+        fit: a model of `train`, with settings and a seed; the data set gives the vocabularies' sizes and the scale.
+        settings: what to try, the likeliest first.
+        needs: module and package of the library, or none.
+    """
+
+    fit: Callable[[Interactions, Dataset, Settings, int], Fitted]
+    settings: tuple[Settings, ...] = field(default=({},))
+    needs: tuple[str, str] | None = None
+
+
+_SURPRISE, _IMPLICIT, _MYFM = ("surprise", "scikit-surprise"), ("implicit", "implicit"), ("myfm", "myfm")
+METHODS: dict[str, Method] = {
+    "mean": Method(own.mean),
+    "bias": Method(own.bias, tuple({"user": u, "item": i} for u, i in ((5, 10), (10, 25), (2, 5), (15, 10), (5, 3)))),
+    "popularity": Method(own.popularity),
+    "ease": Method(own.ease, tuple({"l2": l2} for l2 in (300.0, 100.0, 1000.0, 30.0, 3000.0))),
+    "itemknn": Method(
+        libraries.item_knn,
+        tuple({"k": k, "shrinkage": s} for k, s in ((40, 100), (40, 30), (80, 100), (20, 100), (40, 300))),
+        _SURPRISE,
+    ),
+    "svd": Method(
+        libraries.svd,
+        tuple(
+            {"n_factors": f, "n_epochs": e, "reg_all": r, "lr_all": 0.005}
+            for f, e, r in ((50, 40, 0.06), (100, 60, 0.08), (50, 30, 0.04), (100, 80, 0.1), (20, 20, 0.02))
+        ),
+        _SURPRISE,
+    ),
+    "svdpp": Method(
+        libraries.svdpp,
+        tuple(
+            {"n_factors": f, "n_epochs": e, "reg_all": r, "cache_ratings": True}
+            for f, e, r in ((20, 20, 0.05), (20, 30, 0.08), (50, 30, 0.08), (20, 20, 0.02))
+        ),
+        _SURPRISE,
+    ),
+    "als-implicit": Method(
+        libraries.als_implicit,
+        tuple(
+            {"factors": f, "regularization": r, "alpha": a}
+            for f, r, a in ((32, 10.0, 4.0), (64, 10.0, 4.0), (32, 1.0, 10.0), (128, 30.0, 4.0), (32, 30.0, 2.0))
+        ),
+        _IMPLICIT,
+    ),
+    "als-spark": Method(
+        libraries.als_spark,
+        tuple({"rank": k, "regParam": r} for k, r in ((20, 0.1), (20, 0.15), (50, 0.12), (10, 0.08))),
+        ("pyspark", "pyspark"),
+    ),
+    "myfm": Method(
+        libraries.bayesian_fm,
+        tuple(
+            {"rank": k, "iterations": n, "implicit": i}
+            for k, n, i in ((10, 200, False), (20, 300, False), (8, 200, True))
+        ),
+        _MYFM,
+    ),
+    "gcn": Method(own.gcn, ({}, {"dim": 64}, {"dropout": 0.1}, {"l2": 1e-4})),
+    "residual-ratings-only": Method(own.residual_ratings_only),
+    "residual-no-time": Method(own.residual_no_time),
+    "residual": Method(own.residual),
+}  # fmt: skip
+TUNES_ITSELF = ("residual", "residual-no-time", "residual-ratings-only")
+
+
+def chosen(names: str | None) -> list[str]:
+    """Methods by comma-separated names; without names all whose library is there.
+
+    Raises:
+        ConfigError: if a name is not known.
+        SetupError: if a named method's library is missing.
+    """
+    if names is None:
+        return [name for name, method in METHODS.items() if _missing(method) is None and name != "als-spark"]
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    for name in wanted:
+        if name not in METHODS:
+            raise ConfigError(
+                f"--models: expected names out of {', '.join(METHODS)}, found {name!r}", "correct the name"
+            )
+        missing = _missing(METHODS[name])
+        if missing is not None:
+            raise SetupError(
+                f"{name}: expected the package {missing}, found none", f"pip install 'reelgraph[bench]' or {missing}"
+            )
+    if not wanted:
+        raise ConfigError("--models: expected at least one name, found none", f"choose from {', '.join(METHODS)}")
+    return wanted
+
+
+def _missing(method: Method) -> str | None:
+    if method.needs is None or importlib.util.find_spec(method.needs[0]) is not None:
+        return None
+    return method.needs[1]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A method fitted with the best of its settings, and what that took, in seconds."""
+
+    fitted: Fitted
+    settings: Settings
+    tried: int
+    tune_seconds: float
+    fit_seconds: float
+
+
+def trial(name: str, data: Dataset, seed: int, budget: float) -> Trial:
+    """Try settings on the validation ratings until the budget is used up, then fit with the best.
+
+    Args:
+        name: one of `METHODS`.
+        data: the data set.
+        seed: seed of whatever is random.
+        budget: seconds after which no other setting is tried; the first is always tried.
+    """
+    method, started = METHODS[name], time.monotonic()
+    both = merge(data.train, data.valid)
+    if name in TUNES_ITSELF:
+        fitted = method.fit(both, data, {}, seed)
+        seconds = time.monotonic() - started
+        return Trial(fitted, fitted.settings, fitted.tried, seconds - fitted.seconds, fitted.seconds)
+    best, least, tried = method.settings[0], math.inf, 0
+    for settings in method.settings if len(method.settings) > 1 and len(data.valid) else ():
+        if tried and (time.monotonic() - started) * (tried + 1) / tried > budget:
+            break
+        loss = _loss(method.fit(data.train, data, settings, seed), data)
+        tried += 1
+        if loss < least:
+            best, least = settings, loss
+    tuned = time.monotonic()
+    fitted = method.fit(both, data, best, seed)
+    return Trial(fitted, best, tried, tuned - started, time.monotonic() - tuned)
+
+
+def _loss(fitted: Fitted, data: Dataset) -> float:
+    """Validation RMSE of what predicts ratings, and minus the nDCG@10 of what only ranks."""
+    if fitted.predict is not None:
+        return rmse(complete(fitted.predict(data.valid), data.train, data.valid, data)[0], data.valid.rating)
+    assert fitted.score is not None
+    return -evaluate_ranking(fitted.score, data.train, data.valid, len(data.items), data.scale[1]).ndcg
+
+
+def complete(prediction: Floats, train: Interactions, pairs: Interactions, data: Dataset) -> tuple[Floats, int]:
+    """Predictions within the scale, those that a method cannot make by damped biases, and how many these are."""
+    impossible = ~np.isfinite(prediction)
+    if impossible.any():
+        damped = baselines(train, len(data.users), len(data.items))[-1]
+        prediction = np.where(impossible, damped.predict(pairs), prediction)
+    return np.clip(prediction, *data.scale), int(impossible.sum())

@@ -1,0 +1,154 @@
+"""The results of a race as tables and as a figure."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from reelgraph.atomic import new_file
+from reelgraph.errors import SetupError
+
+# Student's t, two-sided 95 %, by degrees of freedom (Fisher and Yates, Statistical Tables); 1.96 beyond the table.
+T_95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
+# What each row shows: column, title, digits.
+COLUMNS = (
+    ("rmse", "RMSE", 4),
+    ("mae", "MAE", 4),
+    ("user_rmse", "RMSE by user", 4),
+    ("ndcg", "nDCG@10", 4),
+    ("recall", "Recall@20", 4),
+    ("coverage", "coverage@10", 3),
+    ("seconds", "tune + fit, s", 1),
+    ("fit_seconds", "fit, s", 1),
+    ("predict_seconds", "predict, s", 2),
+    ("memory_gb", "memory, GB", 2),
+)
+# Test RMSE as the papers report it, on their own runs; never measured here.
+PUBLISHED = {
+    "ml-100k-u1": (
+        ("GC-MC", 0.905, "van den Berg et al. 2017"),
+        ("IGMC", 0.905, "Zhang and Chen 2020"),
+        ("IMC-GAE", 0.8967, "Shen et al. 2021"),
+        ("MG-GAT", 0.890, "Leng et al. 2020"),
+        ("GLocal-K", 0.8889, "Han et al. 2021"),
+        ("GHRS", 0.887, "Darban and Valipour 2022"),
+    ),
+    "ml-1m-90-10": (
+        ("GC-MC", 0.832, "van den Berg et al. 2017"),
+        ("SparseFC", 0.824, "Muller et al. 2018"),
+        ("GLocal-K", 0.8227, "Han et al. 2021"),
+    ),
+}
+
+
+def summary(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Mean and half width of the 95 % interval over the runs of each data set and method, the lowest RMSE first.
+
+    Returns:
+        One row each, with `dataset`, `method`, `runs`, `failed`, `unpredictable` and, for each of `COLUMNS`, `name` and
+        `name_half`; None where there is nothing to say.
+    """
+    rows = []
+    for dataset, method in dict.fromkeys((row["dataset"], row["method"]) for row in runs):
+        mine = [row for row in runs if (row["dataset"], row["method"]) == (dataset, method)]
+        whole = [row | {"seconds": row["tune_seconds"] + row["fit_seconds"]} for row in mine if not row["error"]]
+        line: dict[str, Any] = {"dataset": dataset, "method": method, "runs": len(whole)}
+        line["failed"] = next((row["error"] for row in mine if row["error"]), None)
+        line["unpredictable"] = sum(row["unpredictable"] or 0 for row in whole)
+        for name, _, _ in COLUMNS:
+            values = [row[name] for row in whole if row[name] is not None]
+            line[name], line[f"{name}_half"] = interval(values)
+        rows.append(line)
+    places = {dataset: place for place, dataset in enumerate(dict.fromkeys(row["dataset"] for row in runs))}
+    return sorted(rows, key=lambda row: (places[row["dataset"]], row["rmse"] or math.inf, -(row["ndcg"] or 0)))
+
+
+def interval(values: Sequence[float]) -> tuple[float | None, float | None]:
+    """Mean and half width of the 95 % interval of the mean; no width for a single value."""
+    if not values:
+        return None, None
+    if len(values) < 2:
+        return float(values[0]), None
+    t = T_95[len(values) - 2] if len(values) - 2 < len(T_95) else 1.96
+    return statistics.fmean(values), t * statistics.stdev(values) / math.sqrt(len(values))
+
+
+def table(runs: Sequence[dict[str, Any]], published: bool) -> list[Table]:
+    """One table a data set."""
+    tables, rows = [], summary(runs)
+    for dataset in dict.fromkeys(row["dataset"] for row in rows):
+        shown = Table(title=escape(dataset), title_justify="left", title_style="bold", pad_edge=False, box=None)
+        shown.add_column("")
+        for _, title, _ in COLUMNS:
+            shown.add_column(title, justify="right")
+        for row in (row for row in rows if row["dataset"] == dataset):
+            if row["failed"] and not row["runs"]:
+                shown.add_row(row["method"], f"failed: {escape(row['failed'])}")
+                continue
+            marked = (
+                f"{row['method']} ({row['unpredictable']:,} unpredictable)" if row["unpredictable"] else row["method"]
+            )
+            shown.add_row(marked, *(cell(row, name, digits) for name, _, digits in COLUMNS))
+        for method, error, source in PUBLISHED.get(dataset, ()) if published else ():
+            shown.add_row(f"{method} [published: {source}]".replace("[", r"\["), f"{error:.4g}")
+        tables.append(shown)
+    return tables
+
+
+def cell(row: dict[str, Any], name: str, digits: int) -> str:
+    """A mean, with its half width where errors and rankings have one."""
+    value, half = row[name], row[f"{name}_half"]
+    if value is None:
+        return "-"
+    timing = name.endswith("seconds") or name == "memory_gb"
+    return f"{value:.{digits}f}" + (f" ± {half:.{digits}f}" if half is not None and not timing else "")
+
+
+def figure(runs: Sequence[dict[str, Any]], published: bool, out: Path) -> list[Path]:
+    """Accuracy against time, a panel a data set, as `figure.svg` and `figure.png`.
+
+    Raises:
+        SetupError: if matplotlib is missing.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 (needs no screen)
+        from matplotlib.figure import Figure  # noqa: PLC0415
+    except ImportError:
+        raise SetupError("figure: expected matplotlib, found none", "pip install 'reelgraph[bench]'") from None
+    rows = [row for row in summary(runs) if row["rmse"] is not None]
+    names = list(dict.fromkeys(row["dataset"] for row in rows))
+    if not names:
+        return []
+    drawing = Figure(figsize=(7.5 * len(names), 5.5), layout="constrained")
+    FigureCanvasAgg(drawing)
+    for place, name in enumerate(names, start=1):
+        panel = drawing.add_subplot(1, len(names), place)
+        _draw(panel, [row for row in rows if row["dataset"] == name])
+        for number, (method, error, _) in enumerate(PUBLISHED.get(name, ()) if published else ()):
+            side, edge = (("right", 1.0), ("left", 0.0))[number % 2]  # neighbours would write over one another
+            panel.axhline(error, color="0.75", linewidth=0.8, linestyle="--", zorder=0)
+            panel.annotate(f"{method} (published)", (edge, error), xycoords=("axes fraction", "data"), fontsize=7,
+                           color="0.45", ha=side, va="bottom")  # fmt: skip
+        panel.set(title=name, xscale="log", xlabel="seconds to tune and fit", ylabel="test RMSE")
+    paths = [out / "figure.svg", out / "figure.png"]
+    for path in paths:
+        with new_file(path) as temporary:
+            drawing.savefig(temporary, format=path.suffix[1:], dpi=120)
+    return paths
+
+
+def _draw(panel: Any, rows: Sequence[dict[str, Any]]) -> None:
+    """Points with intervals; what is far above the rest, such as the mean, is left to the table."""
+    best = min(row["rmse"] for row in rows)
+    for row in (row for row in rows if row["rmse"] < best * 1.15):
+        ours = row["method"].startswith("residual")
+        seconds = max(row["seconds"], 0.01)
+        panel.errorbar(seconds, row["rmse"], yerr=row["rmse_half"] or 0, fmt="o", capsize=3,
+                       color="tab:red" if ours else "tab:blue")  # fmt: skip
+        panel.annotate(row["method"], (seconds, row["rmse"]), textcoords="offset points", xytext=(6, 5), fontsize=8)
+    panel.grid(alpha=0.25, which="both")
+    panel.margins(x=0.2)
