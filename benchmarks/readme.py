@@ -1,43 +1,47 @@
-"""Write the README's table of results from results/main_job.json: `python benchmarks/readme.py`."""
+"""Write the README's table of results from results/bench/results.json: `python benchmarks/readme.py`."""
 
 import json
-import statistics
 from pathlib import Path
 from typing import Any
 
+from reelgraph.bench.report import PUBLISHED, cell, summary
+
 HERE = Path(__file__).resolve().parent
 README = HERE.parent / "README.md"
+RESULTS = HERE / "results" / "bench"
 START, END = "<!-- results:", "<!-- end of results -->"
+COLUMNS = (("rmse", 4), ("mae", 4), ("ndcg", 3), ("recall", 3), ("seconds", 0), ("fit_seconds", 0), ("memory_gb", 2))
 
 
 def table(found: dict[str, Any]) -> str:
-    """The results as Markdown."""
-    lines = [
-        "## Measured",
-        "",
-        "| data | test RMSE | test MAE | whole command, s | peak memory, GB |",
-        "|---|---|---|---|---|",
-    ]
-    for row in found["results"]:
-        seconds = statistics.median(run["seconds"] for run in row["runs"])
-        cells = [_number(row["test_rmse"]), _number(row["test_mae"]), f"{seconds:.0f}"]
-        memory = f"{row['memory_mb']['mean'] / 1000:.2f}"
-        lines.append(f"| {row['name']} | {' | '.join(cells)} | {memory} |")
-    costs = "; ".join(f"{name[:-3]} {seconds:.2f} s" for name, seconds in found["costs"].items())
-    seeds = {row["seeds"] for row in found["results"]}
-    lines += [
-        "",
-        f"Mean of {max(seeds)} seeds and half width of its 95 % interval, for time the median; settings and stopping",
-        f"step come from validation ratings alone. {costs[0].upper()}{costs[1:]}.",
-        f"reelgraph {found['reelgraph']}, {found['machine']}, {found['date']}:",
-        f"`{found['command']}`.",
-    ]
-    return "\n".join(lines)
+    """The results as Markdown, a table a data set."""
+    rows = summary(found["runs"])
+    lines = ["## Measured", ""]
+    for dataset in dict.fromkeys(row["dataset"] for row in rows):
+        lines += [
+            f"**{dataset}**",
+            "",
+            "| method | seeds | test RMSE | test MAE | nDCG@10 | Recall@20 | tune + fit, s | fit, s | memory, GB |",
+            "|---|---|---|---|---|---|---|---|---|",
+        ]
+        for row in (row for row in rows if row["dataset"] == dataset and row["runs"]):
+            cells = [cell(row, name, digits) for name, digits in COLUMNS]
+            lines.append(f"| {row['method']} | {row['runs']} | {' | '.join(cells)} |")
+        published = "; ".join(f"{name} {error:.4g} ({source})" for name, error, source in PUBLISHED.get(dataset, ()))
+        lines += ["", *([f"Published test RMSE, not measured here: {published}.", ""] if published else [])]
+    return "\n".join([*lines, _note(found)])
 
 
-def _number(value: dict[str, float | None]) -> str:
-    width = value["half_width"]
-    return f"{value['mean']:.4f}" + ("" if width is None else f" ± {width:.4f}")
+def _note(found: dict[str, Any]) -> str:
+    return (
+        "Mean over seeds and half width of its 95 % interval; seeds are splits, too, where the split is random.\n"
+        "Settings and stopping step come from validation ratings alone. `residual` uses side features and the time of\n"
+        "rating where the data have them, `residual-no-time` side features alone, `residual-ratings-only` neither; no\n"
+        "other method here and none of the published ones uses the time of rating. Other methods try settings for as\n"
+        f"long as `residual` takes to tune and fit. reelgraph {found['reelgraph']}, {found['machine']}, {found['date']};\n"
+        "made by `benchmarks/run.sh`, all figures in [benchmarks/results/bench](benchmarks/results/bench/results.csv).\n\n"
+        "![test RMSE against seconds](benchmarks/results/bench/figure.png)"
+    )
 
 
 def rendered() -> str:
@@ -45,7 +49,7 @@ def rendered() -> str:
     text = README.read_text(encoding="utf-8")
     head, rest = text.split(START, 1)
     note, rest = rest.split("-->", 1)
-    found = json.loads((HERE / "results" / "main_job.json").read_text(encoding="utf-8"))
+    found = json.loads((RESULTS / "results.json").read_text(encoding="utf-8"))
     return f"{head}{START}{note}-->\n{table(found)}\n{END}{rest.split(END, 1)[1]}"
 
 

@@ -45,12 +45,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_command_of_the_readme_runs(folder: Path) -> None:
     commands = [shlex.split(line) for line in block("commands", "sh").splitlines() if line.strip()]
-    assert {words[1] for words in commands} == {"train", "recommend", "predict", "evaluate", "prepare", "doctor"}
+    assert {words[1] for words in commands} == {
+        "train", "recommend", "predict", "evaluate", "prepare", "bench", "doctor",
+    }  # fmt: skip
     for words in commands:
         assert words[0] == "reelgraph"
         done = subprocess.run([sys.executable, "-m", *words], cwd=folder, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{shlex.join(words)}\n{done.stderr}"
-    assert {"model", "classic", "prepared", "lists.parquet", "predictions.csv"} <= {
+    assert {"model", "classic", "prepared", "lists.parquet", "predictions.csv", "bench"} <= {
         file.name for file in folder.iterdir()
     }
 

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from reelgraph import session
 from reelgraph.errors import ArtifactError
 from reelgraph.session import Queries, Residuals, SessionEffect, choose, effect_of
 
@@ -45,7 +46,8 @@ def naive(queries: Queries, history: Residuals, effect: SessionEffect) -> list[f
 
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("seconds", [60.0, 3600.0])
-def test_the_effect_equals_a_naive_loop(causal: bool, seconds: float) -> None:
+def test_the_effect_equals_a_naive_loop(causal: bool, seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "BLOCK", 5)
     history, queries, _ = world()
     queries = Queries(queries.user_index, queries.item_index, queries.timestamp, np.arange(len(queries.known)) % 3 > 0)
     effect = SessionEffect(seconds, 2.0, 0.8, causal)

@@ -58,6 +58,32 @@ def checkerboard(users: int = 40, items: int = 30, seed: int = 0) -> Dataset:
     return dataset(splits[0], splits[1], splits[2], users, items)
 
 
+def moody(users: int = 60, sessions: int = 4, length: int = 10, seed: int = 0) -> Dataset:
+    """People who rate movies at random, in sessions of some minutes on different days, each in a mood of its own."""
+    rng = np.random.default_rng(seed)
+    rows: list[tuple[float, ...]] = []
+    for user in range(users):
+        movies = iter(rng.permutation(80).tolist())
+        for session in range(sessions):
+            mood = rng.normal(0, 1)
+            for _ in range(length):
+                stars = float(np.clip(round(3 + mood + rng.normal(0, 0.4)), 1, 5))
+                at = 1_000_000 + 86_400 * session + int(rng.integers(0, 300))
+                rows.append((user, next(movies), stars, at, rng.random()))
+    columns: Any = [np.asarray(column) for column in zip(*sorted(rows), strict=True)]
+    user_index, item_index, rating, timestamp, part = columns
+    splits = []
+    for low, high in ((0.3, 1.0), (0.15, 0.3), (0.0, 0.15)):
+        here = (low <= part) & (part < high)
+        splits.append(
+            Interactions(
+                user_index[here].astype(np.int32), item_index[here].astype(np.int32),
+                rating[here].astype(np.float32), timestamp[here].astype(np.int64),
+            )
+        )  # fmt: skip
+    return dataset(splits[0], splits[1], splits[2], users, 80)
+
+
 def noisy(users: int = 30, items: int = 25, share: float = 0.5, seed: int = 0) -> Interactions:
     """Random ratings of 1 to 5 on a random part of the cells; user 0 and movie 0 have none."""
     rng = np.random.default_rng(seed)

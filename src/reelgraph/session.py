@@ -20,6 +20,7 @@ from reelgraph.errors import ArtifactError
 
 SECONDS = (60.0, 180.0, 600.0, 3600.0, 86400.0)  # widths to choose from
 DAMPINGS = (1.0, 3.0, 10.0)
+BLOCK = 1024  # queries of one user at a time, so that memory stays bounded
 REACH = 12.0  # widths after which a weight, below 1e-5, is dropped
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -138,15 +139,18 @@ def _sums(queries: Queries, history: Residuals, seconds: float, causal: bool) ->
     total, weight = np.zeros(len(queries.user_index)), np.zeros(len(queries.user_index))
     asked = np.flatnonzero(queries.known)
     asked = asked[np.lexsort((queries.timestamp[asked], queries.user_index[asked]))]
-    users, first = np.unique(queries.user_index[asked], return_index=True)
-    for user, rows in zip(users, np.split(asked, first[1:]), strict=True):
-        low, high = history.start[user], history.start[user + 1]
-        time, wanted = history.timestamp[low:high], queries.timestamp[rows]
-        near = slice(*np.searchsorted(time, (wanted[0] - REACH * seconds, wanted[-1] + REACH * seconds)))
-        apart = wanted[:, None] - time[near]
-        kernel = np.exp(-np.minimum(np.abs(apart) / seconds, REACH)) * (np.abs(apart) <= REACH * seconds)
-        kernel *= queries.item_index[rows, None] != history.item_index[low:high][near]
-        if causal:
-            kernel *= apart >= 0
-        total[rows], weight[rows] = kernel @ history.residual[low:high][near], kernel.sum(1)
+    first = np.flatnonzero(np.diff(queries.user_index[asked], prepend=-1))
+    for begin, end in zip(first, np.append(first[1:], len(asked)), strict=True):
+        for start in range(begin, end, BLOCK):
+            rows = asked[start : min(start + BLOCK, end)]
+            user = queries.user_index[rows[0]]
+            low, high = history.start[user], history.start[user + 1]
+            time, wanted = history.timestamp[low:high], queries.timestamp[rows]
+            near = slice(*np.searchsorted(time, (wanted[0] - REACH * seconds, wanted[-1] + REACH * seconds)))
+            apart = wanted[:, None] - time[near]
+            kernel = np.exp(-np.minimum(np.abs(apart) / seconds, REACH)) * (np.abs(apart) <= REACH * seconds)
+            kernel *= queries.item_index[rows, None] != history.item_index[low:high][near]
+            if causal:
+                kernel *= apart >= 0
+            total[rows], weight[rows] = kernel @ history.residual[low:high][near], kernel.sum(1)
     return total, weight

@@ -19,8 +19,8 @@ from reelgraph.training import Progress, predict
 
 # Beside the plain training (fit and refit): quick may take as much as two more, which makes three in all.
 BUDGETS = {"none": 0.0, "quick": 2.0, "full": 30.0}
-# Share of the leader's best step, and share of the leader's RMSE by which a challenger may be behind there. Wider models
-# start slowly: on ML-1M, 64 dimensions are 0.12 % behind 32 at the first rung and 0.17 % ahead in the end.
+# Share of the leader's best step, and share of the leader's RMSE by which a challenger may be behind there. Wider
+# models start slowly: on ML-1M, 64 dimensions are 0.12 % behind 32 at the first rung and 0.17 % ahead in the end.
 RUNGS = ((0.25, 0.003), (0.5, 0.0005))
 SURE = 1.0  # standard errors by which the mean squared error must be smaller
 # Factors on one setting, the likeliest gain first; of a pair, the second is tried only if the first does not help.

@@ -8,13 +8,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from reelgraph.bench import datasets
 from reelgraph.bench import race as race_module
 from reelgraph.bench.race import BUDGET, Job, jobs, race
 from reelgraph.bench.report import figure, interval, summary, table
-from reelgraph.errors import DataError
+from reelgraph.config import DataConfig
+from reelgraph.data.prepare import prepare
+from reelgraph.data.sources import find
+from reelgraph.errors import DataError, LeakError
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 MODELS = "mean,bias,ease,residual"
@@ -134,12 +140,27 @@ def test_ours_goes_first_and_sets_the_budget_of_the_others(monkeypatch: pytest.M
         return row(dataset=job.dataset, part=job.part, method=job.method, tune_seconds=30.0, fit_seconds=10.0)
 
     monkeypatch.setattr(race_module, "_run", run)
-    monkeypatch.setattr(datasets, "prepared", lambda *_: tmp_path)
+    monkeypatch.setattr(datasets, "prepared", lambda *_: prepare(find(), DataConfig(), tmp_path / "p", lambda _: None))
     list(race(jobs(["sample"], ["svd", "residual"], 1, None), tmp_path, "x", lambda _: None))
     assert budgets == {"residual": BUDGET, "svd": 40.0}
     folds = jobs(["ml-100k-5fold"], ["mean"], 2, None)
     assert len(folds) == 10
     assert {job.dataset for job in folds} == {"ml-100k-5fold"}
+
+
+def test_a_leak_stops_the_race(tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def leaking(name: str, seed: int, out: Path, report: Any) -> Path:
+        path = prepare(find(tables / "ratings.csv"), DataConfig(), out, lambda _: None)
+        ratings = pq.read_table(path / "ratings.parquet").to_pandas()
+        again = ratings[ratings["split"] == "test"].head(3).assign(split="train")
+        pq.write_table(
+            pa.Table.from_pandas(pd.concat([ratings, again]), preserve_index=False), path / "ratings.parquet"
+        )
+        return path
+
+    monkeypatch.setattr(datasets, "prepared", leaking)
+    with pytest.raises(LeakError, match="both in train and in test, found 3"):
+        list(race(jobs(["sample"], ["mean"], 1, None), tmp_path / "out", "x", lambda _: None))
 
 
 def test_other_files_in_the_way_are_refused(tmp_path: Path) -> None:

@@ -69,6 +69,8 @@ def race(todo: Sequence[Job], out: Path, command: str, report: Report) -> Iterat
     Yields:
         The whole result, as `results.json` holds it, once at the start and after every run.
     """
+    from reelgraph.leaks import check_data  # noqa: PLC0415 (needs torch, which most methods' processes do without)
+
     result = _earlier(out) | _header(command)
     done = {(row["dataset"], row["part"], row["method"], row["seed"]) for row in result["runs"] if not row["error"]}
     wanted = {job.key for job in todo}
@@ -83,6 +85,7 @@ def race(todo: Sequence[Job], out: Path, command: str, report: Report) -> Iterat
             if place not in ready:
                 report(f"{job.part}, seed {job.seed}: preparing")
                 ready[place] = datasets.prepared(job.part, job.seed, Path(directory) / f"data{len(ready)}", report)
+                check_data(load_prepared(ready[place]))
             report(f"{job.part}, seed {job.seed}: {job.method}")
             budget = job.budget if job.budget is not None else _our_seconds(result["runs"], job)
             result["runs"].append(_run(job, ready[place], budget, Path(directory)))
