@@ -29,19 +29,18 @@ def table(found: dict[str, Any]) -> str:
             lines.append(f"| {row['method']} | {row['runs']} | {' | '.join(cells)} |")
         published = "; ".join(f"{name} {error:.4g} ({source})" for name, error, source in PUBLISHED.get(dataset, ()))
         lines += ["", *([f"Published test RMSE, not measured here: {published}.", ""] if published else [])]
-    return "\n".join([*lines, _note(found)])
+    return "\n".join([*lines, NOTE.format(**found)])
 
 
-def _note(found: dict[str, Any]) -> str:
-    return (
-        "Mean over seeds and half width of its 95 % interval; seeds are splits, too, where the split is random.\n"
-        "Settings and stopping step come from validation ratings alone. `residual` uses side features and the time of\n"
-        "rating where the data have them, `residual-no-time` side features alone, `residual-ratings-only` neither; no\n"
-        "other method here and none of the published ones uses the time of rating. Other methods try settings for as\n"
-        f"long as `residual` takes to tune and fit. reelgraph {found['reelgraph']}, {found['machine']}, {found['date']};\n"
-        "made by `benchmarks/run.sh`, all figures in [benchmarks/results/bench](benchmarks/results/bench/results.csv).\n\n"
-        "![test RMSE against seconds](benchmarks/results/bench/figure.png)"
-    )
+NOTE = """\
+Mean over seeds and half width of its 95 % interval; seeds are splits, too, where the split is random. Settings and
+stopping step come from validation ratings alone. `residual` uses side features and the time of rating where the data
+have them, `residual-no-time` side features alone, `residual-ratings-only` neither; no other method here and none of the
+published ones uses the time of rating. Other methods try settings for as long as `residual` takes to tune and fit.
+reelgraph {reelgraph}, {machine}, {date}; made by `benchmarks/run.sh`, all figures in
+[benchmarks/results/bench](benchmarks/results/bench/results.csv).
+
+![test RMSE against seconds](benchmarks/results/bench/figure.png)"""
 
 
 def rendered() -> str:

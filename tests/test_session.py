@@ -17,10 +17,10 @@ def world(sessions: int = 6, mood: float = 1.0, seed: int = 0) -> tuple[Residual
     rng = np.random.default_rng(seed)
     rows: list[tuple[float, ...]] = []
     for user in range(40):
-        for session in range(sessions):
+        for day in range(sessions):
             feeling = rng.normal(0, mood)
             for _ in range(6):
-                at = session * DAY + int(rng.integers(0, 300))
+                at = day * DAY + int(rng.integers(0, 300))
                 rows.append((user, int(rng.integers(1000)), at, feeling + rng.normal(0, 0.5), rng.random() < 1 / 3))
     columns: Any = [np.asarray(column) for column in zip(*rows, strict=True)]
     users, items, time, error, asked = columns
