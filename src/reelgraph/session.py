@@ -139,8 +139,9 @@ def _sums(queries: Queries, history: Residuals, seconds: float, causal: bool) ->
     total, weight = np.zeros(len(queries.user_index)), np.zeros(len(queries.user_index))
     asked = np.flatnonzero(queries.known)
     asked = asked[np.lexsort((queries.timestamp[asked], queries.user_index[asked]))]
-    first = np.flatnonzero(np.diff(queries.user_index[asked], prepend=-1))
-    for begin, end in zip(first, np.append(first[1:], len(asked)), strict=True):
+    users = queries.user_index[asked]
+    first, last = np.flatnonzero(np.diff(users, prepend=-1)), np.flatnonzero(np.diff(users, append=-1))
+    for begin, end in zip(first, last + 1, strict=True):
         for start in range(begin, end, BLOCK):
             rows = asked[start : min(start + BLOCK, end)]
             user = queries.user_index[rows[0]]
