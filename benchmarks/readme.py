@@ -36,7 +36,8 @@ NOTE = """\
 Mean over seeds and half width of its 95 % interval; seeds are splits, too, where the split is random. Settings and
 stopping step come from validation ratings alone. `residual` uses side features and the time of rating where the data
 have them, `residual-no-time` side features alone, `residual-ratings-only` neither; no other method here and none of the
-published ones uses the time of rating. Other methods try settings for as long as `residual` takes to tune and fit.
+published ones uses the time of rating. Other methods try their list of settings for at most as long as `residual`
+takes to tune and fit.
 reelgraph {reelgraph}, {machine}, {date}; made by `benchmarks/run.sh`, all figures in
 [benchmarks/results/bench](benchmarks/results/bench/results.csv).
 

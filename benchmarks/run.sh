@@ -5,12 +5,12 @@ set -euo pipefail
 cd "$(dirname "$0")"
 out=results/bench
 ours=residual,residual-no-time,residual-ratings-only
-quick=mean,bias,popularity,itemknn,svd,svdpp,als-implicit,myfm,ease
+others=mean,bias,popularity,itemknn,svd,svdpp,als-implicit,myfm,ease
 
 reelgraph bench ml-100k-u1 --models "$ours" --seeds 5 --out "$out"
-reelgraph bench ml-100k-u1 --models "$quick,gcn" --seeds 3 --out "$out"
-reelgraph bench ml-latest-small --models "residual,residual-no-time,$quick" --seeds 3 --out "$out"
-reelgraph bench ml-1m-90-10 --models "residual-ratings-only" --seeds 3 --out "$out"
-reelgraph bench ml-1m-90-10 --models "mean,bias,popularity,svd,als-implicit,ease" --seeds 3 --budget 120 --out "$out"
-reelgraph bench ml-1m-90-10 --models "svdpp,myfm" --seeds 1 --budget 0 --out "$out"
+reelgraph bench ml-latest-small --models residual,residual-no-time --seeds 3 --out "$out"
+reelgraph bench ml-1m-90-10 --models residual-ratings-only --seeds 3 --out "$out"
+reelgraph bench ml-latest-small --models "$others" --seeds 2 --out "$out"
+reelgraph bench ml-100k-u1 --models "$others" --seeds 2 --out "$out"
+reelgraph bench ml-100k-u1 --models gcn --seeds 1 --out "$out"
 python readme.py
