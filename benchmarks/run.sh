@@ -13,4 +13,5 @@ reelgraph bench ml-1m-90-10 --models residual-ratings-only --seeds 3 --out "$out
 reelgraph bench ml-latest-small --models "$others" --seeds 2 --out "$out"
 reelgraph bench ml-100k-u1 --models "$others" --seeds 2 --out "$out"
 reelgraph bench ml-100k-u1 --models gcn --seeds 1 --out "$out"
+reelgraph bench ml-1m-90-10 --models mean,bias,popularity,svd,als-implicit,ease --seeds 1 --budget 60 --out "$out"
 python readme.py
