@@ -95,6 +95,16 @@ def test_without_validation_there_is_nothing_to_choose_by() -> None:
     assert model.artifact.manifest["intervals"] == {}
 
 
+def test_a_full_search_gives_nothing_up() -> None:
+    found = {tune: search(Runner(tastes(), lambda *_: None), quick(tune=tune)) for tune in ("quick", "full")}
+    outcomes = {tune: {trial.outcome for trial in one.trials} for tune, one in found.items()}
+    assert "given up" in outcomes["quick"]
+    assert outcomes["full"] <= {"kept", "no better"}
+    assert len(found["full"].trials) >= len(found["quick"].trials)
+    best = {tune: one.run.progress.best_evaluation.valid_rmse for tune, one in found.items()}
+    assert best["full"] <= best["quick"] * 1.001
+
+
 def test_the_same_seed_makes_the_same_choices() -> None:
     one, two = (search(Runner(tastes(), lambda *_: None), quick()) for _ in range(2))
     assert one.trials == two.trials

@@ -123,7 +123,9 @@ class _Race:
         return outcome == "kept"
 
     def _behind(self, progress: Progress) -> bool:
-        """Whether a run is behind the leader's at one of the rungs it has reached."""
+        """Whether a run is behind the leader's at one of the rungs it has reached; a full search gives nothing up."""
+        if self.leader.config.tune == "full":
+            return False
         own = {line.step: line.valid_rmse for line in progress.history}
         theirs = {line.step: line.valid_rmse for line in self.leader.progress.history}
         for rung, margin in RUNGS:
