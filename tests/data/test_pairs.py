@@ -9,7 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from worlds import prepare_rows
 
+from reelgraph.data.dataset import NO_TIME
 from reelgraph.data.pairs import as_type, read_pairs, read_ratings, read_visitor, write_lists, write_predictions
 from reelgraph.errors import ConfigError, DataError, OutputError
 
@@ -153,3 +155,26 @@ def test_lists_that_break_off_leave_the_older_file(tmp_path: Path) -> None:
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("l.parquet", "older")]
     with pytest.raises(OutputError, match="cannot be written"):
         write_lists(lists("1"), {}, tmp_path / "no" / "l.parquet")
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ["0", "1260759144", "1260759144.9", "1260759144123", "-5.5", "2012-06-05", "2012-06-05 10:20:30",
+     "2012-06-05T10:20:30.999Z", "1e9", " 12 "],
+)  # fmt: skip
+def test_times_are_read_as_preparation_reads_them(cell: str, tmp_path: Path) -> None:
+    prepared = prepare_rows(tmp_path, [("1", "2", "3", cell), ("1", "3", "4", "77"), ("2", "3", "4", "78")])
+    expected = pq.read_table(prepared / "ratings.parquet").to_pandas().set_index("rating")["timestamp"][3.0]
+    times = read_ratings(tmp_path / "r.csv", {}).timestamps
+    assert times is not None
+    assert times[0] == expected
+
+
+@pytest.mark.parametrize("cell", ["", "soon", "2012-13-05", "2012-06-05T10:20:30+02:00", "1e30", "nan", "20120605x"])
+def test_what_is_no_time_is_none(cell: str, tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text(f"userId,movieId,timestamp\n1,2,{cell}\n1,3,5\n")
+    times = read_pairs(tmp_path / "p.csv", {}).timestamps
+    assert times is not None
+    assert times.tolist() == [NO_TIME, 5]
+    (tmp_path / "q.csv").write_text("userId,movieId\n1,2\n")
+    assert read_pairs(tmp_path / "q.csv", {}).timestamps is None

@@ -12,9 +12,10 @@ _NAN = ("nan", "+nan", "-nan")
 _INFINITE = ("inf", "infinity", "+inf", "+infinity", "-inf", "-infinity")
 # The end is \z: on Spark $ also stands before a line break at the end of the text, on DuckDB it does not.
 _NUMBER = rf"^{NUMBER}\z"
-_DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?Z?)?\z"
+DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?Z?)?"
+_DATE = rf"^{DATE}\z"
 MILLISECONDS = 1e11  # seconds would be the year 5138
-_SECONDS_LIMIT = 1e16
+SECONDS_LIMIT = 1e16
 HIGHS = (1.0, 5.0, 10.0, 100.0)
 NO_TIME = "timestamp is not a number or date"
 RARE = 0.001  # a share of ratings that may be slips of the pen
@@ -138,7 +139,7 @@ def _seconds(f: Any) -> Any:
     date = f.expr("try_cast(substring(replace(t, 'T', ' '), 1, 19) as timestamp)")
     thousandth = number / f.lit(1000.0)
     counted = f.when(f.abs(number) <= f.lit(MILLISECONDS), f.floor(number).cast("bigint")).when(
-        f.abs(thousandth) < f.lit(_SECONDS_LIMIT), f.floor(thousandth).cast("bigint")
+        f.abs(thousandth) < f.lit(SECONDS_LIMIT), f.floor(thousandth).cast("bigint")
     )
     return f.when(t.rlike(_NUMBER), counted).when(t.rlike(_DATE), f.unix_timestamp(date).cast("bigint"))
 

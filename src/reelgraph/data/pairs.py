@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from reelgraph.atomic import new_file
-from reelgraph.data.checks import MILLISECONDS
+from reelgraph.data.checks import DATE, MILLISECONDS, SECONDS_LIMIT
 from reelgraph.data.dataset import NO_TIME
 from reelgraph.data.sources import CANONICAL, NUMBER, choose_columns, roles_of
 from reelgraph.data.textfile import Malformed, is_parquet, layout_of, read_parquet, read_text
@@ -84,17 +84,15 @@ class Rows:
 
 def _seconds(cell: str) -> int:
     """A cell's time as preparation reads it (`checks`): seconds, milliseconds, a date, or a date and time in UTC."""
-    try:
+    if _FINITE.fullmatch(cell):
         number = float(cell)
-    except ValueError:
-        try:
-            moment = datetime.fromisoformat(cell.removesuffix("Z")[:19])
-        except ValueError:
-            return NO_TIME
-        return int(moment.replace(tzinfo=UTC).timestamp())
-    if not abs(number) < MILLISECONDS * 1e5:  # neither, nor NaN
-        return NO_TIME
-    return math.floor(number if abs(number) <= MILLISECONDS else number / 1000)
+        seconds = number if abs(number) <= MILLISECONDS else number / 1000
+        return math.floor(seconds) if abs(seconds) < SECONDS_LIMIT else NO_TIME
+    try:
+        moment = datetime.fromisoformat(cell[:19]) if re.fullmatch(DATE, cell) else None
+    except ValueError:  # such as a thirteenth month
+        moment = None
+    return NO_TIME if moment is None else int(moment.replace(tzinfo=UTC).timestamp())
 
 
 def read_ratings(path: Path, columns: Mapping[str, str]) -> Rows:
