@@ -135,9 +135,9 @@ def prepare(
 @click.option("--columns", type=Columns(), default=None, help=DataConfig.model_fields["columns"].description)
 def evaluate(model: Path, test: Path, as_json: bool, columns: dict[str, str] | None) -> None:
     """RMSE and MAE of a MODEL on the ratings of TEST, and where they come from."""
-    model_ = open_model(model)
+    predictor = open_model(model).predictor
     rows = pairs.read_ratings(test, columns or {})
-    report = model_.predictor.evaluate(rows.user_ids, rows.movie_ids, rows.rating, rows.timestamps)
+    report = predictor.evaluate(rows.user_ids, rows.movie_ids, rows.rating, rows.timestamps)
     if as_json:
         click.echo(json.dumps(report.to_json(), indent=2))
     else:
@@ -234,7 +234,6 @@ def bench(
     with console.live() as show:
         for result in race.race(todo, out, "reelgraph " + " ".join(sys.argv[1:]), console.note):
             show(report.table(result["runs"], published=False))
-    race.write(result, out)
     pictures = report.figure(result["runs"], published, out)
     if as_json:
         click.echo(json.dumps(result | {"summary": report.summary(result["runs"])}, indent=2))

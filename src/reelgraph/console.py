@@ -39,10 +39,10 @@ GROUPS = {
 }
 
 
-def stdout() -> Console:
+def stdout(width: int = 120) -> Console:
     """Where results go; a pipe gets plain text of one width, so that it reads the same everywhere."""
     console = Console(highlight=False, soft_wrap=False)
-    return console if console.is_terminal else Console(highlight=False, width=120)
+    return console if console.is_terminal else Console(highlight=False, width=width)
 
 
 def note(line: str) -> None:
@@ -138,10 +138,10 @@ def show_fit(manifest: dict[str, Any], out: Path) -> None:
 
 
 def show_tables(tables: Sequence[Table]) -> None:
-    """Finished tables; as wide as they need to be where nobody looks on."""
-    console = Console(highlight=False)
+    """Finished tables, which may be wider than a list."""
+    console = stdout(width=200)
     for table in tables:
-        (console if console.is_terminal else Console(highlight=False, width=200)).print(table)
+        console.print(table)
 
 
 @contextmanager

@@ -10,11 +10,11 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
-from reelgraph.data.dataset import SPLITS, Dataset, Interactions, merge
+from reelgraph.data.dataset import SPLITS, Dataset, Interactions
+from reelgraph.data.features import numbers
 from reelgraph.errors import LeakError
 from reelgraph.graph import BipartiteGraph, build_graph
 from reelgraph.training import HidesRatings
@@ -52,7 +52,7 @@ def _codes(part: Interactions) -> Codes:
 def _check_disjoint(data: Dataset) -> None:
     parts = {name: _codes(getattr(data, name)) for name in SPLITS}
     for first, second in (("train", "valid"), ("train", "test"), ("valid", "test")):
-        shared = np.intersect1d(parts[first], parts[second])
+        shared = np.intersect1d(parts[first], parts[second], assume_unique=True)
         if len(shared):
             user, item = data.users.ids[int(shared[0] >> 32)], data.items.ids[int(shared[0] & 0xFFFFFFFF)]
             raise LeakError(
@@ -76,21 +76,21 @@ def _check_order(data: Dataset) -> None:
 
 
 def _check_table(data: Dataset, table: pa.Table, side: str, key: str) -> None:
-    known, everything = merge(data.train, data.valid), merge(merge(data.train, data.valid), data.test)
     tested = np.unique(getattr(data.test, side))
-    if len(tested) < LEAST_NODES:
+    columns = {name: numbers(table[name]) for name in table.column_names if name != key}
+    compared = {
+        name: (column, here)
+        for name, column in columns.items()
+        if column is not None and len(here := tested[np.isfinite(column[tested])]) >= LEAST_NODES
+    }
+    if not compared:
         return
-    rows = table.num_rows
-    for name in table.column_names:
-        column = _numbers(table[name]) if name != key else None
-        if column is None or not np.isfinite(column[tested]).sum() >= LEAST_NODES:
-            continue
-        tested_here = tested[np.isfinite(column[tested])]
-        for label, with_test, without in zip(
-            ("number", "mean", "sum"), _statistics(everything, side, rows), _statistics(known, side, rows), strict=True
-        ):
-            close = _correlation(column[tested_here], with_test[tested_here])
-            if close >= SAME and close > _correlation(column[tested_here], without[tested_here]):
+    parts = {name: _totals(getattr(data, name), side, table.num_rows) for name in SPLITS}
+    with_test, without = (_statistics(*(parts[name] for name in names)) for names in (SPLITS, ("train", "valid")))
+    for name, (column, here) in compared.items():
+        for label, whole in with_test.items():
+            close = _correlation(column[here], whole[here])
+            if close >= SAME and close > _correlation(column[here], without[label][here]):
                 raise LeakError(
                     f"leak check: expected side columns that know nothing of test ratings, found {name!r}, "
                     f"which is the {label} of all ratings of a {key.removesuffix('Id')}, test ratings included",
@@ -98,19 +98,15 @@ def _check_table(data: Dataset, table: pa.Table, side: str, key: str) -> None:
                 )
 
 
-def _numbers(column: pa.ChunkedArray) -> npt.NDArray[np.float64] | None:
-    try:
-        numbers: npt.NDArray[np.float64] = pc.cast(column, pa.float64()).to_numpy()
-    except pa.ArrowException:
-        return None
-    return numbers
-
-
-def _statistics(part: Interactions, side: str, rows: int) -> tuple[npt.NDArray[np.float64], ...]:
+def _totals(part: Interactions, side: str, rows: int) -> npt.NDArray[np.float64]:
+    """Number and sum of each node's ratings, `(2, rows)`."""
     index = getattr(part, side)
-    count = np.bincount(index, minlength=rows).astype(np.float64)
-    total = np.bincount(index, part.rating, rows).astype(np.float64)
-    return count, total / np.maximum(count, 1), total
+    return np.stack([np.bincount(index, minlength=rows), np.bincount(index, part.rating, rows)])
+
+
+def _statistics(*parts: npt.NDArray[np.float64]) -> dict[str, npt.NDArray[np.float64]]:
+    number, total = np.sum(parts, axis=0)
+    return {"number": number, "mean": total / np.maximum(number, 1), "sum": total}
 
 
 def _correlation(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> float:

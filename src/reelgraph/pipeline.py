@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,6 @@ from reelgraph.data import sources
 from reelgraph.data.dataset import Dataset, Interactions, is_prepared, load_prepared, merge
 from reelgraph.data.prepare import prepare
 from reelgraph.errors import ConfigError
-from reelgraph.evaluation import EvaluationReport
 from reelgraph.intervals import calibrate
 from reelgraph.leaks import check_data
 from reelgraph.metrics import mae, rmse
@@ -144,8 +143,9 @@ def fit(
     }
     weights = {name: value.numpy() for name, value in model.export().items()}
     artifact = Artifact(manifest, weights, data.user_table, data.item_table, pa.table(seen), history, data.rejects)
+    recommender = Recommender(artifact)
     if len(data.test):
-        report = _judge(Recommender(artifact), data)
+        report = recommender.predictor.evaluate(*data.raw_ids(data.test), data.test.rating, data.test.timestamp)
         rows = {"model": (report.rmse, report.mae)}
         if report.rmse_untimed is not None and report.mae_untimed is not None:
             rows["untimed"] = (report.rmse_untimed, report.mae_untimed)
@@ -154,7 +154,7 @@ def fit(
     manifest |= {"metrics": metrics, "seconds": time.monotonic() - started}
     if checkpoints is not None and not interrupted:
         shutil.rmtree(checkpoints.directory, ignore_errors=True)
-    return Recommender(replace(artifact, manifest=manifest))
+    return recommender
 
 
 @contextmanager
@@ -192,12 +192,6 @@ def _learned_from_validation(
             found["timed"] = calibrate(valid.rating - better, user_count, item_count)
             errors = {"model": (rmse(better, valid.rating), mae(better, valid.rating)), "untimed": errors["model"]}
     return session, {name: one.to_json() for name, one in found.items() if one is not None}, errors
-
-
-def _judge(model: Recommender, data: Dataset) -> EvaluationReport:
-    user_ids = data.users.ids.take(pa.array(data.test.user_index)).to_pylist()
-    movie_ids = data.items.ids.take(pa.array(data.test.item_index)).to_pylist()
-    return model.predictor.evaluate(user_ids, movie_ids, data.test.rating, data.test.timestamp)
 
 
 def _errors(

@@ -1,6 +1,7 @@
 """Predicted ratings of pairs, given by ids: with the time of rating, with intervals, and judged. Numpy, no torch."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,18 @@ BLOCK_FLOATS = 1 << 24  # 64 MB of numbers at a time
 Floats = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int32]
 Times = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Pairs by index, and what is known of them; all `(num_pairs,)`. An unknown id's index means nothing."""
+
+    user: Indices
+    user_known: npt.NDArray[np.bool_]
+    item: Indices
+    item_known: npt.NDArray[np.bool_]
+    user_count: Indices
+    item_count: Indices
 
 
 class Predictor:
@@ -63,21 +76,8 @@ class Predictor:
             movie_ids: ids as text, `(num_pairs,)`.
             timestamps: for when to predict, seconds since 1970 or `NO_TIME`, int64 `(num_pairs,)`; None for no time.
         """
-        users, items = self.users.indices(user_ids), self.items.indices(movie_ids)
-        nobody = self.scorer.visitor(np.empty(0, np.int32), np.empty(0, np.float32))
-        result = np.empty(len(user_ids), np.float32)
-        step = max(1, BLOCK_FLOATS // (4 * self.scorer.item_states.shape[1]))
-        for start in range(0, len(result), step):
-            rows = slice(start, start + step)
-            (user, user_known), (item, item_known) = ((index[rows], known[rows]) for index, known in (users, items))
-            state = self.scorer.users(user).where(user_known, nobody)
-            result[rows] = np.where(item_known, self.scorer.score(state, item), self.scorer.without_movie(state))
-        rating = self.stars(result)
-        if timestamps is not None and self.session is not None and self._residuals is not None:
-            (user, user_known), (item, item_known) = users, items
-            queries = Queries(user, np.where(item_known, item, -1), timestamps, user_known & (timestamps != NO_TIME))
-            rating = np.clip(rating + self.session.predict(queries, self._residuals), self.low, self.high)
-        return rating.astype(np.float32)
+        pairs = self._find(user_ids, movie_ids)
+        return self._for_times(pairs, self._predict(pairs), timestamps)
 
     def interval(
         self, user_ids: Sequence[str], movie_ids: Sequence[str], level: float, timestamps: Times | None = None
@@ -87,8 +87,9 @@ class Predictor:
         Raises:
             ConfigError: if the level is not one of `intervals.LEVELS`, or the model was trained without validation.
         """
-        prediction = self.predict(user_ids, movie_ids, timestamps)
-        low, high = self._interval(prediction, *self._counts(user_ids, movie_ids), level, timestamps)
+        pairs = self._find(user_ids, movie_ids)
+        prediction = self._for_times(pairs, self._predict(pairs), timestamps)
+        low, high = self._interval(pairs, prediction, level, timestamps)
         return low.astype(np.float32), high.astype(np.float32)
 
     def evaluate(
@@ -100,20 +101,21 @@ class Predictor:
         level: float = 0.9,
     ) -> EvaluationReport:
         """Judge predictions of test ratings given as columns of shape `(num_pairs,)`, unknown ids included."""
-        item, item_known = self.items.indices(movie_ids)
-        user_count, item_count = self._counts(user_ids, movie_ids)
+        pairs = self._find(user_ids, movie_ids)
         timed = timestamps is not None and self.session is not None and bool((timestamps != NO_TIME).any())
-        prediction = self.predict(user_ids, movie_ids, timestamps)
+        untimed = self._predict(pairs)
+        prediction = self._for_times(pairs, untimed, timestamps)
         held = None
         if self._intervals["untimed"] is not None and len(rating):
-            held = self._interval(prediction, user_count, item_count, level, timestamps)
+            held = self._interval(pairs, prediction, level, timestamps)
+        genres = self.catalogue.genre_members.items()
         return evaluate_predictions(
-            Judged(np.asarray(user_ids), np.asarray(movie_ids), rating, user_count, item_count),
+            Judged(np.asarray(user_ids), np.asarray(movie_ids), rating, pairs.user_count, pairs.item_count),
             prediction,
-            untimed=self.predict(user_ids, movie_ids) if timed else None,
+            untimed=untimed if timed else None,
             interval=None if held is None else (level, *held),
-            years=np.where(item_known, self.catalogue.years[item], np.nan) if len(self.items) else None,
-            genres={name: mask[item] & item_known for name, mask in self.catalogue.genre_members.items()},
+            years=np.where(pairs.item_known, self.catalogue.years[pairs.item], np.nan),
+            genres={name: mask[pairs.item] & pairs.item_known for name, mask in genres},
         )
 
     def seen(self, user_index: int) -> tuple[Indices, Floats]:
@@ -129,21 +131,41 @@ class Predictor:
         """The model's numbers as ratings, clipped to the scale."""
         return np.asarray(np.clip(standardised * self.std + self.mean, self.low, self.high), np.float32)
 
-    def _counts(self, user_ids: Sequence[str], movie_ids: Sequence[str]) -> tuple[Indices, Indices]:
+    def _find(self, user_ids: Sequence[str], movie_ids: Sequence[str]) -> "_Pairs":
         (user, user_known), (item, item_known) = self.users.indices(user_ids), self.items.indices(movie_ids)
-        return np.where(user_known, self.user_counts[user], 0), np.where(item_known, self.item_counts[item], 0)
+        counts = np.where(user_known, self.user_counts[user], 0), np.where(item_known, self.item_counts[item], 0)
+        return _Pairs(user, user_known, item, item_known, *counts)
+
+    def _predict(self, pairs: "_Pairs") -> Floats:
+        nobody = self.scorer.visitor(np.empty(0, np.int32), np.empty(0, np.float32))
+        result = np.empty(len(pairs.user), np.float32)
+        step = max(1, BLOCK_FLOATS // (4 * self.scorer.item_states.shape[1]))
+        for start in range(0, len(result), step):
+            rows = slice(start, start + step)
+            state = self.scorer.users(pairs.user[rows]).where(pairs.user_known[rows], nobody)
+            known, unknown = self.scorer.score(state, pairs.item[rows]), self.scorer.without_movie(state)
+            result[rows] = np.where(pairs.item_known[rows], known, unknown)
+        return self.stars(result)
+
+    def _for_times(self, pairs: "_Pairs", rating: Floats, timestamps: Times | None) -> Floats:
+        if timestamps is None or self.session is None or self._residuals is None:
+            return rating
+        item = np.where(pairs.item_known, pairs.item, -1)
+        queries = Queries(pairs.user, item, timestamps, pairs.user_known & (timestamps != NO_TIME))
+        timed = np.clip(rating + self.session.predict(queries, self._residuals), self.low, self.high)
+        return timed.astype(np.float32)
 
     def _interval(
-        self, prediction: Floats, user_count: Indices, item_count: Indices, level: float, timestamps: Times | None
+        self, pairs: "_Pairs", prediction: Floats, level: float, timestamps: Times | None
     ) -> tuple[npt.NDArray[np.floating[Any]], npt.NDArray[np.floating[Any]]]:
         untimed, timed = self._intervals["untimed"], self._intervals["timed"]
         if untimed is None:
             raise ConfigError(
                 "interval: expected a model with validation errors, found none", "train with --valid-share"
             )
-        low, high = untimed.around(prediction, user_count, item_count, level, (self.low, self.high))
+        low, high = untimed.around(prediction, pairs.user_count, pairs.item_count, level, (self.low, self.high))
         if timestamps is not None and timed is not None:
-            ends = timed.around(prediction, user_count, item_count, level, (self.low, self.high))
+            ends = timed.around(prediction, pairs.user_count, pairs.item_count, level, (self.low, self.high))
             known = timestamps != NO_TIME
             low, high = np.where(known, ends[0], low), np.where(known, ends[1], high)
         return low, high

@@ -61,7 +61,8 @@ def evaluate_ranking(
         recall_k: length of the lists for Recall.
     """
     liked = test.rating >= LIKED * high
-    users, relevant_count = np.unique(test.user_index[liked], return_counts=True)
+    liked_user, liked_item = test.user_index[liked], test.item_index[liked]
+    users, relevant_count = np.unique(liked_user, return_counts=True)
     if not len(users):
         return RankingReport(0, float("nan"), float("nan"), float("nan"))
     gains = 1 / np.log2(np.arange(2, k + 2))
@@ -70,9 +71,9 @@ def evaluate_ranking(
     for start in range(0, len(users), block):
         some, counts = users[start : start + block].astype(np.int32), relevant_count[start : start + block]
         scores = np.array(score(some), np.float64)
-        scores[_cells(some, seen, np.ones(len(seen), bool))] = -np.inf
+        scores[_cells(some, seen.user_index, seen.item_index)] = -np.inf
         relevant = np.zeros(scores.shape, bool)
-        relevant[_cells(some, test, liked)] = True
+        relevant[_cells(some, liked_user, liked_item)] = True
         top = np.argsort(-scores, axis=1, kind="stable")[:, : max(k, recall_k)]
         hits = np.take_along_axis(relevant, top, axis=1) & np.isfinite(np.take_along_axis(scores, top, axis=1))
         best = np.concatenate([[0.0], np.cumsum(gains)])[np.minimum(counts, k)]
@@ -84,11 +85,11 @@ def evaluate_ranking(
 
 
 def _cells(
-    users: npt.NDArray[np.int32], part: Interactions, chosen: npt.NDArray[np.bool_]
+    users: npt.NDArray[np.int32], user_index: npt.NDArray[np.int32], item_index: npt.NDArray[np.int32]
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.int32]]:
-    """Rows and columns of a block's matrix where its users have the chosen ratings; ratings are sorted by user."""
-    low, high = np.searchsorted(part.user_index, (users[0], users[-1] + 1))
-    mine, wanted = part.user_index[low:high], chosen[low:high]
+    """Rows and columns of a block's matrix where its users have ratings, which are sorted by user."""
+    low, high = np.searchsorted(user_index, (users[0], users[-1] + 1))
+    mine = user_index[low:high]
     row = np.searchsorted(users, mine)
-    wanted = wanted & (users[np.minimum(row, len(users) - 1)] == mine)
-    return row[wanted], part.item_index[low:high][wanted]
+    inside = users[row] == mine
+    return row[inside], item_index[low:high][inside]

@@ -102,8 +102,7 @@ class Recommender:
         Returns:
             Ratings in the data's scale, clipped to it, float32 of shape `(num_pairs,)`.
         """
-        times = None if timestamps is None else np.fromiter(timestamps, np.int64)
-        return self.predictor.predict(*_ids(pairs), times)
+        return self.predictor.predict(*_ids(pairs), _times(timestamps))
 
     def interval(
         self, pairs: Iterable[tuple[object, object]], *, level: float = 0.9, timestamps: Iterable[int] | None = None
@@ -113,8 +112,7 @@ class Recommender:
         Raises:
             ConfigError: if the level is another one, or the model was trained without validation ratings.
         """
-        times = None if timestamps is None else np.fromiter(timestamps, np.int64)
-        return self.predictor.interval(*_ids(pairs), level, times)
+        return self.predictor.interval(*_ids(pairs), level, _times(timestamps))
 
     def evaluate(
         self, test: Iterable[tuple[object, object, float]], *, timestamps: Iterable[int] | None = None
@@ -122,13 +120,11 @@ class Recommender:
         """Judge predictions of (user id, movie id, rating) rows, unknown users and movies included; see `predict`."""
         rows = list(test)
         rating = np.asarray([rating for _, _, rating in rows], np.float64)
-        times = None if timestamps is None else np.fromiter(timestamps, np.int64)
-        return self.predictor.evaluate(*_ids((user, item) for user, item, _ in rows), rating, times)
+        return self.predictor.evaluate(*_ids((user, item) for user, item, _ in rows), rating, _times(timestamps))
 
     def scores(self, user_index: Indices) -> Floats:
         """What lists are ordered by, for users of the training data and all movies, `(num_users, num_items)`."""
-        prediction = self.scorer.score(self.scorer.users(user_index))
-        return np.asarray(prediction + self.popularity_weight * self._popularity, np.float32)
+        return self._ranked_by(self.scorer.score(self.scorer.users(user_index))).astype(np.float32)
 
     def recommend(
         self,
@@ -248,10 +244,14 @@ class Recommender:
                 raise DataError(f"rating of movie {movie}: expected {low:g} to {high:g}, found {stars!r}", "correct it")
         return items, np.asarray(list(ratings.values()), dtype=np.float32)
 
+    def _ranked_by(self, prediction: Floats) -> npt.NDArray[np.float64]:
+        """Scores of all movies from standardised predictions `(..., num_items)`."""
+        return prediction + self.popularity_weight * self._popularity
+
     def _best(self, prediction: Floats, wanted: Mask, k: int) -> tuple[Indices, npt.NDArray[np.float64]]:
         """Indices and scores of the up to `k` best wanted movies; ties go to the lower index."""
         items = np.flatnonzero(wanted)
-        score = prediction[items] + self.popularity_weight * self._popularity[items]
+        score = self._ranked_by(prediction)[items]
         if k < len(items):
             # The k best and everything tied with the last of them, so that ties are broken by index alone.
             keep = score >= np.partition(score, len(score) - k)[len(score) - k]
@@ -267,6 +267,10 @@ class Recommender:
 def _ids(pairs: Iterable[tuple[object, object]]) -> tuple[list[str], list[str]]:
     rows = list(pairs)
     return [str(user) for user, _ in rows], [str(item) for _, item in rows]
+
+
+def _times(timestamps: Iterable[int] | None) -> npt.NDArray[np.int64] | None:
+    return None if timestamps is None else np.fromiter(timestamps, np.int64)
 
 
 def open_model(path: str | Path) -> Recommender:

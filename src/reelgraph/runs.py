@@ -8,7 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from reelgraph import checkpoint
@@ -20,6 +21,7 @@ from reelgraph.leaks import check_model
 from reelgraph.models import GCNModel, ResidualModel
 from reelgraph.training import Fit, Progress, RatingModel
 
+Features = npt.NDArray[np.float32] | None
 Observe = Callable[[str, Progress, TrainConfig], None]
 
 
@@ -86,11 +88,15 @@ class Runner:
         run = self._run("refit", self._build(train), train, None, exact, None)
         return Run(run.model, run.progress, config)
 
-    def has_features(self, config: TrainConfig) -> tuple[bool, bool]:
-        """Whether users and movies have side features that a model with these settings uses."""
-        tables = (self.data.user_table, self.data.item_table)
-        user, item = (_features(table, config) is not None for table in tables)
-        return user, item
+    def has_features(self, config: TrainConfig) -> bool:
+        """Whether users or movies have side features that a model with these settings uses."""
+        return config.side_features and any(matrix is not None for matrix in self._features)
+
+    @cached_property
+    def _features(self) -> tuple[Features, Features]:
+        """Side features of users and of movies."""
+        user, item = (features.encode(table) for table in (self.data.user_table, self.data.item_table))
+        return user and user[0], item and item[0]
 
     @cached_property
     def _graph(self) -> BipartiteGraph:
@@ -144,16 +150,7 @@ class Runner:
     def _model(self, graph: BipartiteGraph, config: TrainConfig) -> GCNModel | ResidualModel:
         if config.model == "gcn":
             return GCNModel(graph, scale=self.data.scale, dim=config.dim, dropout=config.dropout)
+        user, item = self._features if config.side_features else (None, None)
         return ResidualModel(
-            graph,
-            dim=config.dim,
-            hide=config.hide,
-            dropout=config.dropout,
-            user_features=_features(self.data.user_table, config),
-            item_features=_features(self.data.item_table, config),
+            graph, dim=config.dim, hide=config.hide, dropout=config.dropout, user_features=user, item_features=item
         )
-
-
-def _features(table: pa.Table, config: TrainConfig) -> Any:
-    encoded = features.encode(table) if config.side_features else None
-    return None if encoded is None else encoded[0]

@@ -72,7 +72,7 @@ def search(runner: Runner, config: TrainConfig, fixed: frozenset[str] = frozense
     config = config.model_copy(update={"l2": config.l2_for(len(runner.data.train))})
     race = _Race(runner, runner.fit("fit", config), fixed)
     uses = {"l2", "dim", "huber_delta"} if config.model == "gcn" else {name for name, _ in MOVES}
-    if not any(runner.has_features(config)):
+    if not runner.has_features(config):
         uses.discard("side_l2")
     for name, factors in MOVES:
         if name not in uses - fixed:

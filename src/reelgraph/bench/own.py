@@ -92,9 +92,7 @@ def _model(train: Interactions, data: Dataset, settings: dict[str, Any], seed: i
     manifest, predictor = model.artifact.manifest, model.predictor
 
     def predict(pairs: Interactions) -> npt.NDArray[np.float32]:
-        user_ids = data.users.ids.to_numpy(zero_copy_only=False)[pairs.user_index].tolist()
-        movie_ids = data.items.ids.to_numpy(zero_copy_only=False)[pairs.item_index].tolist()
-        return predictor.predict(user_ids, movie_ids, pairs.timestamp)
+        return predictor.predict(*data.raw_ids(pairs), pairs.timestamp)
 
     names = ("dim", "l2", "side_l2", "hide", "huber_delta")
     return Fitted(

@@ -72,15 +72,12 @@ def race(todo: Sequence[Job], out: Path, command: str, report: Report) -> Iterat
     from reelgraph.leaks import check_data  # noqa: PLC0415 (needs torch, which most methods' processes do without)
 
     result = _earlier(out) | _header(command)
-    done = {(row["dataset"], row["part"], row["method"], row["seed"]) for row in result["runs"] if not row["error"]}
-    wanted = {job.key for job in todo}
-    result["runs"] = [
-        row for row in result["runs"] if (row["dataset"], row["part"], row["method"], row["seed"]) in done
-    ]
+    result["runs"] = [row for row in result["runs"] if not row["error"]]
+    done = {(row["dataset"], row["part"], row["method"], row["seed"]) for row in result["runs"]}
     yield result
     with tempfile.TemporaryDirectory(prefix="reelgraph-bench-") as directory:
         ready: dict[tuple[str, int], Path] = {}
-        for job in (job for job in todo if job.key in wanted - done):
+        for job in (job for job in todo if job.key not in done):
             place = (job.part, job.seed)
             if place not in ready:
                 report(f"{job.part}, seed {job.seed}: preparing")

@@ -66,6 +66,11 @@ class Dataset:
     scale: tuple[float, float]
     manifest: dict[str, Any]
 
+    def raw_ids(self, pairs: Interactions) -> tuple[list[str], list[str]]:
+        """User ids and movie ids of pairs, one each a pair."""
+        user, item = pa.array(pairs.user_index), pa.array(pairs.item_index)
+        return self.users.ids.take(user).to_pylist(), self.items.ids.take(item).to_pylist()
+
 
 def load_prepared(path: Path) -> Dataset:
     """Read a Prepared directory.

@@ -45,9 +45,9 @@ def _indicators(cells: list[str | int | float | None]) -> dict[str, Column]:
     if any(text is not None and "|" in text for text in texts):
         return _sets([() if text is None else tuple(text.split("|")) for text in texts])
     values = {text for text in texts if text is not None}
-    numbers = _numbers(texts)
-    if numbers is not None and len(values) > MOST_NUMBERS:
-        return _bands(numbers)
+    found = numbers(pa.array(texts, pa.string()))
+    if found is not None and len(values) > MOST_NUMBERS:
+        return _bands(found)
     if len(values) > MOST_VALUES:
         return {}
     return _sets([() if text is None else (text,) for text in texts])
@@ -63,18 +63,19 @@ def _sets(rows: list[tuple[str, ...]]) -> dict[str, Column]:
     return columns
 
 
-def _numbers(texts: list[str | None]) -> npt.NDArray[np.float64] | None:
+def numbers(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.float64] | None:
+    """A column as numbers, float64 of its length with NaN for empty cells; None if a cell is no number."""
     try:
-        numbers: npt.NDArray[np.float64] = pc.cast(pa.array(texts, pa.string()), pa.float64()).to_numpy(False)
-    except pa.ArrowInvalid:
+        found: npt.NDArray[np.float64] = pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False)
+    except pa.ArrowException:
         return None
-    return numbers
+    return found
 
 
-def _bands(numbers: npt.NDArray[np.float64]) -> dict[str, Column]:
-    finite = numbers[np.isfinite(numbers)]
+def _bands(measures: npt.NDArray[np.float64]) -> dict[str, Column]:
+    finite = measures[np.isfinite(measures)]
     edges = np.unique(np.quantile(finite, np.linspace(0, 1, BANDS + 1)))
     edges[-1] = np.inf
     return {
-        f"{low:g}-{high:g}": ((numbers >= low) & (numbers < high)).astype(np.float32) for low, high in pairwise(edges)
+        f"{low:g}-{high:g}": ((measures >= low) & (measures < high)).astype(np.float32) for low, high in pairwise(edges)
     }
