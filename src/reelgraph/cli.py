@@ -233,12 +233,12 @@ def bench(
     result: dict[str, Any] = {}
     with console.live() as show:
         for result in race.race(todo, out, "reelgraph " + " ".join(sys.argv[1:]), console.note):
-            show(report.table(result["runs"], published=False))
+            show(lambda width: report.table(result["runs"], False, width))  # noqa: B023 (called at once)
     pictures = report.figure(result["runs"], published, out)
     if as_json:
         click.echo(json.dumps(result | {"summary": report.summary(result["runs"])}, indent=2))
         return
-    console.show_tables(report.table(result["runs"], published))
+    console.show_tables(lambda width: report.table(result["runs"], published, width))
     console.note(f"{', '.join(map(str, [out / race.RESULTS, out / race.TABLE, *pictures]))}")
 
 

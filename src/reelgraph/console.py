@@ -137,22 +137,22 @@ def show_fit(manifest: dict[str, Any], out: Path) -> None:
     stdout().print(escape(f"{manifest['config']['model']}: {took}; model in {out}"))
 
 
-def show_tables(tables: Sequence[Table]) -> None:
-    """Finished tables, which may be wider than a list."""
+def show_tables(made: Callable[[int], Sequence[Table]]) -> None:
+    """Tables made for a width in characters."""
     console = stdout(width=200)
-    for table in tables:
+    for table in made(console.width):
         console.print(table)
 
 
 @contextmanager
-def live() -> Iterator[Callable[[Sequence[Table]], None]]:
+def live() -> Iterator[Callable[[Callable[[int], Sequence[Table]]], None]]:
     """Tables that grow on a terminal's stderr; nothing elsewhere, where each run has its line already."""
     console = Console(stderr=True, highlight=False)
     if not console.is_terminal:
         yield lambda _: None
         return
     with Live(console=console, transient=True) as shown:
-        yield lambda tables: shown.update(Group(*tables))
+        yield lambda made: shown.update(Group(*made(console.width)))
 
 
 def show_checks(checks: Sequence["Check"]) -> None:

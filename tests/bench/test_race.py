@@ -1,6 +1,7 @@
 """A race end to end on a small file: results, resuming, a failing run, tables, figure."""
 
 import csv
+import io
 import json
 import math
 import subprocess
@@ -8,10 +9,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 
 from reelgraph.bench import datasets
 from reelgraph.bench import race as race_module
@@ -195,6 +198,27 @@ def test_a_summary_has_the_best_first_and_counts_what_could_not_be_predicted() -
     assert (first["method"], first["runs"], first["failed"]) == ("b", 1, "broken")
     assert (second["rmse"], second["unpredictable"], second["seconds"]) == (3.0, 3, 3.0)
     assert summary([row(method="a", error="broken")])[0]["rmse"] is None
+
+
+def test_memory_is_that_of_the_run_alone(tables: Path, tmp_path: Path) -> None:
+    ballast = np.ones(100_000_000)  # 0.8 GB in the process that starts the runs
+    file = str(tables / "ratings.csv")
+    *_, result = race([Job(file, file, "mean", 0, 1.0)], tmp_path, "x", lambda _: None)
+    assert ballast.all()
+    assert 0.03 < result["runs"][0]["memory_gb"] < 0.5
+
+
+def test_a_narrow_terminal_gets_whole_numbers() -> None:
+    runs = [row(method="residual-ratings-only", rmse=0.87654321 + seed / 100, seed=seed) for seed in range(3)]
+    for width, shown, halves in ((80, 5, False), (200, 10, True)):
+        (made,) = table(runs, published=False, width=width)
+        assert len(made.columns) == shown + 1
+        console = Console(width=width, record=True, file=io.StringIO())
+        console.print(made)
+        text = console.export_text()
+        assert "0.8865" in text
+        assert "…" not in text
+        assert ("±" in text) == halves
 
 
 def test_published_figures_are_marked(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import csv
 import json
 import os
 import platform
+import re
 import resource
 import subprocess
 import sys
@@ -178,10 +179,20 @@ def measure(data_path: Path, method: str, seed: int, budget: float) -> dict[str,
     if fitted.score is not None:
         ranking = evaluate_ranking(fitted.score, both, test, len(data.items), data.scale[1])
         row |= {"ndcg": ranking.ndcg, "recall": ranking.recall, "coverage": ranking.coverage}
-    # ru_maxrss is in kilobytes on Linux and in bytes on macOS.
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6)
-    row |= {"tune_seconds": found.tune_seconds, "fit_seconds": found.fit_seconds, "memory_gb": peak}
+    row |= {"tune_seconds": found.tune_seconds, "fit_seconds": found.fit_seconds, "memory_gb": _peak_memory()}
     return row | {"tried": found.tried, "settings": dict(found.settings)}
+
+
+def _peak_memory() -> float:
+    """Peak memory of this process in GB."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # On Linux ru_maxrss begins with that of the process which started this one; VmHWM, in kB, is our own.
+        found = re.search(r"^VmHWM:\s*(\d+) kB", status.read_text(), re.MULTILINE)
+        if found:
+            return int(found[1]) * 1024 / 1e9
+    # In kilobytes on Linux, in bytes on macOS.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6)
 
 
 def _child(order: Path) -> None:

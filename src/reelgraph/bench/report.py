@@ -27,6 +27,8 @@ COLUMNS = (
     ("predict_seconds", "predict, s", 2),
     ("memory_gb", "memory, GB", 2),
 )
+WIDE = 180  # characters that all of them take
+NARROW = ("rmse", "ndcg", "recall", "seconds", "memory_gb")
 # Test RMSE as the papers report it, on their own runs; never measured here.
 PUBLISHED = {
     "ml-100k-u1": (
@@ -77,13 +79,14 @@ def interval(values: Sequence[float]) -> tuple[float | None, float | None]:
     return statistics.fmean(values), t * statistics.stdev(values) / math.sqrt(len(values))
 
 
-def table(runs: Sequence[dict[str, Any]], published: bool) -> list[Table]:
-    """One table a data set."""
+def table(runs: Sequence[dict[str, Any]], published: bool, width: int = WIDE) -> list[Table]:
+    """One table a data set; below `WIDE` characters the means of the main columns alone, so that they can be read."""
     tables, rows = [], summary(runs)
+    columns = [column for column in COLUMNS if width >= WIDE or column[0] in NARROW]
     for dataset in dict.fromkeys(row["dataset"] for row in rows):
         shown = Table(title=escape(dataset), title_justify="left", title_style="bold", pad_edge=False, box=None)
         shown.add_column("")
-        for _, title, _ in COLUMNS:
+        for _, title, _ in columns:
             shown.add_column(title, justify="right")
         for row in (row for row in rows if row["dataset"] == dataset):
             if row["failed"] and not row["runs"]:
@@ -92,20 +95,20 @@ def table(runs: Sequence[dict[str, Any]], published: bool) -> list[Table]:
             marked = (
                 f"{row['method']} ({row['unpredictable']:,} unpredictable)" if row["unpredictable"] else row["method"]
             )
-            shown.add_row(marked, *(cell(row, name, digits) for name, _, digits in COLUMNS))
+            shown.add_row(marked, *(cell(row, name, digits, halves=width >= WIDE) for name, _, digits in columns))
         for method, error, source in PUBLISHED.get(dataset, ()) if published else ():
             shown.add_row(f"{method} [published: {source}]".replace("[", r"\["), f"{error:.4g}")
         tables.append(shown)
     return tables
 
 
-def cell(row: dict[str, Any], name: str, digits: int) -> str:
-    """A mean, with its half width where errors and rankings have one."""
+def cell(row: dict[str, Any], name: str, digits: int, halves: bool = True) -> str:
+    """A mean, with its half width where errors and rankings have one and `halves` asks for it."""
     value, half = row[name], row[f"{name}_half"]
     if value is None:
         return "-"
-    timing = name.endswith("seconds") or name == "memory_gb"
-    return f"{value:.{digits}f}" + (f" ± {half:.{digits}f}" if half is not None and not timing else "")
+    shown = halves and half is not None and not name.endswith("seconds") and name != "memory_gb"
+    return f"{value:.{digits}f}" + (f" ± {half:.{digits}f}" if shown else "")
 
 
 def figure(runs: Sequence[dict[str, Any]], published: bool, out: Path) -> list[Path]:
