@@ -9,7 +9,7 @@ from worlds import settings
 from reelgraph import console
 from reelgraph.catalogue import Movie
 from reelgraph.evaluation import EvaluationReport
-from reelgraph.recommender import Suggestion
+from reelgraph.lists import Suggestion
 from reelgraph.training import Evaluation, Progress
 
 Captured = pytest.CaptureFixture[str]

@@ -21,22 +21,19 @@ def model(model_dir: Path) -> Recommender:
 
 
 def brute_force(
-    model: Recommender,
-    prediction: np.ndarray,
-    seen: set[str],
-    k: int,
-    genre: str | None = None,
-    year: int | None = None,
+    model: Recommender, user: str, k: int, seen: set[str], genre: str | None = None, year: int | None = None
 ) -> list[str]:
-    """Every movie scored by its unclipped prediction and popularity, sorted by a loop."""
-    most = max(model.predictor.item_counts)
+    """Every movie scored by the ranking head plus its share of the unclipped prediction, sorted by a loop."""
+    weights, index = model.artifact.weights, model.users.index(user)
+    stars = prediction_of(model, user)
     rows = []
-    for index in range(len(model.items)):
-        movie = model.catalogue.movie(index)
+    for item in range(len(model.items)):
+        movie = model.catalogue.movie(item)
         if movie.movie_id in seen or (genre and genre not in movie.genres) or (year and movie.year != year):
             continue
-        popularity = np.log1p(model.predictor.item_counts[index]) / np.log1p(most)
-        rows.append((-(float(prediction[index]) + model.popularity_weight * popularity), index, movie.movie_id))
+        score = weights["rank.user.state"][index].astype(float) @ weights["rank.item.state"][item].astype(float)
+        score += weights["rank.item.bias"][item] + model.artifact.manifest["ranking"]["blend"] * float(stars[item])
+        rows.append((-score, item, movie.movie_id))
     return [movie_id for _, _, movie_id in sorted(rows)[:k]]
 
 
@@ -54,9 +51,9 @@ def test_lists_equal_brute_force(model: Recommender, genre: str | None, year: in
     for user in ("1", "17", "60"):
         for k in (1, 10, 80):
             found = [line.movie.movie_id for line in model.recommend(user, k=k, genre=genre, year=year)]
-            assert found == brute_force(model, prediction_of(model, user), seen_by(model, user), k, genre, year)
+            assert found == brute_force(model, user, k, seen_by(model, user), genre, year)
             everything = [line.movie.movie_id for line in model.recommend(user, k=k, include_seen=True)]
-            assert everything == brute_force(model, prediction_of(model, user), set(), k)
+            assert everything == brute_force(model, user, k, set())
 
 
 def test_a_list_shows_the_clipped_prediction_and_what_the_table_says(model: Recommender) -> None:
@@ -75,17 +72,9 @@ def test_lists_are_as_long_as_what_is_left(model: Recommender) -> None:
 
 
 def test_ties_go_to_the_lower_index(model: Recommender) -> None:
-    flat = np.zeros(len(model.items), np.float32)
-    wanted = np.ones(len(model.items), dtype=bool)
-    level = open_model_with(model, popularity_weight=0.0)
+    flat, wanted = np.zeros(len(model.items)), np.ones(len(model.items), dtype=bool)
     for k in (1, 7, len(model.items)):
-        assert level._best(flat, wanted, k)[0].tolist() == list(range(k))
-
-
-def open_model_with(model: Recommender, popularity_weight: float) -> Recommender:
-    other = Recommender(model.artifact)
-    other.popularity_weight = popularity_weight
-    return other
+        assert model.lists.best(flat, wanted, k).tolist() == list(range(k))
 
 
 def test_everyones_lists_are_each_users_list(model: Recommender) -> None:
@@ -130,30 +119,40 @@ def test_no_ratings_at_all_give_a_list(model: Recommender) -> None:
 def test_an_explanation_sums_to_the_unclipped_prediction(model: Recommender, visitor: bool) -> None:
     ratings = {"10": 5.0, "70": 1.0, "300": 4.0}
     for movie in ("20", "500", "10"):
+        parts = model.explain(ratings=ratings, movie=movie) if visitor else model.explain("9", movie=movie)
+        person = model.visitor(ratings).person if visitor else model._who("9", None)
+        rated = set(ratings) if visitor else seen_by(model, "9")
+        index = model.items.index(movie)
+        predictor = model.predictor
         if visitor:
-            parts = model.explain(ratings=ratings, movie=movie)
-            state = model.scorer.visitor(
-                *model._visitor_ratings(ratings)[:1],
-                model.predictor.standardise(np.asarray([5.0, 1.0, 4.0], np.float32)),
-            )
-            assert {where.movie_id for where, _ in parts.because} == set(ratings)
             assert (parts.free, parts.side) == (0, 0)
-        else:
-            parts = model.explain("9", movie=movie)
-            state = model.scorer.users(np.asarray([model.users.index("9")]))
-            assert {where.movie_id for where, _ in parts.because} == seen_by(model, "9")
-        total = parts.mean + parts.user + parts.movie + parts.free + parts.side + sum(part for _, part in parts.because)
-        expected = (
-            float(model.scorer.score(state)[0][model.items.index(movie)]) * model.predictor.std + model.predictor.mean
-        )
-        assert total == pytest.approx(expected, abs=1e-5)
-        assert parts.prediction == pytest.approx(total, abs=1e-6)
-        sizes = [abs(part) for _, part in parts.because]
-        assert sizes == sorted(sizes, reverse=True)
+        expected = float(model.scorer.score(person.state)[0][index]) * predictor.std + predictor.mean
+        baseline = parts.mean + parts.user + parts.movie
+        by_ratings = baseline + parts.free + parts.side + sum(reason.contribution for reason in parts.because)
+        by_raters = baseline + parts.movie_free + parts.movie_side + sum(who.contribution for who in parts.neighbours)
+        assert by_ratings == pytest.approx(expected, abs=1e-5)
+        assert by_raters == pytest.approx(expected, abs=1e-5)
+        assert parts.prediction == pytest.approx(by_ratings, abs=1e-6)
+        assert {reason.movie.movie_id for reason in parts.because} == rated
+        raters = {who.user_id for who in parts.neighbours}
+        assert raters == {user for user in model.users.ids.to_pylist() if movie in seen_by(model, user)}
+        score = parts.ranking
+        assert score is not None
+        assert model.ranker is not None
+        assert person.rank_state is not None
+        wanted = float(model.ranker.score(person.rank_state)[0][index])
+        assert score.movie + sum(reason.contribution for reason in score.because) == pytest.approx(wanted, abs=1e-5)
+        theirs = score.movie_free + score.movie_side + sum(who.contribution for who in score.neighbours)
+        assert score.movie + theirs == pytest.approx(wanted, abs=1e-5)
+        assert score.score == pytest.approx(wanted, abs=1e-5)
+        for reasons in (parts.because, parts.neighbours, score.because, score.neighbours):
+            sizes = [abs(reason.contribution) for reason in reasons]
+            assert sizes == sorted(sizes, reverse=True)
 
 
 def test_similar_movies_by_the_cosine_of_their_states(model: Recommender) -> None:
-    states = model.scorer.item_states.astype(float)
+    assert model.ranker is not None
+    states = model.ranker.item_states.astype(float)
     unit = states / np.linalg.norm(states, axis=1, keepdims=True)
     index = model.items.index("50")
     found = model.similar("50", k=6)

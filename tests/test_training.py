@@ -16,7 +16,8 @@ from reelgraph.errors import TrainingError
 from reelgraph.graph import build_graph
 from reelgraph.metrics import mae, rmse
 from reelgraph.models import ResidualModel
-from reelgraph.training import Fit, Progress, history_rows, predict
+from reelgraph.objectives import predict
+from reelgraph.training import Fit, Progress, history_rows
 
 CALM = {"average": 0.0, "eval_every": 1, "min_improvement": 0.0, "l2": 0.0}
 

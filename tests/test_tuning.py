@@ -62,8 +62,8 @@ def test_a_bad_start_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     found, _ = steps_of(quick(tune="full"), data)
     start, kept = found.trials[0], [trial for trial in found.trials if trial.outcome == "kept"]
     assert found.run.config.l2 < 0.8 * quick().l2_for(len(data.train)), [trial.change for trial in found.trials]
-    assert kept[-1].valid_rmse < start.valid_rmse
-    assert found.run.progress.best_evaluation.valid_rmse == kept[-1].valid_rmse, "the leader's run is what is kept"
+    assert kept[-1].valid_error < start.valid_error
+    assert found.run.progress.best_evaluation.valid_rmse == kept[-1].valid_error, "the leader's run is what is kept"
 
 
 def test_what_the_user_set_is_not_searched() -> None:

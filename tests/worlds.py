@@ -94,7 +94,7 @@ def noisy(users: int = 30, items: int = 25, share: float = 0.5, seed: int = 0) -
 
 def settings(**changes: Any) -> TrainConfig:
     """Settings of a fit that takes a fraction of a second."""
-    base = {"max_steps": 24, "eval_every": 4, "patience": 3, "checkpoint_seconds": 0.0, "dim": 4}
+    base = {"max_steps": 24, "eval_every": 4, "patience": 3, "checkpoint_seconds": 0.0, "dim": 4, "ranking": False}
     return TrainConfig.model_validate(base | changes)
 
 

@@ -21,6 +21,7 @@ from reelgraph.errors import ArtifactError
 KIND = "reelgraph-artifact"
 VERSION = 1
 WEIGHTS, HISTORY = "weights.safetensors", "history.csv"
+HISTORY_COLUMNS = ("phase", "step", "loss", "valid_rmse", "valid_mae", "valid_ndcg", "seconds")
 TABLES = ("users", "items", "seen")
 _ENTRIES = ("config", "data", "scale", "standardise", "files")  # of the manifest, each a table
 _REMEDY = "restore the directory from a copy or train again"
@@ -62,7 +63,7 @@ def write_artifact(artifact: Artifact, path: Path) -> None:
         if artifact.rejects is not None and artifact.rejects.num_rows:
             pq.write_table(artifact.rejects, directory / "rejects.parquet", compression="zstd")
         with (directory / HISTORY).open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, ["phase", "step", "loss", "valid_rmse", "valid_mae", "seconds"])
+            writer = csv.DictWriter(file, HISTORY_COLUMNS)
             writer.writeheader()
             writer.writerows(artifact.history)
         files = {file.name: _describe(file) for file in sorted(directory.iterdir())}
@@ -138,7 +139,7 @@ def _check_shapes(artifact: Artifact, path: Path) -> None:
             found = f"{index.min()} to {index.max()}"
             raise ArtifactError(f"{path / 'seen.parquet'}: expected {side}_index below {rows}, found {found}", _REMEDY)
         for name, array in artifact.weights.items():
-            if name.startswith(f"{side}.") and len(array) != rows:
+            if name.removeprefix("rank.").startswith(f"{side}.") and len(array) != rows:
                 raise ArtifactError(f"{path / WEIGHTS}: expected {rows} rows in {name}, found {len(array)}", _REMEDY)
             if not np.isfinite(array).all():
                 raise ArtifactError(f"{path / WEIGHTS}: expected finite numbers in {name}, found NaN", _REMEDY)

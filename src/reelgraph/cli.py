@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from reelgraph import __version__, artifact, console
+from reelgraph import __version__, artifact, asking, console
 from reelgraph.atomic import check_target, new_file
 from reelgraph.config import DataConfig, TrainConfig
 from reelgraph.data import pairs
-from reelgraph.errors import ConfigError, ReelgraphError, StoppedError
+from reelgraph.errors import ReelgraphError, StoppedError
 from reelgraph.options import PATH, Columns, Command, settings, settings_of
 from reelgraph.recommender import open_model
 
@@ -163,48 +163,8 @@ def predict(model: Path, pairs_file: Path, out: Path, level: float | None, colum
     console.note(f"{out}: {len(rows.user_ids):,} predictions")
 
 
-@commands.command()
-@click.argument("model", type=PATH)
-@click.option("--user", help="a user of the training data")
-@click.option("--ratings", type=PATH, help="a visitor's ratings: a file with movieId and rating")
-@click.option("--all", "everyone", is_flag=True, help="every user's list, to --out as Parquet")
-@click.option("-k", type=int, default=10, show_default=True, help="length of a list")
-@click.option("--genre", help="only movies of this genre")
-@click.option("--year", help="only movies of a year or of years such as 1990-1999")
-@click.option("--include-seen", is_flag=True, help="also movies that were rated already")
-@click.option("--json", "as_json", is_flag=True, help="print JSON instead of a table")
-@click.option("--out", type=PATH, help="file for the lists: Parquet for --all, else JSON")
-@click.option("--engine", default="duckdb", show_default=True, help="duckdb: lists are made on this machine")
-def recommend(
-    model: Path, user: str | None, ratings: Path | None, everyone: bool, as_json: bool, out: Path | None, engine: str,
-    **how: Any,
-) -> None:  # fmt: skip
-    """The best movies for a --user, for a visitor's --ratings, or for --all users."""
-    if (user is not None) + (ratings is not None) + everyone != 1:
-        raise ConfigError("recommend: expected one of --user, --ratings and --all, found none or several", "give one")
-    if engine != "duckdb":
-        raise ConfigError(f"--engine: expected duckdb for lists, found {engine!r}", "leave --engine out")
-    recommender = open_model(model)
-    if everyone:
-        if out is None:
-            raise ConfigError("recommend --all: expected --out FILE.parquet, found none", "name a file for the lists")
-        count = pairs.write_lists(recommender.recommend_all(**how), recommender.id_types, out)
-        console.note(f"{out}: {count:,} rows for {len(recommender.users):,} users")
-        return
-    if ratings is not None:
-        suggestions = recommender.recommend(ratings=pairs.read_visitor(ratings), **how)
-        title = f"For the visitor of {ratings}"
-    else:
-        suggestions, title = recommender.recommend(user, **how), f"For user {user}"
-    text = json.dumps([line.to_json(rank) for rank, line in enumerate(suggestions, 1)], indent=2, ensure_ascii=False)
-    if out is not None:
-        with new_file(out) as temporary:
-            temporary.write_text(text + "\n", encoding="utf-8")
-        console.note(f"{out}: {len(suggestions)} movies")
-    elif as_json:
-        click.echo(text)
-    else:
-        console.show_list(title, suggestions)
+for question in (asking.recommend, asking.similar, asking.explain):
+    commands.add_command(question)
 
 
 @commands.command()

@@ -1,5 +1,6 @@
 """What a person sees: tables on stdout, progress on stderr."""
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +16,8 @@ from rich.table import Table
 from reelgraph import analysis
 from reelgraph.config import TrainConfig
 from reelgraph.evaluation import EvaluationReport
-from reelgraph.recommender import Suggestion
+from reelgraph.lists import Suggestion
+from reelgraph.why import Explanation
 
 if TYPE_CHECKING:  # Showing a list must not import torch.
     from reelgraph.doctor import Check
@@ -130,6 +132,33 @@ def show_list(title: str, suggestions: Sequence[Suggestion]) -> None:
     stdout().print(table)
 
 
+def show_similar(title: str, rows: Sequence[dict[str, Any]]) -> None:
+    """Movies or users with their similarities."""
+    movies = bool(rows) and "movie_id" in rows[0]
+    columns = ["movie", "title", "year", "genres"] if movies else ["user"]
+    table = _table(title, [*columns, "similarity"], right=[len(columns)] + ([2] if movies else []))
+    for row in rows:
+        cells = [row["user_id"]]
+        if movies:
+            cells = [row["movie_id"], row["title"] or "", str(row["year"] or ""), ", ".join(row["genres"])]
+        table.add_row(*map(escape, cells), f"{row['similarity']:.3f}")
+    stdout().print(table)
+
+
+def show_explanation(found: Explanation) -> None:
+    """Why a movie is predicted and ranked as it is."""
+    console = stdout()
+    for line in found.text():
+        console.print(escape(line))
+    if found.neighbours:
+        together = found.movie_free + found.movie_side + sum(one.contribution for one in found.neighbours)
+        console.print(f"seen from the movie: what its {len(found.neighbours):,} raters made of it adds {together:+.2f}")
+    if found.ranking is not None:
+        console.print(f"ranking score {found.ranking.score:.2f}: the movie {found.ranking.movie:+.2f}, and most of all")
+        for reason in found.ranking.because[:5]:
+            console.print(escape(f"  {reason}"))
+
+
 def show_fit(manifest: dict[str, Any], out: Path) -> None:
     """What was fitted, how long it took, and where the model is."""
     again = ", then again on train and validation" if manifest["refitted"] else ""
@@ -195,6 +224,8 @@ def _describe(phase: str, progress: "FitProgress") -> str:
     if not progress.history:
         return phase
     last, best = progress.history[-1], progress.best_evaluation
+    if not math.isnan(last.valid_ndcg):
+        return f"{phase}  validation nDCG@10 {last.valid_ndcg:.4f} (best {best.valid_ndcg:.4f})"
     return f"{phase}  validation RMSE {last.valid_rmse:.4f}, MAE {last.valid_mae:.4f} (best RMSE {best.valid_rmse:.4f})"
 
 

@@ -17,7 +17,7 @@ from reelgraph.data.dataset import SPLITS, Dataset, Interactions
 from reelgraph.data.features import numbers
 from reelgraph.errors import LeakError
 from reelgraph.graph import BipartiteGraph, build_graph
-from reelgraph.training import HidesRatings
+from reelgraph.objectives import HidesRatings
 
 LEAST_NODES = 20  # with test ratings, for a side column to be compared with statistics of the ratings
 SAME = 0.999  # correlation from which on a side column is such a statistic

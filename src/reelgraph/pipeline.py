@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,13 +24,17 @@ from reelgraph.data import sources
 from reelgraph.data.dataset import Dataset, Interactions, is_prepared, load_prepared, merge
 from reelgraph.data.prepare import prepare
 from reelgraph.errors import ConfigError
+from reelgraph.heads import fit_head
 from reelgraph.intervals import calibrate
 from reelgraph.leaks import check_data
 from reelgraph.metrics import mae, rmse
+from reelgraph.objectives import HidesRatings, RatingModel, hidden_residuals, predict
+from reelgraph.ranking import Floats, Indices
 from reelgraph.recommender import Recommender
 from reelgraph.runs import Checkpoints, Observe, Run, Runner
+from reelgraph.scorers import scorer_for
 from reelgraph.session import Queries, Residuals, SessionEffect, choose
-from reelgraph.training import HidesRatings, RatingModel, hidden_residuals, history_rows, predict
+from reelgraph.training import history_rows
 from reelgraph.tuning import search
 
 Report = Callable[[str], None]
@@ -113,24 +117,33 @@ def fit(
         found, metrics = search(runner, config, given), {}
         model, progress, config = found.run.model, found.run.progress, found.run.config
         train, history, interrupted = data.train, _history(found.run), found.interrupted
+        head, ranking = None, None
         session: SessionEffect | None = None
         intervals: dict[str, Any] = {}
         if len(data.valid):
             session, intervals, rows = _learned_from_validation(data, model, config)
             metrics["valid"] = _errors(data, train, data.valid, rows)
+        if config.ranking and not interrupted:
+            ranks = replace(runner, ranks=True)
+            head = fit_head(ranks, config, given, _stars(data, model, config))
+        if head is not None:
+            ranking, interrupted, history = head.run.model, head.interrupted, history + head.history
         if config.refit and len(data.valid) and not interrupted:
             again = runner.refit(config, progress.best_step, rescale="l2" not in given)
-            interrupted = again.progress.interrupted
+            also = head.refit(ranks) if head is not None and not again.progress.interrupted else None
+            interrupted = again.progress.interrupted or (also is not None and also.progress.interrupted)
             if not interrupted:
                 model, config, train = again.model, again.config, merge(data.train, data.valid)
+                ranking = None if also is None else also.model
         seen: dict[str, Any] = {"user_index": train.user_index, "item_index": train.item_index, "rating": train.rating}
         if session is not None and isinstance(model, HidesRatings):
             seen |= {"timestamp": train.timestamp, "residual": hidden_residuals(model, train, data.scale)}
     manifest = {
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "config": config.model_dump(),
+        "config": config.model_dump() | ({} if head is None else head.chosen),
         "steps": progress.best_step or progress.step,
         "tuning": [asdict(trial) for trial in found.trials],
+        "ranking": None if head is None else head.facts,
         "session": None if session is None else session.to_json(),
         "intervals": intervals,
         "interrupted": interrupted,
@@ -141,7 +154,8 @@ def fit(
         "scale": data.manifest["scale"],
         "standardise": {"mean": model.graph.mean, "std": model.graph.std},
     }
-    weights = {name: value.numpy() for name, value in model.export().items()}
+    arrays = model.export() | ({} if ranking is None else ranking.export())
+    weights = {name: value.numpy() for name, value in arrays.items()}
     artifact = Artifact(manifest, weights, data.user_table, data.item_table, pa.table(seen), history, data.rejects)
     recommender = Recommender(artifact)
     if len(data.test):
@@ -164,6 +178,14 @@ def _quiet_sparse() -> Iterator[None]:
     with unchecked, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CS[CR] tensor support is in beta")
         yield
+
+
+def _stars(data: Dataset, model: RatingModel, config: TrainConfig) -> Callable[[Indices], Floats]:
+    """A rating model's standardised predictions of all movies."""
+    low, high = data.scale
+    unit = (model.graph.std / (high - low), (model.graph.mean - low) / (high - low))
+    scorer = scorer_for(config.model, {name: value.numpy() for name, value in model.export().items()}, unit)
+    return lambda users: scorer.score(scorer.users(users))
 
 
 def _learned_from_validation(

@@ -14,7 +14,7 @@ from reelgraph.data.vocabulary import Vocabulary
 from reelgraph.errors import ConfigError
 from reelgraph.evaluation import EvaluationReport, Judged, evaluate_predictions
 from reelgraph.intervals import intervals_of
-from reelgraph.scoring import scorer_for
+from reelgraph.scorers import scorer_for
 from reelgraph.session import Queries, Residuals, effect_of
 
 BLOCK_FLOATS = 1 << 24  # 64 MB of numbers at a time
@@ -52,9 +52,10 @@ class Predictor:
         self.mean, self.std = float(manifest["standardise"]["mean"]), float(manifest["standardise"]["std"])
         span = self.high - self.low
         unit = (self.std / span, (self.mean - self.low) / span)
+        self.weights = artifact.weights
         self.scorer = scorer_for(manifest["config"]["model"], artifact.weights, unit)
         self.seen_item, self.seen_rating = seen["item_index"].to_numpy(), seen["rating"].to_numpy()
-        seen_user = seen["user_index"].to_numpy()
+        self.seen_user = seen_user = seen["user_index"].to_numpy()
         self.seen_start = np.searchsorted(seen_user, np.arange(len(self.users) + 1))
         self.user_counts = np.diff(self.seen_start)
         self.item_counts = np.bincount(self.seen_item, minlength=len(self.items))
@@ -122,6 +123,11 @@ class Predictor:
         """A user's training ratings: movie indices and ratings in the data's scale, each of shape `(num_ratings,)`."""
         rows = slice(self.seen_start[user_index], self.seen_start[user_index + 1])
         return self.seen_item[rows], self.seen_rating[rows]
+
+    def raters(self, item_index: int) -> tuple[Indices, Floats]:
+        """The users who rated a movie and their ratings in the data's scale, each of shape `(num_raters,)`."""
+        rows = np.flatnonzero(self.seen_item == item_index)
+        return self.seen_user[rows], self.seen_rating[rows]
 
     def standardise(self, rating: Floats) -> Floats:
         """Ratings as the model sees them."""

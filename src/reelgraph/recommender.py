@@ -1,10 +1,8 @@
 """A trained model at work: predictions, lists and explanations. Numpy and pyarrow; torch is never imported."""
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -12,57 +10,16 @@ import pyarrow as pa
 
 from reelgraph.artifact import Artifact, read_artifact, write_artifact
 from reelgraph.catalogue import Movie
-from reelgraph.errors import ConfigError, DataError
+from reelgraph.errors import ConfigError
 from reelgraph.evaluation import EvaluationReport
+from reelgraph.lists import Choice, ListMaker, Mask, Suggestion, Wishes
 from reelgraph.predictor import BLOCK_FLOATS, Predictor
-from reelgraph.scoring import UserState
+from reelgraph.ranking import NOTHING, unit_states
+from reelgraph.visitor import Visitor
+from reelgraph.why import Explanation, Person, explain
 
 Floats = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int32]
-Mask = npt.NDArray[np.bool_]
-
-# Weight of a movie's popularity, log(1 + ratings) as a share of the most rated movie's, in standard deviations of the
-# ratings. Chosen by nDCG@10 on validation ratings (benchmarks/popularity.py).
-POPULARITY_WEIGHT = 3.0
-
-
-@dataclass(frozen=True)
-class Suggestion:
-    """One movie of a list.
-
-    Attributes:
-        movie: id, title, year, genres.
-        score: what the list is ordered by; only its order means something.
-        prediction: predicted rating, clipped to the data's scale.
-    """
-
-    movie: Movie
-    score: float
-    prediction: float
-
-    def to_json(self, rank: int) -> dict[str, Any]:
-        """The suggestion at a rank as JSON values."""
-        return {"rank": rank, **asdict(self.movie), "score": self.score, "prediction": self.prediction}
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """A prediction as a sum, in the data's scale: `mean + user + movie + free + side +` all of `because`.
-
-    Attributes:
-        prediction: the sum, not clipped to the scale.
-        mean, user, movie: the baseline: mean rating, and what the user and the movie each add to it.
-        free, side: what the user's own free state and the user's side features add; 0 for a visitor.
-        because: what each rated movie adds, the largest absolute contribution first.
-    """
-
-    prediction: float
-    mean: float
-    user: float
-    movie: float
-    free: float
-    side: float
-    because: tuple[tuple[Movie, float], ...]
 
 
 class Recommender:
@@ -76,9 +33,8 @@ class Recommender:
         self.artifact, self.predictor = artifact, Predictor(artifact)
         self.users, self.items = self.predictor.users, self.predictor.items
         self.catalogue, self.scorer = self.predictor.catalogue, self.predictor.scorer
-        counts = self.predictor.item_counts
-        self.popularity_weight = POPULARITY_WEIGHT
-        self._popularity = np.log1p(counts) / math.log1p(max(int(counts.max(initial=0)), 1))
+        self.lists = ListMaker(self.predictor, artifact.manifest.get("ranking"))
+        self.ranker = self.lists.ranker
 
     @property
     def id_types(self) -> dict[str, str]:
@@ -122,146 +78,142 @@ class Recommender:
         rating = np.asarray([rating for _, _, rating in rows], np.float64)
         return self.predictor.evaluate(*_ids((user, item) for user, item, _ in rows), rating, _times(timestamps))
 
-    def scores(self, user_index: Indices) -> Floats:
+    def scores(self, user_index: Indices, **wishes: Unpack[Wishes]) -> npt.NDArray[np.float64]:
         """What lists are ordered by, for users of the training data and all movies, `(num_users, num_items)`."""
-        return self._ranked_by(self.scorer.score(self.scorer.users(user_index))).astype(np.float32)
+        return self._scores(user_index, Choice(**wishes))[1]
+
+    def _scores(self, users: Indices, choice: Choice) -> tuple[Floats, npt.NDArray[np.float64]]:
+        """Standardised predictions, and what lists are ordered by."""
+        prediction = self.scorer.score(self.scorer.users(users))
+        rank_state = None if self.ranker is None else self.ranker.users(users)
+        return prediction, self.lists.scores(prediction, rank_state, choice)
 
     def recommend(
-        self,
-        user: object = None,
-        *,
-        ratings: Mapping[Any, float] | None = None,
-        k: int = 10,
-        genre: str | None = None,
-        year: str | int | None = None,
-        include_seen: bool = False,
+        self, user: object = None, *, ratings: Mapping[Any, float] | None = None, **wishes: Unpack[Wishes]
     ) -> list[Suggestion]:
-        """The best movies for a user of the training data, or for a visitor known by a handful of ratings.
+        """The best movies for a user of the training data, or for a visitor known by any number of ratings.
 
         Args:
             user: a user id, or None.
             ratings: a visitor's ratings by movie id, in the data's scale; exactly one of `user` and `ratings` is given.
-            k: length of the list; it is shorter when fewer movies are left.
-            genre: only movies of this genre.
-            year: only movies of this year, or of years "1990-1999", "1990-" or "-1999".
-            include_seen: also movies that were rated already.
+                Without any rating, the list is a start list: well-rated and often rated movies, diverse.
+            **wishes: length, order and filters; see `lists.Choice`.
 
         Raises:
             UnknownIdError: if the user, a movie or the genre is not known.
-            ConfigError: if `k`, `year` or the choice of user and ratings is out of range.
+            ConfigError: if a wish or the choice of user and ratings is out of range.
             DataError: if a visitor's rating is outside the data's scale.
         """
-        self._check_k(k)
-        state, rated, _ = self._who(user, ratings)
-        wanted = self.catalogue.matching(genre, year)
-        if not include_seen:
-            wanted[rated] = False
-        prediction = self.scorer.score(state)[0]
-        return [
-            Suggestion(self.catalogue.movie(int(item)), float(score), float(self.predictor.stars(prediction[item])))
-            for item, score in zip(*self._best(prediction, wanted, k), strict=True)
-        ]
+        return self.lists.suggest(self._who(user, ratings), Choice(**wishes))
 
-    def recommend_all(
-        self, *, k: int = 10, genre: str | None = None, year: str | int | None = None, include_seen: bool = False
-    ) -> Iterator[pa.Table]:
-        """Every user's list, in blocks of users, so that memory stays bounded.
+    def recommend_all(self, **wishes: Unpack[Wishes]) -> Iterator[pa.Table]:
+        """Every user's list, in blocks of users, so that memory stays bounded; see `recommend`.
 
         Yields:
             Tables with `userId, movieId, rank, score, prediction`; rank counts from 1.
         """
-        self._check_k(k)
-        matching = self.catalogue.matching(genre, year)
+        choice = Choice(**wishes)
+        matching = self.lists.wanted(choice)
         block = max(1, BLOCK_FLOATS // (len(self.items) * self.scorer.item_states.shape[1]))
         for start in range(0, len(self.users), block):
             users = np.arange(start, min(start + block, len(self.users)), dtype=np.int32)
             columns: list[tuple[npt.NDArray[Any], ...]] = []
-            for user, prediction in zip(users, self.scorer.score(self.scorer.users(users)), strict=True):
-                wanted = matching.copy()
-                if not include_seen:
-                    wanted[self.predictor.seen(int(user))[0]] = False
-                items, score = self._best(prediction, wanted, k)
+            for user, prediction, score in zip(users, *self._scores(users, choice), strict=True):
+                items = self._list_of(int(user), score, matching, choice)
                 rank = np.arange(1, len(items) + 1, dtype=np.int32)
-                columns.append((np.full(len(items), user), items, rank, score, self.predictor.stars(prediction[items])))
-            user_index, item, rank, score, stars = (np.concatenate(parts) for parts in zip(*columns, strict=True))
+                stars = self.predictor.stars(prediction[items])
+                columns.append((np.full(len(items), user), items, rank, score[items], stars))
+            user_index, item, rank, scores, stars = (np.concatenate(parts) for parts in zip(*columns, strict=True))
             yield pa.table({
                 "userId": self.users.ids.take(pa.array(user_index)),
                 "movieId": self.items.ids.take(pa.array(item)),
                 "rank": rank,
-                "score": score.astype(np.float32),
+                "score": scores.astype(np.float32),
                 "prediction": stars.astype(np.float32),
             })  # fmt: skip
+
+    def _list_of(self, user: int, score: npt.NDArray[np.float64], matching: Mask, choice: Choice) -> Indices:
+        wanted = matching.copy()
+        if not choice.include_seen:
+            wanted[self.predictor.seen(user)[0]] = False
+        return self.lists.best(score, wanted, choice.k, choice.diversity or 0.0)
+
+    def list_indices(self, users: Indices, **wishes: Unpack[Wishes]) -> Indices:
+        """Lists as movie indices, int32 `(num_users, k)`, `ranking.NOTHING` after the end of a short one."""
+        choice = Choice(**wishes)
+        matching, found = self.lists.wanted(choice), np.full((len(users), choice.k), NOTHING, np.int32)
+        for row, (user, score) in enumerate(zip(users, self._scores(users, choice)[1], strict=True)):
+            items = self._list_of(int(user), score, matching, choice)
+            found[row, : len(items)] = items
+        return found
 
     def similar(self, movie: object, k: int = 10) -> list[tuple[Movie, float]]:
         """Movies with the most similar states, and their cosine similarities in [-1, 1], the most similar first.
 
+        The states are the ranking head's where the model has one, else the rating head's.
+
         Raises:
             UnknownIdError: if the movie is not known.
         """
-        self._check_k(k)
-        index = self.items.index(str(movie))
-        states = self.scorer.item_states
-        norms = np.linalg.norm(states, axis=1)
-        cosine = states @ states[index] / np.maximum(norms * norms[index], np.finfo(np.float32).tiny)
-        order = np.argsort(-cosine, kind="stable")
-        return [(self.catalogue.movie(int(item)), float(cosine[item])) for item in order[order != index][:k]]
+        index, states = self.items.index(str(movie)), self.lists.unit_states
+        return [(self.catalogue.movie(item), value) for item, value in _nearest(states, index, self._length(k))]
+
+    def similar_users(self, user: object, k: int = 10) -> list[tuple[str, float]]:
+        """Users with the most similar states, and their cosine similarities in [-1, 1], the most similar first.
+
+        Raises:
+            UnknownIdError: if the user is not known.
+        """
+        index, everyone = self.users.index(str(user)), np.arange(len(self.users))
+        states = self.scorer.users(everyone).state if self.ranker is None else self.ranker.users(everyone)
+        if not k >= 1:
+            raise ConfigError(f"k: expected 1 or more, found {k}", "choose such a number")
+        return [(self.users.id(other), value) for other, value in _nearest(unit_states(states), index, k)]
 
     def explain(self, user: object = None, *, movie: object, ratings: Mapping[Any, float] | None = None) -> Explanation:
-        """A prediction taken apart into parts that sum to it, in the data's scale.
+        """A prediction and a ranking score taken apart into parts that sum to them; see `why.Explanation`.
 
         Raises:
             UnknownIdError: if the user or the movie is not known.
             ConfigError: if the model's predictions are no sums (`gcn`).
         """
-        item, (rated, stars) = self.items.index(str(movie)), self._who(user, ratings)[1:]
-        index = None if ratings is not None else self.users.index(str(user))
-        parts = self.scorer.parts(index, item, rated, self.predictor.standardise(stars))
-        mean = parts.mean * self.predictor.std + self.predictor.mean
-        addends = [part * self.predictor.std for part in (parts.user, parts.movie, parts.free, parts.side)]
-        because = parts.because * self.predictor.std
-        order = np.argsort(-np.abs(because), kind="stable")
-        reasons = tuple((self.catalogue.movie(int(rated[place])), float(because[place])) for place in order)
-        total = mean + sum(addends) + float(because.sum())
-        user_part, movie_part, free, side = addends
-        return Explanation(total, mean, user_part, movie_part, free, side, reasons)
+        item = self.items.index(str(movie))
+        return explain(self.predictor, self.ranker, self._who(user, ratings), item)
 
-    def _who(self, user: object, ratings: Mapping[Any, float] | None) -> tuple[UserState, Indices, Floats]:
-        """The state behind a question, and the movies rated already with their ratings."""
+    def visitor(self, ratings: Mapping[Any, float] | None = None) -> Visitor:
+        """Someone the model has never seen, whose ratings come and go; see `Visitor`.
+
+        Raises:
+            UnknownIdError: if a movie is not known.
+            DataError: if a rating is outside the data's scale.
+        """
+        someone = Visitor(self.lists)
+        for movie, stars in (ratings or {}).items():
+            someone.rate(movie, stars)
+        return someone
+
+    def _who(self, user: object, ratings: Mapping[Any, float] | None) -> Person:
+        """Whom a question is about."""
         if (user is None) == (ratings is None):
             found = "none" if user is None else "both"
             raise ConfigError(f"expected either a user or a visitor's ratings, found {found}", "give one of them")
         if ratings is not None:
-            rated, stars = self._visitor_ratings(ratings)
-            return self.scorer.visitor(rated, self.predictor.standardise(stars)), rated, stars
+            return self.visitor(ratings).person
         index = self.users.index(str(user))
-        return self.scorer.users(np.asarray([index])), *self.predictor.seen(index)
+        one = np.asarray([index])
+        rank_state = None if self.ranker is None else self.ranker.users(one)
+        return Person(index, self.scorer.users(one), rank_state, *self.predictor.seen(index))
 
-    def _visitor_ratings(self, ratings: Mapping[Any, float]) -> tuple[Indices, Floats]:
-        items = np.asarray([self.items.index(str(movie)) for movie in ratings], dtype=np.int32)
-        for movie, stars in ratings.items():
-            low, high = self.predictor.low, self.predictor.high
-            if not low <= stars <= high:
-                raise DataError(f"rating of movie {movie}: expected {low:g} to {high:g}, found {stars!r}", "correct it")
-        return items, np.asarray(list(ratings.values()), dtype=np.float32)
+    def _length(self, k: int) -> int:
+        self.lists.wanted(Choice(k=k))
+        return k
 
-    def _ranked_by(self, prediction: Floats) -> npt.NDArray[np.float64]:
-        """Scores of all movies from standardised predictions `(..., num_items)`."""
-        return prediction + self.popularity_weight * self._popularity
 
-    def _best(self, prediction: Floats, wanted: Mask, k: int) -> tuple[Indices, npt.NDArray[np.float64]]:
-        """Indices and scores of the up to `k` best wanted movies; ties go to the lower index."""
-        items = np.flatnonzero(wanted)
-        score = self._ranked_by(prediction)[items]
-        if k < len(items):
-            # The k best and everything tied with the last of them, so that ties are broken by index alone.
-            keep = score >= np.partition(score, len(score) - k)[len(score) - k]
-            items, score = items[keep], score[keep]
-        order = np.argsort(-score, kind="stable")[:k]
-        return items[order].astype(np.int32), score[order]
-
-    def _check_k(self, k: int) -> None:
-        if not 1 <= k <= len(self.items):
-            raise ConfigError(f"k: expected 1 to {len(self.items)} (the catalogue), found {k}", "choose a k in between")
+def _nearest(unit: Floats, index: int, k: int) -> list[tuple[int, float]]:
+    """The `k` other rows with the largest cosines."""
+    cosine = unit @ unit[index]
+    order = np.argsort(-cosine, kind="stable")
+    return [(int(other), float(cosine[other])) for other in order[order != index][:k]]
 
 
 def _ids(pairs: Iterable[tuple[object, object]]) -> tuple[list[str], list[str]]:

@@ -13,13 +13,14 @@ import numpy.typing as npt
 import torch
 
 from reelgraph import checkpoint
-from reelgraph.config import TrainConfig, l2_rule
+from reelgraph.config import TrainConfig, l2_rule, rank_l2_rule
 from reelgraph.data import features
 from reelgraph.data.dataset import Dataset, Interactions, merge
 from reelgraph.graph import BipartiteGraph, build_graph
 from reelgraph.leaks import check_model
-from reelgraph.models import GCNModel, ResidualModel
-from reelgraph.training import Fit, Progress, RatingModel
+from reelgraph.models import GCNModel, RankingModel, ResidualModel
+from reelgraph.ranking import LIKED
+from reelgraph.training import Fit, Progress
 
 Features = npt.NDArray[np.float32] | None
 Observe = Callable[[str, Progress, TrainConfig], None]
@@ -42,7 +43,7 @@ class Checkpoints:
 class Run:
     """A fitted model and how it got there."""
 
-    model: RatingModel
+    model: Any
     progress: Progress
     config: TrainConfig
 
@@ -55,11 +56,13 @@ class Runner:
         data: the ratings.
         observe: called after every step with the phase, its progress and its settings.
         checkpoints: where to keep checkpoints; None keeps none.
+        ranks: fit the ranking head in place of a rating model; its phases are called "rank fit" and so on.
     """
 
     data: Dataset
     observe: Observe
     checkpoints: Checkpoints | None = None
+    ranks: bool = False
 
     def fit(self, phase: str, config: TrainConfig, give_up: Callable[[Progress], bool] | None = None) -> Run:
         """Fit on the training ratings, stopping by the validation ratings where there are any.
@@ -69,7 +72,8 @@ class Runner:
             config: settings.
             give_up: asked before every step whether to stop early; must depend on the progress alone.
         """
-        valid = self.data.valid if len(self.data.valid) else None
+        judged = self.data.valid.rating >= self.liked if self.ranks else self.data.valid.rating
+        valid = self.data.valid if len(self.data.valid) and judged.any() else None
         return self._run(phase, self._graph, self.data.train, valid, config, give_up)
 
     def refit(self, config: TrainConfig, steps: int, rescale: bool) -> Run:
@@ -82,15 +86,22 @@ class Runner:
         """
         train = merge(self.data.train, self.data.valid)
         if rescale:
-            more = l2_rule(len(train)) / l2_rule(len(self.data.train))
+            rule = rank_l2_rule if self.ranks else l2_rule
+            more = rule(len(train)) / rule(len(self.data.train))
             config = config.model_copy(update={"l2": config.l2_for(len(self.data.train)) * more})
         exact = config.model_copy(update={"max_steps": steps})
         run = self._run("refit", self._build(train), train, None, exact, None)
         return Run(run.model, run.progress, config)
 
+    @property
+    def liked(self) -> float:
+        """The rating from which on a movie counts as liked."""
+        return LIKED * self.data.scale[1]
+
     def has_features(self, config: TrainConfig) -> bool:
         """Whether users or movies have side features that a model with these settings uses."""
-        return config.side_features and any(matrix is not None for matrix in self._features)
+        used = self._features[1:] if self.ranks else self._features
+        return config.side_features and any(matrix is not None for matrix in used)
 
     @cached_property
     def _features(self) -> tuple[Features, Features]:
@@ -114,8 +125,9 @@ class Runner:
         config: TrainConfig,
         give_up: Callable[[Progress], bool] | None,
     ) -> Run:
+        phase = f"rank {phase}" if self.ranks else phase
         torch.manual_seed(config.seed)
-        model = self._model(graph, config)
+        model = self._ranking_model(graph, train, config) if self.ranks else self._model(graph, config)
         check_model(model, graph, train)
         fitting = Fit(model, config, valid, self.data.scale, give_up)
         if self.checkpoints is None:
@@ -146,6 +158,18 @@ class Runner:
             "scale": list(self.data.scale),
             "tables": hashlib.sha256(tables.encode()).hexdigest(),
         }
+
+    def _ranking_model(self, graph: BipartiteGraph, train: Interactions, config: TrainConfig) -> RankingModel:
+        item = self._features[1] if config.side_features else None
+        return RankingModel(
+            graph,
+            torch.from_numpy(train.rating >= self.liked),
+            dim=config.dim,
+            hide=config.hide,
+            dropout=config.dropout,
+            temperature=config.temperature,
+            item_features=item,
+        )
 
     def _model(self, graph: BipartiteGraph, config: TrainConfig) -> GCNModel | ResidualModel:
         if config.model == "gcn":

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from reelgraph.baselines import USER_DAMPING
-from reelgraph.errors import ArtifactError, ConfigError
+from reelgraph.errors import ConfigError
+from reelgraph.folding import RunningState
 
 Floats = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.integer[Any]]
@@ -38,12 +39,17 @@ class UserState:
 
 @dataclass(frozen=True)
 class Parts:
-    """A standardised prediction as a sum: `mean + user + movie + free + side + because.sum()`.
+    """A standardised prediction as two sums.
+
+    They are `mean + user + movie + free + side + because.sum()` and
+    `mean + user + movie + movie_free + movie_side + neighbours.sum()`.
 
     Attributes:
         mean, user, movie: the baseline: mean rating, and what the user and the movie each add to it.
         free, side: what the user's own free state and the user's side features add; 0 for a visitor.
         because: what each rated movie adds, float32 of shape `(num_ratings,)`.
+        movie_free, movie_side: what the movie's own free state and the movie's side features add.
+        neighbours: what each user who rated the movie adds, float32 of shape `(num_neighbours,)`.
     """
 
     mean: float
@@ -52,6 +58,9 @@ class Parts:
     free: float
     side: float
     because: Floats
+    movie_free: float
+    movie_side: float
+    neighbours: Floats
 
 
 class Scorer(Protocol):
@@ -63,14 +72,35 @@ class Scorer(Protocol):
     def visitor(self, item_index: Indices, rating: Floats) -> UserState:
         """State of a visitor, one row, from movies rated, both of shape `(num_ratings,)`; there may be none."""
 
+    def running(self) -> RunningState | None:
+        """A visitor's state that ratings are added to one at a time; None where it has to be made anew."""
+
     def score(self, user: UserState, item_index: Indices | None = None) -> Floats:
         """Predictions `(num_users, num_items)` for all movies, or `(num_users,)` for one movie a user."""
 
     def without_movie(self, user: UserState) -> Floats:
         """Predictions `(num_users,)` for a movie of which nothing is known."""
 
-    def parts(self, user_index: int | None, item_index: int, rated: Indices, rating: Floats) -> Parts:
-        """What adds up to a prediction; `user_index` is None for a visitor.
+    def parts(
+        self,
+        user_index: int | None,
+        item_index: int,
+        rated: Indices,
+        rating: Floats,
+        user: UserState,
+        raters: Indices,
+        their_rating: Floats,
+    ) -> Parts:
+        """What adds up to a prediction.
+
+        Args:
+            user_index: the user; None for a visitor.
+            item_index: the movie.
+            rated: movies that the user rated, `(num_ratings,)`.
+            rating: the user's ratings of them, likewise.
+            user: the user's state, one row.
+            raters: users who rated the movie, `(num_neighbours,)`.
+            their_rating: their ratings of it, likewise.
 
         Raises:
             ConfigError: if the model's predictions are no sums.
@@ -99,6 +129,11 @@ class ResidualScorer:
         bias, messages = self.messages(item_index, rating)
         return UserState(messages.sum(0, keepdims=True), np.atleast_1d(self.weights["mean"] + bias))
 
+    def running(self) -> RunningState | None:
+        """Sums over a visitor's ratings."""
+        weights = self.weights
+        return RunningState(weights["mean"], weights["item.bias"], weights["item.implicit"], weights["item.residual"])
+
     def messages(self, item_index: Indices, rating: Floats) -> tuple[Floats, Floats]:
         """A user's damped bias, scalar, and what each rated movie adds to the state, `(num_ratings, dim)`."""
         weights, count = self.weights, len(rating)
@@ -120,17 +155,37 @@ class ResidualScorer:
         """Mean and the user's bias: a movie without ratings and features has no bias and no state."""
         return user.offset
 
-    def parts(self, user_index: int | None, item_index: int, rated: Indices, rating: Floats) -> Parts:
+    def parts(
+        self,
+        user_index: int | None,
+        item_index: int,
+        rated: Indices,
+        rating: Floats,
+        user: UserState,
+        raters: Indices,
+        their_rating: Floats,
+    ) -> Parts:
         """The formula, term by term."""
         weights = self.weights
         bias, messages = self.messages(rated, rating)
-        item = weights["item.state"][item_index]
+        item, state = weights["item.state"][item_index], user.state[0]
         free = side = offset = 0.0
         if user_index is not None:
             bias, offset = weights["user.bias"][user_index], float(weights["user.offset"][user_index])
             free, side = (float(weights[f"user.{name}"][user_index] @ item) for name in ("free", "side"))
-        movie = float(self.item_offset[item_index])
-        return Parts(float(weights["mean"]), float(bias) + offset, movie, free, side, messages @ item)
+        rho = their_rating - weights["mean"] - weights["item.bias"][item_index] - weights["user.bias"][raters]
+        theirs = weights["user.implicit"][raters] + rho[:, None] * weights["user.residual"][raters]
+        return Parts(
+            mean=float(weights["mean"]),
+            user=float(bias) + offset,
+            movie=float(self.item_offset[item_index]),
+            free=free,
+            side=side,
+            because=messages @ item,
+            movie_free=float(weights["item.free"][item_index] @ state),
+            movie_side=float(weights["item.side"][item_index] @ state),
+            neighbours=np.asarray(theirs @ state / np.sqrt(np.float32(max(len(raters), 1)))),
+        )
 
     @property
     def item_states(self) -> Floats:
@@ -160,6 +215,10 @@ class GCNScorer:
         """The three layers for one more user with the mean user's features; the movies' states stay as they are."""
         return UserState(self.fold(self.weights["visitor.feature"], item_index, rating)[None], np.zeros(1, np.float32))
 
+    def running(self) -> RunningState | None:
+        """None: three nonlinear layers are no sums."""
+        return None
+
     def fold(self, feature: Floats, item_index: Indices, rating: Floats) -> Floats:
         """A user's final state, `(dim,)`, from the user's features `(dim,)` and ratings."""
         weights, state = self.weights, feature
@@ -186,7 +245,7 @@ class GCNScorer:
         """The mean: the head knows no state for a movie that was not part of the graph."""
         return np.zeros(len(user.offset), np.float32)
 
-    def parts(self, user_index: int | None, item_index: int, rated: Indices, rating: Floats) -> Parts:  # noqa: ARG002
+    def parts(self, *_: object) -> Parts:
         """Refused: a fully connected head adds nothing up."""
         raise ConfigError("explain: expected a model whose predictions are sums, found gcn", "train --model residual")
 
@@ -194,49 +253,3 @@ class GCNScorer:
     def item_states(self) -> Floats:
         """States of the movies."""
         return self.weights["item.state"]
-
-
-def scorer_for(model: str, weights: Mapping[str, Floats], unit: tuple[float, float]) -> Scorer:
-    """The scorer of an artifact.
-
-    Raises:
-        ArtifactError: if the model is not known, or one of its arrays is missing or of another shape.
-    """
-    if model not in _SHAPES:
-        raise ArtifactError(f"manifest.json: expected model residual or gcn, found {model!r}", "train again")
-    _check_arrays(_SHAPES[model], weights)
-    return ResidualScorer(weights) if model == "residual" else GCNScorer(weights, unit)
-
-
-# What the scorers read. A letter is a length that is the same wherever it stands: users, items, the states' dim, the
-# head's hidden layer; "b" is both states side by side.
-_SHAPES = {
-    "residual": {"mean": ""}
-    | {f"{side}.{name}": side[0] for side in ("user", "item") for name in ("bias", "offset")}
-    | {f"user.{name}": "ud" for name in ("state", "free", "side")}
-    | {f"item.{name}": "id" for name in ("state", "implicit", "residual")},
-    "gcn": {"user.state": "ud", "item.state": "id", "item.degree": "i", "visitor.feature": "d"}
-    | {f"item.layer{number}": "id" for number in range(3)}
-    | {f"layer{number}.weight": "dd" for number in range(3)}
-    | {f"layer{number}.bias": "d" for number in range(3)}
-    | {"head.hidden.weight": "bh", "head.hidden.bias": "h", "head.out.weight": "h1", "head.out.bias": "1"},
-}
-
-
-def _check_arrays(shapes: Mapping[str, str], weights: Mapping[str, Floats]) -> None:
-    lengths = {"1": 1}
-    for name, letters in shapes.items():
-        if name not in weights:
-            raise ArtifactError(f"weights.safetensors: expected an array {name!r}, found none", "train again")
-        found = weights[name].shape
-        if len(found) == len(letters):
-            lengths = dict(zip(letters, found, strict=True)) | lengths
-        if "d" in lengths:
-            lengths["b"] = 2 * lengths["d"]
-        expected = tuple(lengths.get(letter) for letter in letters)
-        if found != expected:
-            wanted = " x ".join(str(length or "any") for length in expected) or "one number"
-            raise ArtifactError(
-                f"weights.safetensors: expected {name} of shape {wanted}, found {' x '.join(map(str, found))}",
-                "train again",
-            )

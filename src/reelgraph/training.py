@@ -7,56 +7,34 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from types import FrameType
-from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from reelgraph.config import TrainConfig
 from reelgraph.data.dataset import Interactions
 from reelgraph.errors import StoppedError, TrainingError
-from reelgraph.graph import BipartiteGraph
-from reelgraph.metrics import mae, rmse
-
-
-class RatingModel(Protocol):
-    """What the loop asks of a model; both models are `torch.nn.Module`s besides."""
-
-    graph: BipartiteGraph
-
-    def training_pairs(self) -> tuple[Tensor, Tensor]: ...  # noqa: D102
-    def predict(self, user: Tensor, item: Tensor) -> Tensor: ...  # noqa: D102
-    def parameter_groups(self, l2: float, side_l2: float) -> list[dict[str, Any]]: ...  # noqa: D102
-    def export(self) -> dict[str, Tensor]: ...  # noqa: D102
-    def train(self, mode: bool = True) -> Any: ...  # noqa: D102
-    def state_dict(self) -> dict[str, Tensor]: ...  # noqa: D102
-    def load_state_dict(self, state_dict: dict[str, Tensor]) -> Any: ...  # noqa: D102
-
-
-@runtime_checkable
-class HidesRatings(Protocol):
-    """A model that is trained on ratings hidden from their own messages."""
-
-    graph: BipartiteGraph
-
-    def hidden_pairs(self, hidden: Tensor) -> tuple[Tensor, Tensor]: ...  # noqa: D102
-    def predict(self, user: Tensor, item: Tensor) -> Tensor: ...  # noqa: D102
-    def eval(self) -> Any: ...  # noqa: D102
-    def train(self, mode: bool = True) -> Any: ...  # noqa: D102
+from reelgraph.objectives import Model, judge, loss_of
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One line of `history.csv`; errors in the data's scale, seconds since the fit began."""
+    """One line of `history.csv`; errors in the data's scale, seconds since the fit began.
+
+    A rating model has RMSE and MAE, a ranking head nDCG at 10; what does not apply is NaN.
+    """
 
     step: int
     loss: float
     valid_rmse: float
     valid_mae: float
     seconds: float
+    valid_ndcg: float = math.nan
+
+    @property
+    def error(self) -> float:
+        """What early stopping makes small."""
+        return self.valid_rmse if math.isnan(self.valid_ndcg) else 1 - self.valid_ndcg
 
 
 @dataclass
@@ -104,7 +82,7 @@ class Fit:
 
     def __init__(
         self,
-        model: RatingModel,
+        model: Model,
         config: TrainConfig,
         valid: Interactions | None,
         scale: tuple[float, float],
@@ -117,7 +95,7 @@ class Fit:
         self.progress = Progress()
 
     def run(self, observe: Observer) -> Progress:
-        """Fit until the validation RMSE has not improved for `patience` evaluations, then restore the best weights.
+        """Fit until the validation error has not improved for `patience` evaluations, then restore the best weights.
 
         Args:
             observe: called after every step, while the optimizer and the weights are still where the step left them.
@@ -130,8 +108,7 @@ class Fit:
         with _stop_signal() as stop_asked:
             while not (self.done or progress.interrupted):
                 self.model.train()
-                prediction, target = self.model.training_pairs()
-                loss = F.huber_loss(prediction, target, delta=config.huber_delta)
+                loss = loss_of(self.model, config)
                 self.optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 self._guard(loss)
@@ -153,11 +130,11 @@ class Fit:
         return finished or (self.give_up is not None and self.give_up(self.progress))
 
     def _idle(self) -> int:
-        """Evaluations since the RMSE last fell by a share that counts; ever smaller gains do not keep a fit alive."""
+        """Evaluations since the error last fell by a share that counts; ever smaller gains do not keep a fit alive."""
         reference, idle = math.inf, 0
         for line in self.progress.history:
-            better = line.valid_rmse < reference * (1 - self.config.min_improvement)
-            reference, idle = (line.valid_rmse, 0) if better else (reference, idle + 1)
+            better = line.error < reference * (1 - self.config.min_improvement)
+            reference, idle = (line.error, 0) if better else (reference, idle + 1)
         return idle
 
     def _finish(self) -> Progress:
@@ -176,15 +153,12 @@ class Fit:
             return
         valid, progress, weights, live = self.valid, self.progress, self.weights(), _copy(self.model.state_dict())
         self.model.load_state_dict(weights)
-        prediction = predict(self.model, valid, self.scale)
+        measured = judge(self.model, valid, self.scale)
         self.model.load_state_dict(live)
-        line = Evaluation(
-            progress.step, loss, rmse(prediction, valid.rating), mae(prediction, valid.rating),
-            time.monotonic() - started,
-        )  # fmt: skip
-        if not math.isfinite(line.valid_rmse):
+        line = Evaluation(progress.step, loss, seconds=time.monotonic() - started, **measured)
+        if not math.isfinite(line.error):
             raise TrainingError(f"step {progress.step}: expected finite predictions, found NaN", _SMALLER_STEPS)
-        if not progress.best or line.valid_rmse < progress.best_evaluation.valid_rmse:
+        if not progress.best or line.error < progress.best_evaluation.error:
             progress.best, progress.best_step = weights, progress.step
         progress.history.append(line)
 
@@ -216,44 +190,13 @@ class Fit:
         torch._foreach_lerp_(average, list(weights.values()), 1 - decay)
 
 
-RESIDUAL_FOLDS = 5
 _SMALLER_STEPS = "try a smaller --learning-rate, and look at the ratings for extreme values"
 
 
-def predict(model: RatingModel, pairs: Interactions, scale: tuple[float, float]) -> npt.NDArray[np.float32]:
-    """Predicted ratings of pairs, clipped to the scale, float32 of shape `(num_pairs,)`."""
-    standardised = model.predict(*model.graph.pairs(pairs.user_index, pairs.item_index))
-    rating = standardised * model.graph.std + model.graph.mean
-    return rating.clamp(*scale).numpy()
-
-
-@torch.no_grad()
-def hidden_residuals(model: HidesRatings, ratings: Interactions, scale: tuple[float, float]) -> npt.NDArray[np.float32]:
-    """What each training rating exceeds its prediction by, made while the rating itself is hidden.
-
-    Args:
-        model: a fitted model; a fifth of its ratings is hidden at a time.
-        ratings: the ratings of its graph.
-        scale: lowest and highest rating; predictions are clipped to it.
-
-    Returns:
-        Differences in the data's scale, float32 of shape `(num_edges,)`.
-    """
-    model.eval()
-    graph, residual = model.graph, np.empty(len(ratings), np.float32)
-    fold = torch.randint(RESIDUAL_FOLDS, (graph.num_edges,), generator=torch.Generator().manual_seed(0))
-    for number in range(RESIDUAL_FOLDS):
-        hidden = fold == number
-        if hidden.any():
-            standardised, _ = model.hidden_pairs(hidden)
-            prediction = (standardised * graph.std + graph.mean).clamp(*scale).numpy()
-            residual[hidden.numpy()] = ratings.rating[hidden.numpy()] - prediction
-    return residual
-
-
-def history_rows(progress: Progress) -> list[dict[str, float]]:
-    """The history as rows of `history.csv`."""
-    return [asdict(line) for line in progress.history]
+def history_rows(progress: Progress) -> list[dict[str, float | None]]:
+    """The history as rows of `history.csv`; None for what does not apply."""
+    rows = (asdict(line) for line in progress.history)
+    return [{name: None if math.isnan(value) else value for name, value in row.items()} for row in rows]
 
 
 def _copy(weights: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -8,14 +8,16 @@ the leader; the leader's run is the fit, so nothing is done twice. Everything is
 same data and seed give the same choice on every machine.
 """
 
+from collections.abc import Set
 from dataclasses import dataclass
 
 import numpy as np
 
 from reelgraph.config import TrainConfig
 from reelgraph.errors import StoppedError
+from reelgraph.objectives import errors
 from reelgraph.runs import Run, Runner
-from reelgraph.training import Progress, predict
+from reelgraph.training import Progress
 
 # Beside the plain training (fit and refit): quick may take as much as two more, which makes three in all.
 BUDGETS = {"none": 0.0, "quick": 2.0, "full": 30.0}
@@ -31,6 +33,7 @@ MOVES: tuple[tuple[str, tuple[float, ...]], ...] = (
     ("hide", (0.6, 1.6)),
     ("huber_delta", (1.6,)),
 )
+RANK_MOVES: tuple[tuple[str, tuple[float, ...]], ...] = (("l2", (1.5, 0.67)), ("temperature", (1.4, 0.7)))
 WIDER_L2 = 1.2  # factor on the L2 strength where the dimension is doubled
 LIMITS = {"dim": (1, 128), "hide": (0.02, 0.6), "huber_delta": (1.0, 10.0)}
 
@@ -41,13 +44,13 @@ class Trial:
 
     Attributes:
         change: what was changed, such as "l2 0.00041 -> 0.00027"; "start" for the first run.
-        valid_rmse: best validation RMSE of the run, in the data's scale.
+        valid_error: best validation error of the run: RMSE in the data's scale, or 1 - nDCG at 10 of the ranking head.
         steps: steps done.
         outcome: "kept", "no better" or "given up".
     """
 
     change: str
-    valid_rmse: float
+    valid_error: float
     steps: int
     outcome: str
 
@@ -71,11 +74,17 @@ def search(runner: Runner, config: TrainConfig, fixed: frozenset[str] = frozense
     """
     config = config.model_copy(update={"l2": config.l2_for(len(runner.data.train))})
     race = _Race(runner, runner.fit("fit", config), fixed)
+    if runner.ranks:
+        return _search(race, RANK_MOVES, {name for name, _ in RANK_MOVES} - fixed)
     uses = {"l2", "dim", "huber_delta"} if config.model == "gcn" else {name for name, _ in MOVES}
     if not runner.has_features(config):
         uses.discard("side_l2")
-    for name, factors in MOVES:
-        if name not in uses - fixed:
+    return _search(race, MOVES, uses - fixed)
+
+
+def _search(race: "_Race", moves: tuple[tuple[str, tuple[float, ...]], ...], uses: Set[str]) -> Search:
+    for name, factors in moves:
+        if name not in uses:
             continue
         for factor in factors:
             helped = False
@@ -126,8 +135,8 @@ class _Race:
         """Whether a run is behind the leader's at one of the rungs it has reached; a full search gives nothing up."""
         if self.leader.config.tune == "full":
             return False
-        own = {line.step: line.valid_rmse for line in progress.history}
-        theirs = {line.step: line.valid_rmse for line in self.leader.progress.history}
+        own = {line.step: line.error for line in progress.history}
+        theirs = {line.step: line.error for line in self.leader.progress.history}
         for rung, margin in RUNGS:
             reached = [step for step in own if step >= rung * self.leader.progress.best_step and step in theirs]
             if reached and own[min(reached)] > theirs[min(reached)] * (1 + margin):
@@ -136,8 +145,7 @@ class _Race:
 
     def _better(self, run: Run) -> bool:
         valid, scale = self.runner.data.valid, self.runner.data.scale
-        old, new = ((predict(one.model, valid, scale) - valid.rating).astype(np.float64) for one in (self.leader, run))
-        gain = old**2 - new**2
+        gain = errors(self.leader.model, valid, scale) - errors(run.model, valid, scale)
         return bool(gain.mean() > SURE * gain.std() / np.sqrt(len(gain)))
 
 
@@ -156,5 +164,5 @@ def _cost(config: TrainConfig) -> float:
 
 
 def _trial(change: str, run: Run, outcome: str) -> Trial:
-    best = run.progress.best_evaluation.valid_rmse if run.progress.history else float("nan")
+    best = run.progress.best_evaluation.error if run.progress.history else float("nan")
     return Trial(change, best, run.progress.step, outcome)

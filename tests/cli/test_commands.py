@@ -49,7 +49,9 @@ def test_train_as_json_reports_what_the_model_directory_holds(command: Command, 
     assert manifest["metrics"] == kept["metrics"]
     with (tmp_path / "m" / "history.csv").open() as file:
         history = list(csv.DictReader(file))
-    assert [row["step"] for row in history] == ["10", "20"]
+    assert [row["step"] for row in history if row["phase"] == "fit"] == ["10", "20"]
+    ranks = [float(row["valid_ndcg"]) for row in history if row["phase"] == "rank fit"]
+    assert 1 - max(ranks) == pytest.approx(manifest["ranking"]["tuning"][0]["valid_error"])
 
 
 def test_settings_of_a_file_give_way_to_the_command_line(command: Command, tables: Path, tmp_path: Path) -> None:

@@ -107,15 +107,20 @@ def read_pairs(path: Path, columns: Mapping[str, str]) -> Rows:
 
 def read_visitor(path: Path) -> dict[str, float]:
     """A visitor's ratings by movie id; of several ratings of a movie the last counts."""
-    rows = _read(path, {}, ("item", "rating"))
+    rows = _read(path, {}, ("item", "rating"), empty=True)
     return dict(zip(rows.movie_ids, rows.rating.tolist(), strict=True))
 
 
-def _read(path: Path, columns: Mapping[str, str], needed: tuple[str, ...]) -> Rows:
+def read_movies(path: Path) -> list[str]:
+    """Movie ids, such as those of an allow list."""
+    return _read(path, {}, ("item",), empty=True).movie_ids
+
+
+def _read(path: Path, columns: Mapping[str, str], needed: tuple[str, ...], *, empty: bool = False) -> Rows:
     if is_parquet(path):
         table = read_parquet(path)
         roles = roles_of(path, table.column_names, columns, needed)
-        if not table.num_rows:
+        if not table.num_rows and not empty:
             raise DataError(f"{path}: expected rows, found none", "check the file")
         return Rows(path, table, roles)
     layout = layout_of(path)
@@ -129,7 +134,7 @@ def _read(path: Path, columns: Mapping[str, str], needed: tuple[str, ...]) -> Ro
             "correct or remove the row",
         )
     table = pa.Table.from_batches(batches, pa.schema([(name, pa.string()) for name in chosen.names]))
-    if not table.num_rows:
+    if not table.num_rows and not empty:
         raise DataError(f"{path}: expected rows below the header, found none", "check the file")
     if not chosen.header:
         named = {column: CANONICAL[role] for role, column in chosen.roles.items()}

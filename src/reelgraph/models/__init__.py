@@ -1,6 +1,7 @@
-"""The two rating models; `training.RatingModel` says what they have in common."""
+"""The two rating models and the ranking head; `objectives.Model` says what they have in common."""
 
 from reelgraph.models.gcn import GCNModel
+from reelgraph.models.ranking import RankingModel
 from reelgraph.models.residual import ResidualModel
 
-__all__ = ["GCNModel", "ResidualModel"]
+__all__ = ["GCNModel", "RankingModel", "ResidualModel"]

@@ -42,8 +42,12 @@ class ResidualConv(MessagePassing):  # type: ignore[misc]  # PyG ships no types
         self, edge_index: EdgeIndex, implicit: Tensor, residual: Tensor, visible: Tensor, rho: Tensor, degree: Tensor
     ) -> Tensor:
         """Messages along the visible edges; `rho` is zero on hidden edges, as `visible` is."""
+        total: Tensor = self.propagate(edge_index, x=residual, weight=rho)
+        return self.hop(edge_index, implicit, visible, degree) + total * degree.clamp(min=1).rsqrt().unsqueeze(1)
+
+    def hop(self, edge_index: EdgeIndex, implicit: Tensor, visible: Tensor, degree: Tensor) -> Tensor:
+        """Messages of the implicit channel alone; shapes as in `forward`."""
         total: Tensor = self.propagate(edge_index, x=implicit, weight=visible)
-        total = total + self.propagate(edge_index, x=residual, weight=rho)
         return total * degree.clamp(min=1).rsqrt().unsqueeze(1)
 
     def message(self, x_j: Tensor, weight: Tensor) -> Tensor:

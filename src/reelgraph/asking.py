@@ -1,0 +1,118 @@
+"""The commands that ask a model: lists, similar movies and users, reasons; results on stdout, all else on stderr."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from reelgraph import console, lists
+from reelgraph.atomic import new_file
+from reelgraph.data import pairs
+from reelgraph.errors import ConfigError
+from reelgraph.options import PATH
+from reelgraph.recommender import open_model
+
+
+@click.command()
+@click.argument("model", type=PATH)
+@click.option("--user", help="a user of the training data")
+@click.option("--ratings", type=PATH, help="a visitor's ratings: a file with movieId and rating")
+@click.option("--all", "everyone", is_flag=True, help="every user's list, to --out as Parquet")
+@click.option("-k", type=int, default=10, show_default=True, help="length of a list")
+@click.option("--genre", help="only movies of this genre")
+@click.option("--year", help="only movies of a year or of years such as 1990-1999")
+@click.option("--order", type=click.Choice(lists.ORDERS), help="by ranking head, by predicted stars, or by both")
+@click.option("--diversity", type=float, help="0 to 1: how much the movies of a list should differ")
+@click.option("--popularity-penalty", type=float, default=0.0, help="0 or more: how much less the popular should count")
+@click.option("--min-ratings", type=int, default=0, help="only movies with as many training ratings")
+@click.option("--allow", type=PATH, help="only movies of this file: a column movieId")
+@click.option("--deny", type=PATH, help="no movie of this file: a column movieId")
+@click.option("--include-seen", is_flag=True, help="also movies that were rated already")
+@click.option("--json", "as_json", is_flag=True, help="print JSON instead of a table")
+@click.option("--out", type=PATH, help="file for the lists: Parquet for --all, else JSON")
+@click.option("--engine", default="duckdb", show_default=True, help="duckdb: lists are made on this machine")
+def recommend(
+    model: Path, user: str | None, ratings: Path | None, everyone: bool, as_json: bool, out: Path | None, engine: str,
+    **how: Any,
+) -> None:  # fmt: skip
+    """The best movies for a --user, for a visitor's --ratings, or for --all users."""
+    if (user is not None) + (ratings is not None) + everyone != 1:
+        raise ConfigError("recommend: expected one of --user, --ratings and --all, found none or several", "give one")
+    if engine != "duckdb":
+        raise ConfigError(f"--engine: expected duckdb for lists, found {engine!r}", "leave --engine out")
+    recommender = open_model(model)
+    how["allow"] = None if how["allow"] is None else pairs.read_movies(how["allow"])
+    how["deny"] = () if how["deny"] is None else pairs.read_movies(how["deny"])
+    if everyone:
+        if out is None:
+            raise ConfigError("recommend --all: expected --out FILE.parquet, found none", "name a file for the lists")
+        count = pairs.write_lists(recommender.recommend_all(**how), recommender.id_types, out)
+        console.note(f"{out}: {count:,} rows for {len(recommender.users):,} users")
+        return
+    if ratings is not None:
+        suggestions = recommender.recommend(ratings=pairs.read_visitor(ratings), **how)
+        title = f"For the visitor of {ratings}"
+    else:
+        suggestions, title = recommender.recommend(user, **how), f"For user {user}"
+    text = json.dumps([line.to_json(rank) for rank, line in enumerate(suggestions, 1)], indent=2, ensure_ascii=False)
+    if out is not None:
+        with new_file(out) as temporary:
+            temporary.write_text(text + "\n", encoding="utf-8")
+        console.note(f"{out}: {len(suggestions)} movies")
+    elif as_json:
+        click.echo(text)
+    else:
+        console.show_list(title, suggestions)
+
+
+@click.command()
+@click.argument("model", type=PATH)
+@click.option("--movie", help="a movie of the training data")
+@click.option("--user", help="a user of the training data, for users of similar taste")
+@click.option("-k", type=int, default=10, show_default=True, help="length of the list")
+@click.option("--json", "as_json", is_flag=True, help="print JSON instead of a table")
+def similar(model: Path, movie: str | None, user: str | None, k: int, as_json: bool) -> None:
+    """Movies like a --movie, or users of a taste like a --user's."""
+    if (movie is None) == (user is None):
+        found = "none" if movie is None else "both"
+        raise ConfigError(f"similar: expected one of --movie and --user, found {found}", "give one")
+    recommender = open_model(model)
+    if movie is not None:
+        rows = [asdict(other) | {"similarity": value} for other, value in recommender.similar(movie, k)]
+        title = f"Movies like {recommender.catalogue.movie(recommender.items.index(movie))}"
+    else:
+        rows = [{"user_id": other, "similarity": value} for other, value in recommender.similar_users(user, k)]
+        title = f"Users of a taste like that of user {user}"
+    if as_json:
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+    else:
+        console.show_similar(title, rows)
+
+
+@click.command()
+@click.argument("model", type=PATH)
+@click.option("--user", help="a user of the training data")
+@click.option("--ratings", type=PATH, help="a visitor's ratings: a file with movieId and rating")
+@click.option("--movie", required=True, help="the movie whose prediction to explain")
+@click.option("--plot", type=PATH, help="picture of the small graph behind it: a .svg or .png file")
+@click.option("--json", "as_json", is_flag=True, help="print JSON instead of text")
+def explain(
+    model: Path, user: str | None, ratings: Path | None, movie: str, plot: Path | None, as_json: bool
+) -> None:  # fmt: skip
+    """Why MODEL predicts what it does of a --movie, for a --user or a visitor's --ratings."""
+    if (user is None) == (ratings is None):
+        number = "none" if user is None else "both"
+        raise ConfigError(f"explain: expected one of --user and --ratings, found {number}", "give one")
+    given = None if ratings is None else pairs.read_visitor(ratings)
+    found = open_model(model).explain(user, movie=movie, ratings=given)
+    if plot is not None:
+        from reelgraph import drawing  # noqa: PLC0415 (matplotlib is slow to import)
+
+        drawing.draw(found, plot)
+        console.note(f"{plot}: the ratings that matter most")
+    if as_json:
+        click.echo(json.dumps(found.to_json(), indent=2, ensure_ascii=False))
+    else:
+        console.show_explanation(found)
