@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from reelgraph import cli, errors
+from reelgraph import asking, cli, errors
 from reelgraph.errors import ReelgraphError, StoppedError
 
 FAMILY = [
@@ -28,7 +28,7 @@ def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def fail(_: Path) -> None:
         raise error
 
-    monkeypatch.setattr(cli, "open_model", fail)
+    monkeypatch.setattr(asking, "open_model", fail)
 
 
 def code_of(*arguments: str) -> object:

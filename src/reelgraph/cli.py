@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from reelgraph import __version__, artifact, asking, console
+from reelgraph import __version__, artifact, asking, changing, console
 from reelgraph.atomic import check_target, new_file
 from reelgraph.config import DataConfig, TrainConfig
 from reelgraph.data import pairs
@@ -163,8 +163,8 @@ def predict(model: Path, pairs_file: Path, out: Path, level: float | None, colum
     console.note(f"{out}: {len(rows.user_ids):,} predictions")
 
 
-for question in (asking.recommend, asking.similar, asking.explain):
-    commands.add_command(question)
+for command in (asking.recommend, asking.similar, asking.explain, changing.update, changing.forget):
+    commands.add_command(command)
 
 
 @commands.command()

@@ -13,8 +13,8 @@ _L2_AT, _L2_RATINGS, _L2_POWER = 4.1e-4, 8.0e4, 0.83
 
 # Settings of the ranking head by the names that the loop knows them by, and what the loop uses for it; chosen by the
 # nDCG@10 on validation ratings of the same data sets.
-RANKING = ("dim", "l2", "hide", "dropout", "max_steps")
-_RANK_L2_AT, _RANK_L2_POWER = 1.0e-4, 0.5
+RANKING = ("dim", "l2", "hide", "newcomers", "dropout", "max_steps")
+_RANK_L2_AT, _RANK_L2_POWER = 1.0e-4, 1.25
 _RANKING_LOOP: dict[str, Any] = {
     "model": "residual", "learning_rate": 0.02, "decay_steps": 100.0, "average": 0.98, "eval_every": 20, "patience": 5,
     "side_l2": 1.0,
@@ -59,6 +59,9 @@ class TrainConfig(BaseModel):
     seed: int = Field(0, ge=0, lt=2**63, description="seed of everything random in the fit")
     dim: int = Field(32, ge=1, le=1024, description="size of the node states")
     hide: float = Field(0.2, gt=0, lt=1, description="share of the ratings hidden in each step (residual)")
+    newcomers: float = Field(
+        0.1, ge=0, lt=1, description="share of the users of whom a step hides nearly all, as if they were visitors"
+    )
     dropout: float = Field(0.3, ge=0, lt=1, description="share of the entries dropped in each step")
     huber_delta: float = Field(1.5, gt=0, description="where Huber's loss turns linear, in standard deviations")
     l2: float | None = Field(None, ge=0, description="L2 strength; from the number of ratings when not given")
@@ -75,7 +78,7 @@ class TrainConfig(BaseModel):
         5e-4, ge=0, lt=1, description="share by which the RMSE must fall to count as better for --patience"
     )
     ranking: bool = Field(True, description="train a ranking head beside the rating head")
-    rank_dim: int = Field(64, ge=1, le=1024, description="size of the ranking head's states")
+    rank_dim: int = Field(128, ge=1, le=1024, description="size of the ranking head's states")
     temperature: float = Field(0.1, gt=0, description="softmax temperature of the ranking head")
     rank_l2: float | None = Field(
         None, ge=0, description="L2 strength of the ranking head; from the number of ratings when not given"
@@ -83,6 +86,7 @@ class TrainConfig(BaseModel):
     rank_hide: float = Field(
         0.3, gt=0, lt=1, description="share of the ratings hidden in each step of the ranking head"
     )
+    rank_newcomers: float = Field(0.2, ge=0, lt=1, description="the same share for the ranking head")
     rank_dropout: float = Field(0.2, ge=0, lt=1, description="share of the entries dropped in the ranking head")
     rank_max_steps: int = Field(400, ge=1, description="most steps of a fit of the ranking head")
     tune: Literal["none", "quick", "full"] = Field(

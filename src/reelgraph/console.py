@@ -52,6 +52,11 @@ def note(line: str) -> None:
     Console(stderr=True, highlight=False, soft_wrap=True).print(escape(line))
 
 
+def say(line: str) -> None:
+    """One line of result, on stdout."""
+    stdout().print(escape(line), soft_wrap=True)
+
+
 def show_data(manifest: dict[str, Any]) -> None:
     """What was read: users, movies, ratings, density, scale, splits."""
     counts, scale, split = manifest["counts"], manifest["scale"], manifest["split"]

@@ -180,6 +180,17 @@ class ListMaker:
         """What the list for someone of whom nothing is known is ordered by: well rated and rated often."""
         return np.asarray(prediction + self.popularity, np.float64)
 
+    def score_of(self, person: Person, choice: Choice | None = None) -> Scores:
+        """What the list of one person is ordered by, `(num_items,)`; of someone who rated nothing, the start list."""
+        return self._scored(person, self.predictor.scorer.score(person.state), choice or Choice())[0]
+
+    def _scored(self, person: Person, prediction: Floats, choice: Choice) -> tuple[Scores, float]:
+        """Scores and diversity of a person's list."""
+        if len(person.rated) or choice.order is not None:
+            return self.scores(prediction, person.rank_state, choice)[0], choice.diversity or 0.0
+        score = self.start(prediction)[0] - choice.popularity_penalty * self.log_counts
+        return score, START_DIVERSITY if choice.diversity is None else choice.diversity
+
     def suggest(self, person: Person, choice: Choice) -> list[Suggestion]:
         """A person's list.
 
@@ -190,16 +201,12 @@ class ListMaker:
         wanted = self.wanted(choice)
         if not choice.include_seen:
             wanted[person.rated] = False
-        prediction, diversity = self.predictor.scorer.score(person.state), choice.diversity
-        if len(person.rated) or choice.order is not None:
-            score = self.scores(prediction, person.rank_state, choice)[0]
-        else:
-            score = self.start(prediction)[0] - choice.popularity_penalty * self.log_counts
-            diversity = START_DIVERSITY if diversity is None else diversity
+        prediction = self.predictor.scorer.score(person.state)
+        score, diversity = self._scored(person, prediction, choice)
         stars = self.predictor.stars(prediction[0])
         return [
             Suggestion(self.predictor.catalogue.movie(int(item)), float(score[item]), float(stars[item]))
-            for item in self.best(score, wanted, choice.k, diversity or 0.0)
+            for item in self.best(score, wanted, choice.k, diversity)
         ]
 
     def best(self, score: Scores, wanted: Mask, k: int, diversity: float = 0.0) -> Indices:

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from reelgraph import __version__
+from reelgraph import __version__, quality
 from reelgraph.artifact import Artifact
 from reelgraph.baselines import baselines
 from reelgraph.config import DataConfig, TrainConfig
@@ -112,7 +112,7 @@ def fit(
     config, started = config or TrainConfig(**settings), time.monotonic()
     check_data(data, config.side_features)
     runner = Runner(data, observe, checkpoints)
-    with torch.random.fork_rng(devices=[]), _quiet_sparse():
+    with torch.random.fork_rng(devices=[]), quiet_sparse():
         given = frozenset(name for name in config.model_fields_set if getattr(config, name) is not None)
         found, metrics = search(runner, config, given), {}
         model, progress, config = found.run.model, found.run.progress, found.run.config
@@ -164,7 +164,7 @@ def fit(
         if report.rmse_untimed is not None and report.mae_untimed is not None:
             rows["untimed"] = (report.rmse_untimed, report.mae_untimed)
         metrics["test"] = _errors(data, train, data.test, rows)
-        manifest["analysis"] = report.to_json()
+        manifest["analysis"] = report.to_json() | quality.judge(recommender, data.test)
     manifest |= {"metrics": metrics, "seconds": time.monotonic() - started}
     if checkpoints is not None and not interrupted:
         shutil.rmtree(checkpoints.directory, ignore_errors=True)
@@ -172,7 +172,7 @@ def fit(
 
 
 @contextmanager
-def _quiet_sparse() -> Iterator[None]:
+def quiet_sparse() -> Iterator[None]:
     """Answer what torch asks with a warning: no, sparse matrices made here need no check of their indices."""
     unchecked = torch.sparse.check_sparse_tensor_invariants(enable=False)  # type: ignore[no-untyped-call]
     with unchecked, warnings.catch_warnings():

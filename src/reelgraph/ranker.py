@@ -15,8 +15,8 @@ Indices = npt.NDArray[np.integer[Any]]
 # As in `scorers`; r is the ranking head's dim.
 SHAPES = (
     {"rank.mean": "", "rank.item.bias": "i", "rank.user.baseline": "u", "rank.item.baseline": "i"}
-    | {f"rank.user.{name}": "ur" for name in ("state", "implicit", "residual")}
-    | {f"rank.item.{name}": "ir" for name in ("state", "implicit", "residual", "free", "side")}
+    | {f"rank.user.{name}": "ur" for name in ("state", "implicit", "residual", "own", "channel")}
+    | {f"rank.item.{name}": "ir" for name in ("state", "implicit", "residual", "own", "channel", "free", "side")}
 )
 
 

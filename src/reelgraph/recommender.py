@@ -14,7 +14,7 @@ from reelgraph.errors import ConfigError
 from reelgraph.evaluation import EvaluationReport
 from reelgraph.lists import Choice, ListMaker, Mask, Suggestion, Wishes
 from reelgraph.predictor import BLOCK_FLOATS, Predictor
-from reelgraph.ranking import NOTHING, unit_states
+from reelgraph.ranking import NOTHING, top_k, unit_states
 from reelgraph.visitor import Visitor
 from reelgraph.why import Explanation, Person, explain
 
@@ -141,9 +141,15 @@ class Recommender:
     def list_indices(self, users: Indices, **wishes: Unpack[Wishes]) -> Indices:
         """Lists as movie indices, int32 `(num_users, k)`, `ranking.NOTHING` after the end of a short one."""
         choice = Choice(**wishes)
-        matching, found = self.lists.wanted(choice), np.full((len(users), choice.k), NOTHING, np.int32)
-        for row, (user, score) in enumerate(zip(users, self._scores(users, choice)[1], strict=True)):
-            items = self._list_of(int(user), score, matching, choice)
+        matching, score = self.lists.wanted(choice), self._scores(users, choice)[1]
+        if not choice.diversity:
+            score[:, ~matching] = -np.inf
+            for row, user in enumerate(users if not choice.include_seen else ()):
+                score[row, self.predictor.seen(int(user))[0]] = -np.inf
+            return top_k(score, choice.k)
+        found = np.full((len(users), choice.k), NOTHING, np.int32)
+        for row, user in enumerate(users):
+            items = self._list_of(int(user), score[row], matching, choice)
             found[row, : len(items)] = items
         return found
 

@@ -166,6 +166,7 @@ class Runner:
             torch.from_numpy(train.rating >= self.liked),
             dim=config.dim,
             hide=config.hide,
+            newcomers=config.newcomers,
             dropout=config.dropout,
             temperature=config.temperature,
             item_features=item,
@@ -176,5 +177,11 @@ class Runner:
             return GCNModel(graph, scale=self.data.scale, dim=config.dim, dropout=config.dropout)
         user, item = self._features if config.side_features else (None, None)
         return ResidualModel(
-            graph, dim=config.dim, hide=config.hide, dropout=config.dropout, user_features=user, item_features=item
+            graph,
+            dim=config.dim,
+            hide=config.hide,
+            newcomers=config.newcomers,
+            dropout=config.dropout,
+            user_features=user,
+            item_features=item,
         )

@@ -41,6 +41,12 @@ class Visitor:
         self._ratings[item] = float(stars)
         self._change(item, 1)
 
+    def rate_indices(self, item_index: npt.NDArray[np.int32], stars: Floats) -> None:
+        """Add ratings in the data's scale by the indices of movies that have none yet, each `(num_ratings,)`."""
+        for item, rating in zip(item_index.tolist(), stars.tolist(), strict=True):
+            self._ratings[item] = rating
+            self._change(item, 1)
+
     def remove(self, movie: object) -> None:
         """Take a rating away; nothing happens where there is none.
 

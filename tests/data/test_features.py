@@ -33,3 +33,32 @@ def test_measures_fall_into_bands_of_equally_many() -> None:
 
 def test_names_and_constants_are_left_out() -> None:
     assert features(title=[f"t{n}" for n in range(99)], zip=[f"z{n}" for n in range(99)], same=["s"] * 99) == {}
+
+
+def test_later_rows_are_encoded_as_the_first_ones_were() -> None:
+    """Rows after the known ones change no feature: no new band, no new value, no other edge."""
+    years = [1950 + place for place in range(40)]
+    first = pa.table({"movieId": [str(n) for n in range(40)], "year": years, "genres": ["Drama", "War"] * 20})
+    more = pa.table({"movieId": ["x", "y", "z"], "year": [1800, 1955, None], "genres": ["War", "Opera", None]})
+    whole = encode(pa.concat_tables([first, more]), 40)
+    alone = encode(first)
+    assert whole is not None
+    assert alone is not None
+    assert whole[1] == alone[1]
+    assert np.array_equal(whole[0][:40], alone[0])
+    by_name = {name: whole[0][40:, place].tolist() for place, name in enumerate(whole[1])}
+    bands = [name for name in by_name if name.startswith("year=")]
+    assert by_name[bands[0]] == [1, bool(alone[0][5, alone[1].index(bands[0])]), 0], "below all is in the lowest band"
+    assert sum(by_name[name][1] for name in bands) == 1
+    assert sum(by_name[name][2] for name in bands) == 0
+    assert by_name["genres=War"] == [1, 0, 0]
+    assert "genres=Opera" not in by_name
+
+
+def test_a_later_row_that_is_no_number_has_no_band() -> None:
+    first = pa.table({"movieId": [str(n) for n in range(40)], "length": [str(60 + n) for n in range(40)]})
+    more = pa.table({"movieId": ["x", "y"], "length": ["long", "61"]})
+    whole = encode(pa.concat_tables([first, more]), 40)
+    assert whole is not None
+    assert whole[0][40].sum() == 0
+    assert whole[0][41].sum() == 1

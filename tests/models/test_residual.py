@@ -19,11 +19,9 @@ def graph_of() -> BipartiteGraph:
 def model_of(graph: BipartiteGraph, side: bool = True) -> ResidualModel:
     torch.manual_seed(3)
     rng = np.random.default_rng(0)
-    features = {
-        "user_features": rng.random((USERS, 3)).astype(np.float32) if side else None,
-        "item_features": rng.random((ITEMS, 2)).astype(np.float32) if side else None,
-    }
-    model = ResidualModel(graph, dim=DIM, hide=0.3, dropout=0.0, init=0.5, **features)
+    user = rng.random((USERS, 3)).astype(np.float32) if side else None
+    item = rng.random((ITEMS, 2)).astype(np.float32) if side else None
+    model = ResidualModel(graph, dim=DIM, hide=0.3, dropout=0.0, init=0.5, user_features=user, item_features=item)
     torch.nn.init.normal_(model.offset)
     return model
 
@@ -157,13 +155,13 @@ def test_hidden_ratings_are_absent_from_states_in_both_directions() -> None:
     for _ in range(2):
         view = reveal(graph, visible)
         with torch.no_grad():
-            states.append(model.encode(view))
-            offsets.append(model.offsets(view))
+            states.append(model.encode(view, view.degree > 0))
+            offsets.append(model.offsets(view, view.degree > 0))
         graph.rating[visible == 0] += 7.0  # what is hidden may change as it likes
     assert torch.equal(states[0], states[1])
     assert torch.equal(offsets[0], offsets[1])
     graph.rating[visible == 1] += torch.randn(int(visible.sum()))
-    assert not torch.allclose(model.encode(reveal(graph, visible)), states[0])
+    assert not torch.allclose(model.encode(shaken := reveal(graph, visible), shaken.degree > 0), states[0])
 
 
 def test_no_state_depends_on_a_neighbour_along_a_hidden_edge() -> None:
@@ -175,7 +173,7 @@ def test_no_state_depends_on_a_neighbour_along_a_hidden_edge() -> None:
     user, item = int(graph.user[hidden]), int(graph.item[hidden])
     for here, there in ((user, item), (item, user)):
         model.zero_grad()
-        model.encode(view)[here].sum().backward()  # type: ignore[no-untyped-call]
+        model.encode(view, view.degree > 0)[here].sum().backward()  # type: ignore[no-untyped-call]
         for table in (model.implicit, model.residual):
             assert table.grad is not None
             assert not table.grad[there].any()
@@ -230,7 +228,7 @@ def test_training_targets_are_the_hidden_ratings() -> None:
     hidden = torch.rand(graph.num_edges) < model.hide
     assert torch.equal(target, graph.rating[hidden])
     view = reveal(graph, (~hidden).float())
-    state, offset = model.encode(view), model.offsets(view)
+    state, offset = model.encode(view, view.degree > 0), model.offsets(view, view.degree > 0)
     user, item = graph.user[hidden], graph.item[hidden]
     expected = (state[user] * state[item]).sum(1) + offset[user] + offset[item]
     assert torch.allclose(prediction, expected, atol=1e-5)

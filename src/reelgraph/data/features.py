@@ -15,7 +15,7 @@ LEAST_ROWS = 3
 Column = npt.NDArray[np.float32]
 
 
-def encode(table: pa.Table) -> tuple[npt.NDArray[np.float32], list[str]] | None:
+def encode(table: pa.Table, known: int | None = None) -> tuple[npt.NDArray[np.float32], list[str]] | None:
     """Indicator columns from the side columns of a table.
 
     Text with "|" is a set, with one column a member; other text has one column a value; numbers with more than
@@ -24,37 +24,48 @@ def encode(table: pa.Table) -> tuple[npt.NDArray[np.float32], list[str]] | None:
 
     Args:
         table: one row a node, in index order; the ids are columns `userId` or `movieId`.
+        known: number of the first rows that settle what the features are, all when not given; those after them are
+            only encoded.
 
     Returns:
         A matrix of 0 and 1, float32 of shape `(num_rows, num_features)`, and the features' names such as
         "genres=Drama"; None when no feature is left.
     """
     found: dict[str, Column] = {}
+    known = table.num_rows if known is None else known
     for name in table.column_names:
         if name not in {"userId", "movieId", "title"}:
             cells = table[name].to_pylist()
-            found |= {f"{name}={value}": column for value, column in _indicators(cells).items()}
-    kept = {name: column for name, column in found.items() if LEAST_ROWS <= column.sum() < table.num_rows}
+            found |= {f"{name}={value}": column for value, column in _indicators(cells, known).items()}
+    kept = {name: column for name, column in found.items() if LEAST_ROWS <= column[:known].sum() < known}
     if not kept:
         return None
     return np.stack(list(kept.values()), axis=1), list(kept)
 
 
-def _indicators(cells: list[str | int | float | None]) -> dict[str, Column]:
+def _indicators(cells: list[str | int | float | None], known: int) -> dict[str, Column]:
     texts = [None if cell is None or cell == "" else str(cell) for cell in cells]
-    if any(text is not None and "|" in text for text in texts):
-        return _sets([() if text is None else tuple(text.split("|")) for text in texts])
-    values = {text for text in texts if text is not None}
-    found = numbers(pa.array(texts, pa.string()))
-    if found is not None and len(values) > MOST_NUMBERS:
-        return _bands(found)
+    if any(text is not None and "|" in text for text in texts[:known]):
+        return _sets([() if text is None else tuple(text.split("|")) for text in texts], known)
+    values = {text for text in texts[:known] if text is not None}
+    if len(values) > MOST_NUMBERS and numbers(pa.array(texts[:known], pa.string())) is not None:
+        return _bands(_numbers_or_nothing(texts), known)
     if len(values) > MOST_VALUES:
         return {}
-    return _sets([() if text is None else (text,) for text in texts])
+    return _sets([() if text is None else (text,) for text in texts], known)
 
 
-def _sets(rows: list[tuple[str, ...]]) -> dict[str, Column]:
-    members = sorted({member for row in rows for member in row})
+def _numbers_or_nothing(texts: list[str | None]) -> npt.NDArray[np.float64]:
+    """Texts as numbers, NaN for what is none."""
+    found = numbers(pa.array(texts, pa.string()))
+    if found is None:
+        each = [numbers(pa.array([text], pa.string())) for text in texts]
+        found = np.asarray([np.nan if one is None else one[0] for one in each])
+    return found
+
+
+def _sets(rows: list[tuple[str, ...]], known: int) -> dict[str, Column]:
+    members = sorted({member for row in rows[:known] for member in row})
     columns = {member: np.zeros(len(rows), np.float32) for member in members[: 4 * MOST_VALUES]}
     for place, row in enumerate(rows):
         for member in row:
@@ -72,10 +83,11 @@ def numbers(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.float64] | Non
     return found
 
 
-def _bands(measures: npt.NDArray[np.float64]) -> dict[str, Column]:
-    finite = measures[np.isfinite(measures)]
+def _bands(measures: npt.NDArray[np.float64], known: int) -> dict[str, Column]:
+    finite = measures[:known][np.isfinite(measures[:known])]
     edges = np.unique(np.quantile(finite, np.linspace(0, 1, BANDS + 1)))
+    inside = np.maximum(measures, edges[0])  # What comes later may be less than all that is known.
     edges[-1] = np.inf
     return {
-        f"{low:g}-{high:g}": ((measures >= low) & (measures < high)).astype(np.float32) for low, high in pairwise(edges)
+        f"{low:g}-{high:g}": ((inside >= low) & (inside < high)).astype(np.float32) for low, high in pairwise(edges)
     }

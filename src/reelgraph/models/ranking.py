@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from reelgraph.graph import BipartiteGraph, View, reveal
-from reelgraph.models.residual import ResidualConv, SideFeatures
+from reelgraph.models.residual import ResidualConv, SideFeatures, hide_ratings
 
 CELLS = 1 << 22  # scores of a step; with more users times movies, a step takes some of the users
 LARGE_CATALOGUE = 20_000  # movies from which on the softmax is sampled
@@ -41,6 +41,7 @@ class RankingModel(nn.Module):
         liked: which of them are liked, bool of shape `(num_edges,)`, at least one.
         dim: size of the states.
         hide: share of the ratings hidden in each step, in (0, 1).
+        newcomers: share of the users treated as visitors in each step; see `residual.hide_ratings`.
         dropout: share of the entries of the tables dropped in each step.
         temperature: what the products of states are divided by.
         item_features: float32 `(num_items, g)`, or None.
@@ -57,12 +58,14 @@ class RankingModel(nn.Module):
         hide: float,
         dropout: float,
         temperature: float,
+        newcomers: float = 0.0,
         item_features: npt.NDArray[np.float32] | None = None,
         draws: int | None = None,
         init: float = 0.1,
     ) -> None:
         super().__init__()
         self.graph, self.liked, self.hide, self.dropout, self.temperature = graph, liked, hide, dropout, temperature
+        self.newcomers = newcomers
         self.draws = DRAWS if draws is None and graph.num_items > LARGE_CATALOGUE else draws
         self.conv = ResidualConv()
         self.implicit = nn.Parameter(torch.randn(graph.num_nodes, dim) * init)  # e
@@ -90,7 +93,7 @@ class RankingModel(nn.Module):
     def hidden_loss(self) -> Tensor:
         """The mean surprise of one step's hidden liked ratings, a scalar; a user of n of them weighs n^1/2."""
         graph = self.graph
-        hidden = torch.rand(graph.num_edges) < self.hide
+        hidden, _ = hide_ratings(graph, self.hide, self.newcomers)
         if not (hidden & self.liked).any():  # A handful of ratings can all stay visible by chance.
             liked = self.liked.nonzero().squeeze(1)
             hidden[liked[torch.randint(len(liked), (1,))]] = True
@@ -155,9 +158,10 @@ class RankingModel(nn.Module):
 
         `rank.mean`, and for users and movies alike, `rank.user.` and `rank.item.` with: `state` z; `baseline` b;
         `implicit` and `residual`, what a neighbour's messages are made of, `|N|^-1/2 (implicit + rho residual)` summed
-        over the ratings with rho the rating minus mean and both baselines, standardised. For movies also
-        `free` and `side`, the parts of the state that are not messages, and `bias`. The temperature is folded into all
-        that ends in a movie's state. A movie without ratings has its side features alone and the lowest bias.
+        over the ratings with rho the rating minus mean and both baselines, standardised; `own` and `channel`, the
+        tables e and x themselves, for `restore`. For movies also `free` and `side`, the parts of the state that are not
+        messages, and `bias`. The temperature is folded into all that ends in a movie's state. A movie without ratings
+        has its side features alone and the lowest bias.
         """
         self.eval()
         view, users = reveal(self.graph), self.graph.num_users
@@ -175,14 +179,30 @@ class RankingModel(nn.Module):
             "item.state": torch.where(known, item, side) / self.temperature,
             "item.implicit": implicit[users:],
             "item.residual": residual[users:],
-            "item.free": torch.where(known, (self.implicit[users:] + self.free) / PARTS, 0.0) / self.temperature,
+            "item.free": (self.implicit[users:] + self.free) * known / PARTS / self.temperature,
             "item.side": side / self.temperature,
             "item.bias": torch.where(known[:, 0], self.bias, least),
             "mean": view.mean,
+            "user.own": self.implicit[:users],
+            "item.own": self.implicit[users:],
+            "user.channel": self.residual[:users],
+            "item.channel": self.residual[users:],
             "user.baseline": view.bias[:users],
             "item.baseline": view.bias[users:],
         }
         return {f"rank.{name}": array.detach().contiguous().clone() for name, array in arrays.items()}
+
+    @torch.no_grad()
+    def restore(self, own: Tensor, residual: Tensor, free: Tensor, bias: Tensor) -> None:
+        """Take the tables of an export: `own` and `channel` of all nodes, `free` and `bias` of the movies."""
+        self.implicit.copy_(own)
+        self.residual.copy_(residual)
+        self.free.copy_(free * PARTS * self.temperature - own[self.graph.num_users :])
+        self.bias.copy_(bias)
+
+    def unscaled(self, side: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """What the side features add before the mean of parts and the temperature, from an export's `side`."""
+        return np.asarray(side * np.float32(PARTS * self.temperature))
 
     def parameter_groups(self, l2: float, side_l2: float) -> list[dict[str, Any]]:
         """Adam's parameter groups: maps of side features are held tighter than the nodes' own tables."""

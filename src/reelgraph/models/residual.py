@@ -94,6 +94,7 @@ class ResidualModel(nn.Module):
         graph: the training ratings.
         dim: size of the node states.
         hide: share of the ratings hidden in each step, in (0, 1).
+        newcomers: share of the users treated as visitors in each step; see `hide_ratings`.
         dropout: share of the entries of the tables dropped in each step.
         user_features, item_features: float32 `(num_users, f)` and `(num_items, g)`, or None.
         init: standard deviation of the initial tables.
@@ -106,12 +107,13 @@ class ResidualModel(nn.Module):
         dim: int,
         hide: float,
         dropout: float,
+        newcomers: float = 0.0,
         user_features: npt.NDArray[np.float32] | None = None,
         item_features: npt.NDArray[np.float32] | None = None,
         init: float = 0.05,
     ) -> None:
         super().__init__()
-        self.graph, self.hide, self.dropout = graph, hide, dropout
+        self.graph, self.hide, self.dropout, self.newcomers = graph, hide, dropout, newcomers
         self.conv = ResidualConv()
         self.free = nn.Parameter(torch.randn(graph.num_nodes, dim) * init)  # p
         self.implicit = nn.Parameter(torch.randn(graph.num_nodes, dim) * init)  # y
@@ -120,8 +122,13 @@ class ResidualModel(nn.Module):
         self.user_side = SideFeatures(user_features, dim)
         self.item_side = SideFeatures(item_features, dim)
 
-    def encode(self, view: View) -> Tensor:
-        """States of all nodes from the visible edges, float32 of shape `(num_nodes, dim)`."""
+    def encode(self, view: View, known: Tensor) -> Tensor:
+        """States of all nodes from the visible edges, float32 of shape `(num_nodes, dim)`.
+
+        Args:
+            view: the visible edges.
+            known: which nodes have a free part, bool of shape `(num_nodes,)`.
+        """
 
         def drop(values: Tensor) -> Tensor:
             return F.dropout(values, self.dropout, self.training)
@@ -136,34 +143,38 @@ class ResidualModel(nn.Module):
             scale = torch.ones(self.graph.num_nodes, 1)
             scale[self.graph.num_users :] = (1 - self.hide) ** -0.5
             messages = messages * scale
-        known = (view.degree > 0).unsqueeze(1)
-        return drop(self.free) * known + messages + self.side()
+        return drop(self.free) * known.unsqueeze(1) + messages + self.side()
 
     def side(self) -> Tensor:
         """What the side features add to the states, float32 of shape `(num_nodes, dim)`."""
         return torch.cat([self.user_side(self.graph.num_users), self.item_side(self.graph.num_items)])
 
-    def offsets(self, view: View) -> Tensor:
+    def offsets(self, view: View, known: Tensor) -> Tensor:
         """What belongs to one node alone: b + c, and mu with the users, float32 of shape `(num_nodes,)`."""
-        offset = view.bias + self.offset * (view.degree > 0)
+        offset = view.bias + self.offset * known
         return torch.cat([offset[: self.graph.num_users] + view.mean, offset[self.graph.num_users :]])
 
     def training_pairs(self) -> tuple[Tensor, Tensor]:
         """Predictions and targets of one step's hidden ratings, standardised, each of shape `(num_hidden,)`."""
-        hidden = torch.rand(self.graph.num_edges) < self.hide
+        hidden, newcomer = hide_ratings(self.graph, self.hide, self.newcomers)
         if not hidden.any():  # A handful of ratings can all stay visible by chance; a step needs a target.
             hidden[torch.randint(self.graph.num_edges, (1,))] = True
-        return self.hidden_pairs(hidden)
+        return self.hidden_pairs(hidden, newcomer)
 
-    def hidden_pairs(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
+    def hidden_pairs(self, hidden: Tensor, newcomer: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Predictions and targets of the hidden ratings from all others, standardised, each `(num_hidden,)`.
 
         Args:
             hidden: which ratings to hide, bool of shape `(num_edges,)`, at least one.
+            newcomer: which users are taken for visitors, without a free part, bool of shape `(num_users,)`; None for
+                nobody.
         """
         graph = self.graph
         view = reveal(graph, (~hidden).float())
-        state, offset = self.encode(view), self.offsets(view)
+        known = view.degree > 0
+        if newcomer is not None:
+            known[: graph.num_users] &= ~newcomer
+        state, offset = self.encode(view, known), self.offsets(view, known)
         # The hidden ratings' order by movie, without a sort: number them by user, read the numbers by movie.
         number = torch.cumsum(hidden, 0) - 1
         by_item = number[graph.by_item[hidden[graph.by_item]]]
@@ -176,7 +187,8 @@ class ResidualModel(nn.Module):
         """Unclipped standardised predictions of pairs of nodes, float32 of the pairs' shape, from all edges."""
         self.eval()
         view = reveal(self.graph)
-        state, offset = self.encode(view), self.offsets(view)
+        known = view.degree > 0
+        state, offset = self.encode(view, known), self.offsets(view, known)
         product: Tensor = torch.linalg.vecdot(state[user], state[item])
         return product + offset[user] + offset[item]
 
@@ -191,7 +203,7 @@ class ResidualModel(nn.Module):
         view = reveal(self.graph)
         known = view.degree > 0
         arrays = {
-            "state": self.encode(view),
+            "state": self.encode(view, known),
             "bias": view.bias,
             "offset": self.offset * known,
             "free": self.free * known.unsqueeze(1),
@@ -210,6 +222,24 @@ class ResidualModel(nn.Module):
         return [{"params": own, "weight_decay": l2}, {"params": side, "weight_decay": side_l2}]
 
 
+def hide_ratings(graph: BipartiteGraph, hide: float, newcomers: float) -> tuple[Tensor, Tensor]:
+    """Which ratings a step hides, bool `(num_edges,)`, and which users it takes for visitors, bool `(num_users,)`.
+
+    Of most users a share `hide` is hidden. A visitor is known by few ratings, and a model that has only ever seen whole
+    histories is lost with them; so of some users a share anywhere between `hide` and 1 is hidden.
+
+    Args:
+        graph: the ratings.
+        hide: share of the ratings hidden, in (0, 1).
+        newcomers: share of the users taken for visitors, in [0, 1).
+    """
+    if not newcomers:
+        return torch.rand(graph.num_edges) < hide, torch.zeros(graph.num_users, dtype=torch.bool)
+    newcomer = torch.rand(graph.num_users) < newcomers
+    share = torch.where(newcomer, hide + (1 - hide) * torch.rand(graph.num_users), hide)
+    return torch.rand(graph.num_edges) < share[graph.user], newcomer
+
+
 class SideFeatures(nn.Module):
     """A linear map of one side's features, or nothing where that side has none.
 
@@ -226,10 +256,19 @@ class SideFeatures(nn.Module):
         if features is not None:
             self.register_buffer("features", torch.from_numpy(features), persistent=False)
             self.linear = nn.Linear(features.shape[1], dim)
-        self.dim = dim
+        self.dim, self.learned = dim, torch.empty(0)
+
+    @classmethod
+    def fixed(cls, contribution: npt.NDArray[np.float32]) -> "SideFeatures":
+        """The contribution as it was learned, `(num_nodes_of_this_side, dim)`, when map and features are gone."""
+        side = cls(None, contribution.shape[1])
+        side.learned = torch.from_numpy(contribution.copy())
+        return side
 
     def forward(self, num_nodes: int) -> Tensor:
         """The side's contribution to the states, float32 of shape `(num_nodes, dim)`."""
+        if self.learned.numel():
+            return self.learned
         if self.linear is None:
             return torch.zeros(num_nodes, self.dim)
         mapped: Tensor = self.linear(self.features)

@@ -1,0 +1,245 @@
+"""New ratings into a trained model, and users out of it, without a full fit.
+
+The ratings are changed, and all that follows from them is made anew (`rebuild`). A user or movie that is new starts
+with tables of zeros: a user's state then is made of the ratings alone, like a visitor's, and a movie's of its raters
+and side features. A few steps of the training loop then fit the tables to the new ratings.
+"""
+
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from reelgraph.artifact import Artifact
+from reelgraph.config import TrainConfig
+from reelgraph.data import features
+from reelgraph.data.dataset import NO_TIME, Dataset, Interactions
+from reelgraph.data.vocabulary import Vocabulary
+from reelgraph.errors import ConfigError, DataError
+from reelgraph.pipeline import fit
+from reelgraph.ranking import NOTHING
+from reelgraph.rebuild import ratings_of, rebuild
+from reelgraph.recommender import Recommender
+
+Floats = npt.NDArray[np.float32]
+WARM_STEPS = 10  # chosen by validation ratings of ML-100K added to a model of the others
+
+
+@dataclass(frozen=True)
+class Change:
+    """What an update did: numbers of ratings added and replaced, of users and movies that are new, and of steps."""
+
+    added: int
+    replaced: int
+    new_users: int
+    new_movies: int
+    steps: int
+    seconds: float
+
+
+def forget(artifact: Artifact, user_id: str) -> Artifact:
+    """The model without a user: not in the graph, the lists of what was seen, the states, or any statistic.
+
+    All biases, residuals, degrees, messages and states are made anew from the other users' ratings, as if the user had
+    never rated anything. What other nodes' tables have learned from the user in the fit stays learned; only a new fit
+    takes that away.
+
+    Raises:
+        UnknownIdError: if the user is not known.
+        ConfigError: if the model is `gcn`, or nobody else has ratings.
+    """
+    index = Vocabulary(artifact.users["userId"].combine_chunks(), "user").index(user_id)
+    seen = ratings_of(artifact)
+    kept = seen.user_index != index
+    if not kept.any():
+        raise ConfigError(f"forget: expected ratings of other users than {user_id}, found none", "delete the model")
+    rows = np.delete(np.arange(artifact.users.num_rows), index)
+    user_index = seen.user_index[kept] - (seen.user_index[kept] > index)
+    left = Interactions(
+        user_index.astype(np.int32),
+        seen.item_index[kept],
+        seen.rating[kept],
+        None if seen.timestamp is None else seen.timestamp[kept],
+    )
+    weights = {
+        name: array[rows] if name.removeprefix("rank.").startswith("user.") else array
+        for name, array in artifact.weights.items()
+    }
+    smaller = replace(artifact, weights=weights, users=artifact.users.take(pa.array(rows)))
+    return rebuild(smaller, left, {"forgotten": 1})[0]
+
+
+def update(
+    artifact: Artifact,
+    user_ids: list[str],
+    movie_ids: list[str],
+    rating: npt.NDArray[np.floating[Any]],
+    timestamps: npt.NDArray[np.int64] | None = None,
+    *,
+    item_table: pa.Table | None = None,
+    steps: int = WARM_STEPS,
+    seed: int = 0,
+) -> tuple[Artifact, Change]:
+    """The model with more ratings, of users and movies known or new.
+
+    Args:
+        artifact: the model.
+        user_ids: user of each new rating, as text, `(num_ratings,)`.
+        movie_ids: movie of each, likewise.
+        rating: the ratings, in the model's scale; of several of one user and movie, and of a rating that the model has
+            already, the last one counts.
+        timestamps: seconds since 1970 or `NO_TIME`, int64 `(num_ratings,)`; None without times.
+        item_table: titles, years, genres and other side columns of new movies, with their ids as `movieId`.
+        steps: steps of the training loop on all ratings afterwards.
+        seed: of what these steps hide.
+
+    Raises:
+        DataError: if a rating is outside the model's scale.
+        ConfigError: if the model is `gcn`.
+    """
+    started = time.monotonic()
+    scale = artifact.manifest["scale"]
+    wrong = np.flatnonzero(~((rating >= scale["low"]) & (rating <= scale["high"])))
+    if len(wrong):
+        raise DataError(
+            f"rating {rating[wrong[0]]:g} in row {wrong[0] + 1:,}: expected {scale['low']:g} to {scale['high']:g}, "
+            "the scale of the model",
+            "correct it, or train again on the new scale",
+        )
+    users, new_users = _more_rows(artifact.users, "userId", user_ids, None)
+    items, new_items = _more_rows(artifact.items, "movieId", movie_ids, item_table)
+    weights = dict(artifact.weights)
+    for side, more in (("user", new_users), ("item", new_items)):
+        for name, array in artifact.weights.items():
+            if name.removeprefix("rank.").startswith(f"{side}."):
+                weights[name] = np.concatenate([array, np.zeros((more, *array.shape[1:]), np.float32)])
+    if new_items:
+        for name in ("item.side", "rank.item.side"):
+            if name in weights:
+                weights[name] = _side_of_new(artifact.weights[name], items)
+        if "rank.item.bias" in weights:
+            weights["rank.item.bias"][-new_items:] = artifact.weights["rank.item.bias"].min()
+    old = ratings_of(artifact)
+    index = [
+        Vocabulary(table[column].combine_chunks(), what).indices(ids)[0]
+        for table, column, what, ids in ((users, "userId", "user", user_ids), (items, "movieId", "movie", movie_ids))
+    ]
+    time_column = np.full(len(rating), NO_TIME) if timestamps is None else timestamps
+    together, replaced = _with_new(old, index[0], index[1], rating.astype(np.float32), time_column)
+    larger = replace(artifact, weights=weights, users=users, items=items)
+    rebuilt, done = rebuild(larger, together, {"updated": len(rating)}, steps=steps, seed=seed)
+    added = len(together) - len(old)
+    return rebuilt, Change(added, replaced, new_users, new_items, done, time.monotonic() - started)
+
+
+@dataclass(frozen=True)
+class Distance:
+    """How far a model is from a full fit to the same ratings.
+
+    Attributes:
+        pairs: pairs compared, of users and movies with ratings, drawn at random.
+        prediction: root mean squared difference of their predicted ratings, in the data's scale.
+        users: users whose lists were compared, drawn at random.
+        overlap: share of their lists of 10 that both models name.
+        seconds: what the full fit took.
+    """
+
+    pairs: int
+    prediction: float
+    users: int
+    overlap: float
+    seconds: float
+
+
+def distance(artifact: Artifact, seed: int = 0) -> Distance:
+    """Fit the model's settings anew to its ratings, and compare.
+
+    Args:
+        artifact: the model, after an update or without.
+        seed: of the fit, and of what is compared.
+    """
+    started = time.monotonic()
+    config = artifact.manifest["config"] | {"tune": "none", "seed": seed, "max_steps": artifact.manifest["steps"]}
+    ranking = artifact.manifest.get("ranking")
+    config |= {"rank_max_steps": ranking["steps"]} if ranking else {"ranking": False}
+    train, scale = ratings_of(artifact), artifact.manifest["scale"]
+    nothing = Interactions(train.user_index[:0], train.item_index[:0], train.rating[:0], None)
+    users, items = (
+        Vocabulary(table[column].combine_chunks(), what)
+        for table, column, what in ((artifact.users, "userId", "user"), (artifact.items, "movieId", "movie"))
+    )
+    rejects = pa.table({"reason": pa.array([], pa.string())})
+    data = Dataset(
+        train, nothing, nothing, users, items, artifact.users, artifact.items, rejects,
+        (scale["low"], scale["high"]), artifact.manifest["data"],
+    )  # fmt: skip
+    whole, quick = fit(data, TrainConfig.model_validate(config)), Recommender(artifact)
+    seconds, rng = time.monotonic() - started, np.random.default_rng(seed)
+    some = rng.choice(np.unique(train.user_index), 5000), rng.choice(np.unique(train.item_index), 5000)
+    ids = [users.id(int(user)) for user in some[0]], [items.id(int(item)) for item in some[1]]
+    apart = whole.predictor.predict(*ids) - quick.predictor.predict(*ids)
+    readers = np.unique(some[0])[:500].astype(np.int32)
+    length = min(10, len(items))
+    lists = [model.list_indices(readers, k=length, include_seen=False) for model in (whole, quick)]
+    both = [
+        len(set(one[one != NOTHING]) & set(other[other != NOTHING])) / max((one != NOTHING).sum(), 1)
+        for one, other in zip(*lists, strict=True)
+    ]
+    return Distance(
+        len(apart), float(np.sqrt(np.mean(apart.astype(np.float64) ** 2))), len(readers), float(np.mean(both)), seconds
+    )
+
+
+def _more_rows(table: pa.Table, column: str, ids: list[str], facts: pa.Table | None) -> tuple[pa.Table, int]:
+    """A table with a row for each new id, with what is known of it, and the number of new rows."""
+    known = set(table[column].to_pylist())
+    new = list(dict.fromkeys(name for name in ids if name not in known))
+    if not new:
+        return table, 0
+    rows: dict[str, dict[str, Any]] = {}
+    if facts is not None:
+        rows = {str(row[column]): row for row in facts.to_pylist()}
+    cells = {
+        field.name: pa.array(
+            [name if field.name == column else rows.get(name, {}).get(field.name) for name in new], field.type
+        )
+        for field in table.schema
+    }
+    return pa.concat_tables([table, pa.table(cells, schema=table.schema)]).combine_chunks(), len(new)
+
+
+def _side_of_new(side: Floats, table: pa.Table) -> Floats:
+    """What side features add to each movie's state, new ones included, from what they add to the known ones.
+
+    The contribution is linear in the features, so that the known rows give back the map, by least squares.
+    """
+    known = len(side)
+    found = features.encode(table, known)
+    more = np.zeros((table.num_rows - known, side.shape[1]), np.float32)
+    if found is not None and side.any():
+        matrix = np.concatenate([found[0], np.ones((len(found[0]), 1), np.float32)], axis=1)
+        solution = np.linalg.lstsq(matrix[:known], side, rcond=None)[0]
+        more = (matrix[known:] @ solution).astype(np.float32)
+    return np.concatenate([side, more])
+
+
+def _with_new(
+    old: Interactions,
+    user: npt.NDArray[np.int32],
+    item: npt.NDArray[np.int32],
+    rating: Floats,
+    timestamp: npt.NDArray[np.int64],
+) -> tuple[Interactions, int]:
+    """Old and new ratings, the last one of each pair, sorted; and how many old ones were replaced."""
+    users, items = np.concatenate([old.user_index, user]), np.concatenate([old.item_index, item])
+    ratings = np.concatenate([old.rating, rating])
+    order = np.lexsort((np.arange(len(users)), items, users))
+    last = np.ones(len(order), bool)
+    last[:-1] = (np.diff(users[order]) != 0) | (np.diff(items[order]) != 0)
+    chosen = order[last]
+    times = None if old.timestamp is None else np.concatenate([old.timestamp, timestamp])[chosen]
+    replaced = len(old) - int((chosen < len(old)).sum())
+    return Interactions(users[chosen], items[chosen], ratings[chosen], times), replaced
