@@ -65,6 +65,7 @@ ORDER = (
     "drawing",
     "doctor",
     "console",
+    "reporting",
     "bench",
     "bench.datasets",
     "bench.fitted",
@@ -75,6 +76,7 @@ ORDER = (
     "bench.report",
     "options",
     "asking",
+    "judging",
     "changing",
     "cli",
     "__main__",
@@ -103,6 +105,7 @@ SERVING = (
 STARTING = (
     "cli",
     "asking",
+    "judging",
     "options",
     "console",
     "doctor",
@@ -112,7 +115,7 @@ LEARNING = (
     "heads", "pipeline", "cold", "rebuild", "update",
 )  # fmt: skip
 MAX_LINES = 300
-MAX_FILES = 68
+MAX_FILES = 70
 
 
 class Tree:

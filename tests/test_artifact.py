@@ -30,6 +30,8 @@ def test_what_is_written_is_read(model_dir: Path, tmp_path: Path) -> None:
     for name in TABLES:
         assert getattr(first, name).equals(getattr(second, name))
     assert list(first.history) == list(second.history)
+    assert {type(row["step"]) for row in first.history} == {int}
+    assert all(row["valid_rmse"] is None or isinstance(row["valid_rmse"], float) for row in first.history)
     assert {**first.manifest, "files": None} == {**second.manifest, "files": None}
 
 

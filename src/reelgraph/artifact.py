@@ -71,6 +71,12 @@ def write_artifact(artifact: Artifact, path: Path) -> None:
         (directory / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+def _history_row(cells: dict[str, str]) -> dict[str, Any]:
+    """A row of `history.csv` with its numbers as numbers, None for empty cells."""
+    row: dict[str, Any] = {name: float(cell) if cell else None for name, cell in cells.items() if name != "phase"}
+    return {"phase": cells["phase"]} | row | {"step": int(cells["step"])}
+
+
 def read_artifact(path: Path) -> Artifact:
     """Read an artifact directory.
 
@@ -89,9 +95,9 @@ def read_artifact(path: Path) -> Artifact:
         weights = load_file(path / WEIGHTS)
         tables = {name: pq.read_table(path / f"{name}.parquet") for name in TABLES}
         with (path / HISTORY).open(newline="", encoding="utf-8") as file:
-            history = tuple(csv.DictReader(file))
+            history = tuple(_history_row(row) for row in csv.DictReader(file))
         rejects = pq.read_table(path / "rejects.parquet") if "rejects.parquet" in manifest["files"] else None
-    except (OSError, SafetensorError, pa.ArrowException, ValueError) as error:
+    except (OSError, SafetensorError, pa.ArrowException, KeyError, ValueError) as error:
         raise ArtifactError(f"{path}: expected a whole artifact, found a damaged file ({error})", _REMEDY) from None
     artifact = Artifact(manifest, weights, **tables, history=history, rejects=rejects)
     _check_shapes(artifact, path)

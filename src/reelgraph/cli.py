@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from reelgraph import __version__, artifact, asking, changing, console
+from reelgraph import __version__, artifact, asking, changing, console, judging
 from reelgraph.atomic import check_target, new_file
 from reelgraph.config import DataConfig, TrainConfig
 from reelgraph.data import pairs
@@ -100,6 +100,8 @@ def train(
         click.echo(json.dumps(manifest, indent=2))
         return
     console.show_errors(manifest["metrics"])
+    if "analysis" in manifest:
+        console.show_lists(manifest["analysis"]["lists"])
     console.show_fit(manifest, out)
 
 
@@ -130,22 +132,6 @@ def prepare(
 
 @commands.command()
 @click.argument("model", type=PATH)
-@click.argument("test", type=PATH)
-@click.option("--json", "as_json", is_flag=True, help="print JSON instead of a table")
-@click.option("--columns", type=Columns(), default=None, help=DataConfig.model_fields["columns"].description)
-def evaluate(model: Path, test: Path, as_json: bool, columns: dict[str, str] | None) -> None:
-    """RMSE and MAE of a MODEL on the ratings of TEST, and where they come from."""
-    predictor = open_model(model).predictor
-    rows = pairs.read_ratings(test, columns or {})
-    report = predictor.evaluate(rows.user_ids, rows.movie_ids, rows.rating, rows.timestamps)
-    if as_json:
-        click.echo(json.dumps(report.to_json(), indent=2))
-    else:
-        console.show_evaluation(report)
-
-
-@commands.command()
-@click.argument("model", type=PATH)
 @click.argument("pairs_file", metavar="PAIRS", type=PATH)
 @click.option("--out", type=PATH, required=True, help="CSV file for the pairs with their predictions")
 @click.option("--interval", "level", type=float, help="add low and high, which hold this share of ratings: 0.9, ...")
@@ -163,7 +149,9 @@ def predict(model: Path, pairs_file: Path, out: Path, level: float | None, colum
     console.note(f"{out}: {len(rows.user_ids):,} predictions")
 
 
-for command in (asking.recommend, asking.similar, asking.explain, changing.update, changing.forget):
+for command in (
+    judging.evaluate, judging.report, asking.recommend, asking.similar, asking.explain, changing.update, changing.forget
+):  # fmt: skip
     commands.add_command(command)
 
 
@@ -172,6 +160,7 @@ for command in (asking.recommend, asking.similar, asking.explain, changing.updat
 @click.option("--models", help="methods, separated by commas; all whose library is there when not given")
 @click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="runs of each method")
 @click.option("--budget", type=click.FloatRange(min=0), help="seconds for settings; what residual takes when not given")
+@click.option("--cold/--no-cold", default=None, help="hold users and movies out, too; if residual is there")
 @click.option("--published", is_flag=True, help="show published figures beside, marked as such")
 @click.option("--json", "as_json", is_flag=True, help="print the results as JSON instead of tables")
 @click.option(
@@ -182,6 +171,7 @@ def bench(
     models: str | None,
     seeds: int,
     budget: float | None,
+    cold: bool | None,
     published: bool,
     as_json: bool,
     out: Path,
@@ -189,16 +179,20 @@ def bench(
     """Compare methods on DATASETs: names such as ml-100k-u1, or files of yours."""
     from reelgraph.bench import methods, race, report  # noqa: PLC0415 (most commands need none of it)
 
-    todo = race.jobs(names, methods.chosen(models), seeds, budget)
+    chosen = methods.chosen(models)
+    todo = race.jobs(names, chosen, seeds, budget, "residual" in chosen if cold is None else cold)
     result: dict[str, Any] = {}
     with console.live() as show:
         for result in race.race(todo, out, "reelgraph " + " ".join(sys.argv[1:]), console.note):
             show(lambda width: report.table(result["runs"], False, width))  # noqa: B023 (called at once)
-    pictures = report.figure(result["runs"], published, out)
+    pictures = report.figure(result["runs"], published, out) + report.cold_figure(result["cold"], out)
     if as_json:
-        click.echo(json.dumps(result | {"summary": report.summary(result["runs"])}, indent=2))
+        summaries = {"summary": report.summary(result["runs"]), "cold_summary": report.cold_summary(result["cold"])}
+        click.echo(json.dumps(result | summaries, indent=2))
         return
-    console.show_tables(lambda width: report.table(result["runs"], published, width))
+    console.show_tables(
+        lambda width: report.table(result["runs"], published, width) + report.cold_table(result["cold"])
+    )
     console.note(f"{', '.join(map(str, [out / race.RESULTS, out / race.TABLE, *pictures]))}")
 
 

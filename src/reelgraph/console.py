@@ -114,6 +114,35 @@ def show_evaluation(report: EvaluationReport) -> None:
             _show_groups(GROUPS[name], groups)
 
 
+def show_lists(lists: dict[str, dict[str, float | None]]) -> None:
+    """How good lists are by order, and what some diversity costs."""
+    names = ("ndcg", "recall", "precision", "hit_rate", "coverage", "novelty", "diversity")
+    titles = ("nDCG@10", "Recall@20", "Precision@10", "hit rate@10", "coverage", "novelty", "diversity")
+    table = _table("Lists", ["", *titles])
+    for name in ("order rank", "order stars", "order blend", "diversity 0.3", "popularity penalty 0.3"):
+        if name in lists:
+            cells = [lists[name][measure] for measure in names]
+            label = f"{name} (default)" if lists[name] == lists["default"] and name.startswith("order") else name
+            table.add_row(label, *("-" if cell is None else f"{cell:.3f}" for cell in cells))
+    stdout().print(table)
+
+
+def show_judged(judged: dict[str, Any]) -> None:
+    """How good lists, reasons and similar movies are; see `quality.judge`."""
+    show_lists(judged["lists"])
+    if judged["deletion"]:
+        table = _table("What a prediction moves by without three contributions", ["", "pairs", "largest", "random"])
+        for name, row in judged["deletion"].items():
+            table.add_row(name, f"{row['pairs']:,}", f"{row['top']:.3f}", f"{row['random']:.3f}")
+        stdout().print(table)
+    if judged["similar"]:
+        table = _table("Similar movies", ["", "share a genre", "co-rating lift"])
+        for name, row in judged["similar"].items():
+            cells = (row["genre"], row["lift"])
+            table.add_row(name, *("-" if cell is None else f"{cell:.3f}" for cell in cells))
+        stdout().print(table)
+
+
 def _show_groups(title: str, groups: Sequence[analysis.Group]) -> None:
     table = _table(title, ["", "pairs", "RMSE", "MAE", "mean predicted", "mean actual"])
     for group in groups:
@@ -143,9 +172,10 @@ def show_similar(title: str, rows: Sequence[dict[str, Any]]) -> None:
     columns = ["movie", "title", "year", "genres"] if movies else ["user"]
     table = _table(title, [*columns, "similarity"], right=[len(columns)] + ([2] if movies else []))
     for row in rows:
-        cells = [row["user_id"]]
         if movies:
             cells = [row["movie_id"], row["title"] or "", str(row["year"] or ""), ", ".join(row["genres"])]
+        else:
+            cells = [row["user_id"]]
         table.add_row(*map(escape, cells), f"{row['similarity']:.3f}")
     stdout().print(table)
 

@@ -1,13 +1,58 @@
-"""A picture of the small graph behind a prediction: the user, the ratings that matter most, the movie, its raters."""
+"""Pictures: the small graph behind a prediction, and curves."""
 
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from matplotlib import rc_context
+from matplotlib.figure import Figure
 
 from reelgraph.atomic import new_file
-from reelgraph.errors import ConfigError, SetupError
+from reelgraph.errors import ConfigError
 from reelgraph.why import Explanation
 
 MOST = 8  # of each side
 UP, DOWN = "#1a7f5a", "#b3402f"
+# Text as text can be searched and read aloud; neither date nor chance makes two pictures of one thing differ.
+_STYLE: Any = {"svg.fonttype": "none", "svg.hashsalt": "reelgraph", "font.family": "sans-serif"}
+
+
+@dataclass(frozen=True)
+class Line:
+    """Points of a curve."""
+
+    label: str
+    x: Sequence[float]
+    y: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An SVG element as text, and what it shows in words."""
+
+    label: str
+    svg: str
+
+
+def picture(title: str, x_label: str, y_label: str, lines: Sequence[Line]) -> Picture:
+    """One curve or two over a common axis."""
+    figure = Figure(figsize=(7, 3.6), layout="constrained")
+    axes = figure.add_subplot(title=title, xlabel=x_label, ylabel=y_label)
+    for number, line in enumerate(lines):
+        axes.plot(
+            line.x, line.y, marker="o", markersize=3.5, color=("#2f6fb3", "#9a9a9a")[number % 2], label=line.label
+        )
+    if len(lines) > 1:
+        axes.legend(frameon=False)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    text = io.StringIO()
+    with rc_context(_STYLE):
+        figure.savefig(text, format="svg", metadata={"Date": None})
+    whole = text.getvalue()
+    return Picture(title, whole[whole.index("<svg") :])
 
 
 def draw(found: Explanation, path: Path) -> None:
@@ -21,16 +66,10 @@ def draw(found: Explanation, path: Path) -> None:
 
     Raises:
         ConfigError: if the file has another ending.
-        SetupError: if matplotlib is missing.
     """
     kind = path.suffix.lower().removeprefix(".")
     if kind not in {"svg", "png"}:
         raise ConfigError(f"--plot: expected a file that ends in .svg or .png, found {path.name!r}", "rename it")
-    try:
-        from matplotlib import rc_context  # noqa: PLC0415 (an optional library, slow to import)
-        from matplotlib.figure import Figure  # noqa: PLC0415
-    except ImportError:
-        raise SetupError("--plot: expected the package matplotlib, found none", "pip install matplotlib") from None
     ratings, raters = found.because[:MOST], found.neighbours[:MOST]
     rows = max(len(ratings), len(raters), 1)
     figure = Figure(figsize=(13, 1.6 + 0.6 * rows), layout="constrained")
@@ -66,8 +105,7 @@ def draw(found: Explanation, path: Path) -> None:
         fontsize=10,
         loc="left",
     )
-    # Text as text can be searched and read aloud; neither date nor chance makes two pictures of one thing differ.
-    with new_file(path) as temporary, rc_context({"svg.fonttype": "none", "svg.hashsalt": "reelgraph"}):
+    with new_file(path) as temporary, rc_context(_STYLE):
         figure.savefig(temporary, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
 
 

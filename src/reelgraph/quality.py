@@ -171,6 +171,21 @@ def judge(model: Recommender, test: Interactions, seed: int = 0) -> dict[str, An
     }
 
 
+def known_pairs(model: Recommender, users: list[str], movies: list[str], rating: Floats) -> Interactions:
+    """Test ratings by the model's indices, sorted, without those of users or movies that it does not know.
+
+    Args:
+        model: the model.
+        users: raw ids of users as text, `(num_ratings,)`.
+        movies: raw ids of movies, likewise.
+        rating: in the data's scale, `(num_ratings,)`.
+    """
+    (user, user_known), (item, item_known) = model.users.indices(users), model.items.indices(movies)
+    kept = np.flatnonzero(user_known & item_known)
+    kept = kept[np.lexsort((item[kept], user[kept]))]
+    return Interactions(user[kept], item[kept], np.asarray(rating, np.float32)[kept], None)
+
+
 def seen_of(model: Recommender) -> Interactions:
     """The model's training ratings."""
     predictor = model.predictor

@@ -13,7 +13,8 @@ import torch
 
 from reelgraph.artifact import Artifact
 from reelgraph.config import TrainConfig
-from reelgraph.data.dataset import Interactions
+from reelgraph.data.dataset import Dataset, Interactions
+from reelgraph.data.vocabulary import Vocabulary
 from reelgraph.errors import ConfigError
 from reelgraph.graph import BipartiteGraph, build_graph
 from reelgraph.models import RankingModel, ResidualModel
@@ -126,6 +127,21 @@ def restore(
         )
     ranking_model.item_side = SideFeatures.fixed(ranking_model.unscaled(weights["rank.item.side"]))
     return rating_model, ranking_model
+
+
+def training_data(artifact: Artifact) -> Dataset:
+    """The training ratings of a model as a data set without other splits."""
+    train, scale = ratings_of(artifact), artifact.manifest["scale"]
+    nothing = Interactions(train.user_index[:0], train.item_index[:0], train.rating[:0], None)
+    users, items = (
+        Vocabulary(table[column].combine_chunks(), what)
+        for table, column, what in ((artifact.users, "userId", "user"), (artifact.items, "movieId", "movie"))
+    )
+    rejects = pa.table({"reason": pa.array([], pa.string())})
+    return Dataset(
+        train, nothing, nothing, users, items, artifact.users, artifact.items, rejects,
+        (scale["low"], scale["high"]), artifact.manifest["data"],
+    )  # fmt: skip
 
 
 def ratings_of(artifact: Artifact) -> Interactions:

@@ -16,12 +16,12 @@ import pyarrow as pa
 from reelgraph.artifact import Artifact
 from reelgraph.config import TrainConfig
 from reelgraph.data import features
-from reelgraph.data.dataset import NO_TIME, Dataset, Interactions
+from reelgraph.data.dataset import NO_TIME, Interactions
 from reelgraph.data.vocabulary import Vocabulary
 from reelgraph.errors import ConfigError, DataError
 from reelgraph.pipeline import fit
 from reelgraph.ranking import NOTHING
-from reelgraph.rebuild import ratings_of, rebuild
+from reelgraph.rebuild import ratings_of, rebuild, training_data
 from reelgraph.recommender import Recommender
 
 Floats = npt.NDArray[np.float32]
@@ -165,17 +165,8 @@ def distance(artifact: Artifact, seed: int = 0) -> Distance:
     config = artifact.manifest["config"] | {"tune": "none", "seed": seed, "max_steps": artifact.manifest["steps"]}
     ranking = artifact.manifest.get("ranking")
     config |= {"rank_max_steps": ranking["steps"]} if ranking else {"ranking": False}
-    train, scale = ratings_of(artifact), artifact.manifest["scale"]
-    nothing = Interactions(train.user_index[:0], train.item_index[:0], train.rating[:0], None)
-    users, items = (
-        Vocabulary(table[column].combine_chunks(), what)
-        for table, column, what in ((artifact.users, "userId", "user"), (artifact.items, "movieId", "movie"))
-    )
-    rejects = pa.table({"reason": pa.array([], pa.string())})
-    data = Dataset(
-        train, nothing, nothing, users, items, artifact.users, artifact.items, rejects,
-        (scale["low"], scale["high"]), artifact.manifest["data"],
-    )  # fmt: skip
+    data = training_data(artifact)
+    train, users, items = data.train, data.users, data.items
     whole, quick = fit(data, TrainConfig.model_validate(config)), Recommender(artifact)
     seconds, rng = time.monotonic() - started, np.random.default_rng(seed)
     some = rng.choice(np.unique(train.user_index), 5000), rng.choice(np.unique(train.item_index), 5000)

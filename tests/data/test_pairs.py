@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from worlds import prepare_rows
 
 from reelgraph.data.dataset import NO_TIME
-from reelgraph.data.pairs import as_type, read_pairs, read_ratings, read_visitor, write_lists, write_predictions
+from reelgraph.data.pairs import (
+    as_type,
+    read_movies,
+    read_pairs,
+    read_ratings,
+    read_visitor,
+    write_lists,
+    write_predictions,
+)
 from reelgraph.errors import ConfigError, DataError, OutputError
 
 TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), min_size=1, max_size=8)
@@ -178,3 +186,19 @@ def test_what_is_no_time_is_none(cell: str, tmp_path: Path) -> None:
     assert times.tolist() == [NO_TIME, 5]
     (tmp_path / "q.csv").write_text("userId,movieId\n1,2\n")
     assert read_pairs(tmp_path / "q.csv", {}).timestamps is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("movieId\n10\n20\n", ["10", "20"]),
+        ("10\n20\n", ["10", "20"]),
+        ("movieId,title\n10,A\n20,B\n", ["10", "20"]),
+        ('movieId\n"a,b"\n', ["a,b"]),
+        ("title\tmovieId\nA\t10\n", ["10"]),
+        ("movieId\n", []),
+    ],
+)
+def test_movie_ids_of_a_list(text: str, expected: list[str], tmp_path: Path) -> None:
+    (tmp_path / "allow.csv").write_text(text)
+    assert read_movies(tmp_path / "allow.csv") == expected

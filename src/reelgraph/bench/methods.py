@@ -42,11 +42,16 @@ class Method:
 
 
 _SURPRISE, _IMPLICIT, _MYFM = ("surprise", "scikit-surprise"), ("implicit", "implicit"), ("myfm", "myfm")
+# Factors, regularization, alpha.
+_IALS = (
+    (32, 10.0, 4.0), (64, 10.0, 4.0), (128, 30.0, 4.0), (32, 30.0, 2.0), (128, 30.0, 2.0), (64, 30.0, 2.0),
+    (128, 100.0, 4.0), (128, 100.0, 2.0), (64, 10.0, 1.0), (256, 100.0, 4.0),
+)  # fmt: skip
 METHODS: dict[str, Method] = {
     "mean": Method(own.mean),
     "bias": Method(own.bias, tuple({"user": u, "item": i} for u, i in ((5, 10), (10, 25), (2, 5), (15, 10), (5, 3)))),
     "popularity": Method(own.popularity),
-    "ease": Method(own.ease, tuple({"l2": l2} for l2 in (300.0, 100.0, 1000.0, 30.0, 3000.0))),
+    "ease": Method(own.ease, tuple({"l2": l2} for l2 in (300.0, 1000.0, 500.0, 150.0, 2000.0))),
     "itemknn": Method(
         libraries.item_knn,
         tuple({"k": k, "shrinkage": s} for k, s in ((40, 100), (40, 30), (80, 100), (20, 100), (40, 300))),
@@ -72,7 +77,7 @@ METHODS: dict[str, Method] = {
         libraries.als_implicit,
         tuple(
             {"factors": f, "regularization": r, "alpha": a}
-            for f, r, a in ((32, 10.0, 4.0), (64, 10.0, 4.0), (32, 1.0, 10.0), (128, 30.0, 4.0), (32, 30.0, 2.0))
+            for f, r, a in _IALS
         ),
         _IMPLICIT,
     ),

@@ -31,6 +31,7 @@ from reelgraph.ranking import evaluate_ranking
 
 RESULTS, TABLE = "results.json", "results.csv"
 KIND = "reelgraph-bench"
+COLD = "cold"  # in the place of a method: users and movies held out, for the default model
 BUDGET = 60.0  # seconds for settings where nothing of ours ran before and none was given
 
 Report = Callable[[str], None]
@@ -52,9 +53,11 @@ class Job:
         return self.dataset, self.part, self.method, self.seed
 
 
-def jobs(names: Sequence[str], methods: Sequence[str], seeds: int, budget: float | None) -> list[Job]:
+def jobs(
+    names: Sequence[str], methods: Sequence[str], seeds: int, budget: float | None, cold: bool = False
+) -> list[Job]:
     """All runs in order; within a data set and seed, what tunes itself goes first, since it sets the others' budget."""
-    ordered = sorted(methods, key=lambda method: method not in TUNES_ITSELF)
+    ordered = sorted(methods, key=lambda method: method not in TUNES_ITSELF) + [COLD] * cold
     return [
         Job(name, part, method, seed, budget)
         for name in names
@@ -73,8 +76,11 @@ def race(todo: Sequence[Job], out: Path, command: str, report: Report) -> Iterat
     from reelgraph.leaks import check_data  # noqa: PLC0415 (needs torch, which most methods' processes do without)
 
     result = _earlier(out) | _header(command)
-    result["runs"] = [row for row in result["runs"] if not row["error"]]
-    done = {(row["dataset"], row["part"], row["method"], row["seed"]) for row in result["runs"]}
+    for kind in ("runs", "cold"):
+        result[kind] = [row for row in result.get(kind, []) if not row["error"]]
+    done = {
+        (row["dataset"], row["part"], row["method"], row["seed"]) for row in [*result["runs"], *result["cold"]]
+    }  # fmt: skip
     yield result
     with tempfile.TemporaryDirectory(prefix="reelgraph-bench-") as directory:
         ready: dict[tuple[str, int], Path] = {}
@@ -86,7 +92,7 @@ def race(todo: Sequence[Job], out: Path, command: str, report: Report) -> Iterat
                 check_data(load_prepared(ready[place]))
             report(f"{job.part}, seed {job.seed}: {job.method}")
             budget = job.budget if job.budget is not None else _our_seconds(result["runs"], job)
-            result["runs"].append(_run(job, ready[place], budget, Path(directory)))
+            result["cold" if job.method == COLD else "runs"].append(_run(job, ready[place], budget, Path(directory)))
             write(result, out)
             yield result
 
@@ -183,6 +189,16 @@ def measure(data_path: Path, method: str, seed: int, budget: float) -> dict[str,
     return row | {"tried": found.tried, "settings": dict(found.settings)}
 
 
+def measure_cold(data_path: Path, seed: int) -> dict[str, Any]:
+    """What the default model, with its settings as they are, is for users and movies it has never seen."""
+    from reelgraph.cold import evaluate_cold  # noqa: PLC0415 (needs torch)
+
+    found = evaluate_cold(load_prepared(data_path), seed=seed)
+    if found is None:
+        raise DataError("cold users: expected some with more than 20 ratings, found none", "leave it out: --no-cold")
+    return found.to_json()
+
+
 def _peak_memory() -> float:
     """Peak memory of this process in GB."""
     status = Path("/proc/self/status")
@@ -197,7 +213,8 @@ def _peak_memory() -> float:
 
 def _child(order: Path) -> None:
     job = json.loads(order.read_text())
-    row = measure(Path(job["data"]), job["method"], job["seed"], job["budget"])
+    data, seed = Path(job["data"]), job["seed"]
+    row = measure_cold(data, seed) if job["method"] == COLD else measure(data, job["method"], seed, job["budget"])
     Path(job["answer"]).write_text(json.dumps(row, allow_nan=False))
 
 

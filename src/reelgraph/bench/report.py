@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
 from rich.markup import escape
 from rich.table import Table
 
 from reelgraph.atomic import new_file
-from reelgraph.errors import SetupError
 
 # Student's t, two-sided 95 %, by degrees of freedom (Fisher and Yates, Statistical Tables); 1.96 beyond the table.
 T_95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
@@ -27,6 +27,7 @@ COLUMNS = (
     ("predict_seconds", "predict, s", 2),
     ("memory_gb", "memory, GB", 2),
 )
+COLD_COLUMNS = (("rmse", "RMSE", 4), ("bias_rmse", "RMSE of damped biases", 4), ("ndcg", "nDCG@10", 3))
 WIDE = 180  # characters that all of them take
 NARROW = ("rmse", "ndcg", "recall", "seconds", "memory_gb")
 # Test RMSE as the papers report it, on their own runs; never measured here.
@@ -112,22 +113,12 @@ def cell(row: dict[str, Any], name: str, digits: int, halves: bool = True) -> st
 
 
 def figure(runs: Sequence[dict[str, Any]], published: bool, out: Path) -> list[Path]:
-    """Accuracy against time, a panel a data set, as `figure.svg` and `figure.png`.
-
-    Raises:
-        SetupError: if matplotlib is missing.
-    """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 (needs no screen)
-        from matplotlib.figure import Figure  # noqa: PLC0415
-    except ImportError:
-        raise SetupError("figure: expected matplotlib, found none", "pip install 'reelgraph[bench]'") from None
+    """Accuracy against time, a panel a data set, as `figure.svg` and `figure.png`."""
     rows = [row for row in summary(runs) if row["rmse"] is not None]
     names = list(dict.fromkeys(row["dataset"] for row in rows))
     if not names:
         return []
     drawing = Figure(figsize=(7.5 * len(names), 5.5), layout="constrained")
-    FigureCanvasAgg(drawing)
     for place, name in enumerate(names, start=1):
         panel = drawing.add_subplot(1, len(names), place)
         _draw(panel, [row for row in rows if row["dataset"] == name])
@@ -137,7 +128,72 @@ def figure(runs: Sequence[dict[str, Any]], published: bool, out: Path) -> list[P
             panel.annotate(f"{method} (published)", (edge, error), xycoords=("axes fraction", "data"), fontsize=7,
                            color="0.45", ha=side, va="bottom")  # fmt: skip
         panel.set(title=name, xscale="log", xlabel="seconds to tune and fit", ylabel="test RMSE")
-    paths = [out / "figure.svg", out / "figure.png"]
+    return _save(drawing, out, "figure")
+
+
+def cold_summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Mean and half width of the 95 % interval over the seeds, for each data set and number of ratings revealed.
+
+    Args:
+        rows: the `cold` rows of a race.
+
+    Returns:
+        One row each, with `dataset`, `runs`, `revealed`, and `rmse`, `bias_rmse`, `ndcg` with their `_half`.
+    """
+    found = []
+    for dataset in dict.fromkeys(row["dataset"] for row in rows):
+        curves = [row["curve"] for row in rows if row["dataset"] == dataset and not row["error"]]
+        for points in zip(*curves, strict=True):
+            line: dict[str, Any] = {"dataset": dataset, "runs": len(points), "revealed": points[0]["revealed"]}
+            for name, _, _ in COLD_COLUMNS:
+                line[name], line[f"{name}_half"] = interval([point[name] for point in points])
+            found.append(line)
+    return found
+
+
+def cold_table(rows: Sequence[dict[str, Any]]) -> list[Table]:
+    """One table a data set: errors and lists of new users by how many of their ratings are revealed."""
+    tables, lines = [], cold_summary(rows)
+    for dataset in dict.fromkeys(line["dataset"] for line in lines):
+        shown = Table(title=escape(f"{dataset}, new users"), title_justify="left", title_style="bold", pad_edge=False,
+                      box=None)  # fmt: skip
+        for title in ("revealed", *(title for _, title, _ in COLD_COLUMNS)):
+            shown.add_column(title, justify="right")
+        for line in (line for line in lines if line["dataset"] == dataset):
+            shown.add_row(str(line["revealed"]), *(cell(line, name, digits) for name, _, digits in COLD_COLUMNS))
+        tables.append(shown)
+    return tables
+
+
+def cold_figure(rows: Sequence[dict[str, Any]], out: Path) -> list[Path]:
+    """The errors and lists of new users as curves, a column a data set, as `cold.svg` and `cold.png`."""
+    lines = cold_summary(rows)
+    names = list(dict.fromkeys(line["dataset"] for line in lines))
+    if not names:
+        return []
+    drawing = Figure(figsize=(6 * len(names), 7), layout="constrained")
+    panels = drawing.subplots(2, len(names), squeeze=False, sharex="col")
+    for place, name in enumerate(names):
+        mine = [line for line in lines if line["dataset"] == name]
+        revealed = [line["revealed"] for line in mine]
+        for row, measure, label, colour in (
+            (0, "rmse", "residual", "tab:red"), (0, "bias_rmse", "damped biases", "0.5"),
+            (1, "ndcg", "residual", "tab:red"),
+        ):  # fmt: skip
+            panels[row][place].errorbar(
+                revealed, [line[measure] for line in mine], yerr=[line[f"{measure}_half"] or 0 for line in mine],
+                marker="o", markersize=4, capsize=3, color=colour, label=label,
+            )  # fmt: skip
+        panels[0][place].set(title=name, ylabel="RMSE")
+        panels[1][place].set(xlabel="ratings revealed of a new user", ylabel="nDCG@10")
+        panels[0][place].legend(frameon=False)
+        for panel in panels[:, place]:
+            panel.grid(alpha=0.25)
+    return _save(drawing, out, "cold")
+
+
+def _save(drawing: Figure, out: Path, name: str) -> list[Path]:
+    paths = [out / f"{name}.svg", out / f"{name}.png"]
     for path in paths:
         with new_file(path) as temporary:
             drawing.savefig(temporary, format=path.suffix[1:], dpi=120)

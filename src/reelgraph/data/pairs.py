@@ -112,7 +112,7 @@ def read_visitor(path: Path) -> dict[str, float]:
 
 
 def read_movies(path: Path) -> list[str]:
-    """Movie ids, such as those of an allow list."""
+    """Movie ids, such as those of an allow list: a column `movieId`, or a file with one id a line."""
     return _read(path, {}, ("item",), empty=True).movie_ids
 
 
@@ -123,7 +123,7 @@ def _read(path: Path, columns: Mapping[str, str], needed: tuple[str, ...], *, em
         if not table.num_rows and not empty:
             raise DataError(f"{path}: expected rows, found none", "check the file")
         return Rows(path, table, roles)
-    layout = layout_of(path)
+    layout = layout_of(path, len(needed))
     chosen = choose_columns(path, layout, columns, needed)
     malformed: list[Malformed] = []
     batches = list(read_text(path, layout, chosen.names, chosen.names, chosen.header, malformed.append))

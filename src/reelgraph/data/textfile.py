@@ -117,8 +117,12 @@ def check_names(path: Path, names: Sequence[str]) -> None:
         raise DataError(f"{path}: expected columns of different names, found {twice!r} twice", "rename one of them")
 
 
-def layout_of(path: Path) -> Layout:
+def layout_of(path: Path, fewest: int = 2) -> Layout:
     """Find separator and encoding from the file itself.
+
+    Args:
+        path: the file.
+        fewest: columns that it has at least; only where that is 1 may it have no separator.
 
     Raises:
         DataError: if it is missing, empty, binary, or has no separator.
@@ -139,7 +143,9 @@ def layout_of(path: Path) -> Layout:
         raise DataError(f"{path}: expected rows, found blank lines", "check how it was written")
     separator = max(SEPARATORS, key=lambda candidate: _agreement(lines, candidate))
     rows = tuple(tuple(_cells(line, separator)) for line in lines)
-    if len(rows[0]) < 2:
+    if len(rows[0]) == 1 and fewest == 1:  # One column has no separator, but may have quotes.
+        separator, rows = ",", tuple(tuple(_cells(line, ",")) for line in lines)
+    if len(rows[0]) < fewest:
         raise DataError(
             f"{path}: expected cells separated by comma, tab, semicolon, | or ::, found {lines[0][:60]!r}",
             "export it as CSV",

@@ -1,0 +1,169 @@
+"""The commands that ask, judge and change a model, as a user runs them."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reelgraph.recommender import open_model
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def test_similar_movies_and_users(command: Command, model_dir: Path) -> None:
+    model = open_model(model_dir)
+    rows = json.loads(command("similar", model_dir, "--movie", 50, "-k", 4, "--json").stdout)
+    assert [(row["movie_id"], row["similarity"]) for row in rows] == [
+        (movie.movie_id, pytest.approx(value)) for movie, value in model.similar("50", 4)
+    ]
+    screen = command("similar", model_dir, "--movie", 50, "-k", 4).stdout
+    assert "Movies like Movie, The 5 (1974)" in screen
+    assert rows[0]["title"] in screen
+    people = json.loads(command("similar", model_dir, "--user", 3, "-k", 4, "--json").stdout)
+    assert [row["user_id"] for row in people] == [user for user, _ in model.similar_users("3", 4)]
+    assert "3" not in [row["user_id"] for row in people]
+    assert people[0]["user_id"] in command("similar", model_dir, "--user", 3).stdout
+
+
+def test_why_in_words_as_json_and_as_a_picture(command: Command, model_dir: Path, tmp_path: Path) -> None:
+    done = command("explain", model_dir, "--user", 9, "--movie", 20, "--plot", tmp_path / "g.svg")
+    assert done.returncode == 0, done.stderr
+    found = open_model(model_dir).explain("9", movie="20")
+    top = found.because[0]
+    assert f"because you gave {top.movie} {top.rating:g} stars: {top.contribution:+.2f}" in done.stdout
+    assert f"{found.prediction:.2f} stars predicted" in done.stdout
+    assert (tmp_path / "g.svg").read_text().startswith("<?xml")
+    rows = json.loads(command("explain", model_dir, "--user", 9, "--movie", 20, "--json").stdout)
+    total = sum(rows[name] for name in ("mean", "user", "movie", "free", "side"))
+    total += sum(reason["contribution"] for reason in rows["because"])
+    assert total == pytest.approx(rows["prediction"], abs=1e-5)
+    (tmp_path / "my.csv").write_text("movieId,rating\n10,5\n50,1\n")
+    visitor = command("explain", model_dir, "--ratings", tmp_path / "my.csv", "--movie", 20).stdout
+    assert visitor.count("\nbecause you gave") == 2
+    (tmp_path / "none.csv").write_text("movieId,rating\n")
+    assert "because" not in command("explain", model_dir, "--ratings", tmp_path / "none.csv", "--movie", 20).stdout
+
+
+def test_the_wishes_of_a_list(command: Command, model_dir: Path, tmp_path: Path) -> None:
+    model = open_model(model_dir)
+    (tmp_path / "allow.csv").write_text("movieId\n" + "".join(f"{10 * n}\n" for n in range(1, 41)))
+    (tmp_path / "deny.csv").write_text("movieId\n10\n20\n30\n")
+    wishes = ["--order", "rank", "--diversity", "0.4", "--popularity-penalty", "0.2", "--min-ratings", "10",
+              "--allow", tmp_path / "allow.csv", "--deny", tmp_path / "deny.csv"]  # fmt: skip
+    rows = json.loads(command("recommend", model_dir, "--user", 4, *wishes, "--json").stdout)
+    expected = model.recommend(
+        "4", order="rank", diversity=0.4, popularity_penalty=0.2, min_ratings=10,
+        allow=[str(10 * n) for n in range(1, 41)], deny=["10", "20", "30"],
+    )  # fmt: skip
+    assert [row["movie_id"] for row in rows] == [line.movie.movie_id for line in expected]
+    (tmp_path / "none.csv").write_text("movieId,rating\n")
+    start = json.loads(command("recommend", model_dir, "--ratings", tmp_path / "none.csv", "--json").stdout)
+    assert [row["movie_id"] for row in start] == [line.movie.movie_id for line in model.recommend(ratings={})]
+
+
+def test_evaluate_judges_lists_and_reasons_too(command: Command, model_dir: Path, tables: Path) -> None:
+    report = json.loads(command("evaluate", model_dir, tables / "ratings.csv", "--json").stdout)
+    assert set(report["lists"]) >= {"order rank", "order stars", "order blend", "diversity 0.3"}
+    assert report["deletion"]["prediction"]["top"] > report["deletion"]["prediction"]["random"]
+    screen = command("evaluate", model_dir, tables / "ratings.csv").stdout
+    for words in ("Lists", "order blend (default)", "share a genre", "Similar movies"):
+        assert words in screen
+
+
+def test_training_ends_with_how_good_the_lists_are(command: Command, tables: Path, tmp_path: Path) -> None:
+    done = command("train", tables, "--max-steps", 20, "--rank-max-steps", 20, "--out", tmp_path / "m")
+    assert "order blend (default)" in done.stdout
+    alone = command("train", tables, "--max-steps", 20, "--no-ranking", "--out", tmp_path / "n")
+    assert "order rank" not in alone.stdout
+    refused = command("recommend", tmp_path / "n", "--user", 1, "--order", "rank")
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+
+
+def test_a_report_is_a_page(command: Command, model_dir: Path, tables: Path, tmp_path: Path) -> None:
+    done = command("report", model_dir, "--no-cold", "--out", tmp_path / "r.html")
+    assert done.returncode == 0, done.stderr
+    assert "<svg" in (tmp_path / "r.html").read_text()
+    done = command("report", model_dir, "--no-cold", "--test", tables / "ratings.csv", "--out", tmp_path / "t.html")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "t.html").read_text() != (tmp_path / "r.html").read_text()
+
+
+def test_a_report_on_new_visitors(command: Command, tables: Path, tmp_path: Path) -> None:
+    assert command("train", tables, "--max-steps", 20, "--rank-max-steps", 20, "--out", tmp_path / "m").returncode == 0
+    done = command("report", tmp_path / "m", "--out", tmp_path / "r.html")
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "r.html").read_text()
+    assert "New visitors and new movies" in page
+    assert "movies without any rating" in page
+
+
+def test_an_update_and_a_farewell(command: Command, model_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "new.csv").write_text(
+        "userId,movieId,rating,timestamp\n1,10,5,2000000\nx,10,5,2000000\nx,99,2,2000050\n"
+    )
+    (tmp_path / "items.csv").write_text("movieId,title,genres\n99,New One (2001),War\n")
+    before = {file.name: file.read_bytes() for file in model_dir.iterdir()}
+    done = command(
+        "update", model_dir, "new.csv", "--items", "items.csv", "--out", "m2", "--compare", "--json", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    change = json.loads(done.stdout)
+    assert (change["added"] + change["replaced"], change["new_users"], change["new_movies"]) == (3, 1, 1)
+    assert 0 <= change["distance"]["prediction"] < 1
+    assert {file.name: file.read_bytes() for file in model_dir.iterdir()} == before, "the old model is as it was"
+    model = open_model(tmp_path / "m2")
+    assert model.catalogue.movie(model.items.index("99")).title == "New One (2001)"
+    assert {model.items.id(int(item)) for item in model.predictor.seen(model.users.index("x"))[0]} == {"10", "99"}
+    told = command("update", model_dir, "new.csv", "--out", "m3", "--steps", 0, cwd=tmp_path).stdout
+    assert "1 users and 1 movies new, 0 steps" in told
+    assert "--compare makes one" in told
+    gone = command("forget", "m2", "--user", "x", cwd=tmp_path)
+    assert gone.returncode == 0, gone.stderr
+    assert "2 ratings are gone" in gone.stdout
+    after = open_model(tmp_path / "m2")
+    assert "x" not in after.users.ids.to_pylist()
+    assert np.isfinite(after.predict([("1", "99")])).all()
+    again = command("forget", "m2", "--user", "x", cwd=tmp_path)
+    assert (again.returncode, again.stderr.count("\n")) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("similar", "M"), "expected one of --movie and --user, found none"),
+        (("similar", "M", "--movie", 10, "--user", 1), "found both"),
+        (("similar", "M", "--movie", "x"), "movie 'x'"),
+        (("similar", "M", "--movie", 10, "-k", 0), "k: expected 1 to 80"),
+        (("similar", "M", "--user", 1, "-k", 0), "k: expected 1 or more"),
+        (("explain", "M", "--movie", 10), "expected one of --user and --ratings, found none"),
+        (("explain", "M", "--movie", 10, "--user", 1, "--plot", "g.gif"), "ends in .svg or .png"),
+        (("explain", "M", "--movie", 10, "--user", 1, "--plot", "no/where/g.svg"), "no/where"),
+        (("recommend", "M", "--user", 1, "--diversity", "2"), "diversity: expected 0 to 1, found 2.0"),
+        (("recommend", "M", "--user", 1, "--popularity-penalty", "nan"), "popularity penalty: expected 0 or more"),
+        (("recommend", "M", "--user", 1, "--order", "best"), "'best' is not one of"),
+        (("recommend", "M", "--user", 1, "--deny", "nothing.csv"), "nothing.csv"),
+        (("update", "M", "nothing.csv", "--out", "m2"), "nothing.csv"),
+        (("update", "M", "bad.csv", "--out", "m2"), "expected 1 to 5, the scale of the model"),
+        (("update", "M", "good.csv", "--items", "nothing.csv", "--out", "m2"), "nothing.csv"),
+        (("update", "M", "good.csv", "--out", "good.csv"), "good.csv"),
+        (("forget", "M", "--user", "nobody"), "nobody"),
+        (("report", "M", "--no-cold", "--test", "nothing.csv", "--out", "r.html"), "nothing.csv"),
+        (("report", "M", "--no-cold", "--out", "no/where/r.html"), "no/where"),
+    ],
+)
+def test_bad_questions_have_one_line(
+    command: Command, model_dir: Path, tmp_path: Path, arguments: tuple[object, ...], says: str
+) -> None:
+    (tmp_path / "bad.csv").write_text("userId,movieId,rating\n1,10,9\n")
+    (tmp_path / "good.csv").write_text("userId,movieId,rating\n1,10,3\n")
+    shutil.copytree(model_dir, tmp_path / "model")
+    there = sorted(tmp_path.iterdir())
+    done = command(*("model" if argument == "M" else argument for argument in arguments), cwd=tmp_path)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert says in done.stderr
+    assert sorted(tmp_path.iterdir()) == there, "nothing half-written is left"
