@@ -39,6 +39,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pacsv.write_csv(ratings.filter(held_out), path / "test.csv")
     pacsv.write_csv(ratings.filter(held_out).select(["userId", "movieId"]), path / "pairs.csv")
     pacsv.write_csv(pq.read_table(sample / "movies.parquet"), path / "movies.csv")
+    pacsv.write_csv(ratings.filter(held_out).slice(0, 20), path / "new-ratings.csv")
+    (path / "watched.csv").write_text("movieId\n1210\n", encoding="utf-8")
     (path / "my-ratings.csv").write_text("movieId,rating\n260,5\n1198,4.5\n", encoding="utf-8")
     return path
 
@@ -46,15 +48,24 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_command_of_the_readme_runs(folder: Path) -> None:
     commands = [shlex.split(line) for line in block("commands", "sh").splitlines() if line.strip()]
     assert {words[1] for words in commands} == {
-        "train", "recommend", "predict", "evaluate", "prepare", "bench", "doctor",
+        "train", "recommend", "similar", "explain", "predict", "evaluate", "report", "update", "forget", "prepare",
+        "bench", "doctor",
     }  # fmt: skip
     for words in commands:
         assert words[0] == "reelgraph"
         done = subprocess.run([sys.executable, "-m", *words], cwd=folder, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{shlex.join(words)}\n{done.stderr}"
-    assert {"model", "classic", "prepared", "lists.parquet", "predictions.csv", "bench"} <= {
-        file.name for file in folder.iterdir()
-    }
+    assert {
+        "model",
+        "classic",
+        "prepared",
+        "lists.parquet",
+        "predictions.csv",
+        "bench",
+        "why.svg",
+        "report.html",
+        "updated",
+    } <= {file.name for file in folder.iterdir()}
 
 
 def test_the_python_of_the_readme_runs(folder: Path) -> None:

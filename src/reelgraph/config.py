@@ -88,7 +88,7 @@ class TrainConfig(BaseModel):
     )
     rank_newcomers: float = Field(0.2, ge=0, lt=1, description="the same share for the ranking head")
     rank_dropout: float = Field(0.2, ge=0, lt=1, description="share of the entries dropped in the ranking head")
-    rank_max_steps: int = Field(500, ge=1, description="most steps of a fit of the ranking head")
+    rank_max_steps: int = Field(400, ge=1, description="most steps of a fit of the ranking head")
     tune: Literal["none", "quick", "full"] = Field(
         "quick", description="search for settings by validation: quick takes up to three times a plain training"
     )

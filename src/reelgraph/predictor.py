@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -126,8 +127,14 @@ class Predictor:
 
     def raters(self, item_index: int) -> tuple[Indices, Floats]:
         """The users who rated a movie and their ratings in the data's scale, each of shape `(num_raters,)`."""
-        rows = np.flatnonzero(self.seen_item == item_index)
+        order, start = self._by_item
+        rows = order[start[item_index] : start[item_index + 1]]
         return self.seen_user[rows], self.seen_rating[rows]
+
+    @cached_property
+    def _by_item(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """The training ratings in the order of their movies, and where each movie's begin."""
+        return np.argsort(self.seen_item, kind="stable"), np.concatenate([[0], np.cumsum(self.item_counts)])
 
     def standardise(self, rating: Floats) -> Floats:
         """Ratings as the model sees them."""

@@ -21,6 +21,7 @@ from reelgraph.training import Progress
 
 # Beside the plain training (fit and refit): quick may take as much as two more, which makes three in all.
 BUDGETS = {"none": 0.0, "quick": 2.0, "full": 30.0}
+RANK_SHARE = 0.375  # of that for the ranking head, whose step takes as long as several of the rating model
 # Share of the leader's best step, and share of the leader's RMSE by which a challenger may be behind there. Wider
 # models start slowly: on ML-1M, 64 dimensions are 0.12 % behind 32 at the first rung and 0.17 % ahead in the end.
 RUNGS = ((0.25, 0.003), (0.5, 0.0005))
@@ -102,7 +103,8 @@ class _Race:
         self.runner, self.leader, self.fixed, self.interrupted = runner, leader, fixed, leader.progress.interrupted
         self.trials = [_trial("start", leader, "kept")]
         plain = leader.progress.step + leader.progress.best_step if leader.progress.history else 0
-        self.budget = BUDGETS[leader.config.tune] * _cost(leader.config) * plain
+        share = RANK_SHARE if runner.ranks else 1.0
+        self.budget = share * BUDGETS[leader.config.tune] * _cost(leader.config) * plain
 
     def challenge(self, name: str, factor: float) -> bool:
         """Run the leader's settings with one changed; whether that run is the new leader."""
