@@ -19,7 +19,7 @@ from rich.console import Console
 from reelgraph.bench import datasets
 from reelgraph.bench import race as race_module
 from reelgraph.bench.race import BUDGET, Job, jobs, race
-from reelgraph.bench.report import figure, interval, summary, table
+from reelgraph.bench.report import cold_summary, figure, interval, summary, table
 from reelgraph.config import DataConfig
 from reelgraph.data.prepare import prepare
 from reelgraph.data.sources import find
@@ -182,6 +182,44 @@ def test_unknown_names_are_one_line(arguments: tuple[str, ...], problem: str, co
     (line,) = ended.stderr.splitlines()
     assert problem in line
     assert not (tmp_path / "out").exists()
+
+
+def test_new_users_are_judged_with_the_default_model(done: tuple[Path, Any]) -> None:
+    out, ended = done
+    rows = json.loads((out / "results.json").read_text())["cold"]
+    assert [(row["seed"], row["error"]) for row in rows] == [(0, None), (1, None)]
+    for row in rows:
+        assert [point["revealed"] for point in row["curve"]] == [0, 1, 3, 5, 10, 20]
+        assert row["users"] > 0
+        assert row["movies"] is None, "a file of ratings alone has no side features"
+    assert rows[0]["curve"] != rows[1]["curve"], "another seed holds others out"
+    assert "new users" in ended.stdout
+    assert f"{rows[0]['curve'][0]['rmse'] / 2 + rows[1]['curve'][0]['rmse'] / 2:.4f} ±" in ended.stdout
+    assert {"cold.svg", "cold.png"} <= {file.name for file in out.iterdir()}
+
+
+def test_new_users_are_left_out_where_nobody_asks(command: Command, tables: Path, tmp_path: Path) -> None:
+    for models, more, number in (("residual", ["--no-cold"], 0), ("mean", [], 0), ("mean", ["--cold"], 1)):
+        out = tmp_path / f"{models}{len(more)}{number}"
+        ended = command("bench", tables / "ratings.csv", "--models", models, "--seeds", 1, *more, "--out", out)
+        assert ended.returncode == 0, ended.stderr
+        assert len(json.loads((out / "results.json").read_text())["cold"]) == number
+        assert (out / "cold.svg").exists() == bool(number)
+
+
+def test_curves_of_new_users_are_means_over_the_seeds() -> None:
+    def point(revealed: int, value: float) -> dict[str, float]:
+        return {"revealed": revealed, "rmse": value, "bias_rmse": 2 * value, "ndcg": value / 2}
+
+    rows = [
+        {"dataset": "d", "error": None, "curve": [point(0, 1.0 + seed), point(5, 0.5 + seed)]} for seed in (0, 1)
+    ] + [{"dataset": "e", "error": None, "curve": [point(0, 3.0)]}]  # fmt: skip
+    found = cold_summary(rows)
+    assert [(row["dataset"], row["revealed"], row["runs"], row["rmse"]) for row in found] == [
+        ("d", 0, 2, 1.5), ("d", 5, 2, 1.0), ("e", 0, 1, 3.0)
+    ]  # fmt: skip
+    assert found[0]["rmse_half"] == pytest.approx(interval([1.0, 2.0])[1])
+    assert found[2]["rmse_half"] is None
 
 
 def test_intervals_are_students() -> None:
