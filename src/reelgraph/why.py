@@ -1,6 +1,5 @@
 """Why a movie is predicted or ranked as it is: parts that sum to the number. Numpy only."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -34,7 +33,7 @@ class Reason:
         return f"because you gave {self.movie} {self.rating:g} stars: {self.contribution:+.2f}"
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)  # A popular movie has thousands of them: frozen ones would take three times as long to make.
 class Neighbour:
     """What another user's rating of the movie adds.
 
@@ -192,17 +191,15 @@ def _reasons(predictor: Predictor, person: Person, parts: Floats) -> tuple[Reaso
     movie = predictor.catalogue.movie
     return tuple(
         Reason(movie(int(person.rated[place])), float(person.ratings[place]), float(parts[place]))
-        for place in _largest_first(parts)
+        for place in _largest_first(parts).tolist()
     )
 
 
 def _neighbours(predictor: Predictor, raters: Indices, ratings: Floats, parts: Floats) -> tuple[Neighbour, ...]:
-    return tuple(
-        Neighbour(predictor.users.id(int(raters[place])), float(ratings[place]), float(parts[place]))
-        for place in _largest_first(parts)
-    )
+    order = _largest_first(parts)
+    ids: list[str] = predictor.users.ids.take(raters[order]).to_pylist()
+    return tuple(map(Neighbour, ids, ratings[order].tolist(), parts[order].tolist()))
 
 
-def _largest_first(parts: Floats) -> Sequence[int]:
-    order: list[int] = np.argsort(-np.abs(parts), kind="stable").tolist()
-    return order
+def _largest_first(parts: Floats) -> npt.NDArray[np.int64]:
+    return np.argsort(-np.abs(parts), kind="stable")
