@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from reelgraph.bench.report import PUBLISHED, cell, summary
+from reelgraph.bench.report import COLD_COLUMNS, PUBLISHED, cell, cold_summary, summary
 
 HERE = Path(__file__).resolve().parent
 README = HERE.parent / "README.md"
@@ -29,7 +29,47 @@ def table(found: dict[str, Any]) -> str:
             lines.append(f"| {row['method']} | {row['runs']} | {' | '.join(cells)} |")
         published = "; ".join(f"{name} {error:.4g} ({source})" for name, error, source in PUBLISHED.get(dataset, ()))
         lines += ["", *([f"Published test RMSE, not measured here: {published}.", ""] if published else [])]
-    return "\n".join([*lines, NOTE.format(**found)])
+    return "\n".join([*lines, NOTE.format(**found), *cold(found.get("cold", [])), *visitor()])
+
+
+def cold(rows: list[dict[str, Any]]) -> list[str]:
+    """New users and movies as Markdown, a table a data set."""
+    lines, points = [], cold_summary(rows)
+    for dataset in dict.fromkeys(point["dataset"] for point in points):
+        mine = [row for row in rows if row["dataset"] == dataset]
+        lines += [
+            "",
+            f"**{dataset}, users held out entirely** ({len(mine)} seeds), by how many of their ratings are revealed",
+            "",
+            "| revealed | RMSE | RMSE of damped biases | nDCG@10 |",
+            "|---|---|---|---|",
+        ]
+        for point in (point for point in points if point["dataset"] == dataset):
+            cells = [cell(point, name, digits) for name, _, digits in COLD_COLUMNS]
+            lines.append(f"| {point['revealed']} | {' | '.join(cells)} |")
+        movies = [row["movies"] for row in mine if row["movies"]]
+        if movies:
+            mean = {name: sum(one[name] for one in movies) / len(movies) for name in movies[0]}
+            lines += [
+                "",
+                f"Movies held out entirely, known by side features alone: RMSE {mean['rmse']:.3f} (users' biases alone "
+                f"{mean['bias_rmse']:.3f}), nDCG@10 among themselves {mean['ndcg']:.3f} (in random order "
+                f"{mean['random_ndcg']:.3f}).",
+            ]
+    return lines
+
+
+def visitor() -> list[str]:
+    """How long a visitor waits, in words."""
+    path = HERE / "results" / "visitor.json"
+    found = json.loads(path.read_text(encoding="utf-8"))
+    waits = "; ".join(f"{name}: {wait['p50']:.1f} ({wait['p99']:.1f})" for name, wait in found["milliseconds"].items())
+    return [
+        "",
+        f"A new visitor waits, in milliseconds at the median (and the 99th percentile), on a catalogue of "
+        f"{found['movies']:,} movies with {found['ratings']:,} ratings: {waits}. {found['machine']}, {found['date']}; "
+        "made by `benchmarks/visitor.py`.",
+    ]
 
 
 NOTE = """\

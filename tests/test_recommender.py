@@ -246,3 +246,21 @@ def test_a_model_of_nan_weights_is_never_served(model: Recommender, tmp_path: Pa
     write_artifact(replace(model.artifact, weights=weights), tmp_path / "m")
     with pytest.raises(ArtifactError, match=r"item.state, found NaN"):
         open_model(tmp_path / "m")
+
+
+def test_a_movie_without_ratings_is_explained_by_its_side_features(tables: Path, tmp_path: Path) -> None:
+    """Nobody rated movie 9990: what its genre adds is all that it has, and the parts sum with the gain in them."""
+    import reelgraph as rg  # noqa: PLC0415
+
+    (tmp_path / "movies.csv").write_text((tables / "movies.csv").read_text() + "9990,New One (1999),Horror\n")
+    model = rg.fit(rg.load(tables / "ratings.csv", items=tmp_path / "movies.csv"), max_steps=40, ranking=False)
+    assert "9990" in model.items.ids.to_pylist()
+    gain = float(model.artifact.weights["gain"])
+    assert 0 < gain <= 1
+    for who in ({"user": "1"}, {"ratings": {"10": 5.0, "20": 1.0}}):
+        parts = model.explain(movie="9990", **who)
+        assert parts.neighbours == ()
+        assert parts.movie_free == 0
+        by_ratings = parts.free + parts.side + sum(reason.contribution for reason in parts.because)
+        assert parts.movie_side == pytest.approx(by_ratings, abs=1e-5)
+        assert parts.movie_side != 0

@@ -16,7 +16,7 @@ _L2_AT, _L2_RATINGS, _L2_POWER = 4.1e-4, 8.0e4, 0.83
 RANKING = ("dim", "l2", "hide", "newcomers", "dropout", "max_steps")
 _RANK_L2_AT, _RANK_L2_POWER = 1.0e-4, 1.25
 _RANKING_LOOP: dict[str, Any] = {
-    "model": "residual", "learning_rate": 0.02, "decay_steps": 100.0, "average": 0.98, "eval_every": 20, "patience": 5,
+    "model": "residual", "learning_rate": 0.03, "decay_steps": 150.0, "average": 0.98, "eval_every": 20, "patience": 5,
     "side_l2": 1.0,
 }  # fmt: skip
 _CLASSIC = {
@@ -84,7 +84,7 @@ class TrainConfig(BaseModel):
         None, ge=0, description="L2 strength of the ranking head; from the number of ratings when not given"
     )
     rank_hide: float = Field(
-        0.3, gt=0, lt=1, description="share of the ratings hidden in each step of the ranking head"
+        0.4, gt=0, lt=1, description="share of the ratings hidden in each step of the ranking head"
     )
     rank_newcomers: float = Field(0.2, ge=0, lt=1, description="the same share for the ranking head")
     rank_dropout: float = Field(0.2, ge=0, lt=1, description="share of the entries dropped in the ranking head")

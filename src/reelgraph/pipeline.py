@@ -28,6 +28,7 @@ from reelgraph.heads import fit_head
 from reelgraph.intervals import calibrate
 from reelgraph.leaks import check_data
 from reelgraph.metrics import mae, rmse
+from reelgraph.models import ResidualModel
 from reelgraph.objectives import HidesRatings, RatingModel, hidden_residuals, predict
 from reelgraph.ranking import Floats, Indices
 from reelgraph.recommender import Recommender
@@ -133,6 +134,7 @@ def fit(
             also = head.refit(ranks) if head is not None and not again.progress.interrupted else None
             interrupted = again.progress.interrupted or (also is not None and also.progress.interrupted)
             if not interrupted:
+                _hand_on_gain(model, again.model)
                 model, config, train = again.model, again.config, merge(data.train, data.valid)
                 ranking = None if also is None else also.model
         seen: dict[str, Any] = {"user_index": train.user_index, "item_index": train.item_index, "rating": train.rating}
@@ -191,8 +193,11 @@ def _stars(data: Dataset, model: RatingModel, config: TrainConfig) -> Callable[[
 def _learned_from_validation(
     data: Dataset, model: RatingModel, config: TrainConfig
 ) -> tuple[SessionEffect | None, dict[str, Any], dict[str, tuple[float, float]]]:
-    """The session effect, the intervals, and RMSE and MAE with and without the effect."""
+    """The session effect, the intervals, and RMSE and MAE with and without the effect; the model learns its gain."""
     train, valid = data.train, data.valid
+    if isinstance(model, ResidualModel):
+        standardised = torch.from_numpy(((valid.rating - model.graph.mean) / model.graph.std).astype(np.float32))
+        model.fit_gain(*model.graph.pairs(valid.user_index, valid.item_index), standardised)
     prediction, session = predict(model, valid, data.scale), None
     user_count = np.bincount(train.user_index, minlength=len(data.users))[valid.user_index]
     item_count = np.bincount(train.item_index, minlength=len(data.items))[valid.item_index]
@@ -214,6 +219,12 @@ def _learned_from_validation(
             found["timed"] = calibrate(valid.rating - better, user_count, item_count)
             errors = {"model": (rmse(better, valid.rating), mae(better, valid.rating)), "untimed": errors["model"]}
     return session, {name: one.to_json() for name, one in found.items() if one is not None}, errors
+
+
+def _hand_on_gain(model: RatingModel, refitted: RatingModel) -> None:
+    """What validation ratings taught a model that the refit has them as training ratings."""
+    if isinstance(model, ResidualModel) and isinstance(refitted, ResidualModel):
+        refitted.gain = model.gain
 
 
 def _errors(

@@ -97,6 +97,7 @@ def restore(
         SideFeatures.fixed(weights["user.side"]),
         SideFeatures.fixed(weights["item.side"]),
     )
+    rating_model.gain = float(weights["gain"])
     with torch.no_grad():
         for parameter, name in (
             ("free", "free"),

@@ -23,7 +23,7 @@ def scorer_for(model: str, weights: Mapping[str, Floats], unit: tuple[float, flo
 # What the scorers read. A letter is a length that is the same wherever it stands: users, items, the states' dim, the
 # ranking head's dim (r), the head's hidden layer; "b" is both states side by side.
 _SHAPES = {
-    "residual": {"mean": ""}
+    "residual": {"mean": "", "gain": ""}
     | {f"{side}.{name}": side[0] for side in ("user", "item") for name in ("bias", "offset")}
     | {
         f"{side}.{name}": f"{side[0]}d"

@@ -183,7 +183,7 @@ class ResidualScorer:
             side=side,
             because=messages @ item,
             movie_free=float(weights["item.free"][item_index] @ state),
-            movie_side=float(weights["item.side"][item_index] @ state),
+            movie_side=float(weights["item.side"][item_index] @ state) * (1 if len(raters) else float(weights["gain"])),
             neighbours=np.asarray(theirs @ state / np.sqrt(np.float32(max(len(raters), 1)))),
         )
 

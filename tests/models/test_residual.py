@@ -161,7 +161,8 @@ def test_hidden_ratings_are_absent_from_states_in_both_directions() -> None:
     assert torch.equal(states[0], states[1])
     assert torch.equal(offsets[0], offsets[1])
     graph.rating[visible == 1] += torch.randn(int(visible.sum()))
-    assert not torch.allclose(model.encode(shaken := reveal(graph, visible), shaken.degree > 0), states[0])
+    shaken = reveal(graph, visible)
+    assert not torch.allclose(model.encode(shaken, shaken.degree > 0), states[0])
 
 
 def test_no_state_depends_on_a_neighbour_along_a_hidden_edge() -> None:
@@ -232,3 +233,41 @@ def test_training_targets_are_the_hidden_ratings() -> None:
     user, item = graph.user[hidden], graph.item[hidden]
     expected = (state[user] * state[item]).sum(1) + offset[user] + offset[item]
     assert torch.allclose(prediction, expected, atol=1e-5)
+
+
+def test_a_movie_without_ratings_counts_its_side_features_by_the_gain() -> None:
+    """Movie 0 has no rating: its part of the prediction is the gain times its side features'; no other movie's is."""
+    model = model_of(graph_of())
+    user, items = torch.full((ITEMS,), 3), torch.arange(USERS, USERS + ITEMS)
+    whole = model.predict(user, items)
+    model.gain = 0.25
+    part = model.predict(user, items)
+    assert torch.equal(whole[1:], part[1:])
+    with torch.no_grad():
+        view = reveal(model.graph)
+        state = model.encode(view, view.degree > 0)[3] @ model.side()[USERS]
+    assert torch.allclose(whole[0] - part[0], 0.75 * state, atol=1e-5)
+    arrays = model.export()
+    assert arrays["gain"] == 0.25
+    assert torch.allclose(arrays["item.state"][0], 0.25 * arrays["item.side"][0])
+
+
+def test_the_gain_is_that_of_least_squares() -> None:
+    model = model_of(graph_of())
+    graph = model.graph
+    user, item = graph.user[:40], graph.item[:40]
+    with torch.no_grad():
+        model.eval()
+        view = reveal(graph)
+        known = view.degree > 0
+        part = (model.encode(view, known)[user] * model.side()[item]).sum(1)
+        alone = model.offsets(view, known)[user]
+    noise = torch.randn(40, generator=torch.Generator().manual_seed(0))
+    for truth in (0.6, 0.0, -2.0, 3.0):
+        rating = alone + truth * part + 0.01 * noise
+        model.fit_gain(user, item, rating)
+        found = np.linalg.lstsq(part[:, None].numpy(), (rating - alone).numpy(), rcond=None)[0][0]
+        assert abs(model.gain - min(max(float(found), 0.0), 1.0)) < 1e-5
+    bare = model_of(graph, side=False)
+    bare.fit_gain(user, item, alone)
+    assert bare.gain == 1.0, "nothing to learn from"

@@ -121,6 +121,7 @@ class ResidualModel(nn.Module):
         self.offset = nn.Parameter(torch.zeros(graph.num_nodes))  # c
         self.user_side = SideFeatures(user_features, dim)
         self.item_side = SideFeatures(item_features, dim)
+        self.gain = 1.0  # of the side features of a movie without visible ratings; see `fit_gain`
 
     def encode(self, view: View, known: Tensor) -> Tensor:
         """States of all nodes from the visible edges, float32 of shape `(num_nodes, dim)`.
@@ -143,7 +144,31 @@ class ResidualModel(nn.Module):
             scale = torch.ones(self.graph.num_nodes, 1)
             scale[self.graph.num_users :] = (1 - self.hide) ** -0.5
             messages = messages * scale
-        return drop(self.free) * known.unsqueeze(1) + messages + self.side()
+        side = self.side()
+        if not self.training:
+            side[self.graph.num_users :] *= torch.where(known[self.graph.num_users :, None], 1.0, self.gain)
+        return drop(self.free) * known.unsqueeze(1) + messages + side
+
+    @torch.no_grad()
+    def fit_gain(self, user: Tensor, item: Tensor, rating: Tensor) -> None:
+        """Learn how much a movie's side features say when nothing else is known of it.
+
+        They are learned beside ratings, which correct what they say too strongly. So ratings that no fit has seen are
+        predicted as if their movies were new, and the factor on the side features' part is that of least squares,
+        within [0, 1].
+
+        Args:
+            user: node of each rating's user, int64 `(num_ratings,)`.
+            item: node of each rating's movie, likewise.
+            rating: the ratings, standardised, float32 `(num_ratings,)`.
+        """
+        self.eval()
+        view = reveal(self.graph)
+        known = view.degree > 0
+        part = torch.linalg.vecdot(self.encode(view, known)[user], self.side()[item])
+        left = rating - self.offsets(view, known)[user]
+        square = part.square().sum()
+        self.gain = float(((part * left).sum() / square).clamp(0, 1)) if square > 0 else 1.0
 
     def side(self) -> Tensor:
         """What the side features add to the states, float32 of shape `(num_nodes, dim)`."""
@@ -197,7 +222,7 @@ class ResidualModel(nn.Module):
         """What serving and folding in need, standardised, float32.
 
         `mean`, and for `user.` and `item.` each: `state` z, `bias` b, `offset` c, `free` p, `side` (the part of the
-        side features), `implicit` y, `residual` x.
+        side features), `implicit` y, `residual` x; and `gain`, by which the `side` of a movie without ratings counts.
         """
         self.eval()
         view = reveal(self.graph)
@@ -213,7 +238,10 @@ class ResidualModel(nn.Module):
         }
         sides = {"user": slice(self.graph.num_users), "item": slice(self.graph.num_users, None)}
         parts = {f"{side}.{name}": array[rows] for side, rows in sides.items() for name, array in arrays.items()}
-        return {name: array.detach().contiguous().clone() for name, array in (parts | {"mean": view.mean}).items()}
+        return {
+            name: array.detach().contiguous().clone()
+            for name, array in (parts | {"mean": view.mean, "gain": torch.tensor(self.gain)}).items()
+        }
 
     def parameter_groups(self, l2: float, side_l2: float) -> list[dict[str, Any]]:
         """Adam's parameter groups: maps of side features are held tighter than the nodes' own tables."""
