@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from safetensors import safe_open
@@ -82,6 +83,33 @@ def test_stopped_again_and_again_it_still_resumes_to_the_same_result(tmp_path: P
         fit(data, config, observe=ctrl_c("fit", step), checkpoints=checkpoints)
     fit(data, config, observe=ctrl_c("refit", 1), checkpoints=checkpoints)
     assert result(fit(data, config, checkpoints=checkpoints).artifact) == result(fit(data, config).artifact)
+
+
+PHASES = ("fit", "tune 1", "rank fit", "rank tune 1", "refit", "rank refit")
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_stopped_in_any_phase_of_both_heads_it_resumes_to_the_same_result(tmp_path: Path, phase: str) -> None:
+    """A stop in a phase leaves a model that serves, says that it is not whole, and goes on to the same end."""
+    config = TrainConfig(
+        dim=4, max_steps=STEPS, eval_every=2, rank_dim=5, rank_max_steps=40, checkpoint_seconds=0.0, tune="quick"
+    )
+    seen: list[str] = []
+
+    def watch(now: str, progress: Progress, config: TrainConfig) -> None:
+        seen.append(now)
+
+    whole = fit(some_data(), config, observe=watch).artifact
+    assert set(seen) >= set(PHASES)
+    folder = tmp_path / "checkpoints"
+    stopped = fit(some_data(), config, observe=ctrl_c(phase, 4, 24), checkpoints=Checkpoints(folder))
+    assert stopped.artifact.manifest["interrupted"]
+    assert np.isfinite(stopped.scores(np.arange(16, dtype=np.int32))).all()
+    assert len(stopped.recommend("u1", k=3)) == 3
+    resumed = fit(some_data(), config, checkpoints=Checkpoints(folder, resume=True)).artifact
+    assert result(resumed) == result(whole)
+    assert resumed.manifest["ranking"] == whole.manifest["ranking"]
+    assert not folder.exists()
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -23,7 +23,7 @@ from reelgraph.config import DataConfig, TrainConfig
 from reelgraph.data import sources
 from reelgraph.data.dataset import Dataset, Interactions, is_prepared, load_prepared, merge
 from reelgraph.data.prepare import prepare
-from reelgraph.errors import ConfigError
+from reelgraph.errors import ConfigError, StoppedError
 from reelgraph.heads import fit_head
 from reelgraph.intervals import calibrate
 from reelgraph.leaks import check_data
@@ -124,9 +124,12 @@ def fit(
         if len(data.valid):
             session, intervals, rows = _learned_from_validation(data, model, config)
             metrics["valid"] = _errors(data, train, data.valid, rows)
+        ranks = replace(runner, ranks=True)
         if config.ranking and not interrupted:
-            ranks = replace(runner, ranks=True)
-            head = fit_head(ranks, config, given, _stars(data, model, config))
+            try:
+                head = fit_head(ranks, config, given, _stars(data, model, config))
+            except StoppedError:  # The rating model is there to be kept.
+                interrupted = True
         if head is not None:
             ranking, interrupted, history = head.run.model, head.interrupted, history + head.history
         if config.refit and len(data.valid) and not interrupted:

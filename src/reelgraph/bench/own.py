@@ -94,11 +94,13 @@ def _model(train: Interactions, data: Dataset, settings: dict[str, Any], seed: i
     def predict(pairs: Interactions) -> npt.NDArray[np.float32]:
         return predictor.predict(*data.raw_ids(pairs), pairs.timestamp)
 
-    names = ("dim", "l2", "side_l2", "hide", "huber_delta")
+    names = ("dim", "l2", "side_l2", "hide", "huber_delta", "rank_dim", "rank_l2", "temperature")
+    ranking = manifest["ranking"] or {}
     return Fitted(
         predict,
         model.scores,
-        settings={name: manifest["config"][name] for name in names} | {"steps": manifest["steps"]},
+        settings={name: manifest["config"][name] for name in names}
+        | {"steps": manifest["steps"], "rank_steps": ranking.get("steps"), "blend": ranking.get("blend")},
         tried=len(manifest["tuning"]),
         seconds=seconds.get("refit", seconds["fit"]),
     )
