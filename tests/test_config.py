@@ -111,3 +111,12 @@ def test_the_command_line_wins_over_the_file_and_the_file_over_the_default(tmp_p
 def test_a_file_that_makes_no_sense_is_refused(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         from_file(tmp_path, text, TrainConfig)
+
+
+def test_the_ranking_head_steps_further_where_there_are_more_ratings() -> None:
+    small, large = (TrainConfig().for_ranking(number) for number in (80_000, 810_000))
+    assert (small.learning_rate, small.decay_steps) == pytest.approx((0.02, 100))
+    assert (large.learning_rate, large.decay_steps) == pytest.approx((0.03, 150), rel=0.01)
+    assert small.l2 == pytest.approx(1e-4)
+    assert large.l2 == pytest.approx(5.5e-6, rel=0.02)
+    assert TrainConfig(rank_l2=0.5).for_ranking(810_000).l2 == 0.5

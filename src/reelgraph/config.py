@@ -15,8 +15,9 @@ _L2_AT, _L2_RATINGS, _L2_POWER = 4.1e-4, 8.0e4, 0.83
 # nDCG@10 on validation ratings of the same data sets.
 RANKING = ("dim", "l2", "hide", "newcomers", "dropout", "max_steps")
 _RANK_L2_AT, _RANK_L2_POWER = 1.0e-4, 1.25
+_RANK_RATE_POWER = 0.176  # of the number of ratings: a step size of 0.02, halved after 100 steps, at 80 thousand
 _RANKING_LOOP: dict[str, Any] = {
-    "model": "residual", "learning_rate": 0.03, "decay_steps": 150.0, "average": 0.98, "eval_every": 20, "patience": 5,
+    "model": "residual", "learning_rate": 0.02, "decay_steps": 100.0, "average": 0.98, "eval_every": 20, "patience": 5,
     "side_l2": 1.0,
 }  # fmt: skip
 _CLASSIC = {
@@ -84,7 +85,7 @@ class TrainConfig(BaseModel):
         None, ge=0, description="L2 strength of the ranking head; from the number of ratings when not given"
     )
     rank_hide: float = Field(
-        0.4, gt=0, lt=1, description="share of the ratings hidden in each step of the ranking head"
+        0.3, gt=0, lt=1, description="share of the ratings hidden in each step of the ranking head"
     )
     rank_newcomers: float = Field(0.2, ge=0, lt=1, description="the same share for the ranking head")
     rank_dropout: float = Field(0.2, ge=0, lt=1, description="share of the entries dropped in the ranking head")
@@ -106,7 +107,9 @@ class TrainConfig(BaseModel):
         """The settings under which the loop fits the ranking head to a number of training ratings."""
         l2 = rank_l2_rule(num_ratings) if self.rank_l2 is None else self.rank_l2
         changed = {name: getattr(self, f"rank_{name}") for name in RANKING if name != "l2"}
-        return self.model_copy(update=_RANKING_LOOP | changed | {"l2": l2})
+        larger = (num_ratings / _L2_RATINGS) ** _RANK_RATE_POWER
+        rate = {name: _RANKING_LOOP[name] * larger for name in ("learning_rate", "decay_steps")}
+        return self.model_copy(update=_RANKING_LOOP | changed | rate | {"l2": l2})
 
     def l2_for(self, num_ratings: int) -> float:
         """The L2 strength: the one given, or the rule's for a number of training ratings."""
