@@ -91,10 +91,11 @@ def draw(found: Explanation, path: Path) -> None:
         tail, head = ends[x], (2.0, middle)
         axes.plot([tail[0], x], [tail[1], y], color="#b8b8b8", linewidth=1, zorder=1)
         axes.plot([x, head[0]], [y, head[1]], color=colour, linewidth=width, zorder=1)
-        at = 0.62 if x == 1.0 else 0.5
+        at = 0.4  # near the rating's end, where the edges are apart
         axes.text(
-            x + at * (head[0] - x), y + at * (head[1] - y) + 0.1, f"{part:+.2f}", fontsize=8, color=colour, ha="center"
-        )
+            x + at * (head[0] - x), y + at * (head[1] - y), f"{part:+.2f}", fontsize=8, color=colour, ha="center",
+            va="center", bbox={"facecolor": "white", "edgecolor": "none", "pad": 1}, zorder=2,
+        )  # fmt: skip
         _node(axes, x, y, text, 8)
     _node(axes, 0.0, middle, "you", 10)
     _node(axes, 2.0, middle, f"{found.target}\n{found.prediction:.2f} stars predicted", 10)
