@@ -154,8 +154,7 @@ class ResidualModel(nn.Module):
         """Learn how much a movie's side features say when nothing else is known of it.
 
         They are learned beside ratings, which correct what they say too strongly. So ratings that no fit has seen are
-        predicted as if their movies were new, and the factor on the side features' part is that of least squares,
-        within [0, 1].
+        predicted as if their movies were new: the factor is that of least squares, within [0, 1].
 
         Args:
             user: node of each rating's user, int64 `(num_ratings,)`.
@@ -238,10 +237,8 @@ class ResidualModel(nn.Module):
         }
         sides = {"user": slice(self.graph.num_users), "item": slice(self.graph.num_users, None)}
         parts = {f"{side}.{name}": array[rows] for side, rows in sides.items() for name, array in arrays.items()}
-        return {
-            name: array.detach().contiguous().clone()
-            for name, array in (parts | {"mean": view.mean, "gain": torch.tensor(self.gain)}).items()
-        }
+        parts |= {"mean": view.mean, "gain": torch.tensor(self.gain)}
+        return {name: array.detach().contiguous().clone() for name, array in parts.items()}
 
     def parameter_groups(self, l2: float, side_l2: float) -> list[dict[str, Any]]:
         """Adam's parameter groups: maps of side features are held tighter than the nodes' own tables."""
