@@ -77,7 +77,7 @@ Mean over seeds and half width of its 95 % interval; seeds are splits, too, wher
 stopping step come from validation ratings alone. `residual` uses side features and the time of rating where the data
 have them, `residual-no-time` side features alone, `residual-ratings-only` neither; no other method here and none of the
 published ones uses the time of rating. Other methods try their list of settings for at most as long as `residual`
-takes to tune and fit.
+takes to tune and fit. `residual`, `ease` and `als-implicit` ran two at a time, on one thread each.
 reelgraph {reelgraph}, {machine}, {date}; made by `benchmarks/run.sh`, all figures in
 [benchmarks/results/bench](benchmarks/results/bench/results.csv).
 
