@@ -10,7 +10,7 @@ from reelgraph import quality
 from reelgraph.data.dataset import Dataset, Interactions
 from reelgraph.lists import ORDERS
 from reelgraph.pipeline import fit
-from reelgraph.quality import WISHES, deletion_test, judge, judge_lists, seen_of, similar_test
+from reelgraph.quality import WISHES, deletion_test, judge, judge_lists, similar_test
 from reelgraph.ranking import NOTHING, evaluate_lists
 from reelgraph.recommender import Recommender, open_model
 
@@ -27,7 +27,7 @@ def model(data: Dataset) -> Recommender:
 
 def test_every_order_and_wish_is_judged_as_the_lists_that_people_get(model: Recommender, data: Dataset) -> None:
     found = judge_lists(model, data.test)
-    assert set(found) == {f"order {order}" for order in ORDERS} | set(WISHES)
+    assert set(found) == {f"order {order}" for order in ORDERS} | {"default"} | set(WISHES)
     assert found["default"] == found["order blend"]
     assert model.ranker is not None
 
@@ -38,7 +38,7 @@ def test_every_order_and_wish_is_judged_as_the_lists_that_people_get(model: Reco
             rows[row, : len(ids)] = [model.items.index(movie) for movie in ids]
         return rows
 
-    seen = seen_of(model)
+    seen = model.artifact.ratings
     expected = evaluate_lists(lists, seen, data.test, len(data.items), 5.0, states=model.ranker.item_states)
     assert found["diversity 0.3"] == pytest.approx(expected.to_json())
     assert found["default"]["ndcg"] > 0.5, "liked movies are those of the own camp"  # type: ignore[operator]

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from worlds import checkerboard, settings
 
+from reelgraph.console import MEASURES
 from reelgraph.pipeline import fit
 from reelgraph.recommender import Recommender, open_model
-from reelgraph.reporting import MEASURES, number, render
+from reelgraph.reporting import number, render
 
 COLD = {
     "users": 7, "ratings": 123, "movies": {

@@ -12,7 +12,7 @@ from reelgraph.data.dataset import NO_TIME, Dataset, Interactions
 from reelgraph.errors import ConfigError, DataError, UnknownIdError
 from reelgraph.metrics import rmse
 from reelgraph.pipeline import fit
-from reelgraph.rebuild import ratings_of, rebuild
+from reelgraph.rebuild import rebuild
 from reelgraph.recommender import Recommender, open_model
 from reelgraph.update import distance, forget, update
 
@@ -36,12 +36,12 @@ def same(one: Artifact, other: Artifact, names: set[str] | None = None) -> None:
 
 
 def test_the_same_ratings_make_the_same_model(model: Artifact) -> None:
-    same(rebuild(model, ratings_of(model), {})[0], model)
+    same(rebuild(model, model.ratings, {})[0], model)
 
 
 def test_a_model_with_side_features_and_times_comes_back_too(model_dir: Path) -> None:
     model = open_model(model_dir).artifact
-    again = rebuild(model, ratings_of(model), {})[0]
+    again = rebuild(model, model.ratings, {})[0]
     same(again, model)
     for name in ("timestamp", "residual"):
         np.testing.assert_allclose(again.seen[name].to_numpy(), model.seen[name].to_numpy(), atol=1e-4)
@@ -111,7 +111,7 @@ def test_an_update_takes_ratings_users_and_movies(data: Dataset, model: Artifact
     assert (change.new_users, change.new_movies, change.replaced, change.added) == (1, 1, known, 7 - known)
     assert larger.users["userId"].to_pylist()[-1] == "new"
     assert larger.items["movieId"].to_pylist()[-1] == "fresh"
-    at = ratings_of(larger)
+    at = larger.ratings
     now = {
         (u, i): r for u, i, r in zip(at.user_index.tolist(), at.item_index.tolist(), at.rating.tolist(), strict=True)
     }
@@ -162,7 +162,7 @@ def test_new_ratings_and_a_few_steps_help(data: Dataset, model: Artifact) -> Non
 
 def test_of_several_ratings_the_last_counts(model: Artifact) -> None:
     larger, change = update(model, ["x", "x"], ["m0", "m0"], np.asarray([1.0, 4.0]), steps=0)
-    at = ratings_of(larger)
+    at = larger.ratings
     assert at.rating[at.user_index == 40].tolist() == [4.0]
     assert (change.added, change.replaced) == (1, 0)
 
@@ -183,7 +183,7 @@ def test_times_are_kept_and_may_be_missing(model_dir: Path) -> None:
     model = open_model(model_dir).artifact
     later = np.asarray([2_000_000, NO_TIME])
     larger, _ = update(model, ["1", "new"], ["10", "10"], np.asarray([4.0, 2.0]), later, steps=0)
-    at, plain = ratings_of(larger), update(model, ["new"], ["10"], np.asarray([2.0]), steps=0)[0]
+    at, plain = larger.ratings, update(model, ["new"], ["10"], np.asarray([2.0]), steps=0)[0]
     assert at.timestamp is not None
     users, movies = larger.users["userId"].to_pylist(), larger.items["movieId"].to_pylist()
     mine = (at.user_index == users.index("1")) & (at.item_index == movies.index("10"))

@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from reelgraph.atomic import MANIFEST, new_directory
+from reelgraph.data.dataset import Interactions
 from reelgraph.errors import ArtifactError
 
 KIND = "reelgraph-artifact"
@@ -48,6 +49,12 @@ class Artifact:
     seen: pa.Table
     history: Sequence[dict[str, Any]] = ()
     rejects: pa.Table | None = None
+
+    @property
+    def ratings(self) -> Interactions:
+        """The training ratings."""
+        columns = {name: self.seen[name].to_numpy() for name in self.seen.column_names}
+        return Interactions(columns["user_index"], columns["item_index"], columns["rating"], columns.get("timestamp"))
 
 
 def write_artifact(artifact: Artifact, path: Path) -> None:

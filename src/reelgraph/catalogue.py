@@ -44,7 +44,7 @@ class Catalogue:
     @cached_property
     def items(self) -> Vocabulary:
         """The movies' ids."""
-        return Vocabulary(self.table["movieId"].combine_chunks(), "movie")
+        return Vocabulary.of(self.table, "movie")
 
     @cached_property
     def _genres(self) -> list[tuple[str, ...]]:

@@ -8,9 +8,8 @@ import click
 
 from reelgraph import artifact, console
 from reelgraph.atomic import check_target
-from reelgraph.config import DataConfig
 from reelgraph.data import pairs, tables
-from reelgraph.options import PATH, Columns
+from reelgraph.options import COLUMNS, PATH
 
 
 @click.command()
@@ -23,7 +22,7 @@ from reelgraph.options import PATH, Columns
 )
 @click.option("--compare", is_flag=True, help="also fit the whole model anew, and say how far apart the two are")
 @click.option("--json", "as_json", is_flag=True, help="print JSON instead of text")
-@click.option("--columns", type=Columns(), default=None, help=DataConfig.model_fields["columns"].description)
+@COLUMNS
 def update(
     model: Path,
     ratings: Path,

@@ -13,7 +13,7 @@ from reelgraph.atomic import check_target, new_file
 from reelgraph.config import DataConfig, TrainConfig
 from reelgraph.data import pairs
 from reelgraph.errors import ReelgraphError, StoppedError
-from reelgraph.options import PATH, Columns, Command, settings, settings_of
+from reelgraph.options import COLUMNS, PATH, Command, settings, settings_of
 from reelgraph.recommender import open_model
 
 
@@ -135,7 +135,7 @@ def prepare(
 @click.argument("pairs_file", metavar="PAIRS", type=PATH)
 @click.option("--out", type=PATH, required=True, help="CSV file for the pairs with their predictions")
 @click.option("--interval", "level", type=float, help="add low and high, which hold this share of ratings: 0.9, ...")
-@click.option("--columns", type=Columns(), default=None, help=DataConfig.model_fields["columns"].description)
+@COLUMNS
 def predict(model: Path, pairs_file: Path, out: Path, level: float | None, columns: dict[str, str] | None) -> None:
     """Add a `prediction` column to the userId, movieId rows of PAIRS; their order is kept."""
     predictor = open_model(model).predictor

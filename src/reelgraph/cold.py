@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from reelgraph.baselines import USER_DAMPING, baselines
+from reelgraph.baselines import USER_DAMPING, Baseline, baselines
 from reelgraph.config import TrainConfig
 from reelgraph.data.dataset import Dataset, Interactions, merge
 from reelgraph.metrics import rmse
 from reelgraph.pipeline import fit
-from reelgraph.quality import seen_of
 from reelgraph.ranking import Indices, evaluate_ranking
 from reelgraph.recommender import Recommender
 from reelgraph.visitor import Visitor
@@ -25,7 +24,6 @@ from reelgraph.visitor import Visitor
 REVEALED = (0, 1, 3, 5, 10, 20)
 HELD_USERS, HELD_ITEMS, VALID = 0.2, 0.1, 0.1
 
-Mask = npt.NDArray[np.bool_]
 Order = npt.NDArray[np.int64]
 
 
@@ -89,15 +87,17 @@ def evaluate_cold(data: Dataset, config: TrainConfig | None = None, seed: int = 
     judged = cold & (place >= REVEALED[-1])
     if not judged.any():
         return None
-    model = _fit(data, _rows(every, ~cold), config, rng)
+    model = _fit(data, every.take(~cold), config, rng)
     users = np.unique(every.user_index[judged])
-    test, hidden = _rows(every, judged), _rows(every, cold & (place < REVEALED[-1]))
-    curve = tuple(_point(model, every, order, place, users, test, hidden, number) for number in REVEALED)
+    test, hidden = every.take(judged), every.take(cold & (place < REVEALED[-1]))
+    line = baselines(model.artifact.ratings, len(model.users), len(model.items))[-1]
+    curve = tuple(_point(model, line, every, order, place, users, test, hidden, number) for number in REVEALED)
     return ColdReport(len(users), len(test), curve, _cold_movies(data, every, config, rng))
 
 
 def _point(
     model: Recommender,
+    line: Baseline,
     every: Interactions,
     order: Order,
     place: npt.NDArray[np.int64],
@@ -107,7 +107,6 @@ def _point(
     number: int,
 ) -> ColdPoint:
     predictor, lists = model.predictor, model.lists
-    line = baselines(seen_of(model), len(model.users), len(model.items))[-1]
     visitors, offset = {}, {}
     shown = order[place[order] < number]
     for user in users.tolist():
@@ -143,11 +142,11 @@ def _cold_movies(
     cold = np.isin(every.item_index, held)
     if not cold.any() or cold.all():
         return None
-    model = _fit(data, _rows(every, ~cold), config, rng)
+    model = _fit(data, every.take(~cold), config, rng)
     if not np.abs(model.artifact.weights.get("item.side", np.zeros(1))).any():
         return None
-    test = _rows(every, cold)
-    predictor, seen = model.predictor, seen_of(model)
+    test = every.take(cold)
+    predictor, seen = model.predictor, model.artifact.ratings
     line = baselines(seen, len(data.users), len(data.items))[-1]
     others = np.ones(len(data.items), bool)
     others[held] = False
@@ -177,13 +176,8 @@ def _cold_movies(
 
 def _fit(data: Dataset, train: Interactions, config: TrainConfig, rng: np.random.Generator) -> Recommender:
     valid = rng.random(len(train)) < VALID
-    nothing = _rows(train, np.zeros(len(train), bool))
-    return fit(replace(data, train=_rows(train, ~valid), valid=_rows(train, valid), test=nothing), config)
-
-
-def _rows(part: Interactions, kept: Mask) -> Interactions:
-    time = None if part.timestamp is None else part.timestamp[kept]
-    return Interactions(part.user_index[kept], part.item_index[kept], part.rating[kept], time)
+    nothing = train.take(slice(0))
+    return fit(replace(data, train=train.take(~valid), valid=train.take(valid), test=nothing), config)
 
 
 def _place_within_user(every: Interactions, order: Order) -> npt.NDArray[np.int64]:

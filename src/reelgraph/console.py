@@ -31,6 +31,18 @@ PREDICTORS = {
     "untimed": "this model, without the time of rating",
     "model": "this model",
 }
+MEASURES = {
+    "ndcg": "nDCG@10",
+    "recall": "Recall@20",
+    "precision": "Precision@10",
+    "average_precision": "MAP@10",
+    "reciprocal_rank": "MRR@10",
+    "hit_rate": "hit rate@10",
+    "coverage": "coverage",
+    "novelty": "novelty, bits",
+    "diversity": "diversity",
+    "popularity": "mean ratings",
+}
 GROUPS = {
     "user_ratings": "By the user's training ratings",
     "movie_ratings": "By the movie's training ratings",
@@ -117,8 +129,7 @@ def show_evaluation(report: EvaluationReport) -> None:
 def show_lists(lists: dict[str, dict[str, float | None]]) -> None:
     """How good lists are by order, and what some diversity costs."""
     names = ("ndcg", "recall", "precision", "hit_rate", "coverage", "novelty", "diversity")
-    titles = ("nDCG@10", "Recall@20", "Precision@10", "hit rate@10", "coverage", "novelty", "diversity")
-    table = _table("Lists", ["", *titles])
+    table = _table("Lists", ["", *(MEASURES[name] for name in names)])
     for name in ("order rank", "order stars", "order blend", "diversity 0.3", "popularity penalty 0.3"):
         if name in lists:
             cells = [lists[name][measure] for measure in names]

@@ -8,13 +8,11 @@ import click
 
 from reelgraph import console, quality
 from reelgraph.atomic import new_file
-from reelgraph.config import DataConfig, TrainConfig
+from reelgraph.config import TrainConfig
 from reelgraph.data import pairs
 from reelgraph.evaluation import EvaluationReport
-from reelgraph.options import PATH, Columns
+from reelgraph.options import COLUMNS, PATH
 from reelgraph.recommender import Recommender, open_model
-
-COLUMNS = click.option("--columns", type=Columns(), default=None, help=DataConfig.model_fields["columns"].description)
 
 
 def _judged(model: Recommender, test: Path, columns: dict[str, str] | None) -> tuple[EvaluationReport, dict[str, Any]]:

@@ -61,6 +61,9 @@ class Columns(click.ParamType[Any]):
         return {role.strip(): name.strip() for role, _, name in pairs}
 
 
+COLUMNS = click.option("--columns", type=Columns(), default=None, help=DataConfig.model_fields["columns"].description)
+
+
 def _click_type(annotation: Any) -> Any:
     options = [part for part in get_args(annotation) if part is not type(None)]
     if get_origin(annotation) is types.UnionType and len(options) == 1:

@@ -46,7 +46,7 @@ class Predictor:
 
     def __init__(self, artifact: Artifact) -> None:
         manifest, seen = artifact.manifest, artifact.seen
-        self.users = Vocabulary(artifact.users["userId"].combine_chunks(), "user")
+        self.users = Vocabulary.of(artifact.users, "user")
         self.catalogue = Catalogue(artifact.items)
         self.items = self.catalogue.items
         self.low, self.high = float(manifest["scale"]["low"]), float(manifest["scale"]["high"])

@@ -13,7 +13,6 @@ from reelgraph.recommender import Recommender
 
 # Wishes whose cost the report states, beside the default list.
 WISHES: dict[str, Wishes] = {
-    "default": {},
     "diversity 0.1": {"diversity": 0.1},
     "diversity 0.3": {"diversity": 0.3},
     "diversity 0.5": {"diversity": 0.5},
@@ -41,12 +40,11 @@ def judge_lists(model: Recommender, test: Interactions, seed: int = 0) -> dict[s
     if len(liked) > MOST_USERS:
         some = np.random.default_rng(seed).choice(liked, MOST_USERS, replace=False)
         rows = np.isin(test.user_index, some)
-        test = Interactions(test.user_index[rows], test.item_index[rows], test.rating[rows], None)
+        test = test.take(rows)
     wishes: dict[str, Wishes] = {f"order {order}": {"order": order} for order in ORDERS}  # type: ignore[typeddict-item]
     if model.ranker is None:
         del wishes["order rank"]
-    wishes |= WISHES
-    seen, length = seen_of(model), min(20, len(model.items))
+    seen, length = model.artifact.ratings, min(20, len(model.items))
     states = model.lists.unit_states
 
     def judged(asked: Wishes) -> dict[str, float | int | None]:
@@ -60,7 +58,9 @@ def judge_lists(model: Recommender, test: Interactions, seed: int = 0) -> dict[s
         )
         return report.to_json()
 
-    return {name: judged(asked) for name, asked in wishes.items()}
+    found = {name: judged(asked) for name, asked in wishes.items()}
+    found["default"] = found["order blend"]  # what a list is ordered by where nobody wishes anything
+    return found | {name: judged(asked) for name, asked in WISHES.items()}
 
 
 def deletion_test(model: Recommender, test: Interactions, seed: int = 0) -> dict[str, dict[str, float]] | None:
@@ -184,9 +184,3 @@ def known_pairs(model: Recommender, users: list[str], movies: list[str], rating:
     kept = np.flatnonzero(user_known & item_known)
     kept = kept[np.lexsort((item[kept], user[kept]))]
     return Interactions(user[kept], item[kept], np.asarray(rating, np.float32)[kept], None)
-
-
-def seen_of(model: Recommender) -> Interactions:
-    """The model's training ratings."""
-    predictor = model.predictor
-    return Interactions(predictor.seen_user, predictor.seen_item, predictor.seen_rating, None)

@@ -132,25 +132,14 @@ def restore(
 
 def training_data(artifact: Artifact) -> Dataset:
     """The training ratings of a model as a data set without other splits."""
-    train, scale = ratings_of(artifact), artifact.manifest["scale"]
-    nothing = Interactions(train.user_index[:0], train.item_index[:0], train.rating[:0], None)
-    users, items = (
-        Vocabulary(table[column].combine_chunks(), what)
-        for table, column, what in ((artifact.users, "userId", "user"), (artifact.items, "movieId", "movie"))
-    )
+    train, scale = artifact.ratings, artifact.manifest["scale"]
+    nothing = train.take(slice(0))
+    users, items = Vocabulary.of(artifact.users, "user"), Vocabulary.of(artifact.items, "movie")
     rejects = pa.table({"reason": pa.array([], pa.string())})
     return Dataset(
         train, nothing, nothing, users, items, artifact.users, artifact.items, rejects,
         (scale["low"], scale["high"]), artifact.manifest["data"],
     )  # fmt: skip
-
-
-def ratings_of(artifact: Artifact) -> Interactions:
-    """The training ratings of a model."""
-    seen = artifact.seen
-    time_column = seen["timestamp"].to_numpy() if "timestamp" in seen.column_names else None
-    user, item, rating = (seen[name].to_numpy() for name in ("user_index", "item_index", "rating"))
-    return Interactions(user, item, rating, time_column)
 
 
 def _graph(artifact: Artifact, ratings: Interactions) -> BipartiteGraph:

@@ -7,22 +7,9 @@ from typing import Any
 
 from jinja2 import Environment
 
-from reelgraph.console import GROUPS, PREDICTORS
+from reelgraph.console import GROUPS, MEASURES, PREDICTORS
 from reelgraph.drawing import Line, Picture, picture
 from reelgraph.recommender import Recommender
-
-MEASURES = {
-    "ndcg": "nDCG@10",
-    "recall": "Recall@20",
-    "precision": "Precision@10",
-    "average_precision": "MAP@10",
-    "reciprocal_rank": "MRR@10",
-    "hit_rate": "hit rate@10",
-    "coverage": "coverage",
-    "novelty": "novelty, bits",
-    "diversity": "diversity",
-    "popularity": "mean ratings",
-}
 
 
 @dataclass(frozen=True)

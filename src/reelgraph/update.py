@@ -21,7 +21,7 @@ from reelgraph.data.vocabulary import Vocabulary
 from reelgraph.errors import ConfigError, DataError
 from reelgraph.pipeline import fit
 from reelgraph.ranking import NOTHING
-from reelgraph.rebuild import ratings_of, rebuild, training_data
+from reelgraph.rebuild import rebuild, training_data
 from reelgraph.recommender import Recommender
 
 Floats = npt.NDArray[np.float32]
@@ -51,19 +51,14 @@ def forget(artifact: Artifact, user_id: str) -> Artifact:
         UnknownIdError: if the user is not known.
         ConfigError: if the model is `gcn`, or nobody else has ratings.
     """
-    index = Vocabulary(artifact.users["userId"].combine_chunks(), "user").index(user_id)
-    seen = ratings_of(artifact)
+    index = Vocabulary.of(artifact.users, "user").index(user_id)
+    seen = artifact.ratings
     kept = seen.user_index != index
     if not kept.any():
         raise ConfigError(f"forget: expected ratings of other users than {user_id}, found none", "delete the model")
     rows = np.delete(np.arange(artifact.users.num_rows), index)
-    user_index = seen.user_index[kept] - (seen.user_index[kept] > index)
-    left = Interactions(
-        user_index.astype(np.int32),
-        seen.item_index[kept],
-        seen.rating[kept],
-        None if seen.timestamp is None else seen.timestamp[kept],
-    )
+    left = seen.take(kept)
+    left = replace(left, user_index=(left.user_index - (left.user_index > index)).astype(np.int32))
     weights = {
         name: array[rows] if name.removeprefix("rank.").startswith("user.") else array
         for name, array in artifact.weights.items()
@@ -122,13 +117,11 @@ def update(
                 weights[name] = _side_of_new(artifact.weights[name], items)
         if "rank.item.bias" in weights:
             weights["rank.item.bias"][-new_items:] = artifact.weights["rank.item.bias"].min()
-    old = ratings_of(artifact)
-    index = [
-        Vocabulary(table[column].combine_chunks(), what).indices(ids)[0]
-        for table, column, what, ids in ((users, "userId", "user", user_ids), (items, "movieId", "movie", movie_ids))
-    ]
+    old = artifact.ratings
+    user_index, _ = Vocabulary.of(users, "user").indices(user_ids)
+    item_index, _ = Vocabulary.of(items, "movie").indices(movie_ids)
     time_column = np.full(len(rating), NO_TIME) if timestamps is None else timestamps
-    together, replaced = _with_new(old, index[0], index[1], rating.astype(np.float32), time_column)
+    together, replaced = _with_new(old, user_index, item_index, rating.astype(np.float32), time_column)
     larger = replace(artifact, weights=weights, users=users, items=items)
     rebuilt, done = rebuild(larger, together, {"updated": len(rating)}, steps=steps, seed=seed)
     added = len(together) - len(old)

@@ -38,14 +38,16 @@ class Visitor:
             raise DataError(f"rating of movie {movie}: expected {low:g} to {high:g}, found {stars!r}", "correct it")
         if item in self._ratings:
             self._change(item, -1)
-        self._ratings[item] = float(stars)
-        self._change(item, 1)
+        self._add(item, float(stars))
 
     def rate_indices(self, item_index: npt.NDArray[np.int32], stars: Floats) -> None:
         """Add ratings in the data's scale by the indices of movies that have none yet, each `(num_ratings,)`."""
         for item, rating in zip(item_index.tolist(), stars.tolist(), strict=True):
-            self._ratings[item] = rating
-            self._change(item, 1)
+            self._add(item, rating)
+
+    def _add(self, item: int, stars: float) -> None:
+        self._ratings[item] = stars
+        self._change(item, 1)
 
     def remove(self, movie: object) -> None:
         """Take a rating away; nothing happens where there is none.

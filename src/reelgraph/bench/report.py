@@ -85,7 +85,7 @@ def table(runs: Sequence[dict[str, Any]], published: bool, width: int = WIDE) ->
     tables, rows = [], summary(runs)
     columns = [column for column in COLUMNS if width >= WIDE or column[0] in NARROW]
     for dataset in dict.fromkeys(row["dataset"] for row in rows):
-        shown = Table(title=escape(dataset), title_justify="left", title_style="bold", pad_edge=False, box=None)
+        shown = _titled(dataset)
         shown.add_column("")
         for _, title, _ in columns:
             shown.add_column(title, justify="right")
@@ -155,8 +155,7 @@ def cold_table(rows: Sequence[dict[str, Any]]) -> list[Table]:
     """One table a data set: errors and lists of new users by how many of their ratings are revealed."""
     tables, lines = [], cold_summary(rows)
     for dataset in dict.fromkeys(line["dataset"] for line in lines):
-        shown = Table(title=escape(f"{dataset}, new users"), title_justify="left", title_style="bold", pad_edge=False,
-                      box=None)  # fmt: skip
+        shown = _titled(f"{dataset}, new users")
         for title in ("revealed", *(title for _, title, _ in COLD_COLUMNS)):
             shown.add_column(title, justify="right")
         for line in (line for line in lines if line["dataset"] == dataset):
@@ -190,6 +189,10 @@ def cold_figure(rows: Sequence[dict[str, Any]], out: Path) -> list[Path]:
         for panel in panels[:, place]:
             panel.grid(alpha=0.25)
     return _save(drawing, out, "cold")
+
+
+def _titled(title: str) -> Table:
+    return Table(title=escape(title), title_justify="left", title_style="bold", pad_edge=False, box=None)
 
 
 def _save(drawing: Figure, out: Path, name: str) -> list[Path]:

@@ -41,6 +41,11 @@ class Interactions:
     def __len__(self) -> int:
         return len(self.rating)
 
+    def take(self, rows: Any) -> "Interactions":
+        """The ratings at some rows: a mask of shape `(num_edges,)`, positions, or a slice."""
+        times = None if self.timestamp is None else self.timestamp[rows]
+        return Interactions(self.user_index[rows], self.item_index[rows], self.rating[rows], times)
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -86,8 +91,8 @@ def load_prepared(path: Path) -> Dataset:
     scale = manifest["scale"]
     return Dataset(
         **splits,
-        users=Vocabulary(users["userId"].combine_chunks(), "user"),
-        items=Vocabulary(items["movieId"].combine_chunks(), "movie"),
+        users=Vocabulary.of(users, "user"),
+        items=Vocabulary.of(items, "movie"),
         user_table=users.drop_columns(["user_index"]),
         item_table=items.drop_columns(["item_index"]),
         rejects=rejects,
@@ -106,8 +111,8 @@ def describe_splits(path: Path) -> dict[str, Any]:
     users, items, ratings = (_read_table(path / f"{name}.parquet") for name in ("users", "items", "ratings"))
     splits = {name: _interactions(ratings, name) for name in SPLITS}
     vocabularies = (
-        Vocabulary(users["userId"].combine_chunks(), "user"),
-        Vocabulary(items["movieId"].combine_chunks(), "movie"),
+        Vocabulary.of(users, "user"),
+        Vocabulary.of(items, "movie"),
     )
 
     def strangers(column: str) -> int:

@@ -24,6 +24,11 @@ class Vocabulary:
     ids: pa.StringArray
     what: str
 
+    @classmethod
+    def of(cls, table: pa.Table, what: str) -> "Vocabulary":
+        """The ids of a table of one row a node, in index order: its column `userId` or `movieId`."""
+        return cls(table[f"{what}Id"].combine_chunks(), what)
+
     def __len__(self) -> int:
         return len(self.ids)
 
