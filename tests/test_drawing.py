@@ -67,3 +67,14 @@ def test_a_wrong_ending_and_a_broken_drawing_leave_nothing(
         draw(found, tmp_path / "g.svg")
     assert list(tmp_path.iterdir()) == []
     assert isinstance(found, Explanation)
+
+
+def test_a_long_title_is_set_in_lines(model: Recommender, tmp_path: Path) -> None:
+    from dataclasses import replace  # noqa: PLC0415
+
+    found = model.explain("9", movie="20")
+    long = "Raiders of the Lost Ark (Indiana Jones and the Raiders of the Lost Ark)"
+    draw(replace(found, target=replace(found.target, title=long)), tmp_path / "g.svg")
+    text = words(tmp_path / "g.svg")
+    assert long not in text
+    assert all(word in text for word in long.split())

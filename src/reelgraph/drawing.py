@@ -1,6 +1,7 @@
 """Pictures: the small graph behind a prediction, and curves."""
 
 import io
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from reelgraph.atomic import new_file
+from reelgraph.catalogue import Movie
 from reelgraph.errors import ConfigError
 from reelgraph.why import Explanation
 
@@ -78,7 +80,7 @@ def draw(found: Explanation, path: Path) -> None:
     axes.set_xlim(-0.6, 3.6)
     axes.set_ylim(-rows - 0.1, 0.9)
     middle = -(rows - 1) / 2
-    labels = [(1.0, f"{one.movie}\n{one.rating:g} stars", one.contribution) for one in ratings]
+    labels = [(1.0, f"{_wrapped(one.movie)}\n{one.rating:g} stars", one.contribution) for one in ratings]
     labels += [(3.0, f"user {one.user_id}: {one.rating:g}", one.contribution) for one in raters]
     largest = max((abs(part) for _, _, part in labels), default=1.0) or 1.0
     ends = {1.0: (0.0, middle), 3.0: (2.0, middle)}
@@ -98,7 +100,7 @@ def draw(found: Explanation, path: Path) -> None:
         )  # fmt: skip
         _node(axes, x, y, text, 8)
     _node(axes, 0.0, middle, "you", 10)
-    _node(axes, 2.0, middle, f"{found.target}\n{found.prediction:.2f} stars predicted", 10)
+    _node(axes, 2.0, middle, f"{_wrapped(found.target)}\n{found.prediction:.2f} stars predicted", 10)
     axes.set_title(
         f"{found.mean:.2f} on average, you {found.user:+.2f}, the movie {found.movie:+.2f}, "
         f"your ratings {sum(one.contribution for one in found.because):+.2f}"
@@ -108,6 +110,11 @@ def draw(found: Explanation, path: Path) -> None:
     )
     with new_file(path) as temporary, rc_context(_STYLE):
         figure.savefig(temporary, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
+
+
+def _wrapped(movie: Movie) -> str:
+    """A title in lines that leave room between the columns."""
+    return textwrap.fill(str(movie), 26)
 
 
 def _node(axes: object, x: float, y: float, text: str, size: int) -> None:
