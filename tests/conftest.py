@@ -3,10 +3,11 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from clusters import Cluster, running_cluster
 from worlds import write_files
 
 
@@ -48,3 +49,19 @@ def reelgraph_command(*arguments: object, cwd: Path | None = None) -> subprocess
 def command() -> Callable[..., subprocess.CompletedProcess[str]]:
     """The command line, as a function of its arguments."""
     return reelgraph_command
+
+
+@pytest.fixture(scope="session")
+def standalone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """The cluster behind `cluster`, started when the first test asks for it."""
+    with running_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def cluster(standalone: Cluster, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    """A Spark cluster on this machine: a master and two workers, free, whatever the test before did to them."""
+    standalone.mend()
+    for name, value in standalone.environment.items():
+        monkeypatch.setenv(name, value)
+    return standalone
