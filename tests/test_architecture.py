@@ -78,6 +78,19 @@ ORDER = (
     "asking",
     "judging",
     "changing",
+    "service",
+    "service.settings",
+    "service.problems",
+    "service.search",
+    "service.current",
+    "service.models",
+    "service.answers",
+    "service.visits",
+    "service.assets",
+    "service.edge",
+    "service.app",
+    "service.server",
+    "hosting",
     "cli",
     "__main__",
 )
@@ -101,6 +114,7 @@ SERVING = (
     "visitor",
     "recommender",
     "quality",
+    "service.server",
 )
 STARTING = (
     "cli",
@@ -109,13 +123,14 @@ STARTING = (
     "options",
     "console",
     "doctor",
+    "hosting",
 )  # They may come to torch, but only within the command that needs it.
 LEARNING = (
     "torch", "torch_geometric", "graph", "leaks", "models", "objectives", "training", "checkpoint", "runs", "tuning",
     "heads", "pipeline", "cold", "rebuild", "update",
 )  # fmt: skip
 MAX_LINES = 300
-MAX_FILES = 70
+MAX_FILES = 83
 
 
 class Tree:

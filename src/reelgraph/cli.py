@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from reelgraph import __version__, artifact, asking, changing, console, judging
+from reelgraph import __version__, artifact, asking, changing, console, hosting, judging
 from reelgraph.atomic import check_target, new_file
 from reelgraph.config import DataConfig, TrainConfig
 from reelgraph.data import pairs
@@ -150,7 +150,8 @@ def predict(model: Path, pairs_file: Path, out: Path, level: float | None, colum
 
 
 for command in (
-    judging.evaluate, judging.report, asking.recommend, asking.similar, asking.explain, changing.update, changing.forget
+    judging.evaluate, judging.report, asking.recommend, asking.similar, asking.explain, changing.update,
+    changing.forget, hosting.serve,
 ):  # fmt: skip
     commands.add_command(command)
 

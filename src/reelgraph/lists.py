@@ -108,6 +108,21 @@ class Suggestion:
         return {"rank": rank, **asdict(self.movie), "score": self.score, "prediction": self.prediction}
 
 
+@dataclass(frozen=True)
+class Page:
+    """A part of a list.
+
+    Attributes:
+        suggestions: the movies, best first.
+        intervals: lower and upper end of each, which hold nine ratings of ten; None for each without validation errors.
+        more: whether the list goes on.
+    """
+
+    suggestions: list[Suggestion]
+    intervals: list[tuple[float, float] | None]
+    more: bool
+
+
 class ListMaker:
     """Makes lists from a model's scores.
 
@@ -198,16 +213,37 @@ class ListMaker:
             ConfigError: if the choice is out of range.
             UnknownIdError: if the genre is not known.
         """
+        return self.page(person, choice).suggestions
+
+    def page(self, person: Person, choice: Choice, offset: int = 0) -> "Page":
+        """The `choice.k` movies of a person's list after the first `offset`; see `suggest`.
+
+        A diverse list is made page by page, each of `choice.k` movies and diverse in itself, so that what comes later
+        changes nothing of what came before.
+        """
         wanted = self.wanted(choice)
         if not choice.include_seen:
             wanted[person.rated] = False
         prediction = self.predictor.scorer.score(person.state)
         score, diversity = self._scored(person, prediction, choice)
         stars = self.predictor.stars(prediction[0])
-        return [
-            Suggestion(self.predictor.catalogue.movie(int(item)), float(score[item]), float(stars[item]))
-            for item in self.best(score, wanted, choice.k, diversity)
-        ]
+        items = self._paged(score, wanted, choice.k, diversity, offset)
+        movie = self.predictor.catalogue.movie
+        listed = [Suggestion(movie(int(item)), float(score[item]), float(stars[item])) for item in items]
+        ends = self.predictor.around(stars[items], items, len(person.rated))
+        intervals: list[tuple[float, float] | None] = [None] * len(items)
+        if ends is not None:
+            intervals = list(zip(*(end.tolist() for end in ends), strict=True))
+        return Page(listed, intervals, int(wanted.sum()) > offset + len(items))
+
+    def _paged(self, score: Scores, wanted: Mask, k: int, diversity: float, offset: int) -> Indices:
+        if not diversity:
+            return self.best(score, wanted, offset + k)[offset:]
+        pages, left = [], wanted.copy()
+        for _ in range(0, offset + k, k):
+            pages.append(self.best(score, left, k, diversity))
+            left[pages[-1]] = False
+        return np.concatenate(pages)[offset : offset + k]
 
     def best(self, score: Scores, wanted: Mask, k: int, diversity: float = 0.0) -> Indices:
         """The up to `k` best of the wanted movies; ties go to the lower index.

@@ -94,6 +94,27 @@ class Predictor:
         low, high = self._interval(pairs, prediction, level, timestamps)
         return low.astype(np.float32), high.astype(np.float32)
 
+    def around(
+        self, prediction: Floats, item_index: Indices, user_count: int, level: float = 0.9
+    ) -> tuple[Floats, Floats] | None:
+        """Interval ends of one person's predictions, in the data's scale, float32 `(num_movies,)` each.
+
+        Args:
+            prediction: predicted ratings, `(num_movies,)`.
+            item_index: the movies, `(num_movies,)`.
+            user_count: ratings that the predictions are made from.
+            level: share of ratings that the intervals are to hold; see `intervals.LEVELS`.
+
+        Returns:
+            Lower and upper ends; None for a model trained without validation ratings.
+        """
+        untimed = self._intervals["untimed"]
+        if untimed is None:
+            return None
+        counts = np.full(len(item_index), user_count), self.item_counts[item_index]
+        low, high = untimed.around(prediction, *counts, level, (self.low, self.high))
+        return low.astype(np.float32), high.astype(np.float32)
+
     def evaluate(
         self,
         user_ids: Sequence[str],

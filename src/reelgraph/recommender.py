@@ -12,7 +12,7 @@ from reelgraph.artifact import Artifact, read_artifact, write_artifact
 from reelgraph.catalogue import Movie
 from reelgraph.errors import ConfigError
 from reelgraph.evaluation import EvaluationReport
-from reelgraph.lists import Choice, ListMaker, Mask, Suggestion, Wishes
+from reelgraph.lists import Choice, ListMaker, Mask, Page, Suggestion, Wishes
 from reelgraph.predictor import BLOCK_FLOATS, Predictor
 from reelgraph.ranking import NOTHING, top_k, unit_states
 from reelgraph.visitor import Visitor
@@ -105,6 +105,12 @@ class Recommender:
             DataError: if a visitor's rating is outside the data's scale.
         """
         return self.lists.suggest(self._who(user, ratings), Choice(**wishes))
+
+    def page(
+        self, user: object = None, *, ratings: Mapping[Any, float] | None = None, choice: Choice, offset: int = 0
+    ) -> Page:
+        """The `choice.k` movies of a list after the first `offset`, with intervals; see `recommend`."""
+        return self.lists.page(self._who(user, ratings), choice, offset)
 
     def recommend_all(self, **wishes: Unpack[Wishes]) -> Iterator[pa.Table]:
         """Every user's list, in blocks of users, so that memory stays bounded; see `recommend`.

@@ -1,0 +1,164 @@
+"""What requests and answers look like, with their bounds."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+MOST_LISTED, MOST_OFFSET, MOST_RATINGS, MOST_EXCLUDED = 100, 1000, 2000, 2000
+
+# No control characters: databases do not keep them all, and logs should not.
+Id = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Stars = Annotated[float, Field(allow_inf_nan=False, strict=True, description="in the data's scale")]
+Length = Annotated[int, Field(ge=1, le=MOST_LISTED)]
+Offset = Annotated[int, Field(ge=0, le=MOST_OFFSET)]
+Genre = Annotated[str, StringConstraints(min_length=1, max_length=100)]
+Years = Annotated[str, StringConstraints(max_length=20, pattern=r"^([0-9]{4}|[0-9]{4}-[0-9]{4}|[0-9]{4}-|-[0-9]{4})$")]
+Order = Literal["rank", "stars", "blend"]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Ratings = Annotated[dict[Id, Stars], Field(max_length=MOST_RATINGS)]
+
+
+class Asked(BaseModel):
+    """A request; what it does not know is refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ListWanted(Asked):
+    """A visitor's ratings, and what is wanted of the list."""
+
+    ratings: Ratings = Field({}, description="the visitor's ratings by movie id; none gives the start list")
+    k: Annotated[Length, Field(strict=True)] = 10
+    genre: Genre | None = None
+    year: Annotated[int, Field(strict=True, ge=0, le=9999)] | Years | None = Field(
+        None, description="a year, or years such as 1990-1999, 1990- or -1999"
+    )
+    exclude: Annotated[list[Id], Field(max_length=MOST_EXCLUDED)] = []
+    order: Order | None = None
+    diversity: Annotated[Share, Field(strict=True)] | None = None
+    offset: Annotated[Offset, Field(strict=True)] = 0
+
+
+class ReasonsWanted(Asked):
+    """Whose prediction of which movie to explain: a user of the training data, or a visitor by ratings."""
+
+    movie: Id
+    user: Id | None = None
+    ratings: Ratings | None = None
+
+
+class MovieFacts(BaseModel):
+    """A movie."""
+
+    movie_id: str
+    title: str | None
+    year: int | None
+    genres: list[str]
+
+
+class RatedMovie(MovieFacts):
+    """A movie with its training ratings."""
+
+    ratings: int
+    mean: float | None
+
+
+class SimilarMovie(MovieFacts):
+    """A movie and how similar it is to another, -1 to 1."""
+
+    similarity: float
+
+
+class Suggested(MovieFacts):
+    """A movie of a list: its rank, score and predicted stars, and the interval that holds nine ratings of ten."""
+
+    rank: int
+    score: float
+    prediction: float
+    interval: tuple[float, float] | None
+
+
+class MoviesFound(BaseModel):
+    """Movies of a search, and how many there are in all."""
+
+    movies: list[RatedMovie]
+    total: int
+
+
+class SimilarMovies(BaseModel):
+    """Similar movies, the most similar first."""
+
+    movies: list[SimilarMovie]
+
+
+class UserList(BaseModel):
+    """A list, and whether it goes on."""
+
+    movies: list[Suggested]
+    more: bool
+
+
+class VisitorList(UserList):
+    """A visitor's list, and which of the rated ids the model does not know."""
+
+    unknown: list[str]
+
+
+class Scale(BaseModel):
+    """The ratings' scale."""
+
+    low: float
+    high: float
+    step: float | None
+
+
+class GenreCount(BaseModel):
+    """A genre and its number of movies."""
+
+    name: str
+    movies: int
+
+
+class ArtifactFacts(BaseModel):
+    """Which model is in service: its checksum, when it was made, and since when it serves."""
+
+    id: str
+    created: str | None
+    since: str
+
+
+class CatalogueFacts(BaseModel):
+    """What there is, in numbers."""
+
+    movies: int
+    users: int
+    ratings: int
+    scale: Scale
+    genres: list[GenreCount]
+    years: tuple[int, int] | None
+    artifact: ArtifactFacts
+    writes: Literal["open", "key", "off"]
+
+
+class ReasonsFound(BaseModel):
+    """A prediction as sums; see `reelgraph.why.Explanation`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    target: MovieFacts
+    prediction: float
+    because: list[dict[str, Any]]
+
+
+class Fault(BaseModel):
+    """What went wrong: a code for programs, a line for people, and details."""
+
+    code: str
+    message: str
+    detail: Any | None
+
+
+class Failure(BaseModel):
+    """Every answer that is not the one asked for."""
+
+    error: Fault

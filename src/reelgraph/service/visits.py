@@ -1,0 +1,193 @@
+"""What visitors ask: movies, lists, reasons. From memory alone, a few lines over the library each."""
+
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import APIRouter, Query, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from reelgraph.catalogue import Catalogue
+from reelgraph.data.vocabulary import Vocabulary
+from reelgraph.lists import Choice
+from reelgraph.service.answers import answer, cached, movie_json, page_json
+from reelgraph.service.current import Served
+from reelgraph.service.models import (
+    CatalogueFacts,
+    Failure,
+    Genre,
+    Id,
+    Length,
+    ListWanted,
+    MoviesFound,
+    Offset,
+    Order,
+    RatedMovie,
+    ReasonsFound,
+    ReasonsWanted,
+    Share,
+    SimilarMovies,
+    UserList,
+    VisitorList,
+    Years,
+)
+from reelgraph.service.problems import ServiceError, unknown
+
+FAILURES: dict[int | str, dict[str, Any]] = {
+    status: {"model": Failure, "description": what}
+    for status, what in {
+        404: "an id or a path that is not known",
+        413: "a body that is too large",
+        422: "a request that cannot be understood",
+        429: "too many requests; Retry-After says when to ask again",
+        500: "a bug of ours",
+        503: "no model yet",
+    }.items()
+}
+routes = APIRouter(prefix="/api", responses=FAILURES, tags=["visitors"])
+
+
+def served(request: Request) -> Served:
+    """The model in service."""
+    model: Served = request.app.state.current.get()
+    return model
+
+
+def index_of(vocabulary: Vocabulary, name: str) -> int:
+    """The index of an id, without the search for its neighbours that the library's message makes.
+
+    Raises:
+        ServiceError: `unknown_id`.
+    """
+    if name not in vocabulary:
+        raise unknown(vocabulary.what, name)
+    return vocabulary.index(name)
+
+
+@routes.get("/catalogue", response_model=CatalogueFacts)
+async def catalogue(request: Request) -> Response:
+    """What there is, in numbers."""
+    model, writes = served(request), request.app.state.writes
+    return cached(request, model, lambda: _facts(model) | {"writes": writes}, f"-{model.facts['since']}-{writes}")
+
+
+def _facts(model: Served) -> dict[str, Any]:
+    recommender, movies = model.recommender, model.recommender.catalogue
+    return {
+        "movies": len(recommender.items),
+        "users": len(recommender.users),
+        "ratings": len(recommender.predictor.seen_item),
+        "scale": {name: recommender.artifact.manifest["scale"].get(name) for name in ("low", "high", "step")},
+        "genres": [{"name": name, "movies": int(mask.sum())} for name, mask in movies.genre_members.items()],
+        "years": _years(movies),
+        "artifact": model.facts,
+    }
+
+
+def _years(movies: Catalogue) -> tuple[int, int] | None:
+    known = movies.years[np.isfinite(movies.years)]
+    return (int(known.min()), int(known.max())) if len(known) else None
+
+
+@routes.get("/movies", response_model=MoviesFound)
+async def movies(
+    request: Request,
+    q: Annotated[str, Query(max_length=200, description="words of the title or the year, as typed so far")] = "",
+    genre: Genre | None = None,
+    year: Years | None = None,
+    limit: Length = 20,
+    offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
+) -> Response:
+    """Movies by title; without `q` the most rated first."""
+    model = served(request)
+
+    def find() -> dict[str, Any]:
+        found = model.titles.find(q)
+        if genre is not None or year is not None:
+            found = found[model.recommender.catalogue.matching(genre, year)[found]]
+        shown = found[offset : offset + limit].tolist()
+        return {"movies": [movie_json(model, item) for item in shown], "total": len(found)}
+
+    return cached(request, model, find)
+
+
+@routes.get("/movies/{movie_id:path}/similar", response_model=SimilarMovies)
+async def similar(request: Request, movie_id: Id, k: Length = 10) -> Response:
+    """Movies like this one."""
+    model = served(request)
+    index_of(model.recommender.items, movie_id)
+
+    def find() -> dict[str, Any]:
+        most = min(k, len(model.recommender.items))
+        return {"movies": [_similar_json(*pair) for pair in model.recommender.similar(movie_id, most)]}
+
+    return cached(request, model, find)
+
+
+def _similar_json(movie: Any, similarity: float) -> dict[str, Any]:
+    return {**vars(movie), "similarity": similarity}
+
+
+@routes.get("/movies/{movie_id:path}", response_model=RatedMovie)
+async def movie(request: Request, movie_id: Id) -> Response:
+    """One movie."""
+    model = served(request)
+    item = index_of(model.recommender.items, movie_id)
+    return cached(request, model, lambda: movie_json(model, item))
+
+
+@routes.get("/users/{user_id:path}/recommendations", response_model=UserList)
+async def user_list(
+    request: Request,
+    user_id: Id,
+    k: Length = 10,
+    genre: Genre | None = None,
+    year: Years | None = None,
+    order: Order | None = None,
+    diversity: Share | None = None,
+    offset: Offset = 0,
+) -> Response:
+    """The best movies for a user of the training data."""
+    model = served(request)
+    index_of(model.recommender.users, user_id)
+    choice = Choice(k=k, genre=genre, year=year, order=order, diversity=diversity)
+    page = model.recommender.page(user_id, choice=choice, offset=offset)
+    return answer(page_json(page, offset))
+
+
+@routes.post("/recommendations", response_model=VisitorList)
+async def visitor_list(request: Request, wanted: ListWanted) -> Response:
+    """The best movies for a visitor, known by any number of ratings; without one, a start list."""
+    model = served(request)
+    known, strange = known_ratings(model, wanted.ratings)
+    choice = Choice(
+        k=wanted.k, genre=wanted.genre, year=wanted.year, deny=wanted.exclude, order=wanted.order,
+        diversity=wanted.diversity,
+    )  # fmt: skip
+    page = model.recommender.page(ratings=known, choice=choice, offset=wanted.offset)
+    return answer(page_json(page, wanted.offset) | {"unknown": strange})
+
+
+def known_ratings(model: Served, ratings: dict[str, float]) -> tuple[dict[str, float], list[str]]:
+    """The ratings of movies that the model knows, and the ids of the others."""
+    items = model.recommender.items
+    known = {name: stars for name, stars in ratings.items() if name in items}
+    return known, [name for name in ratings if name not in known]
+
+
+@routes.post("/explanations", response_model=ReasonsFound)
+async def reasons(request: Request, wanted: ReasonsWanted) -> Response:
+    """Why a movie is predicted and ranked as it is, in parts that sum to the numbers."""
+    model = served(request)
+    if (wanted.user is None) == (wanted.ratings is None):
+        raise ServiceError("invalid", "expected either a user or ratings, found none or both")
+    index_of(model.recommender.items, wanted.movie)
+    ratings = None
+    if wanted.user is not None:
+        index_of(model.recommender.users, wanted.user)
+    else:
+        ratings, _ = known_ratings(model, wanted.ratings or {})
+    # A movie that thousands have rated has as many parts: beside the other requests, not before them.
+    return await run_in_threadpool(
+        lambda: answer(model.recommender.explain(wanted.user, movie=wanted.movie, ratings=ratings).to_json())
+    )
