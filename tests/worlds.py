@@ -1,6 +1,8 @@
 """Data sets whose right answer is known."""
 
 import csv
+import importlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -131,3 +133,11 @@ def prepare_rows(tmp_path: Path, rows: list[tuple[object, ...]], **config: Any) 
     lines = [",".join(names), *(",".join(map(str, row)) for row in rows)]
     (tmp_path / "r.csv").write_text("\n".join(lines) + "\n")
     return prepare(find(tmp_path / "r.csv"), DataConfig(**config), tmp_path / "p", lambda line: None)
+
+
+def benchmark(name: str) -> Any:
+    """A script of benchmarks/, as a module; scripts there import one another."""
+    folder = str(Path(__file__).resolve().parents[1] / "benchmarks")
+    if folder not in sys.path:
+        sys.path.append(folder)
+    return importlib.import_module(name)
