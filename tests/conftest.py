@@ -3,11 +3,14 @@
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from clusters import Cluster, running_cluster
+from databases import FAST, PostgreSQL, postgresql
+from sqlalchemy import URL
 from worlds import write_files
 
 
@@ -65,3 +68,25 @@ def cluster(standalone: Cluster, monkeypatch: pytest.MonkeyPatch) -> Cluster:
     for name, value in standalone.environment.items():
         monkeypatch.setenv(name, value)
     return standalone
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[PostgreSQL]:
+    """A real PostgreSQL server."""
+    with postgresql(*FAST) as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def new_database(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], URL]:
+    """Makes empty databases of one kind; a test that takes it, or `database`, runs on both kinds."""
+    if request.param == "sqlite":
+        return lambda: URL.create("sqlite", database=str(Path(tempfile.mkdtemp(dir=tmp_path)) / "ratings.sqlite"))
+    server: PostgreSQL = request.getfixturevalue("postgresql_server")
+    return server.database
+
+
+@pytest.fixture
+def database(new_database: Callable[[], URL]) -> URL:
+    """A new, empty database of either kind."""
+    return new_database()

@@ -54,5 +54,9 @@ class StoppedError(TrainingError):
     """A fit that the user stopped before there was a model to keep."""
 
 
+class DatabaseError(ReelgraphError):
+    """A database of ratings that does not answer, cannot be written, or has a schema that is not ours to use."""
+
+
 class SetupError(ReelgraphError):
     """A missing or unfit part of the environment, such as Java for the Spark engine."""
