@@ -2,7 +2,6 @@
 
 import os
 import pwd
-import re
 import shutil
 import signal
 import subprocess
@@ -14,31 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-import pytest
+from programs import postgresql_programs
 from sqlalchemy import URL
 
-PLACES = (
-    "/usr/lib/postgresql/*/bin",
-    "/usr/pgsql-*/bin",
-    "/opt/homebrew/opt/postgresql*/bin",
-    "/usr/local/opt/postgresql*/bin",
-)
 PASSWORD = "open/sesame@%"  # It has to be escaped in a URL, so that a test sees where it is written as it is.
 FAST = ("-c", "fsync=off", "-c", "full_page_writes=off")  # The tests end servers of ours, never the machine.
-
-
-def programs() -> Path:
-    """The folder of PostgreSQL's programs, of the newest version there is."""
-    on_path = shutil.which("initdb")
-    if on_path:
-        return Path(on_path).resolve().parent
-    found = [path for place in PLACES for path in Path("/").glob(place) if (path / "initdb").is_file()]
-    if not found:
-        pytest.fail(
-            "expected PostgreSQL's initdb, found none: install it (Debian, Ubuntu: apt-get install postgresql; "
-            "macOS: brew install postgresql@17) or put its folder on PATH"
-        )
-    return max(found, key=lambda path: int(re.sub(r"\D", "", str(path)) or 0))
 
 
 class PostgreSQL:
@@ -77,7 +56,7 @@ class PostgreSQL:
         self.start()
 
     def _run(self, program: str, *arguments: str) -> None:
-        command = [str(programs() / program), *arguments]
+        command = [str(postgresql_programs() / program), *arguments]
         done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False, **self._user)
         assert done.returncode == 0, done.stderr
 
@@ -86,7 +65,7 @@ class PostgreSQL:
         settings = ("-c", "listen_addresses=", "-c", f"unix_socket_directories={self.folder}", *self.options)
         with (self.folder / "log").open("a") as log:
             self.process = subprocess.Popen(
-                [programs() / "postgres", "-D", "data", *settings],
+                [postgresql_programs() / "postgres", "-D", "data", *settings],
                 cwd=self.folder, stdout=log, stderr=log, **self._user,
             )  # fmt: skip
         until = time.monotonic() + 30

@@ -9,6 +9,7 @@ import tomllib
 from importlib import metadata
 from pathlib import Path
 
+import programs
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -76,6 +77,8 @@ class Machine:
         self.bin.mkdir()
         for tool in TOOLS:
             (self.bin / tool).symlink_to(str(shutil.which(tool)))
+        for name in ("chromium", "initdb"):
+            self.put(self.bin / name, "#!/usr/bin/env bash\n")
         for name in (*COMMANDS, SOURCED, "pyproject.toml", "constraints.txt", "src/reelgraph/__init__.py"):
             (self.clone / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, self.clone / name)
@@ -93,10 +96,16 @@ class Machine:
     def java(self, version: str) -> None:
         self.put(self.bin / "java", JAVA.format(version))
 
-    def hide_java(self) -> None:
-        """Let script/test look for Java in this clone instead of the places where systems install it."""
+    def lack(self, name: str) -> None:
+        """Have all programs of the system that script/test needs but one."""
+        self.python("python3")
         script = self.clone / "script" / "test"
-        script.write_text(re.sub(r"/(usr/lib/jvm|Library|opt|usr/local)/", "jvm/", script.read_text()))
+        # Let it look in this clone instead of the places where systems install programs.
+        places = r"/(usr/lib/jvm|usr/lib/postgresql|usr/pgsql-\*|Library|Applications|opt|usr/local)/"
+        script.write_text(re.sub(places, "places/", script.read_text()))
+        if name != "java":
+            self.java("17.0.1")
+        (self.bin / name).unlink(missing_ok=True)
 
     def debian(self, offers: str, then: str) -> None:
         """Be a Debian with a root user and one package, whose installation does `then`."""
@@ -317,7 +326,7 @@ def test_test_runs_every_step(machine: Machine) -> None:
         "mypy ",
         "pytest -n,2,--dist,loadfile,-k,two words",
     ]
-    assert [line for line in run.stdout.splitlines() if line.startswith("== ")][2:] == [
+    assert [line for line in run.stdout.splitlines() if line.startswith("== ")][4:] == [
         "== ruff check",
         "== ruff format --check",
         "== mypy",
@@ -343,8 +352,7 @@ def test_ci_runs_the_tests(machine: Machine) -> None:
 
 @pytest.mark.parametrize("version", [None, "1.8.0_392", "11.0.2"])
 def test_no_java_that_is_new_enough(machine: Machine, version: str | None) -> None:
-    machine.python("python3")
-    machine.hide_java()
+    machine.lack("java")
     if version is not None:
         machine.java(version)
     assert "expected Java 17 or newer" in one_line(machine.run("script/test"))
@@ -353,15 +361,61 @@ def test_no_java_that_is_new_enough(machine: Machine, version: str | None) -> No
 
 @pytest.mark.parametrize("offered", ["openjdk-17-jre-headless", "default-jre-headless"])
 def test_root_gets_the_java_that_debian_offers(machine: Machine, offered: str) -> None:
-    machine.python("python3")
-    machine.hide_java()
+    machine.lack("java")
     machine.java("11.0.2")
     machine.put(machine.clone / "jdk-17" / "bin" / "java", JAVA.format("17.0.15"))
-    machine.debian(offers=offered, then="mkdir -p jvm && mv jdk-17 jvm")
+    machine.debian(offers=offered, then="mkdir -p places && mv jdk-17 places")
     run = machine.run("script/test")
     assert run.returncode == 0, run.stderr
     assert '   openjdk version "17.0.15"' in run.stdout.splitlines(), "not the older one on PATH"
     assert machine.calls("apt-get")[1].endswith(f" {offered}")
+
+
+@pytest.mark.parametrize("name", ["chromium", "initdb"])
+def test_no_program_of_the_system(machine: Machine, name: str) -> None:
+    machine.lack(name)
+    expected = {"chromium": "expected Chromium or Google Chrome", "initdb": "expected PostgreSQL's initdb"}[name]
+    line = one_line(machine.run("script/test"))
+    assert expected in line
+    assert "apt-get install" in line
+    assert "brew install" in line
+    assert machine.calls("") == [], "it is looked for before anything is installed"
+
+
+@pytest.mark.parametrize(("name", "package"), [("chromium", "chromium"), ("initdb", "postgresql")])
+def test_root_gets_the_programs_that_debian_offers(machine: Machine, name: str, package: str) -> None:
+    machine.lack(name)
+    place = {"chromium": machine.bin / name, "initdb": machine.clone / "places" / "15" / "bin" / name}[name]
+    machine.put(machine.clone / "later", "#!/usr/bin/env bash\n")
+    machine.debian(offers=package, then=f"mkdir -p '{place.parent}' && mv later '{place}'")
+    run = machine.run("script/test")
+    assert run.returncode == 0, run.stderr
+    assert any(line.endswith(f"/{name}") for line in run.stdout.splitlines())
+    assert machine.calls("apt-get")[1].endswith(f" {package}")
+
+
+def test_ubuntu_has_no_chromium_that_starts(machine: Machine) -> None:
+    """Its package is a snap, and what stands on PATH only says so."""
+    machine.lack("chromium")
+    machine.put(machine.bin / "chromium-browser", "#!/usr/bin/env bash\nexit 1\n")
+    machine.debian(offers="chromium-browser", then="true")
+    assert "Google Chrome's own package" in one_line(machine.run("script/test"))
+    assert [call.split()[1] for call in machine.calls("apt-get")] == ["update"]
+    machine.put(machine.bin / "google-chrome", "#!/usr/bin/env bash\n")
+    assert machine.run("script/test").returncode == 0
+    (machine.bin / "google-chrome").unlink()
+    elsewhere = machine.clone / "browser"
+    machine.put(elsewhere, "#!/usr/bin/env bash\n")
+    run = machine.run("script/test", REELGRAPH_CHROMIUM=str(elsewhere))
+    assert run.returncode == 0, run.stderr
+    assert f"   {elsewhere}" in run.stdout.splitlines()
+
+
+def test_scripts_and_tests_look_for_the_same_programs() -> None:
+    text = (ROOT / "script" / "test").read_text()
+    assert [place for place in programs.POSTGRESQL if f" {place}/initdb" not in text] == []
+    names = [f'"{name}"' if name.startswith("/") else f" {name} " for name in programs.CHROMIUM]
+    assert [name for name in names if name not in text] == []
 
 
 def test_java_home_that_points_nowhere_is_left_out(machine: Machine) -> None:
