@@ -88,10 +88,18 @@ ORDER = (
     "service.store",
     "service.problems",
     "service.search",
+    "service.held",
     "service.current",
+    "service.metrics",
+    "service.state",
     "service.models",
     "service.answers",
+    "service.guard",
+    "service.logs",
+    "service.limits",
     "service.visits",
+    "service.ratings",
+    "service.operations",
     "service.assets",
     "service.edge",
     "service.app",
@@ -136,7 +144,7 @@ LEARNING = (
     "heads", "pipeline", "cold", "rebuild", "update",
 )  # fmt: skip
 MAX_LINES = 300
-MAX_FILES = 89
+MAX_FILES = 97
 
 
 class Tree:

@@ -1,54 +1,80 @@
 """The service as one ASGI application."""
 
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.responses import Response
 
 from reelgraph import __version__
-from reelgraph.service import visits
-from reelgraph.service.answers import answer
-from reelgraph.service.assets import STATIC, asset_routes, read_assets
-from reelgraph.service.current import Current, read
+from reelgraph.service import operations, visits
+from reelgraph.service.assets import STATIC, asset_routes, docs_routes, read_assets
+from reelgraph.service.current import Current, newest
 from reelgraph.service.edge import API_VERSION, BodyLimit, Edge
+from reelgraph.service.limits import Buckets
+from reelgraph.service.metrics import Metrics
 from reelgraph.service.problems import handle_problems
-from reelgraph.service.settings import LOOPBACK, Keys, Settings
+from reelgraph.service.settings import Keys, Settings
+from reelgraph.service.state import State
 
-health = APIRouter(prefix="/health", tags=["operations"])
-
-
-@health.get("/live")
-async def live() -> Response:
-    """Whether the process answers."""
-    return answer({"status": "ok"})
+_COMPRESSION = 4  # of 9: three quarters of the gain for a third of the time
 
 
-@health.get("/ready")
-async def ready(request: Request) -> Response:
-    """Whether there is a model, which, and since when."""
-    served = request.app.state.current.get()
-    return answer({"status": "ok", "artifact": served.facts | {"path": str(served.path)}})
+def create_app(
+    directory: Path,
+    settings: Settings | None = None,
+    keys: Keys | None = None,
+    changed: Callable[[], None] = lambda: None,
+) -> FastAPI:
+    """The service over a model.
 
-
-def create_app(model: Path, settings: Settings | None = None, keys: Keys | None = None) -> FastAPI:
-    """The service over a model's directory.
+    Args:
+        directory: a model, or a directory of models.
+        settings: what the service does.
+        keys: who may write and administer.
+        changed: called after each change of the model.
 
     Raises:
         ArtifactError: if the model cannot be used.
     """
-    settings, keys = settings or Settings(), keys or Keys()
+    settings, current = settings or Settings(), Current(directory.resolve(), changed)
+    state = State(settings, keys or Keys(), current, Metrics(current))
+    if not settings.wait or newest(current.directory) is not None:
+        operations.change(state, "start", current.load)
     app = FastAPI(
         title="reelgraph", version=API_VERSION, summary=f"Movie recommendations (reelgraph {__version__})",
         docs_url=None, redoc_url=None, openapi_url="/api/openapi.json", redirect_slashes=False,
+        lifespan=_life(state),
     )  # fmt: skip
-    app.state.settings, app.state.keys = settings, keys
-    app.state.current = Current(read(model))
-    app.state.writes = "key" if keys.write else "open" if settings.host in LOOPBACK else "off"
+    app.state.service = state
     handle_problems(app)
-    for routes in (visits.routes, health, asset_routes(read_assets(STATIC))):
+    for routes in (visits.routes, operations.admin, operations.health, operations.measures):
+        app.include_router(routes)
+    for routes in (asset_routes(read_assets(STATIC)), docs_routes()):
         app.include_router(routes)
     app.add_middleware(BodyLimit, most=settings.body_limit)
-    app.add_middleware(GZipMiddleware, compresslevel=4)
-    app.add_middleware(Edge)
+    app.add_middleware(GZipMiddleware, compresslevel=_COMPRESSION)
+    if settings.origins:
+        app.add_middleware(
+            CORSMiddleware, allow_origins=[origin.strip() for origin in settings.origins.split(",")],
+            allow_methods=["GET", "POST", "DELETE"], allow_headers=["Content-Type", "X-API-Key", "X-Request-ID"],
+            expose_headers=["X-Request-ID", "X-API-Version", "Retry-After"],
+        )  # fmt: skip
+    app.add_middleware(Edge, metrics=state.metrics, buckets=Buckets(settings.rate))
     return app
+
+
+def _life(state: State) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def life(_: FastAPI) -> AsyncIterator[None]:
+        watching = asyncio.create_task(operations.watch(state))
+        try:
+            yield
+        finally:
+            watching.cancel()
+            state.current.close()
+
+    return life

@@ -3,14 +3,16 @@
 import gzip
 import hashlib
 from dataclasses import dataclass
+from importlib.resources import as_file, files
 from pathlib import Path
 
 from fastapi import APIRouter, Request
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from reelgraph.service.problems import ServiceError
 
-STATIC = Path(__file__).parent / "static"
+STATIC, DOCS = Path(__file__).parent / "static", Path(__file__).parent / "docs"
 _TYPES = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -83,8 +85,31 @@ def asset_routes(assets: dict[str, Asset]) -> APIRouter:
 
     @routes.get("/static/{name:path}", response_model=None)
     async def static(request: Request, name: str) -> Response:
-        if name not in assets:
-            raise ServiceError("not_found", "expected a file of the page, found another name")
-        return assets[name].answer(request)
+        return _found(assets, name).answer(request)
 
     return routes
+
+
+def docs_routes() -> APIRouter:
+    """`/docs`: the routes to look at and to try, by Swagger UI from its package; read when first asked for."""
+    routes = APIRouter(include_in_schema=False)
+    assets: dict[str, Asset] = {}
+
+    def read() -> None:
+        with as_file(files("fastapi_swagger") / "resources") as swagger:
+            assets.update(read_assets(swagger) | read_assets(DOCS))
+
+    @routes.get("/docs", response_model=None)
+    @routes.get("/docs/{name}", response_model=None)
+    async def docs(request: Request, name: str = "docs.html") -> Response:
+        if not assets:
+            await run_in_threadpool(read)
+        return _found(assets, name).answer(request)
+
+    return routes
+
+
+def _found(assets: dict[str, Asset], name: str) -> Asset:
+    if name not in assets:
+        raise ServiceError("not_found", "expected a file of the page, found another name")
+    return assets[name]

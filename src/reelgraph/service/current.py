@@ -1,7 +1,8 @@
 """The model in service, and its change for another while requests go on."""
 
-import hashlib
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from reelgraph.atomic import MANIFEST
+from reelgraph.errors import ArtifactError
+from reelgraph.lists import Choice, Suggestion
 from reelgraph.recommender import Recommender, open_model
+from reelgraph.service.held import HeldFiles
 from reelgraph.service.problems import ServiceError
 from reelgraph.service.search import TitleIndex
+
+_SAMPLE = 20  # movies that a sample visitor has rated
+_REMEDY = "train again; the model before serves on"
 
 
 @dataclass(frozen=True)
@@ -23,46 +30,129 @@ class Served:
         recommender: the model.
         titles: its movies by title.
         means: mean training rating of each movie, float64 `(num_items,)`, NaN without ratings.
-        checksum: of its manifest, which holds the checksums of all other files.
+        held: its files.
         since: when it came into service.
-        path: where it was read from.
     """
 
     recommender: Recommender
     titles: TitleIndex
     means: npt.NDArray[np.float64]
-    checksum: str
+    held: HeldFiles
     since: datetime
-    path: Path
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of the manifest, which holds those of all other files."""
+        return self.held.checksum
+
+    @property
+    def created(self) -> str | None:
+        """When the model was made, as its manifest says."""
+        created: str | None = self.recommender.artifact.manifest.get("created")
+        return created
 
     @property
     def facts(self) -> dict[str, Any]:
         """Which model this is, as JSON values."""
-        created = self.recommender.artifact.manifest.get("created")
-        return {"id": self.checksum, "created": created, "since": f"{self.since:%Y-%m-%dT%H:%M:%SZ}"}
+        return {"id": self.checksum, "created": self.created, "since": f"{self.since:%Y-%m-%dT%H:%M:%SZ}"}
 
 
 def read(path: Path) -> Served:
-    """A model from its directory.
+    """A model from its directory, checked.
 
     Raises:
         ArtifactError: if it cannot be used.
     """
-    recommender = open_model(path)
+    held = HeldFiles(path)
+    try:
+        return _opened(held)
+    except BaseException:
+        held.close()
+        raise
+
+
+def _opened(held: HeldFiles) -> Served:
+    """A model from its files.
+
+    Raises:
+        ArtifactError: if it cannot be used.
+    """
+    with held.folder() as folder:
+        try:
+            recommender = open_model(folder)
+        except ArtifactError as error:
+            named = (text.replace(str(folder), str(held.path)) for text in (error.problem, error.remedy))
+            raise ArtifactError(*named) from None
+    check(recommender, held.path)
     predictor = recommender.predictor
     total = np.bincount(predictor.seen_item, predictor.seen_rating, minlength=len(predictor.items))
-    with np.errstate(invalid="ignore"):
-        means = total / predictor.item_counts
+    means = np.divide(total, predictor.item_counts, out=np.full(len(total), np.nan), where=predictor.item_counts > 0)
     titles = TitleIndex(predictor.catalogue, predictor.item_counts)
-    checksum = hashlib.sha256((path / MANIFEST).read_bytes()).hexdigest()
-    return Served(recommender, titles, means, checksum, datetime.now(UTC), path)
+    return Served(recommender, titles, means, held, datetime.now(UTC))
+
+
+def check(model: Recommender, path: Path) -> None:
+    """Make sample lists: for nobody in particular, for a visitor and for a user.
+
+    Raises:
+        ArtifactError: if one cannot be made, or holds what is no number of the scale.
+    """
+    predictor = model.predictor
+    popular = np.argsort(-predictor.item_counts, kind="stable")[:_SAMPLE].tolist()
+    stars = (predictor.low, predictor.high)
+    visitor = {model.items.id(item): stars[place % 2] for place, item in enumerate(popular[: len(model.items) // 2])}
+    choice = Choice(k=min(_SAMPLE, len(model.items)))
+    samples = [model.page(ratings={}, choice=choice), model.page(ratings=visitor, choice=choice)]
+    samples += [model.page(model.users.id(user), choice=choice) for user in range(min(3, len(model.users)))]
+    for sample in samples:
+        if not all(_sound(suggestion, stars) for suggestion in sample.suggestions):
+            raise ArtifactError(f"{path}: expected finite sample predictions, found others", _REMEDY)
+    if not samples[0].suggestions or not samples[1].suggestions:
+        raise ArtifactError(f"{path}: expected sample lists with movies, found empty ones", _REMEDY)
+
+
+def _sound(suggestion: Suggestion, scale: tuple[float, float]) -> bool:
+    return bool(np.isfinite(suggestion.score)) and scale[0] <= suggestion.prediction <= scale[1]
+
+
+def newest(directory: Path) -> Path | None:
+    """The model of a directory: itself, or that one of its subdirectories which was made last; None for none."""
+    if (directory / MANIFEST).is_file():
+        return directory
+    try:
+        found = [(file.stat().st_mtime_ns, file.parent) for file in directory.glob(f"[!.]*/{MANIFEST}")]
+    except OSError:  # One that is being replaced; the next look will find it.
+        return None
+    return max(found, default=(0, None))[1]
+
+
+def signature(directory: Path) -> tuple[Any, ...] | None:
+    """What changes when the newest model of a directory does, and while it is being copied; None without one."""
+    path = newest(directory)
+    if path is None:
+        return None
+    try:
+        facts = ((file.name, file.stat()) for file in sorted(path.iterdir()))
+        return str(path), *((name, stat.st_ino, stat.st_size, stat.st_mtime_ns) for name, stat in facts)
+    except OSError:
+        return None
 
 
 class Current:
-    """The model in service."""
+    """The model in service.
 
-    def __init__(self, served: Served | None = None) -> None:
-        self._served = served
+    Args:
+        directory: a model, or a directory of models of which the newest serves; it is watched.
+        changed: called after a change, when the model before may still answer its last requests.
+    """
+
+    def __init__(self, directory: Path, changed: Callable[[], None] = lambda: None) -> None:
+        self.directory, self.changed = directory, changed
+        self._served: Served | None = None
+        self._before: HeldFiles | None = None
+        self._turn = threading.Lock()
+        self._seen: tuple[Any, ...] | None = None  # what the last look found, and what was last tried
+        self._tried: tuple[Any, ...] | None = None
 
     def get(self) -> Served:
         """The model for one request, which keeps it to its end whatever happens meanwhile.
@@ -73,3 +163,67 @@ class Current:
         if self._served is None:
             raise ServiceError("not_ready", "expected a model, found none yet", headers={"Retry-After": "5"})
         return self._served
+
+    @property
+    def served(self) -> Served | None:
+        """The model, if there is one."""
+        return self._served
+
+    def load(self, path: Path | None = None) -> Served:
+        """Put a model in service, read beside the present one.
+
+        Args:
+            path: its directory; the newest of the watched directory when not given.
+
+        Raises:
+            ArtifactError: if it cannot be used; the present one then stays.
+        """
+        with self._turn:
+            if path is None:
+                self._tried, path = signature(self.directory), newest(self.directory)
+            return self._switch(read(path or self.directory))
+
+    def look(self) -> Served | None:
+        """Put the newest model of the watched directory in service if it is another one than last time.
+
+        Files still being copied are left alone until they have been the same twice.
+
+        Raises:
+            ArtifactError: if it cannot be used; it is not tried again before it changes.
+        """
+        found = signature(self.directory)
+        settled, self._seen = found == self._seen, found
+        if found is None or found == self._tried or not settled:
+            return None
+        return self.load()
+
+    def rollback(self) -> Served:
+        """Put the model before in service again, even if it is no longer on disk; once more undoes it.
+
+        Raises:
+            ServiceError: `refused` if there is none.
+        """
+        with self._turn:
+            before = self._before
+            if before is None:
+                raise ServiceError("refused", "expected a model before the present one, found none")
+            self._before = None  # `_switch` must not close what it is to serve.
+            try:
+                return self._switch(_opened(before))
+            except BaseException:
+                self._before = before
+                raise
+
+    def _switch(self, served: Served) -> Served:
+        present, self._served = self._served, replace(served, since=datetime.now(UTC))
+        if self._before is not None:
+            self._before.close()
+        self._before = None if present is None else present.held
+        self.changed()
+        return self._served
+
+    def close(self) -> None:
+        """Let go of all files."""
+        for held in (self._before, None if self._served is None else self._served.held):
+            if held is not None:
+                held.close()

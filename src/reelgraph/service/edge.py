@@ -1,12 +1,17 @@
 """What every request passes on its way in and out: its id, its limits, its headers, its failure."""
 
+import math
 import secrets
 import string
+import time
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from reelgraph.service.problems import ServiceError, problem_of
+from reelgraph.service.limits import Buckets, client_of
+from reelgraph.service.logs import LOGGER
+from reelgraph.service.metrics import Metrics
+from reelgraph.service.problems import CODE, ServiceError, problem_of
 
 API_VERSION = "1"
 SECURITY = {
@@ -20,6 +25,8 @@ SECURITY = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_VERSIONED = f"/api/v{API_VERSION}/"
 _ID_SIGNS = frozenset(string.ascii_letters + string.digits + "-_.")
 
 
@@ -33,8 +40,8 @@ def request_id(given: str | None) -> str:
 class Edge:
     """The outermost layer: request id, version in the path, headers of every answer, and failures nobody handled."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    def __init__(self, app: ASGIApp, metrics: Metrics, buckets: Buckets) -> None:
+        self.app, self.metrics, self.buckets = app, metrics, buckets
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """As ASGI says."""
@@ -42,29 +49,77 @@ class Edge:
             await self.app(scope, receive, send)
             return
         given = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"x-request-id"), None)
-        inner, own = dict(scope), request_id(given)
-        if scope["method"] == "HEAD":  # Answered as GET; the server leaves the body out.
-            inner["method"] = "GET"
-        if scope["path"].startswith("/api/v1/"):
-            inner["path"] = "/api" + scope["path"].removeprefix("/api/v1")
-        started = False
-
-        async def sending(message: Message) -> None:
-            nonlocal started
-            if message["type"] == "http.response.start":
-                started = True
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-ID"], headers["X-API-Version"] = own, API_VERSION
-                for name, value in SECURITY.items():
-                    headers.setdefault(name, value)
-            await send(message)
-
+        inner = _rewritten(scope)
+        passage = Passage(send, request_id(given))
+        start = time.perf_counter()
+        self.metrics.running.inc()
         try:
-            await self.app(inner, receive, sending)
+            self._limit(inner)
+            await self.app(inner, receive, passage.send)
         except Exception as error:
-            if started:
+            problem = problem_of(error)
+            inner[CODE] = problem.code
+            if problem.code == "internal":
+                LOGGER.exception("failure", extra={"facts": {"request_id": passage.request_id}})
+            if passage.status:  # The answer has begun: all that is left is to break it off.
                 raise
-            await problem_of(error).response()(scope, receive, sending)
+            await problem.response()(inner, receive, passage.send)
+        finally:
+            self.metrics.running.dec()
+            self._told(inner, passage, time.perf_counter() - start)
+
+    def _limit(self, scope: Scope) -> None:
+        if scope["client"] is None or scope["path"].startswith("/health/"):
+            return
+        wait = self.buckets.take(client_of(scope["client"][0]))
+        if wait:
+            seconds = str(math.ceil(wait))
+            raise ServiceError("too_many_requests", "expected fewer requests", headers={"Retry-After": seconds})
+
+    def _told(self, scope: Scope, passage: "Passage", seconds: float) -> None:
+        """Count the request and log it: by its route, since paths name users, and without its query."""
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        route = getattr(scope.get("route"), "path", "none").replace(":path}", "}")
+        code = scope.get(CODE)
+        self.metrics.answered(method, route, passage.status, seconds)
+        facts = {"request_id": passage.request_id, "method": method, "route": route, "status": passage.status}
+        if code is not None:
+            self.metrics.errors.labels(code).inc()
+            facts["code"] = code
+        client = scope["client"][0] if scope["client"] else None
+        LOGGER.info("request", extra={"facts": facts | {"ms": round(seconds * 1000, 2), "client": client}})
+
+
+def _rewritten(scope: Scope) -> Scope:
+    """The request as the routes know it: HEAD is GET whose body the server leaves out, version 1 is the present one."""
+    inner = dict(scope)
+    if scope["method"] == "HEAD":
+        inner["method"] = "GET"
+    if scope["path"].startswith(_VERSIONED):
+        inner["path"] = "/api/" + scope["path"].removeprefix(_VERSIONED)
+    return inner
+
+
+class Passage:
+    """An answer on its way out: its status is noted, headers that all answers have are added.
+
+    Args:
+        send: where it goes.
+        request_id: of the request.
+    """
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send, self.request_id, self.status = send, request_id, 0
+
+    async def send(self, message: Message) -> None:
+        """As ASGI says."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            headers["X-Request-ID"], headers["X-API-Version"] = self.request_id, API_VERSION
+            for name, value in SECURITY.items():
+                headers.setdefault(name, value)
+        await self._send(message)
 
 
 class BodyLimit:

@@ -162,3 +162,16 @@ class Failure(BaseModel):
     """Every answer that is not the one asked for."""
 
     error: Fault
+
+
+FAILURES: dict[int | str, dict[str, Any]] = {
+    status: {"model": Failure, "description": what}
+    for status, what in {
+        404: "an id or a path that is not known",
+        413: "a body that is too large",
+        422: "a request that cannot be understood",
+        429: "too many requests; Retry-After says when to ask again",
+        500: "a bug of ours",
+        503: "no model yet",
+    }.items()
+}

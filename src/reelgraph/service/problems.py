@@ -26,6 +26,7 @@ STATUS = {
     "internal": 500,
 }
 _CODE_OF_STATUS = {status: code for code, status in STATUS.items() if code != "unknown_id"}
+CODE = "reelgraph.code"  # of a request's scope: the code of its failure, for log and measures
 
 
 class ServiceError(Exception):
@@ -42,11 +43,15 @@ class ServiceError(Exception):
         self.code, self.message, self.detail, self.headers = code, message, detail, headers
         super().__init__(message)
 
+    def body(self) -> bytes:
+        """The one shape, as JSON. ASCII only: a text that came in may hold what UTF-8 cannot say."""
+        error = {"code": self.code, "message": self.message, "detail": self.detail}
+        return json.dumps({"error": error}).encode("ascii")
+
     def response(self) -> Response:
-        """The answer. ASCII only: a text that came in may hold what UTF-8 cannot say."""
-        body = {"error": {"code": self.code, "message": self.message, "detail": self.detail}}
+        """The answer."""
         headers = {"Cache-Control": "no-store"} | dict(self.headers or {})
-        return Response(json.dumps(body), STATUS[self.code], headers, "application/json")
+        return Response(self.body(), STATUS[self.code], headers, "application/json")
 
 
 def unknown(what: str, name: str) -> ServiceError:
@@ -92,8 +97,10 @@ def _invalid(error: RequestValidationError) -> ServiceError:
 def handle_problems(app: FastAPI) -> None:
     """Answer every failure in the one shape."""
 
-    async def answer(_: Request, error: Exception) -> Response:
-        return problem_of(error).response()
+    async def answer(request: Request, error: Exception) -> Response:
+        problem = problem_of(error)
+        request.scope[CODE] = problem.code
+        return problem.response()
 
     for kind in (ServiceError, RequestValidationError, HTTPException, ReelgraphError):
         app.add_exception_handler(kind, answer)

@@ -23,8 +23,14 @@ class Settings(BaseModel):
     rate: float = Field(300.0, ge=0, description="requests a second of one client; 0 is no limit")
     body_limit: int = Field(262_144, ge=1024, description="largest body of a request, in bytes")
     grace: float = Field(20.0, ge=0, le=600, description="seconds that running requests get when the service stops")
+    wait: bool = Field(False, description="start before there is a model; not ready until one is put in place")
     origins: str = Field("", description="other sites whose pages may ask, separated by commas")
     proxies: str = Field("127.0.0.1", description="proxies whose word on the client's address counts, or *")
+
+    @property
+    def local(self) -> bool:
+        """Whether nobody but this machine can ask."""
+        return self.host in LOOPBACK
 
 
 class Keys(BaseModel):

@@ -13,8 +13,8 @@ from reelgraph.lists import Choice
 from reelgraph.service.answers import answer, cached, movie_json, page_json
 from reelgraph.service.current import Served
 from reelgraph.service.models import (
+    FAILURES,
     CatalogueFacts,
-    Failure,
     Genre,
     Id,
     Length,
@@ -32,25 +32,9 @@ from reelgraph.service.models import (
     Years,
 )
 from reelgraph.service.problems import ServiceError, unknown
+from reelgraph.service.state import served, state_of
 
-FAILURES: dict[int | str, dict[str, Any]] = {
-    status: {"model": Failure, "description": what}
-    for status, what in {
-        404: "an id or a path that is not known",
-        413: "a body that is too large",
-        422: "a request that cannot be understood",
-        429: "too many requests; Retry-After says when to ask again",
-        500: "a bug of ours",
-        503: "no model yet",
-    }.items()
-}
 routes = APIRouter(prefix="/api", responses=FAILURES, tags=["visitors"])
-
-
-def served(request: Request) -> Served:
-    """The model in service."""
-    model: Served = request.app.state.current.get()
-    return model
 
 
 def index_of(vocabulary: Vocabulary, name: str) -> int:
@@ -67,7 +51,7 @@ def index_of(vocabulary: Vocabulary, name: str) -> int:
 @routes.get("/catalogue", response_model=CatalogueFacts)
 async def catalogue(request: Request) -> Response:
     """What there is, in numbers."""
-    model, writes = served(request), request.app.state.writes
+    model, writes = served(request), state_of(request).writes
     return cached(request, model, lambda: _facts(model) | {"writes": writes}, f"-{model.facts['since']}-{writes}")
 
 

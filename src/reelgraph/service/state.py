@@ -1,0 +1,39 @@
+"""What the routes share."""
+
+from dataclasses import dataclass
+
+from fastapi import Request
+
+from reelgraph.service.current import Current, Served
+from reelgraph.service.metrics import Metrics
+from reelgraph.service.settings import Keys, Settings
+
+
+@dataclass(frozen=True)
+class State:
+    """The parts of a running service."""
+
+    settings: Settings
+    keys: Keys
+    current: Current
+    metrics: Metrics
+
+    @property
+    def writes(self) -> str:
+        """Who may write: "key" where one is set, else "open" to this machine alone, or "off"."""
+        return "key" if self.keys.write else "open" if self.settings.local else "off"
+
+
+def state_of(request: Request) -> State:
+    """The state of the application that a request is for."""
+    state: State = request.app.state.service
+    return state
+
+
+def served(request: Request) -> Served:
+    """The model in service.
+
+    Raises:
+        ServiceError: `not_ready` while there is none.
+    """
+    return state_of(request).current.get()
