@@ -91,11 +91,12 @@ ORDER = (
     "service.held",
     "service.current",
     "service.metrics",
+    "service.logs",
+    "service.ledger",
     "service.state",
     "service.models",
     "service.answers",
     "service.guard",
-    "service.logs",
     "service.limits",
     "service.visits",
     "service.ratings",
@@ -144,7 +145,7 @@ LEARNING = (
     "heads", "pipeline", "cold", "rebuild", "update",
 )  # fmt: skip
 MAX_LINES = 300
-MAX_FILES = 97
+MAX_FILES = 98
 
 
 class Tree:

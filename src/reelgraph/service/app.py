@@ -10,10 +10,12 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 
 from reelgraph import __version__
-from reelgraph.service import operations, visits
+from reelgraph.service import operations, ratings, visits
 from reelgraph.service.assets import STATIC, asset_routes, docs_routes, read_assets
 from reelgraph.service.current import Current, newest
+from reelgraph.service.database import address
 from reelgraph.service.edge import API_VERSION, BodyLimit, Edge
+from reelgraph.service.ledger import Ledger
 from reelgraph.service.limits import Buckets
 from reelgraph.service.metrics import Metrics
 from reelgraph.service.problems import handle_problems
@@ -41,7 +43,9 @@ def create_app(
         ArtifactError: if the model cannot be used.
     """
     settings, current = settings or Settings(), Current(directory.resolve(), changed)
-    state = State(settings, keys or Keys(), current, Metrics(current))
+    metrics = Metrics(current)
+    ledger = Ledger(address(settings.database, beside=directory), metrics)
+    state = State(settings, keys or Keys(), current, metrics, ledger)
     if not settings.wait or newest(current.directory) is not None:
         operations.change(state, "start", current.load)
     app = FastAPI(
@@ -51,7 +55,7 @@ def create_app(
     )  # fmt: skip
     app.state.service = state
     handle_problems(app)
-    for routes in (visits.routes, operations.admin, operations.health, operations.measures):
+    for routes in (visits.routes, ratings.routes, operations.admin, operations.health, operations.measures):
         app.include_router(routes)
     for routes in (asset_routes(read_assets(STATIC)), docs_routes()):
         app.include_router(routes)
@@ -70,11 +74,14 @@ def create_app(
 def _life(state: State) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
+        if state.writes != "off":
+            state.ledger.start()
         watching = asyncio.create_task(operations.watch(state))
         try:
             yield
         finally:
             watching.cancel()
+            state.ledger.close()
             state.current.close()
 
     return life

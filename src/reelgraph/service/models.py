@@ -172,6 +172,10 @@ FAILURES: dict[int | str, dict[str, Any]] = {
         422: "a request that cannot be understood",
         429: "too many requests; Retry-After says when to ask again",
         500: "a bug of ours",
-        503: "no model yet",
+        503: "no model yet, or the database does not answer",
     }.items()
+}
+KEYED: dict[int | str, dict[str, Any]] = {
+    401: {"model": Failure, "description": "the key is missing or wrong"},
+    403: {"model": Failure, "description": "not from there"},
 }

@@ -16,15 +16,16 @@ from reelgraph.service.answers import answer
 from reelgraph.service.current import Served
 from reelgraph.service.guard import may_administer
 from reelgraph.service.logs import LOGGER
-from reelgraph.service.models import FAILURES, ArtifactFacts, Asked
+from reelgraph.service.models import FAILURES, KEYED, ArtifactFacts, Asked, Failure
 from reelgraph.service.problems import ServiceError
 from reelgraph.service.state import State, served, state_of
+from reelgraph.service.store import Store
 
 health = APIRouter(prefix="/health", tags=["operations"], responses=FAILURES)
 measures = APIRouter(tags=["operations"], responses=FAILURES)
 admin = APIRouter(
     prefix="/api/admin", tags=["operations"], dependencies=[Depends(may_administer)],
-    responses=FAILURES,
+    responses=FAILURES | KEYED | {409: {"model": Failure, "description": "a model that cannot serve"}},
 )  # fmt: skip
 
 
@@ -44,6 +45,7 @@ class Ready(Alive):
     """There is a model."""
 
     artifact: ServedFacts
+    database: Literal["ok", "unavailable", "off"]
 
 
 class ReloadWanted(Asked):
@@ -69,7 +71,19 @@ async def live() -> Response:
 @health.get("/ready", response_model=Ready)
 async def ready(request: Request) -> Response:
     """Whether there is a model, which, and since when."""
-    return answer({"status": "ok", "artifact": _facts(served(request))})
+    state, model = state_of(request), served(request)
+    return answer({"status": "ok", "artifact": _facts(model), "database": await _database(state)})
+
+
+async def _database(state: State) -> str:
+    """Whether ratings can be kept; lists can be made in any case."""
+    if state.writes == "off":
+        return "off"
+    try:
+        await state.ledger.do("ping", Store.ping)
+    except ServiceError:
+        return "unavailable"
+    return "ok"
 
 
 @measures.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})

@@ -18,7 +18,11 @@ class Settings(BaseModel):
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
-    database: str | None = Field(None, description="where ratings are kept: an SQLAlchemy URL without a password")
+    database: str | None = Field(
+        None,
+        description="where ratings are kept: an SQLite file or postgresql+psycopg://USER@HOST/NAME; beside DIR when not "
+        "given",
+    )
     watch: float = Field(2.0, ge=0, le=3600, description="seconds between looks for a newer model; 0 never looks")
     rate: float = Field(300.0, ge=0, description="requests a second of one client; 0 is no limit")
     body_limit: int = Field(262_144, ge=1024, description="largest body of a request, in bytes")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from fastapi import Request
 
 from reelgraph.service.current import Current, Served
+from reelgraph.service.ledger import Ledger
 from reelgraph.service.metrics import Metrics
 from reelgraph.service.settings import Keys, Settings
 
@@ -17,6 +18,7 @@ class State:
     keys: Keys
     current: Current
     metrics: Metrics
+    ledger: Ledger
 
     @property
     def writes(self) -> str:

@@ -148,6 +148,7 @@ async def visitor_list(request: Request, wanted: ListWanted) -> Response:
         k=wanted.k, genre=wanted.genre, year=wanted.year, deny=wanted.exclude, order=wanted.order,
         diversity=wanted.diversity,
     )  # fmt: skip
+    state_of(request).metrics.fold_ins.inc()
     page = model.recommender.page(ratings=known, choice=choice, offset=wanted.offset)
     return answer(page_json(page, wanted.offset) | {"unknown": strange})
 
@@ -171,6 +172,7 @@ async def reasons(request: Request, wanted: ReasonsWanted) -> Response:
         index_of(model.recommender.users, wanted.user)
     else:
         ratings, _ = known_ratings(model, wanted.ratings or {})
+        state_of(request).metrics.fold_ins.inc()
     # A movie that thousands have rated has as many parts: beside the other requests, not before them.
     return await run_in_threadpool(
         lambda: answer(model.recommender.explain(wanted.user, movie=wanted.movie, ratings=ratings).to_json())

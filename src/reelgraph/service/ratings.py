@@ -1,0 +1,122 @@
+"""Ratings that people give: kept in the database, acknowledged once they are on disk."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+from pydantic import BaseModel, Field
+from starlette.responses import Response
+
+from reelgraph.service.answers import answer
+from reelgraph.service.guard import may_write
+from reelgraph.service.models import FAILURES, KEYED, MOST_RATINGS, Asked, Id, Stars
+from reelgraph.service.problems import ServiceError, unknown
+from reelgraph.service.state import served, state_of
+
+routes = APIRouter(prefix="/api", tags=["ratings"], dependencies=[Depends(may_write)], responses=FAILURES | KEYED)
+
+
+class RatingGiven(Asked):
+    """One rating of one user."""
+
+    user: Id
+    movie: Id
+    rating: Stars
+
+
+class RatingsGiven(Asked):
+    """Several ratings of one user, by movie id."""
+
+    user: Id
+    ratings: Annotated[dict[Id, Stars], Field(min_length=1, max_length=MOST_RATINGS)]
+
+
+class RatingKept(BaseModel):
+    """A rating on disk, when it was given (seconds since 1970), and the one that it replaced."""
+
+    user: str
+    movie: str
+    rating: float
+    timestamp: int
+    replaced: float | None
+
+
+class NumberWritten(BaseModel):
+    """How many ratings are on disk."""
+
+    written: int
+
+
+class NumberDeleted(BaseModel):
+    """How many rows are gone."""
+
+    deleted: int
+
+
+class Rated(BaseModel):
+    """A rating, and when it was given (seconds since 1970)."""
+
+    movie: str
+    rating: float
+    timestamp: int
+
+
+class UserRatings(BaseModel):
+    """What a user has rated, the newest first."""
+
+    user: str
+    ratings: list[Rated]
+
+
+@routes.post("/ratings", response_model=RatingKept)
+async def rate(request: Request, given: RatingGiven) -> Response:
+    """Keep a rating in place of an earlier one of the same user and movie."""
+    _check(request, {given.movie: given.rating})
+    (kept,) = await state_of(request).ledger.do("put", lambda store: store.put(given.user, {given.movie: given.rating}))
+    facts = {"rating": kept.rating, "timestamp": kept.timestamp, "replaced": kept.replaced}
+    return answer({"user": given.user, "movie": kept.movie_id, **facts})
+
+
+@routes.post("/ratings/batch", response_model=NumberWritten)
+async def rate_several(request: Request, given: RatingsGiven) -> Response:
+    """Keep several ratings of one user, all or none."""
+    _check(request, given.ratings)
+    kept = await state_of(request).ledger.do("put", lambda store: store.put(given.user, given.ratings))
+    return answer({"written": len(kept)})
+
+
+@routes.get("/users/{user_id:path}/ratings", response_model=UserRatings)
+async def ratings(request: Request, user_id: Id) -> Response:
+    """What a user has rated through the service, the newest first."""
+    found = await state_of(request).ledger.do("ratings", lambda store: store.ratings(user_id))
+    rows = [{"movie": row.movie_id, "rating": row.rating, "timestamp": row.timestamp} for row in found]
+    return answer({"user": user_id, "ratings": rows})
+
+
+@routes.delete("/users/{user_id:path}/ratings/{movie_id:path}", response_model=NumberDeleted)
+async def take_back(request: Request, user_id: Id, movie_id: Id) -> Response:
+    """Take a rating back."""
+    gone = await state_of(request).ledger.do("delete_rating", lambda store: store.delete_rating(user_id, movie_id))
+    return answer({"deleted": gone})
+
+
+@routes.delete("/users/{user_id:path}", response_model=NumberDeleted)
+async def forget(request: Request, user_id: Id) -> Response:
+    """Remove everything that the database has about a user, and say how many rows it was."""
+    return answer(
+        {"deleted": await state_of(request).ledger.do("delete_user", lambda store: store.delete_user(user_id))}
+    )
+
+
+def _check(request: Request, given: dict[str, float]) -> None:
+    """Refuse ratings that no training would take.
+
+    Raises:
+        ServiceError: `unknown_id` or `invalid`.
+    """
+    predictor = served(request).recommender.predictor
+    for movie, stars in given.items():
+        if movie not in predictor.items:
+            raise unknown("movie", movie)
+        if not predictor.low <= stars <= predictor.high:
+            message = f"rating of movie {movie}: expected {predictor.low:g} to {predictor.high:g}, found {stars:g}"
+            raise ServiceError("invalid", message)
