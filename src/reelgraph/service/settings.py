@@ -20,8 +20,8 @@ class Settings(BaseModel):
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     database: str | None = Field(
         None,
-        description="where ratings are kept: an SQLite file or postgresql+psycopg://USER@HOST/NAME; beside DIR when not "
-        "given",
+        description="where ratings are kept: an SQLite file or postgresql+psycopg://USER@HOST/NAME; if not given, a "
+        "file beside DIR",
     )
     watch: float = Field(2.0, ge=0, le=3600, description="seconds between looks for a newer model; 0 never looks")
     rate: float = Field(300.0, ge=0, description="requests a second of one client; 0 is no limit")
