@@ -43,6 +43,22 @@ def test_adding_and_removing_equals_starting_anew(model: Recommender, actions: l
     assert [line.score for line in found] == pytest.approx([line.score for line in expected], abs=1e-4)
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.dictionaries(MOVIES, st.integers(1, 5)), st.dictionaries(MOVIES, st.integers(1, 5)))
+def test_ratings_at_once_are_those_one_after_another(
+    model: Recommender, first: dict[str, int], then: dict[str, int]
+) -> None:
+    at_once, one_by_one = model.visitor(first), model.visitor()
+    at_once.rate_all(then)
+    for movie, stars in [*first.items(), *then.items()]:
+        one_by_one.rate(movie, stars)
+    assert at_once.ratings == one_by_one.ratings == first | then
+    np.testing.assert_allclose(at_once.predict(), one_by_one.predict(), atol=1e-5)
+    with pytest.raises(DataError, match="movie 30: expected 1 to 5, found 9"):
+        at_once.rate_all({"20": 3, "30": 9})
+    assert at_once.ratings == first | then
+
+
 def test_a_visitor_rated_back_to_nothing_is_nobody(model: Recommender) -> None:
     visitor = model.visitor({"10": 5, "20": 1})
     before = model.visitor().predict()

@@ -46,6 +46,15 @@ class RunningState:
         parts = (self.implicit[item], left * residual, residual)
         self.sums = [total + sign * part for total, part in zip(self.sums, parts, strict=True)]
 
+    def add_all(self, items: npt.NDArray[np.integer[Any]], ratings: npt.NDArray[np.floating[Any]]) -> None:
+        """Add standardised ratings of different movies by their indices, each `(num_ratings,)`, at once."""
+        left = ratings.astype(np.float64) - self.mean - self.baseline[items].astype(np.float64)
+        residual = self.residual[items].astype(np.float64)
+        self.count += len(items)
+        self.left += float(left.sum())
+        parts = (self.implicit[items].sum(0, dtype=np.float64), left @ residual, residual.sum(0))
+        self.sums = [total + part for total, part in zip(self.sums, parts, strict=True)]
+
     @property
     def bias(self) -> float:
         """The damped mean of what the baselines leave over."""

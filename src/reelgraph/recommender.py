@@ -200,8 +200,7 @@ class Recommender:
             DataError: if a rating is outside the data's scale.
         """
         someone = Visitor(self.lists)
-        for movie, stars in (ratings or {}).items():
-            someone.rate(movie, stars)
+        someone.rate_all(ratings or {})
         return someone
 
     def _who(self, user: object, ratings: Mapping[Any, float] | None) -> Person:

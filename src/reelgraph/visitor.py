@@ -1,6 +1,7 @@
 """A visitor, known by ratings that come and go: predictions, lists and explanations without training. Numpy only."""
 
-from typing import Unpack
+from collections.abc import Mapping
+from typing import Any, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -33,21 +34,34 @@ class Visitor:
             UnknownIdError: if the movie is not known.
             DataError: if the rating is outside the data's scale.
         """
+        item = self._checked(movie, stars)
+        if item in self._ratings:
+            self._change(item, -1)
+        self._ratings[item] = float(stars)
+        self._change(item, 1)
+
+    def rate_all(self, ratings: Mapping[Any, float]) -> None:
+        """Add ratings in the data's scale by movie id, all or none, at once; see `rate`."""
+        items = {self._checked(movie, stars): float(stars) for movie, stars in ratings.items()}
+        for item in items.keys() & self._ratings.keys():
+            self._change(item, -1)
+            del self._ratings[item]
+        numbers = np.fromiter(items, np.int32, len(items)), np.fromiter(items.values(), np.float32, len(items))
+        self.rate_indices(*numbers)
+
+    def _checked(self, movie: object, stars: float) -> int:
         item, low, high = self.predictor.items.index(str(movie)), self.predictor.low, self.predictor.high
         if not low <= stars <= high:
             raise DataError(f"rating of movie {movie}: expected {low:g} to {high:g}, found {stars!r}", "correct it")
-        if item in self._ratings:
-            self._change(item, -1)
-        self._add(item, float(stars))
+        return item
 
     def rate_indices(self, item_index: npt.NDArray[np.int32], stars: Floats) -> None:
         """Add ratings in the data's scale by the indices of movies that have none yet, each `(num_ratings,)`."""
-        for item, rating in zip(item_index.tolist(), stars.tolist(), strict=True):
-            self._add(item, rating)
-
-    def _add(self, item: int, stars: float) -> None:
-        self._ratings[item] = stars
-        self._change(item, 1)
+        self._ratings.update(zip(item_index.tolist(), stars.tolist(), strict=True))
+        standardised = self.predictor.standardise(stars)
+        for running in (self._stars, self._rank):
+            if running is not None and len(stars):
+                running.add_all(item_index, standardised)
 
     def remove(self, movie: object) -> None:
         """Take a rating away; nothing happens where there is none.

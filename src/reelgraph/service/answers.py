@@ -1,7 +1,7 @@
 """Answers: JSON of the library's values, and their marks for caches."""
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from starlette.responses import Response
 from reelgraph import __version__
 from reelgraph.lists import Page
 from reelgraph.service.current import Served
+from reelgraph.why import Explanation, Score
 
 
 def answer(content: Any, **headers: str) -> Response:
@@ -45,6 +46,25 @@ def movie_json(served: Served, item: int) -> dict[str, Any]:
         "ratings": int(served.recommender.predictor.item_counts[item]),
         "mean": None if np.isnan(mean) else float(mean),
     }
+
+
+def reasons_json(found: Explanation, most: int) -> dict[str, Any]:
+    """An explanation with the `most` weightiest neighbours, the others as one sum: a movie may have thousands."""
+    ranking = found.ranking
+    shortened = replace(
+        found,
+        neighbours=found.neighbours[:most],
+        ranking=None if ranking is None else replace(ranking, neighbours=ranking.neighbours[:most]),
+    )
+    content = shortened.to_json() | {"others": _others(found, most)}
+    if ranking is not None:
+        content["ranking"] |= {"others": _others(ranking, most)}
+    return content
+
+
+def _others(found: Explanation | Score, most: int) -> dict[str, Any]:
+    left = found.neighbours[most:]
+    return {"number": len(left), "contribution": sum(neighbour.contribution for neighbour in left)}
 
 
 def page_json(page: Page, offset: int) -> dict[str, Any]:

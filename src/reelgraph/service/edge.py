@@ -135,7 +135,7 @@ class BodyLimit:
             await self.app(scope, receive, send)
             return
         length = headers.get(b"content-length", b"0")
-        body = None if not length.isdigit() or int(length) > self.most else await self._read(receive)
+        body = None if length.isdigit() and int(length) > self.most else await self._read(receive)
         if body is None:
             too_large = ServiceError("too_large", f"expected a body of at most {self.most:,} bytes, found a larger one")
             await too_large.response()(scope, receive, send)

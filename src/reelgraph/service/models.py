@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-MOST_LISTED, MOST_OFFSET, MOST_RATINGS, MOST_EXCLUDED = 100, 1000, 2000, 2000
+MOST_LISTED, MOST_OFFSET, MOST_RATINGS, MOST_EXCLUDED, MOST_NEIGHBOURS = 100, 1000, 2000, 2000, 10_000
 
 # No control characters: databases do not keep them all, and logs should not.
 Id = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]
@@ -45,6 +45,9 @@ class ReasonsWanted(Asked):
     movie: Id
     user: Id | None = None
     ratings: Ratings | None = None
+    neighbours: Annotated[int, Field(strict=True, ge=0, le=MOST_NEIGHBOURS)] = Field(
+        20, description="of the others who rated the movie, those whose ratings weigh most; the rest comes as one sum"
+    )
 
 
 class MovieFacts(BaseModel):
@@ -140,14 +143,57 @@ class CatalogueFacts(BaseModel):
     writes: Literal["open", "key", "off"]
 
 
-class ReasonsFound(BaseModel):
-    """A prediction as sums; see `reelgraph.why.Explanation`."""
+class Reason(BaseModel):
+    """What one rating adds."""
 
-    model_config = ConfigDict(extra="allow")
+    movie: MovieFacts
+    rating: float
+    contribution: float
+
+
+class Neighbour(BaseModel):
+    """What another user's rating of the movie adds."""
+
+    user_id: str
+    rating: float
+    contribution: float
+
+
+class Others(BaseModel):
+    """The neighbours that are not listed: how many, and what they add together."""
+
+    number: int
+    contribution: float
+
+
+class Parts(BaseModel):
+    """What adds up: `movie` and the other parts with all of `because`, or with all of `neighbours` and `others`."""
+
+    movie: float
+    because: list[Reason]
+    movie_free: float
+    movie_side: float
+    neighbours: list[Neighbour]
+    others: Others
+
+
+class ScoreFound(Parts):
+    """A ranking score as sums; see `reelgraph.why.Score`."""
+
+    score: float
+
+
+class ReasonsFound(Parts):
+    """A prediction as sums; see `reelgraph.why.Explanation`."""
 
     target: MovieFacts
     prediction: float
-    because: list[dict[str, Any]]
+    mean: float
+    user: float
+    free: float
+    side: float
+    ranking: ScoreFound | None
+    unknown: list[str]
 
 
 class Fault(BaseModel):

@@ -17,17 +17,18 @@ _ARTICLES = (
 )  # fmt: skip
 _MOVED = re.compile(rf"^(?P<rest>.*), (?P<article>{'|'.join(_ARTICLES)})(?=$| \()(?P<end>.*)$")
 _WORD = re.compile(r"[^\W_]+")
+_SPELLED = re.compile(r"(?<=\b[^\W\d_])[^\w\s](?=[^\W\d_]\b)")  # what stands between the letters of M*A*S*H
 _LAST = "\U0010ffff"
 
 
 def words(text: str) -> list[str]:
-    """The words of a text without accents and capitals; "Matrix, The (1999)" is the, matrix, 1999."""
+    """The words of a text without accents and capitals; "Matrix, The (1999)" is the, matrix, 1999; M*A*S*H is mash."""
     plain = unicodedata.normalize("NFKD", text.replace("'", "").replace("\u2019", "")).casefold()
     plain = "".join(sign for sign in plain if not unicodedata.combining(sign))
     moved = _MOVED.match(plain)
     if moved:
         plain = f"{moved['article']} {moved['rest']}{moved['end']}"
-    return _WORD.findall(plain)
+    return _WORD.findall(_SPELLED.sub("", plain))
 
 
 class TitleIndex:
@@ -64,7 +65,7 @@ class TitleIndex:
         """
         wanted = words(text)
         if not wanted:
-            return self.popular
+            return self.popular if not text.strip() else self.popular[:0]
         mask = np.ones(len(self.counts), bool)
         for word in wanted:
             mask &= self._beginning(word)

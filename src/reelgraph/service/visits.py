@@ -1,4 +1,4 @@
-"""What visitors ask: movies, lists, reasons. From memory alone, a few lines over the library each."""
+"""What visitors ask: movies, lists, reasons. A few lines over the library each; only users' lists look elsewhere."""
 
 from typing import Annotated, Any
 
@@ -10,7 +10,7 @@ from starlette.responses import Response
 from reelgraph.catalogue import Catalogue
 from reelgraph.data.vocabulary import Vocabulary
 from reelgraph.lists import Choice
-from reelgraph.service.answers import answer, cached, movie_json, page_json
+from reelgraph.service.answers import answer, cached, movie_json, page_json, reasons_json
 from reelgraph.service.current import Served
 from reelgraph.service.models import (
     FAILURES,
@@ -32,7 +32,7 @@ from reelgraph.service.models import (
     Years,
 )
 from reelgraph.service.problems import ServiceError, unknown
-from reelgraph.service.state import served, state_of
+from reelgraph.service.state import State, served, state_of
 
 routes = APIRouter(prefix="/api", responses=FAILURES, tags=["visitors"])
 
@@ -131,12 +131,29 @@ async def user_list(
     diversity: Share | None = None,
     offset: Offset = 0,
 ) -> Response:
-    """The best movies for a user of the training data."""
-    model = served(request)
-    index_of(model.recommender.users, user_id)
-    choice = Choice(k=k, genre=genre, year=year, order=order, diversity=diversity)
-    page = model.recommender.page(user_id, choice=choice, offset=offset)
+    """The best movies for a user of the training data, or for one who has given ratings since."""
+    state, model = state_of(request), served(request)
+    since = await _given_since(state, user_id)
+    choice = Choice(k=k, genre=genre, year=year, order=order, diversity=diversity, deny=tuple(since))
+    if user_id in model.recommender.users:
+        page = model.recommender.page(user_id, choice=choice, offset=offset)
+    elif since:
+        state.metrics.fold_ins.inc()
+        page = model.recommender.page(ratings=known_ratings(model, since)[0], choice=choice, offset=offset)
+    else:
+        raise unknown("user", user_id)
     return answer(page_json(page, offset))
+
+
+async def _given_since(state: State, user_id: str) -> dict[str, float]:
+    """What a user has rated through the service, by movie id; nothing while the database is away."""
+    if state.writes == "off":
+        return {}
+    try:
+        found = await state.ledger.do("ratings", lambda store: store.ratings(user_id))
+    except ServiceError:
+        return {}
+    return {row.movie_id: row.rating for row in found}
 
 
 @routes.post("/recommendations", response_model=VisitorList)
@@ -167,13 +184,16 @@ async def reasons(request: Request, wanted: ReasonsWanted) -> Response:
     if (wanted.user is None) == (wanted.ratings is None):
         raise ServiceError("invalid", "expected either a user or ratings, found none or both")
     index_of(model.recommender.items, wanted.movie)
-    ratings = None
+    ratings, strange = None, list[str]()
     if wanted.user is not None:
         index_of(model.recommender.users, wanted.user)
     else:
-        ratings, _ = known_ratings(model, wanted.ratings or {})
+        ratings, strange = known_ratings(model, wanted.ratings or {})
         state_of(request).metrics.fold_ins.inc()
+
+    def explain() -> Response:
+        found = model.recommender.explain(wanted.user, movie=wanted.movie, ratings=ratings)
+        return answer(reasons_json(found, wanted.neighbours) | {"unknown": strange})
+
     # A movie that thousands have rated has as many parts: beside the other requests, not before them.
-    return await run_in_threadpool(
-        lambda: answer(model.recommender.explain(wanted.user, movie=wanted.movie, ratings=ratings).to_json())
-    )
+    return await run_in_threadpool(explain)
