@@ -87,29 +87,30 @@ def spark_home() -> Path:
     return Path(spec.origin).parent
 
 
-def driver_environment(folder: Path) -> dict[str, str]:
-    """What a program that runs jobs gets: this Python, loopback only, no settings but those of the tests."""
-    configuration = folder / "conf"
-    configuration.mkdir(exist_ok=True)
-    options = "".join(f"spark.{role}.extraJavaOptions {QUICK}\n" for role in ("driver", "executor"))
-    (configuration / "spark-defaults.conf").write_text(options)
-    return {"SPARK_CONF_DIR": str(configuration), "SPARK_LOCAL_IP": HOST, "PYSPARK_PYTHON": sys.executable}
+def settings(folder: Path, **more: str) -> dict[str, str]:
+    """Variables under which Spark runs on loopback only, with small and quick Javas, whatever this machine's settings.
+
+    Args:
+        folder: for spark-defaults.conf.
+        **more: further settings, `sql_shuffle_partitions` for spark.sql.shuffle.partitions.
+    """
+    folder.mkdir(exist_ok=True)
+    lines = [f"spark.{role}.extraJavaOptions {QUICK}" for role in ("driver", "executor")]
+    lines += ["spark.driver.memory 1g", *(f"spark.{name.replace('_', '.')} {value}" for name, value in more.items())]
+    (folder / "spark-defaults.conf").write_text("\n".join([*lines, ""]))
+    return {"SPARK_CONF_DIR": str(folder), "SPARK_LOCAL_IP": HOST}
 
 
-def spark_environment(folder: Path) -> dict[str, str]:
-    """What the processes of a cluster get on top of that: the source of this run, and folders of its own."""
+def environment_of_programs(folder: Path) -> dict[str, str]:
+    """What Spark's own programs get: this Python and source, and folders of their own."""
     source = str(Path(reelgraph.__file__).parents[1])
-    return (
-        os.environ
-        | driver_environment(folder)
-        | {
-            "SPARK_HOME": str(spark_home()),
-            "SPARK_LOCAL_DIRS": str(folder / "local"),
-            "SPARK_DAEMON_MEMORY": "256m",
-            "SPARK_DAEMON_JAVA_OPTS": f"-Djava.io.tmpdir={folder} {QUICK}",
-            "PYTHONPATH": os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")])),
-        }
-    )
+    return os.environ | {
+        "SPARK_HOME": str(spark_home()),
+        "SPARK_LOCAL_DIRS": str(folder / "local"),
+        "SPARK_DAEMON_JAVA_OPTS": f"-Djava.io.tmpdir={folder} {QUICK}",
+        "PYSPARK_PYTHON": sys.executable,
+        "PYTHONPATH": os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")])),
+    }
 
 
 class Cluster:
@@ -118,14 +119,12 @@ class Cluster:
     Attributes:
         url: the master's address, `spark://127.0.0.1:port`.
         workers: the workers that were started and not killed, the oldest first.
-        environment: variables that a program needs which runs jobs on it.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.workers: list[Program] = []
-        self.environment = driver_environment(folder)
-        self._environment = spark_environment(folder)
+        self._environment = environment_of_programs(folder) | {"SPARK_DAEMON_MEMORY": "256m"}
         self._started = 0
         self._master = self._start("master", "master.Master", "--host", HOST, "--port", "0", "--webui-port", "0")
         self.url = self._master.wait_for(r"Starting Spark master at (spark://\S+)")[1]
@@ -182,3 +181,19 @@ def running_cluster(folder: Path, workers: int = 2) -> Iterator[Cluster]:
         yield cluster
     finally:
         cluster.stop()
+
+
+@contextmanager
+def running_connect_server(folder: Path) -> Iterator[tuple[str, Program]]:
+    """A Spark Connect server that computes by itself, and its address `sc://127.0.0.1:port`."""
+    name = "org.apache.spark.sql.connect.service.SparkConnectServer"
+    options = {"master": "local[2]", "ui.enabled": "false"}
+    options |= {"connect.grpc.binding.address": HOST, "connect.grpc.binding.port": "0"}
+    given = [text for key, value in options.items() for text in ("--conf", f"spark.{key}={value}")]
+    command = [str(spark_home() / "bin" / "spark-submit"), "--class", name, *given, "spark-internal"]
+    server = Program(command, folder / "connect.log", environment_of_programs(folder) | {"SPARK_DAEMON_MEMORY": "1g"})
+    try:
+        address = server.wait_for(r"Connect server started at: (\S+:\d+)")[1]
+        yield f"sc://{address}", server
+    finally:
+        server.kill()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from clusters import Cluster, running_cluster
+from clusters import Cluster, running_cluster, settings
 from databases import FAST, PostgreSQL, postgresql
 from sqlalchemy import URL
 from worlds import write_files
@@ -54,6 +54,15 @@ def command() -> Callable[..., subprocess.CompletedProcess[str]]:
     return reelgraph_command
 
 
+@pytest.fixture(scope="session", autouse=True)
+def spark_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Spark, wherever a test or a command of it starts one, is small and stays on loopback."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings(tmp_path_factory.mktemp("spark") / "conf").items():
+            patch.setenv(name, value)
+        yield
+
+
 @pytest.fixture(scope="session")
 def standalone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """The cluster behind `cluster`, started when the first test asks for it."""
@@ -62,11 +71,9 @@ def standalone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def cluster(standalone: Cluster, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+def cluster(standalone: Cluster) -> Cluster:
     """A Spark cluster on this machine: a master and two workers, free, whatever the test before did to them."""
     standalone.mend()
-    for name, value in standalone.environment.items():
-        monkeypatch.setenv(name, value)
     return standalone
 
 

@@ -15,6 +15,7 @@ ORDER = (
     "errors",
     "atomic",
     "config",
+    "machine",
     "data",
     "data.vocabulary",
     "data.dataset",
@@ -22,6 +23,8 @@ ORDER = (
     "data.textfile",
     "data.sources",
     "data.tables",
+    "data.spark_jobs",
+    "data.spark_session",
     "data.engine",
     "data.checks",
     "data.splits",
@@ -65,6 +68,7 @@ ORDER = (
     "drawing",
     "doctor",
     "console",
+    "bars",
     "reporting",
     "bench",
     "bench.datasets",
@@ -137,6 +141,7 @@ STARTING = (
     "judging",
     "options",
     "console",
+    "bars",
     "doctor",
     "hosting",
 )  # They may come to torch, but only within the command that needs it.
@@ -145,7 +150,7 @@ LEARNING = (
     "heads", "pipeline", "cold", "rebuild", "update",
 )  # fmt: skip
 MAX_LINES = 300
-MAX_FILES = 98
+MAX_FILES = 102
 
 
 class Tree:

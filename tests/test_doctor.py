@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from reelgraph import doctor
+from reelgraph import doctor, machine
 from reelgraph.data import engine, sources
 from reelgraph.doctor import Check, checks, requirements, within
 from reelgraph.errors import DataError
@@ -137,11 +137,11 @@ def test_an_old_python(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_small_container(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "max").write_text("max\n")
-    monkeypatch.setattr(doctor, "LIMITS", (tmp_path / "max", tmp_path / "missing"))
+    monkeypatch.setattr(machine, "LIMITS", (tmp_path / "max", tmp_path / "missing"))
     whole = look("memory")
     assert whole.ok
     (tmp_path / "small").write_text(f"{300 << 20}\n")
-    monkeypatch.setattr(doctor, "LIMITS", (tmp_path / "max", tmp_path / "small"))
+    monkeypatch.setattr(machine, "LIMITS", (tmp_path / "max", tmp_path / "small"))
     small = look("memory")
     assert (small.ok, small.found) == (False, "0.3 GiB")
     assert "1.0 GiB" in small.remedy

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from reelgraph import __version__, artifact, asking, changing, console, hosting, judging
+from reelgraph import __version__, artifact, asking, bars, changing, console, hosting, judging
 from reelgraph.atomic import check_target, new_file
 from reelgraph.config import DataConfig, TrainConfig
 from reelgraph.data import pairs
@@ -86,7 +86,9 @@ def train(
     # Torch is slow to import; what is wrong above is said without it.
     from reelgraph import pipeline, runs  # noqa: PLC0415
 
-    data = pipeline.load(ratings, items=items, users=users, test=test, config=data_config, report=console.note)
+    with bars.job_progress() as shown:
+        files = {"items": items, "users": users, "test": test}
+        data = pipeline.load(ratings, **files, config=data_config, report=shown.note, watch=shown.jobs)
     if not as_json:
         console.show_data(data.manifest)
     checkpoints = runs.Checkpoints(out.with_name(f"{out.name}.checkpoint"), resume)
@@ -126,7 +128,8 @@ def prepare(
     if test is not None:
         config = config.model_copy(update={"split": "given"})
     check_target(out, dataset.KIND)
-    prepare.prepare(sources.find(ratings, items, users, test), config, out, console.note)
+    with bars.job_progress() as shown:
+        prepare.prepare(sources.find(ratings, items, users, test), config, out, shown.note, shown.jobs)
     console.show_data(dataset.read_manifest(out))
 
 

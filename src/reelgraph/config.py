@@ -1,6 +1,7 @@
 """Every setting of reelgraph, validated once; a field's description is its help on the command line."""
 
 import math
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -40,7 +41,11 @@ class DataConfig(BaseModel):
     test_share: float = Field(0.1, ge=0, lt=1, description="share of the ratings that is for test (random, time)")
     last: int = Field(1, ge=1, description="ratings of each user for test, and as many for validation (last)")
     split_seed: int = Field(0, ge=0, description="seed of the random split")
-    engine: str = Field("duckdb", description="who prepares: duckdb, spark or local[N]")
+    engine: str = Field("duckdb", description="duckdb, spark, local[N], spark://host:port or sc://host:port")
+    stage: str | None = Field(
+        None, description="directory for files on the way, which all workers of the engine share; that of temporary "
+        "files when not given"
+    )  # fmt: skip
     strict: bool = Field(False, description="stop when a row has to be refused")
 
     @field_validator("scale")
@@ -49,6 +54,13 @@ class DataConfig(BaseModel):
         if scale is not None and not (math.isfinite(scale[0]) and math.isfinite(scale[1]) and scale[0] < scale[1]):
             raise ValueError("expected the lower end first, both finite")
         return scale
+
+    @field_validator("stage")
+    @classmethod
+    def _there(cls, stage: str | None) -> str | None:
+        if stage is not None and not Path(stage).is_dir():
+            raise ValueError("expected a directory that exists")
+        return stage
 
 
 class TrainConfig(BaseModel):

@@ -1,10 +1,8 @@
 """Checks of the environment: what is there, what is missing, and the command that mends it; prints nothing."""
 
-import os
 import platform
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import warnings
@@ -14,13 +12,13 @@ from importlib import metadata
 from itertools import zip_longest
 from pathlib import Path
 
+from reelgraph import machine
 from reelgraph.errors import SetupError
 
 PYTHON = (3, 11)
 LIBRARIES = ("torch", "torch-geometric", "duckdb", "sqlframe", "pyarrow", "numpy", "pandas")
 MEMORY = 1 << 30  # bytes; below it, already the import of the libraries leaves little for ratings
 DISK = 1 << 29  # bytes; room for a model, its checkpoint and what DuckDB spills
-LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ def checks() -> list[Check]:
         _package(ranges),
         *(_library(name, ranges.get(name, "")) for name in LIBRARIES),
         _memory(),
-        Check("processors", True, str(_processors())),
+        Check("processors", True, str(machine.processors())),
         *_disks(),
         _attempt(
             "bundled sample", _read_sample, "git checkout -- src/reelgraph/data/sample, or install reelgraph again"
@@ -146,24 +144,12 @@ def _library(name: str, allowed: str) -> Check:
 
 
 def _memory() -> Check:
-    name, limits = "memory", []
-    try:
-        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    except (AttributeError, OSError, ValueError):  # Not on every system; then nothing speaks against it.
+    name, size = "memory", machine.memory()
+    if size is None:
         return Check(name, True, "not told by this system")
-    for file in LIMITS:
-        text = file.read_text().strip() if file.is_file() else ""
-        limits += [int(text)] if text.isdigit() else []
-    size = min(limits)
     return _judge(
         name, size >= MEMORY, _gigabytes(size), f"give this machine or container {_gigabytes(MEMORY)} or more"
     )
-
-
-def _processors() -> int:
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _disks() -> list[Check]:
@@ -236,15 +222,9 @@ def _spark(allowed: str) -> Check:
 
 def _java() -> Check:
     """Java by the engine's own rule, so that this never says other than a run does."""
-    from reelgraph.data.engine import check_java  # noqa: PLC0415
-
-    name, home = "Java for Spark (optional)", os.environ.get("JAVA_HOME")
+    name = "Java for Spark (optional)"
     try:
-        check_java("spark")
-    except (OSError, SetupError) as error:
-        what, remedy = (error.problem, error.remedy) if isinstance(error, SetupError) else (str(error), "")
-        return Check(name, None, what, remedy or "apt-get install openjdk-17-jre-headless")
-    launcher = str(Path(home) / "bin" / "java") if home else str(shutil.which("java"))
-    answer = subprocess.run([launcher, "-version"], capture_output=True, text=True, check=False)  # noqa: S603
-    versions = [line for line in (answer.stderr + answer.stdout).splitlines() if " version " in line]
-    return Check(name, True, f"{' '.join(versions[:1])} ({launcher})")
+        java = machine.find_java("spark")
+    except SetupError as error:
+        return Check(name, None, error.problem, error.remedy)
+    return Check(name, True, f"{java.version} ({java.launcher})")

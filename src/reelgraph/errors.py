@@ -58,5 +58,9 @@ class DatabaseError(ReelgraphError):
     """A database of ratings that does not answer, cannot be written, or has a schema that is not ours to use."""
 
 
+class EngineError(ReelgraphError):
+    """A job of the engine that failed for what it ran on or read."""
+
+
 class SetupError(ReelgraphError):
     """A missing or unfit part of the environment, such as Java for the Spark engine."""

@@ -23,6 +23,7 @@ from reelgraph.config import DataConfig, TrainConfig
 from reelgraph.data import sources
 from reelgraph.data.dataset import Dataset, Interactions, is_prepared, load_prepared, merge
 from reelgraph.data.prepare import prepare
+from reelgraph.data.spark_jobs import Observer
 from reelgraph.errors import ConfigError, StoppedError
 from reelgraph.heads import fit_head
 from reelgraph.intervals import calibrate
@@ -54,6 +55,7 @@ def load(
     test: str | Path | None = None,
     config: DataConfig | None = None,
     report: Report = silent,
+    watch: Observer | None = None,
     **settings: Any,
 ) -> Dataset:
     """Ratings from a file or folder, validated, indexed and split.
@@ -65,6 +67,7 @@ def load(
         test: a file of test ratings; the split is then `given`.
         config: data settings.
         report: takes one line of text at a time on what was found.
+        watch: is told how the jobs of Spark get on, if that is the engine.
         **settings: fields of `config` by name, such as `split="time"`, in its place.
 
     Raises:
@@ -81,8 +84,8 @@ def load(
             )
         return load_prepared(Path(ratings))
     source = sources.find(*(None if path is None else Path(path) for path in (ratings, items, users, test)))
-    with tempfile.TemporaryDirectory(prefix="reelgraph-") as directory:
-        return load_prepared(prepare(source, config, Path(directory) / "prepared", report))
+    with tempfile.TemporaryDirectory(prefix="reelgraph-", dir=config.stage) as directory:
+        return load_prepared(prepare(source, config, Path(directory) / "prepared", report, watch))
 
 
 def fit(

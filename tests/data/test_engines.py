@@ -1,6 +1,5 @@
 """One code, two engines: what DuckDB prepares and what Spark prepares is equal, row by row."""
 
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,14 +7,12 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from pyspark.sql import SparkSession
 
 from reelgraph.config import DataConfig
 from reelgraph.data.dataset import load_prepared
-from reelgraph.data.engine import check_java, open_engine
+from reelgraph.data.engine import open_engine
 from reelgraph.data.prepare import prepare
 from reelgraph.data.sources import Source, find
-from reelgraph.errors import ConfigError, SetupError
 
 FILES = ("ratings", "users", "items", "rejects")
 DIRTY = """userId,movieId,rating,timestamp
@@ -58,21 +55,9 @@ USERS = "userId,user_index,digest,bucket,age\né,7,1,2,33\nnobody,8,,,\n"
 
 @pytest.fixture(scope="module")
 def one_session() -> Iterator[None]:
-    """Spark takes long to start: the tests that ask for it keep the first session."""
-    stop = SparkSession.stop
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(SparkSession, "stop", lambda session: None)
+    """Spark takes long to start: within this, engines of that name use one session."""
+    with open_engine("local[2]"):
         yield
-    for session in filter(None, [SparkSession.getActiveSession()]):
-        stop(session)
-
-
-def test_spark_keeps_its_noise_off_the_terminal_and_stops(capfd: pytest.CaptureFixture[str]) -> None:
-    # The first test of this file: Java itself starts only once in a process.
-    with open_engine("local[1]") as engine:
-        assert engine.spark.range(3).count() == 3
-    assert capfd.readouterr().err == ""
-    assert SparkSession.getActiveSession() is None
 
 
 def compare(one: Path, other: Path) -> None:
@@ -116,25 +101,3 @@ def test_dirty_rows_are_judged_alike(tmp_path: Path, split: str) -> None:
     assert reasons["timestamp is not a number or date"] == 3
     times = pq.read_table(prepared / "ratings.parquet")["timestamp"].to_pylist()
     assert times.count(881250949) == 3
-
-
-def test_engines_that_do_not_exist() -> None:
-    for name in ("flink", "local", "local[x]", "spark:/x"):
-        with pytest.raises(ConfigError, match="--engine: expected"), open_engine(name):
-            pass
-
-
-def test_java_is_looked_for_before_spark_starts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
-    with pytest.raises(SetupError, match=r"expected Java 17 or newer, found JAVA_HOME=.* without a Java"):
-        check_java("spark")
-    java = tmp_path / "bin" / "java"
-    java.parent.mkdir()
-    java.write_text("#!/bin/sh\necho 'openjdk version \"1.8.0_392\"' >&2\n")
-    java.chmod(0o755)
-    with pytest.raises(SetupError, match=r"expected Java 17 or newer, found .*1\.8\.0_392"):
-        check_java("spark")
-    monkeypatch.delenv("JAVA_HOME")
-    monkeypatch.setenv("PATH", os.devnull)
-    with pytest.raises(SetupError, match="found none"):
-        check_java("spark")

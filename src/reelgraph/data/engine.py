@@ -1,11 +1,8 @@
 """Opens the session that runs the preparation: DuckDB through sqlframe, or Spark; both take the same code."""
 
 import logging
-import os
 import re
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,9 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reelgraph.errors import ConfigError, OutputError, SetupError
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-JAVA = 17
+from reelgraph.data.spark_jobs import SHARE, Observer, watched
+from reelgraph.data.spark_session import open_session
+from reelgraph.errors import ConfigError, EngineError, OutputError, SetupError
+
+TASKS = 16  # of a small job that should come to every worker
 
 
 @dataclass(frozen=True)
@@ -27,22 +29,61 @@ class Engine:
         spark: the session (`pyspark.sql.SparkSession`, or sqlframe's).
         functions: `pyspark.sql.functions`, or sqlframe's.
         window: `pyspark.sql.Window`, or sqlframe's.
+        remote: whether it may work on other machines, which see files of this one on shared storage only.
     """
 
     name: str
     spark: Any
     functions: Any
     window: Any
+    remote: bool = False
 
     def read(self, path: Path) -> Any:
         """The rows of a Parquet file or directory."""
-        return self.spark.read.parquet(str(path))
+        return self.spark.read.parquet(self._place(path))
 
     def write(self, rows: Any, path: Path) -> None:
         """Write rows as Parquet: one file or a directory of them, as the engine does."""
+        text = self._place(path)
         # sqlframe puts the path into SQL as it stands.
-        text = str(path).replace("'", "''") if self.name == "duckdb" else str(path)
-        rows.write.mode("overwrite").parquet(text)
+        rows.write.mode("overwrite").parquet(text.replace("'", "''") if self.name == "duckdb" else text)
+
+    def _place(self, path: Path) -> str:
+        """A path for the engine; without its scheme Spark would look for it in a cluster's HDFS."""
+        return str(path) if self.name == "duckdb" else f"file://{path.absolute()}"
+
+
+@dataclass(frozen=True)
+class Run:
+    """An engine at work between two directories."""
+
+    engine: Engine
+    stage: Path
+    target: Path
+
+    def read(self, name: str) -> Any:
+        """The rows of a file on the way."""
+        return self.engine.read(self.stage / name)
+
+    def keep(self, rows: Any, name: str) -> None:
+        """Write rows on the way."""
+        self.engine.write(rows, self.stage / name)
+
+    def write(self, rows: Any, name: str) -> None:
+        """Write a result; workers on other machines see the stage, but hardly where results are wanted."""
+        if not self.engine.remote:
+            self.engine.write(rows, self.target / name)
+            return
+        self.keep(rows, name)
+        shutil.move(self.stage / name, self.target / name)
+
+    def staged(self) -> Any:
+        """Every row as it stood in its file, with the file's `part`."""
+        f = self.engine.functions
+        rows = self.read("train.parquet").withColumn("part", f.lit("train"))
+        if (self.stage / "test.parquet").exists():
+            rows = rows.unionByName(self.read("test.parquet").withColumn("part", f.lit("test")))
+        return rows
 
 
 def check_name(name: str) -> None:
@@ -58,20 +99,59 @@ def check_name(name: str) -> None:
         )
 
 
+def check_seen(engine: Engine, directory: Path) -> None:
+    """Refuse a directory that a worker cannot read and write, before rows are lost there.
+
+    Args:
+        engine: an open engine; one on this machine sees what this process sees.
+        directory: an own one.
+
+    Raises:
+        EngineError: if a worker does not see the files of this process.
+        SetupError: if this process does not see the files of a worker.
+    """
+    if not engine.remote:
+        return
+    there, back = directory / "there.parquet", directory / "back"
+    pq.write_table(pa.table({"number": list(range(TASKS))}), there)
+    engine.write(engine.read(there).repartition(TASKS), back)
+    found = pq.read_table(back).num_rows if back.exists() else 0
+    if found != TASKS:
+        raise SetupError(f"--stage {directory.parent}: expected {TASKS} rows from the workers, found {found}", SHARE)
+
+
+def check_whole(stage: Path, rows: int) -> None:
+    """Refuse a result without all rows: what a worker writes to a directory of its own is lost without a word."""
+    files = [file for file in (stage / "train.parquet", stage / "test.parquet") if file.exists()]
+    staged = sum(pq.read_metadata(file).num_rows for file in files)
+    if staged != rows:
+        raise EngineError(
+            f"preparation: expected {staged:,} rows among ratings and rejects, found {rows:,}",
+            "name a directory that all workers share with --stage",
+        )
+
+
 @contextmanager
-def open_engine(name: str) -> Iterator[Engine]:
+def open_engine(name: str, observe: Observer | None = None) -> Iterator[Engine]:
     """Open an engine and close it again.
 
     Args:
-        name: "duckdb", "spark" (all cores of this machine), "local[N]", "spark://host:port" or "sc://host:port".
+        name: "duckdb", "spark" (the master that Spark's settings name, else all cores of this machine), "local[N]",
+            "spark://host:port" or "sc://host:port".
+        observe: is told how Spark's jobs get on, from another thread.
 
     Raises:
         ConfigError: if there is no such engine.
-        SetupError: if Spark is asked for and it, or a Java of version 17 or newer, is missing.
+        SetupError: if Spark is asked for and it, or a Java of version 17 or newer, is missing, or nobody answers.
+        EngineError: if a job of Spark fails within.
     """
     check_name(name)
-    with _duckdb() if name == "duckdb" else _spark(name) as engine:
-        yield engine
+    if name == "duckdb":
+        with _duckdb() as engine:
+            yield engine
+        return
+    with open_session(name) as opened, watched(opened.session, observe):
+        yield Engine(name, *opened)
 
 
 @contextmanager
@@ -92,72 +172,3 @@ def _duckdb() -> Iterator[Engine]:
         finally:
             # sqlframe keeps one session a process; without this the next one would get the closed connection.
             session.stop()
-
-
-@contextmanager
-def _spark(name: str) -> Iterator[Engine]:
-    try:
-        from pyspark.sql import SparkSession, Window, functions  # noqa: PLC0415
-    except ImportError:
-        raise SetupError(
-            f"--engine {name}: expected pyspark, found none",
-            "run: pip install 'reelgraph[spark]', or leave --engine out",
-        ) from None
-    builder = SparkSession.builder.appName("reelgraph")
-    if name.startswith("sc://"):
-        builder = builder.remote(name)
-    else:
-        check_java(name)
-        builder = builder.master("local[*]" if name == "spark" else name)
-    settings = {
-        "spark.ui.enabled": "false",
-        "spark.ui.showConsoleProgress": "false",
-        "spark.sql.session.timeZone": "UTC",
-        "spark.sql.shuffle.partitions": str(2 * (os.cpu_count() or 1)),
-        "spark.sql.parquet.compression.codec": "zstd",
-    }
-    if name == "spark" or name.startswith("local"):
-        settings |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
-    for key, value in settings.items():
-        builder = builder.config(key, value)
-    with tempfile.TemporaryDirectory(prefix="reelgraph-spark-") as directory:
-        with _stderr_to(Path(directory) / "spark.log"):
-            session = builder.getOrCreate()
-        try:
-            yield Engine(name, session, functions, Window)
-        finally:
-            session.stop()
-
-
-def check_java(engine: str) -> None:
-    """Refuse Spark on a machine without a Java that it runs on.
-
-    Raises:
-        SetupError: if there is no Java, `JAVA_HOME` points nowhere, or the version is below 17.
-    """
-    package = f"openjdk-{JAVA}-jre-headless"
-    remedy = f"install Java {JAVA} (Debian: apt-get install {package}), or leave --engine out"
-    home = os.environ.get("JAVA_HOME")
-    java = str(Path(home) / "bin" / "java") if home else shutil.which("java")
-    if java is None or not Path(java).is_file():
-        where = f"JAVA_HOME={home} without a Java" if home else "none"
-        raise SetupError(f"--engine {engine}: expected Java {JAVA} or newer, found {where}", remedy)
-    answer = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)  # noqa: S603
-    found = re.search(r'version "(?:1\.)?(\d+)', answer.stderr + answer.stdout)
-    if not found or int(found[1]) < JAVA:
-        text = (answer.stderr or answer.stdout).strip().splitlines()[:1]
-        raise SetupError(f"--engine {engine}: expected Java {JAVA} or newer, found {java} ({text})", remedy)
-
-
-@contextmanager
-def _stderr_to(log: Path) -> Iterator[None]:
-    """Send what is written to stderr to a file; a process started meanwhile, here Java, keeps writing there."""
-    sys.stderr.flush()
-    terminal = os.dup(2)
-    with log.open("wb") as file:
-        os.dup2(file.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(terminal, 2)
-        os.close(terminal)

@@ -8,7 +8,6 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,9 @@ from reelgraph.atomic import MANIFEST, new_directory
 from reelgraph.config import DataConfig
 from reelgraph.data import checks, tables
 from reelgraph.data.dataset import KIND, VERSION, describe_splits
-from reelgraph.data.engine import Engine, check_name, open_engine
+from reelgraph.data.engine import Run, check_name, check_seen, check_whole, open_engine
 from reelgraph.data.sources import CANONICAL, Source, Staged, stage_ratings
+from reelgraph.data.spark_jobs import Observer
 from reelgraph.data.splits import assign_splits
 from reelgraph.errors import ConfigError, DataError
 
@@ -35,7 +35,13 @@ DUPLICATE = "duplicate: a newer rating of the same user and movie is kept"
 ALSO_IN_TEST = "also in the test file: kept there, not in training"
 
 
-def prepare(source: Source, config: DataConfig, out: Path, report: Callable[[str], None]) -> Path:
+def prepare(
+    source: Source,
+    config: DataConfig,
+    out: Path,
+    report: Callable[[str], None],
+    observe: Observer | None = None,
+) -> Path:
     """Prepare ratings: check, refuse, resolve duplicates, index, split, write.
 
     Args:
@@ -43,6 +49,7 @@ def prepare(source: Source, config: DataConfig, out: Path, report: Callable[[str
         config: data settings.
         out: the Prepared directory to write; an earlier one there is replaced.
         report: takes a line of text at a time on what was inferred and refused.
+        observe: is told how Spark's jobs get on, from another thread.
 
     Returns:
         `out`.
@@ -51,17 +58,21 @@ def prepare(source: Source, config: DataConfig, out: Path, report: Callable[[str
         DataError: if the files cannot be used, or nothing is left of them, or `strict` and a row was refused.
         ConfigError: if a setting does not fit the data.
         OutputError: if `out` cannot be written.
+        SetupError: if the engine is not there.
+        EngineError: if a job of the engine fails, or rows are lost on its way.
     """
     check_name(config.engine)
     if config.split == "given" and source.test is None:
         raise ConfigError("--split given: expected test ratings, found none", "name them with --test")
-    with tempfile.TemporaryDirectory(prefix="reelgraph-") as directory, new_directory(out, KIND) as target:
+    stages = tempfile.TemporaryDirectory(prefix="reelgraph-", dir=config.stage)
+    with stages as directory, new_directory(out, KIND) as target:
         stage = Path(directory)
         staged = _stage(source, config, stage)
         for file in staged:
             report(str(file))
-        with open_engine(config.engine) as engine:
-            run = _Run(engine, stage, target)
+        with open_engine(config.engine, observe) as engine:
+            check_seen(engine, stage)
+            run = Run(engine, stage, target)
             named = {CANONICAL[role] for file in staged for role in file.columns}
             judged, facts = _judge(run, named, config, report)
             _index(run, judged)
@@ -69,34 +80,9 @@ def prepare(source: Source, config: DataConfig, out: Path, report: Callable[[str
             _write_rejects(run, judged)
         facts["reasons"] = _sum_up(pq.read_table(target / "rejects.parquet"), config, report)
         manifest = _manifest(target, staged, config, facts, source)
+        check_whole(stage, manifest["counts"]["rows"])
         (target / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return out
-
-
-@dataclass(frozen=True)
-class _Run:
-    """An engine at work between two directories."""
-
-    engine: Engine
-    stage: Path
-    target: Path
-
-    def read(self, name: str) -> DataFrame:
-        return self.engine.read(self.stage / name)
-
-    def keep(self, rows: DataFrame, name: str) -> None:
-        self.engine.write(rows, self.stage / name)
-
-    def write(self, rows: DataFrame, name: str) -> None:
-        self.engine.write(rows, self.target / name)
-
-    def staged(self) -> DataFrame:
-        """Every row as it stood in its file, with the file's `part`."""
-        f = self.engine.functions
-        rows = self.read("train.parquet").withColumn("part", f.lit("train"))
-        if (self.stage / "test.parquet").exists():
-            rows = rows.unionByName(self.read("test.parquet").withColumn("part", f.lit("test")))
-        return rows
 
 
 def _stage(source: Source, config: DataConfig, stage: Path) -> list[Staged]:
@@ -116,7 +102,7 @@ def _stage(source: Source, config: DataConfig, stage: Path) -> list[Staged]:
 
 
 def _judge(
-    run: _Run, named: set[str], config: DataConfig, report: Callable[[str], None]
+    run: Run, named: set[str], config: DataConfig, report: Callable[[str], None]
 ) -> tuple[DataFrame, dict[str, Any]]:
     """Type every cell and give every row that cannot be used its reason; returns the rows and what was found.
 
@@ -141,7 +127,7 @@ def _judge(
     return judged, {"columns": columns, "scale": scale.to_json()}
 
 
-def _index(run: _Run, judged: DataFrame) -> None:
+def _index(run: Run, judged: DataFrame) -> None:
     """Give every id an index and the ratings their indices; writes `users` and `items`, keeps `indexed`.
 
     Indices follow the ids' MD5, numbered bucket by bucket: no sort passes through a single partition.
@@ -169,7 +155,7 @@ def _index(run: _Run, judged: DataFrame) -> None:
     run.keep(good.select(*PAIR, "row", *IDS.values(), "value", "seconds"), "indexed")
 
 
-def _write_nodes(run: _Run, role: str) -> None:
+def _write_nodes(run: Run, role: str) -> None:
     """Write `users` or `items` in index order; the side columns, of whatever names, join outside of the engine."""
     index, identity = f"{role}_index", IDS[role]
     table = pq.read_table(run.stage / index).sort_by(index)
@@ -190,7 +176,7 @@ def _cumulative(sizes: Mapping[str, int]) -> list[tuple[str, int]]:
     return starts
 
 
-def _dedupe(run: _Run) -> str:
+def _dedupe(run: Run) -> str:
     """Keep the newest rating of a user and movie, and none in training that the test file has; returns the rows' name.
 
     Only pairs that do occur again are sorted by age: most data has few or none, and counting is cheap.
@@ -213,7 +199,7 @@ def _dedupe(run: _Run) -> str:
     return name
 
 
-def _drop(run: _Run, name: str, refused: str) -> str:
+def _drop(run: Run, name: str, refused: str) -> str:
     """The name of the rows without the refused ones, which are kept anew only if there are any."""
     losers = run.read(refused).select(*ROW)
     if not losers.count():
@@ -222,7 +208,7 @@ def _drop(run: _Run, name: str, refused: str) -> str:
     return f"{name}_without_{refused}"
 
 
-def _split(run: _Run, name: str, config: DataConfig) -> None:
+def _split(run: Run, name: str, config: DataConfig) -> None:
     """Give every rating its split and write `ratings`, sorted by user and movie."""
     f = run.engine.functions
     rows = assign_splits(run.engine, run.read(name), config)
@@ -233,7 +219,7 @@ def _split(run: _Run, name: str, config: DataConfig) -> None:
     run.write(rows.select(*columns).orderBy("user_index", "item_index"), "ratings.parquet")
 
 
-def _write_rejects(run: _Run, judged: DataFrame) -> None:
+def _write_rejects(run: Run, judged: DataFrame) -> None:
     """Write the refused rows as they stood, with their reasons."""
     wrong = judged.where(run.engine.functions.col("reason").isNotNull()).select(*ROW, "reason")
     refused = wrong.unionByName(run.read("repeated"))

@@ -1,0 +1,267 @@
+"""Opens Spark sessions: on this machine, on a cluster, or on a Spark Connect server; quiet, and ended after use.
+
+Settings are Spark's own: `SPARK_CONF_DIR/spark-defaults.conf`, `SPARK_DRIVER_MEMORY`, `PYSPARK_PYTHON`,
+`PYSPARK_SUBMIT_ARGS` and the like. What is set here is only what nobody set there, and what the rows depend on.
+"""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from reelgraph import machine
+from reelgraph.data.spark_jobs import complaints, failure, failures
+from reelgraph.errors import ConfigError, ReelgraphError, SetupError
+
+INSTALL = "python -m pip install 'reelgraph[spark]'"
+CONNECT_PORT = 15002
+PATIENCE = 5.0  # seconds for a master or server to answer
+# What the rows depend on, whatever the settings of the machine say.
+REQUIRED = {"spark.sql.session.timeZone": "UTC", "spark.sql.ansi.enabled": "true"}
+
+Session = Any  # pyspark.sql.SparkSession, or Spark Connect's
+
+
+class Opened(NamedTuple):
+    """A session, the `functions` and `Window` that go with it, and whether it may work on other machines."""
+
+    session: Session
+    functions: Any
+    window: Any
+    remote: bool
+
+
+@contextmanager
+def open_session(name: str) -> Iterator[Opened]:
+    """Open a Spark session, and end it with its Java.
+
+    A session that is open in this process already, such as a notebook's, is used and left open.
+
+    Args:
+        name: "spark", "local[N]", "spark://host:port" or "sc://host:port".
+
+    Raises:
+        SetupError: if pyspark or a Java that it runs on is missing, or nobody answers.
+        ConfigError: if this process has an open session on another master.
+        EngineError: if a job fails within.
+    """
+    try:
+        from pyspark.sql import SparkSession, Window, functions  # noqa: PLC0415 (imported when it is opened)
+    except ImportError as error:
+        raise SetupError(
+            f"--engine {name}: expected pyspark, found {error}", f"{INSTALL}, or leave --engine out"
+        ) from None
+    if name.startswith("sc://"):
+        with _connect(name) as opened:
+            yield opened
+        return
+    master = user_settings().get("spark.master", "local[*]") if name == "spark" else name
+    opened_before = SparkSession.getActiveSession()
+    if opened_before is None or name != "spark":
+        check_answers(master)
+    if opened_before is not None:
+        found = str(opened_before.sparkContext.master)
+        if name not in {"spark", found}:
+            raise ConfigError(
+                f"--engine {name}: expected no Spark session in this process, found one on {found}",
+                "stop it, or choose --engine spark, which uses it",
+            )
+        with failures(name, None):
+            yield Opened(_settle(opened_before.newSession()), functions, Window, not found.startswith("local"))
+        return
+    machine.find_java(f"--engine {name}")
+    with _log() as log, _java(name, _settings(master), log), _interrupts_as_before(), failures(name, log):
+        session = SparkSession.builder.getOrCreate()
+        try:
+            yield Opened(_settle(session), functions, Window, not master.startswith("local"))
+        finally:
+            with suppress(Exception), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # If its Java is gone, then that was said before.
+                session.stop()
+
+
+def check_answers(master: str) -> None:
+    """Refuse a master or Spark Connect server that does not answer, before Spark waits a minute for it.
+
+    Raises:
+        SetupError: if none of the addresses takes a connection.
+    """
+    kind, _, rest = master.partition("://")
+    if kind not in {"spark", "sc"}:
+        return
+    reasons = []
+    for address in rest.partition("/")[0].split(","):
+        host, _, port = address.rpartition(":") if ":" in address else (address, "", str(CONNECT_PORT))
+        try:
+            with socket.create_connection((host.strip("[]"), int(port)), PATIENCE):
+                return
+        except (OSError, ValueError) as error:
+            reasons.append(f"{address}: {error}")
+    what, start = {
+        "spark": ("a Spark master", "spark-class org.apache.spark.deploy.master.Master"),
+        "sc": ("a Spark Connect server", "start-connect-server.sh"),
+    }[kind]
+    raise SetupError(
+        f"--engine {master}: expected {what} to answer, found {'; '.join(reasons)}",
+        f"start it ({start}) or correct the address",
+    )
+
+
+def user_settings() -> dict[str, str]:
+    """What spark-defaults.conf says, by name; `SPARK_CONF_DIR` or `SPARK_HOME`/conf holds it."""
+    home = os.environ.get("SPARK_HOME") or _package()
+    file = Path(os.environ.get("SPARK_CONF_DIR") or Path(home) / "conf") / "spark-defaults.conf"
+    if not file.is_file():
+        return {}
+    lines = (re.match(r"\s*(spark\.[^\s=:]+)[\s=:]+(.*\S)", line) for line in file.read_text("utf-8").splitlines())
+    return {line[1]: line[2] for line in lines if line}
+
+
+def _package() -> str:
+    spec = find_spec("pyspark")
+    return str(Path(spec.origin).parent) if spec and spec.origin else ""
+
+
+def driver_memory() -> str:
+    """The memory that the driver's Java will get, as Spark writes it: "4g"."""
+    given = user_settings().get("spark.driver.memory") or os.environ.get("SPARK_DRIVER_MEMORY")
+    if given:
+        return given
+    memory = machine.memory()
+    return f"{max(1 << 10, (memory or 0) // 2 >> 20)}m"
+
+
+def _settings(master: str) -> dict[str, str]:
+    """Settings of a new session, those of the user left out."""
+    host = master.partition("://")[2].partition(":")[0]
+    wanted = {
+        "spark.app.name": "reelgraph",
+        "spark.ui.enabled": "false",
+        "spark.sql.parquet.compression.codec": "zstd",
+    }
+    if master.startswith("local"):
+        wanted["spark.sql.shuffle.partitions"] = str(2 * machine.processors())
+    if (master.startswith("local") or host in {"127.0.0.1", "localhost"}) and "SPARK_LOCAL_IP" not in os.environ:
+        wanted |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+    own = user_settings()
+    always = {"spark.master": master, "spark.ui.showConsoleProgress": "false"}
+    return {key: value for key, value in wanted.items() if key not in own} | always
+
+
+def _settle(session: Session) -> Session:
+    for key, value in REQUIRED.items():
+        session.conf.set(key, value)
+    return session
+
+
+@contextmanager
+def _log() -> Iterator[Path]:
+    """A file for what Spark and Java say; kept if an error names it, or if the error is a bug."""
+    handle, name = tempfile.mkstemp(prefix="reelgraph-spark-", suffix=".log")
+    os.close(handle)
+    log, keep = Path(name), False
+    try:
+        yield log
+    except ReelgraphError as error:
+        keep = name in str(error)
+        raise
+    except Exception as error:
+        keep = True
+        error.add_note(f"Spark's log: {log}")
+        raise
+    finally:
+        if not keep:
+            log.unlink(missing_ok=True)
+
+
+@contextmanager
+def _java(name: str, settings: Mapping[str, str], log: Path) -> Iterator[None]:
+    """Run the driver's Java, which writes to a file and not to the terminal, for as long as the session is open."""
+    from pyspark import SparkConf, SparkContext, java_gateway  # noqa: PLC0415
+    from pyspark.errors import PySparkRuntimeError  # noqa: PLC0415
+    from pyspark.sql import SparkSession  # noqa: PLC0415
+
+    launch: Any = java_gateway.launch_gateway
+
+    conf = SparkConf(loadDefaults=False)
+    for key, value in settings.items():
+        conf.set(key, value)
+    variables = {"SPARK_DRIVER_MEMORY": driver_memory()}
+    if "spark.local.dir" not in user_settings():
+        variables["SPARK_LOCAL_DIRS"] = tempfile.gettempdir()
+    with log.open("ab") as file, _environment({"PYSPARK_PYTHON": sys.executable}):
+        try:
+            with _environment(variables):
+                gateway = launch(conf, {"stdout": file, "stderr": subprocess.STDOUT})
+        except (OSError, PySparkRuntimeError):
+            raise failure(name, (complaints(log) or ["no Java"])[0], log) from None
+        # Where pyspark looks for a Java that runs already.
+        SparkContext._gateway, SparkContext._jvm = gateway, gateway.jvm
+        try:
+            yield
+        finally:
+            SparkContext._gateway = SparkContext._jvm = SparkContext._active_spark_context = None
+            SparkSession._instantiatedSession = SparkSession._activeSession = None
+            gateway.shutdown()
+            gateway.proc.stdin.close()  # It ends when its input does.
+            try:
+                gateway.proc.wait(4 * PATIENCE)
+            except subprocess.TimeoutExpired:
+                gateway.proc.kill()
+                gateway.proc.wait()
+
+
+@contextmanager
+def _environment(defaults: Mapping[str, str]) -> Iterator[None]:
+    """Variables that Spark reads, for those that the user did not set."""
+    added = {name: value for name, value in defaults.items() if not os.environ.get(name)}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
+
+
+@contextmanager
+def _interrupts_as_before() -> Iterator[None]:
+    """Spark's handler of Ctrl-C cancels its jobs; after the session, what was there before is right again."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _connect(name: str) -> Iterator[Opened]:
+    """A session on a Spark Connect server; pyspark's dispatch by environment variables is left out of it."""
+    check_answers(name)
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    try:
+        from pyspark.sql.connect.functions import builtin as functions  # noqa: PLC0415
+        from pyspark.sql.connect.session import SparkSession  # noqa: PLC0415
+        from pyspark.sql.connect.window import Window  # noqa: PLC0415
+    except ImportError as error:
+        raise SetupError(
+            f"--engine {name}: expected the parts of pyspark for Spark Connect, found {error}", INSTALL
+        ) from None
+    with failures(name, None):
+        session = SparkSession.builder.remote(name).create()
+        try:
+            yield Opened(_settle(session), functions, Window, remote=True)
+        finally:
+            session.stop()

@@ -1,0 +1,73 @@
+"""What this machine or container gives: memory, processors, Java."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from reelgraph.errors import SetupError
+
+JAVA = 17
+LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+
+
+@dataclass(frozen=True)
+class Java:
+    """A Java that Spark runs on: its launcher, and the line with its version."""
+
+    launcher: Path
+    version: str
+
+
+def memory() -> int | None:
+    """Bytes of this machine or container, whichever is less; None where the system does not tell."""
+    try:
+        limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    except (AttributeError, OSError, ValueError):
+        return None
+    for file in LIMITS:
+        text = file.read_text().strip() if file.is_file() else ""
+        limits += [int(text)] if text.isdigit() else []
+    return min(limits)
+
+
+def processors() -> int:
+    """Processors that this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def find_java(who: str) -> Java:
+    """The Java that Spark will take: that of `JAVA_HOME`, else the first of `PATH`.
+
+    Args:
+        who: what needs it, for the message, such as "--engine spark".
+
+    Raises:
+        SetupError: if there is none, `JAVA_HOME` points nowhere, it does not run, or its version is below 17.
+    """
+    install = f"install Java {JAVA} (Debian: apt-get install openjdk-{JAVA}-jre-headless)"
+    home = os.environ.get("JAVA_HOME")
+    launcher = str(Path(home) / "bin" / "java") if home else shutil.which("java")
+    if launcher is None or not Path(launcher).is_file():
+        where = f"JAVA_HOME={home} without a Java" if home else "none"
+        remedy = f"unset JAVA_HOME or point it to a Java {JAVA}, or {install}" if home else install
+        raise SetupError(f"{who}: expected Java {JAVA} or newer, found {where}", remedy)
+    try:
+        answer = subprocess.run([launcher, "-version"], capture_output=True, text=True, check=False)  # noqa: S603
+        lines = [line.strip() for line in (answer.stderr + answer.stdout).splitlines()]
+    except OSError as error:
+        lines = [str(error)]
+    line = next((line for line in lines if " version " in line), " ".join(lines[:1]))
+    found = re.search(r'version "(?:1\.)?(\d+)', line)
+    if not found or int(found[1]) < JAVA:
+        where = f" of JAVA_HOME={home}" if home else ""
+        raise SetupError(
+            f"{who}: expected Java {JAVA} or newer, found {launcher}{where} ({line})",
+            f"{install} and point JAVA_HOME to it",
+        )
+    return Java(Path(launcher), line)
