@@ -93,7 +93,8 @@ def choose_blend(
 ) -> tuple[float, dict[str, float] | None]:
     """The weight of the predicted stars in a list, and the validation nDCG at 10 of each order.
 
-    It is `BLEND`, also where nobody's list can be judged, unless the best of `BLENDS` is better by more than `SURE` standard errors of the users' differences.
+    It is `BLEND`, also where nobody's list can be judged, unless the best of `BLENDS` is better by more than `SURE`
+    standard errors of the users' differences.
     """
     user, item, bias = (array.numpy() for array in model.scores())
     found = {}
