@@ -89,6 +89,13 @@ class PostgreSQL:
         ) as one:
             one.execute(statement.encode())
 
+    def version(self) -> str:
+        """Its version, such as "15.13"."""
+        said = subprocess.run(
+            [postgresql_programs() / "postgres", "--version"], capture_output=True, text=True, check=True
+        )
+        return said.stdout.split()[2]
+
     def database(self) -> URL:
         """A new, empty database."""
         self._number += 1

@@ -56,7 +56,10 @@ def address(given: str | None, beside: Path | None = None, environment: Mapping[
     if kind == "env":
         return _parse(secret(environment, rest) or "", f"the variable {rest}")
     if kind == "file":
-        return _parse(secret({"_FILE": rest}, "") or "", rest)
+        try:
+            return _parse(Path(rest).read_text(encoding="utf-8").strip(), rest)
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"--database: expected a text file, found {error}", "name a file to read") from None
     url = _parse(given, "--database")
     if url.password is not None or _SECRET & set(url.query):
         raise ConfigError(
@@ -124,14 +127,15 @@ def open_engine(url: URL, wait: float = WAIT) -> Engine:
         event.listen(engine, "connect", lambda connection, _: _set_sqlite(connection, wait))
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    seconds, milliseconds = max(2, round(WAIT)), round(1000 * wait)
-    connecting = {"connect_timeout": seconds, "tcp_user_timeout": 1000 * seconds, "application_name": "reelgraph"}
+    milliseconds, name = round(1000 * wait), "'synchronous_commit'"
+    connecting = {
+        "application_name": "reelgraph", "connect_timeout": round(WAIT), "tcp_user_timeout": round(1000 * WAIT),
+        "keepalives_idle": round(WAIT), "keepalives_interval": 1, "keepalives_count": 5,
+    }  # fmt: skip
     try:
         engine = create_engine(url, connect_args=connecting, pool_pre_ping=True, **limits)
     except ImportError as error:
         raise SetupError(f"expected psycopg for PostgreSQL, found {error}", "pip install 'psycopg[binary]'") from None
-
-    name = "'synchronous_commit'"
 
     def set_postgresql(connection: Any, _: object) -> None:
         with connection.cursor() as cursor:

@@ -1,0 +1,32 @@
+"""Servers killed while they write lose nothing that they acknowledged; benchmarks/durability.py does it at length."""
+
+from pathlib import Path
+
+import pytest
+from kills import Server, Writers, endure, lost
+from sqlalchemy import URL
+
+from reelgraph.recommender import open_model
+from reelgraph.service.store import Store
+
+WRITES, KILLS = 200, 3
+
+
+@pytest.fixture
+def writers(model_dir: Path, database: URL) -> Writers:
+    movies = open_model(model_dir).items.ids.to_pylist()
+    return Writers(Server(model_dir, database), movies, (1.0, 5.0, 2.0), WRITES)
+
+
+def test_nothing_acknowledged_is_lost(writers: Writers) -> None:
+    found = endure(writers, KILLS)
+    assert found.acknowledged == WRITES
+    assert (found.kills, found.lost) == (KILLS, 0)
+    assert found.unanswered > 0, "the server was killed while it was asked"
+    store, (movie, rating) = Store.open(writers.server.url), list(writers.plan(3))[-1]
+    store.delete_rating("user 3", movie)
+    assert lost(writers) == 1, "a loss is seen"
+    store.put("user 3", {movie: rating})
+    store.delete_user("user 5")
+    assert lost(writers) > 20
+    store.close()
