@@ -16,6 +16,8 @@ import pytest
 
 import reelgraph
 from reelgraph.config import DataConfig, TrainConfig
+from reelgraph.service.database import address
+from reelgraph.service.store import Store
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -40,6 +42,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pacsv.write_csv(ratings.filter(held_out).select(["userId", "movieId"]), path / "pairs.csv")
     pacsv.write_csv(pq.read_table(sample / "movies.parquet"), path / "movies.csv")
     pacsv.write_csv(ratings.filter(held_out).slice(0, 20), path / "new-ratings.csv")
+    store = Store.open(address(str(path / "model.ratings.sqlite")))
+    store.put("Zoë", {"260": 5.0, "1210": 4.0})
+    store.close()
     (path / "watched.csv").write_text("movieId\n1210\n", encoding="utf-8")
     (path / "my-ratings.csv").write_text("movieId,rating\n260,5\n1198,4.5\n", encoding="utf-8")
     return path
@@ -49,7 +54,7 @@ def test_every_command_of_the_readme_runs(folder: Path) -> None:
     commands = [shlex.split(line) for line in block("commands", "sh").splitlines() if line.strip()]
     assert {words[1] for words in commands} == {
         "train", "recommend", "similar", "explain", "predict", "evaluate", "report", "update", "forget", "prepare",
-        "bench", "doctor",
+        "bench", "doctor", "export",
     }  # fmt: skip
     for words in commands:
         assert words[0] == "reelgraph"
@@ -65,6 +70,7 @@ def test_every_command_of_the_readme_runs(folder: Path) -> None:
         "why.svg",
         "report.html",
         "updated",
+        "rated.parquet",
     } <= {file.name for file in folder.iterdir()}
 
 

@@ -154,7 +154,7 @@ def predict(model: Path, pairs_file: Path, out: Path, level: float | None, colum
 
 for command in (
     judging.evaluate, judging.report, asking.recommend, asking.similar, asking.explain, changing.update,
-    changing.forget, hosting.serve,
+    changing.forget, hosting.serve, hosting.export,
 ):  # fmt: skip
     commands.add_command(command)
 

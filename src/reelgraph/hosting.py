@@ -1,4 +1,4 @@
-"""The command that puts a model in service."""
+"""The commands around the service: a model put in service, and the ratings that it was given taken out."""
 
 import os
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from reelgraph import console
 from reelgraph.options import PATH, settings, settings_of
 from reelgraph.service.settings import Settings, keys_of
 
@@ -19,3 +20,17 @@ def serve(model: Path, **given: Any) -> None:
     from reelgraph.service.server import run  # noqa: PLC0415 (most commands need no web server)
 
     run(model, chosen, keys_of(os.environ))
+
+
+@click.command()
+@click.option("--database", help="where they are kept, as for serve; REELGRAPH_DATABASE when not given")
+@click.option("--out", type=PATH, required=True, help="Parquet file for the ratings; `train` and `update` take it")
+def export(database: str | None, out: Path) -> None:
+    """The ratings that the service was given, as userId, movieId, rating, timestamp."""
+    from reelgraph.service.database import address  # noqa: PLC0415 (slow to import)
+    from reelgraph.service.store import Store  # noqa: PLC0415
+
+    store = Store.open(address(database), create=False)
+    count = store.export(out)
+    store.close()
+    console.note(f"{out}: {count:,} ratings")

@@ -1,24 +1,30 @@
 """The database of ratings as the service uses it: opened when it can be, timed, its failures logged."""
 
+import asyncio
+import contextvars
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from sqlalchemy import URL
-from starlette.concurrency import run_in_threadpool
 
 from reelgraph.errors import DatabaseError
-from reelgraph.service.database import shown
+from reelgraph.service.database import POOL, WAIT, shown
 from reelgraph.service.logs import LOGGER
 from reelgraph.service.metrics import Metrics
 from reelgraph.service.problems import ServiceError
 from reelgraph.service.store import Store
 
 Result = TypeVar("Result")
+PATIENCE = 2 * WAIT  # seconds for an answer of the database, the wait for a free thread included
+BRIEFLY = 1.0  # for what can do without the answer
 
 
 class Ledger:
     """A database that may be away for a while: lists do not need it.
+
+    It has threads of its own, as many as connections, so that those who wait for it keep nobody else waiting.
 
     Args:
         url: where it is.
@@ -29,6 +35,7 @@ class Ledger:
         self.url, self.metrics = url, metrics
         self._store: Store | None = None
         self._turn = threading.Lock()
+        self._threads = ThreadPoolExecutor(POOL, "database")
 
     def open(self) -> Store:
         """The database, opened if it is not yet.
@@ -54,27 +61,34 @@ class Ledger:
                 raise
             LOGGER.error("database", extra={"facts": {"why": str(error)}})
 
-    async def do(self, what: str, act: Callable[[Store], Result]) -> Result:
+    async def do(self, what: str, act: Callable[[Store], Result], patience: float = PATIENCE) -> Result:
         """What the database does, beside the other requests.
 
         Args:
             what: its name among the measures.
-            act: what is to be done.
+            act: what is to be done. It may yet be done after it was given up, so it must be fit to be done again.
+            patience: seconds after which it is given up.
 
         Raises:
             ServiceError: `database_unavailable`.
         """
-        return await run_in_threadpool(self._timed, what, act)
+        run, loop = contextvars.copy_context().run, asyncio.get_running_loop()
+        try:
+            return await asyncio.wait_for(loop.run_in_executor(self._threads, run, self._timed, what, act), patience)
+        except TimeoutError:
+            self.metrics.database_errors.inc()
+            error: Exception = TimeoutError(f"no answer in {patience:g} s")
+        except DatabaseError as failed:
+            error = failed
+        LOGGER.error("database", extra={"facts": {"what": what, "database": shown(self.url), "why": str(error)}})
+        raise ServiceError("database_unavailable", "the database of ratings does not answer; ask again") from error
 
     def _timed(self, what: str, act: Callable[[Store], Result]) -> Result:
-        try:
-            with self.metrics.timed(what):
-                return act(self.open())
-        except DatabaseError as error:
-            LOGGER.error("database", extra={"facts": {"what": what, "database": shown(self.url), "why": str(error)}})
-            raise ServiceError("database_unavailable", "the database of ratings does not answer; ask again") from error
+        with self.metrics.timed(what):
+            return act(self.open())
 
     def close(self) -> None:
         """Close it."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
         if self._store is not None:
             self._store.close()

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 MOST_LISTED, MOST_OFFSET, MOST_RATINGS, MOST_EXCLUDED, MOST_NEIGHBOURS = 100, 1000, 2000, 2000, 10_000
 
 # No control characters: databases do not keep them all, and logs should not.
-Id = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Id = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
 Stars = Annotated[float, Field(allow_inf_nan=False, strict=True, description="in the data's scale")]
 Length = Annotated[int, Field(ge=1, le=MOST_LISTED)]
 Offset = Annotated[int, Field(ge=0, le=MOST_OFFSET)]

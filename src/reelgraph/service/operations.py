@@ -15,6 +15,7 @@ from reelgraph.errors import ReelgraphError
 from reelgraph.service.answers import answer
 from reelgraph.service.current import Served
 from reelgraph.service.guard import may_administer
+from reelgraph.service.ledger import BRIEFLY
 from reelgraph.service.logs import LOGGER
 from reelgraph.service.models import FAILURES, KEYED, ArtifactFacts, Asked, Failure
 from reelgraph.service.problems import ServiceError
@@ -80,7 +81,7 @@ async def _database(state: State) -> str:
     if state.writes == "off":
         return "off"
     try:
-        await state.ledger.do("ping", Store.ping)
+        await state.ledger.do("ping", Store.ping, patience=BRIEFLY)
     except ServiceError:
         return "unavailable"
     return "ok"

@@ -1,11 +1,13 @@
 """Ratings that people give: kept in the database, acknowledged once they are on disk."""
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
+from reelgraph.service import store
 from reelgraph.service.answers import answer
 from reelgraph.service.guard import may_write
 from reelgraph.service.models import FAILURES, KEYED, MOST_RATINGS, Asked, Id, Stars
@@ -60,11 +62,20 @@ class Rated(BaseModel):
     timestamp: int
 
 
+class Change(BaseModel):
+    """A rating that was given or, where it is null, taken back, and when (seconds since 1970)."""
+
+    movie: str
+    rating: float | None
+    timestamp: int
+
+
 class UserRatings(BaseModel):
-    """What a user has rated, the newest first."""
+    """What a user has rated, the newest first, and, if asked for, every change in the order it was made."""
 
     user: str
     ratings: list[Rated]
+    history: list[Change] | None = None
 
 
 @routes.post("/ratings", response_model=RatingKept)
@@ -85,11 +96,21 @@ async def rate_several(request: Request, given: RatingsGiven) -> Response:
 
 
 @routes.get("/users/{user_id:path}/ratings", response_model=UserRatings)
-async def ratings(request: Request, user_id: Id) -> Response:
+async def ratings(
+    request: Request,
+    user_id: Id,
+    history: Annotated[bool, Query(description="every change too, the oldest first")] = False,
+) -> Response:
     """What a user has rated through the service, the newest first."""
-    found = await state_of(request).ledger.do("ratings", lambda store: store.ratings(user_id))
-    rows = [{"movie": row.movie_id, "rating": row.rating, "timestamp": row.timestamp} for row in found]
-    return answer({"user": user_id, "ratings": rows})
+    ledger, facts = state_of(request).ledger, dict[str, Any](user=user_id)
+    facts["ratings"] = _rows(await ledger.do("ratings", lambda store: store.ratings(user_id)))
+    if history:
+        facts["history"] = _rows(await ledger.do("history", lambda store: store.history(user_id)))
+    return answer(facts)
+
+
+def _rows(kept: Sequence[store.Rated | store.Change]) -> list[dict[str, Any]]:
+    return [{"movie": one.movie_id, "rating": one.rating, "timestamp": one.timestamp} for one in kept]
 
 
 @routes.delete("/users/{user_id:path}/ratings/{movie_id:path}", response_model=NumberDeleted)

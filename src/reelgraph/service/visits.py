@@ -12,6 +12,7 @@ from reelgraph.data.vocabulary import Vocabulary
 from reelgraph.lists import Choice
 from reelgraph.service.answers import answer, cached, movie_json, page_json, reasons_json
 from reelgraph.service.current import Served
+from reelgraph.service.ledger import BRIEFLY
 from reelgraph.service.models import (
     FAILURES,
     CatalogueFacts,
@@ -136,13 +137,13 @@ async def user_list(
     since = await _given_since(state, user_id)
     choice = Choice(k=k, genre=genre, year=year, order=order, diversity=diversity, deny=tuple(since))
     if user_id in model.recommender.users:
-        person = model.recommender.person(user_id)
+        page = model.recommender.page(user_id, choice=choice, offset=offset)
     elif since:
         state.metrics.fold_ins.inc()
-        person = model.recommender.person(ratings=known_ratings(model, since)[0])
+        page = model.recommender.page(ratings=known_ratings(model, since)[0], choice=choice, offset=offset)
     else:
         raise unknown("user", user_id)
-    return answer(page_json(model.recommender.lists.page(person, choice, offset), offset))
+    return answer(page_json(page, offset))
 
 
 async def _given_since(state: State, user_id: str) -> dict[str, float]:
@@ -150,7 +151,7 @@ async def _given_since(state: State, user_id: str) -> dict[str, float]:
     if state.writes == "off":
         return {}
     try:
-        found = await state.ledger.do("ratings", lambda store: store.ratings(user_id))
+        found = await state.ledger.do("ratings", lambda store: store.ratings(user_id), patience=BRIEFLY)
     except ServiceError:
         return {}
     return {row.movie_id: row.rating for row in found}
@@ -166,8 +167,7 @@ async def visitor_list(request: Request, wanted: ListWanted) -> Response:
         diversity=wanted.diversity,
     )  # fmt: skip
     state_of(request).metrics.fold_ins.inc()
-    person = model.recommender.person(ratings=known)
-    page = model.recommender.lists.page(person, choice, wanted.offset)
+    page = model.recommender.page(ratings=known, choice=choice, offset=wanted.offset)
     return answer(page_json(page, wanted.offset) | {"unknown": strange})
 
 
