@@ -13,6 +13,8 @@ from databases import FAST, PostgreSQL, postgresql
 from sqlalchemy import URL
 from worlds import write_files
 
+pytest_plugins = ("serving",)
+
 
 @pytest.fixture(scope="session")
 def movielens() -> Path:

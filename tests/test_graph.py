@@ -25,7 +25,7 @@ def test_ratings_are_standardised_and_values_follow_their_edges() -> None:
     graph = build_graph(train, USERS, ITEMS)
     assert abs(float(graph.rating.mean())) < 1e-6
     assert abs(float(graph.rating.std(unbiased=False)) - 1) < 1e-6
-    dense = graph.matrix(graph.rating).to_dense()
+    dense = graph.matrix(graph.edge_attr).to_dense()
     for user, item, value in zip(graph.user, graph.item, graph.rating, strict=True):
         assert dense[user, item] == value
         assert dense[item, user] == value
@@ -75,7 +75,7 @@ def test_hidden_ratings_leave_no_trace() -> None:
     graph = build_graph(train, USERS, ITEMS)
     visible = (torch.rand(len(train), generator=torch.Generator().manual_seed(2)) < 0.6).float()
     before = reveal(graph, visible)
-    graph.rating[visible == 0] = 1000.0
+    graph.edge_attr[graph.both_ways(visible) == 0] = 1000.0
     after = reveal(graph, visible)
     for name in ("mean", "bias", "degree", "visible", "rho"):
         assert torch.equal(getattr(before, name), getattr(after, name)), name

@@ -114,7 +114,7 @@ def test_a_graph_of_other_ratings_is_caught() -> None:
         check_model(model_on(graph), graph, train)
     graph = build_graph(train, len(data.users), len(data.items))
     check_model(model_on(graph), graph, train)
-    shifted = replace(graph, mean=graph.mean + 0.1, rating=graph.rating - 0.1 / graph.std)
+    shifted = graph.standardised(graph.rating - 0.1 / graph.std, graph.mean + 0.1, graph.std)
     with pytest.raises(LeakError, match="mean of the training ratings"):
         check_model(model_on(shifted), shifted, train)
 

@@ -120,7 +120,7 @@ def test_an_explanation_sums_to_the_unclipped_prediction(model: Recommender, vis
     ratings = {"10": 5.0, "70": 1.0, "300": 4.0}
     for movie in ("20", "500", "10"):
         parts = model.explain(ratings=ratings, movie=movie) if visitor else model.explain("9", movie=movie)
-        person = model.visitor(ratings).person if visitor else model._who("9", None)
+        person = model.visitor(ratings).person if visitor else model.person("9")
         rated = set(ratings) if visitor else seen_by(model, "9")
         index = model.items.index(movie)
         predictor = model.predictor

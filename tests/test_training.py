@@ -25,6 +25,8 @@ CALM = {"average": 0.0, "eval_every": 1, "min_improvement": 0.0, "l2": 0.0}
 class Scripted(nn.Module):
     """Predicts, for every pair, the next number of a script; its one weight counts the steps."""
 
+    node_tables: tuple[str, ...] = ()
+
     def __init__(self, errors: list[float]) -> None:
         super().__init__()
         self.graph = build_graph(noisy(), 30, 25)

@@ -5,6 +5,7 @@ generator; the rest is JSON in its header. No pickle.
 """
 
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -45,6 +46,9 @@ def save(fit: Fit, path: Path, identity: dict[str, Any]) -> None:
             for name, value in moments.items()
         },
     }
+    groups = _each_table(fit, groups, fit.shard.whole)
+    if fit.shard.rank:
+        return  # The leader writes all processes' tables, so that any number of processes can go on.
     tensors = {f"{group}/{name}": value.contiguous() for group, part in groups.items() for name, value in part.items()}
     state = {
         "version": VERSION,
@@ -89,6 +93,7 @@ def restore(fit: Fit, path: Path, identity: dict[str, Any]) -> None:
     for key, value in tensors.items():
         group, name = key.split("/", 1)
         parts[group][name] = value
+    parts = _each_table(fit, parts, fit.shard.own)
     fit.model.load_state_dict(parts["model"])
     moments: dict[int, dict[str, Tensor]] = {}
     for key, value in parts["adam"].items():
@@ -100,3 +105,17 @@ def restore(fit: Fit, path: Path, identity: dict[str, Any]) -> None:
     progress.history = [Evaluation(**line) for line in state["history"]]
     progress.best, progress.average = parts["best"], parts["average"]
     torch.set_rng_state(parts["random"]["state"])
+
+
+def _each_table(
+    fit: Fit, groups: dict[str, dict[str, Tensor]], change: Callable[[Tensor], Tensor]
+) -> dict[str, dict[str, Tensor]]:
+    """The groups with every tensor changed that has a row for each node."""
+    names = {parameter: name for name, parameter in fit.model.named_parameters()}
+    numbered = [names[parameter] for group in fit.optimizer.param_groups for parameter in group["params"]]
+
+    def changed(group: str, key: str, value: Tensor) -> Tensor:
+        name = numbered[int(key.split(".", maxsplit=1)[0])] if group == "adam" else key
+        return change(value) if value.ndim and name in fit.model.node_tables else value
+
+    return {group: {key: changed(group, key, value) for key, value in part.items()} for group, part in groups.items()}

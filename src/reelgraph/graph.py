@@ -1,10 +1,11 @@
 """The graph of ratings, and what a step may see of it.
 
-Users and movies are numbered as one set of nodes, users first, and every rating is an edge in both directions. So one
-sparse product passes messages to both sides at once, and the matrix of any edge value is symmetric.
+Users and movies are numbered as one set of nodes, users first, and every rating is an edge in both directions. The
+edges are sorted once by the node they lead to: first those to users, in the order of the ratings, then those to movies.
+So the matrix of any edge value is symmetric and has two halves, and only the second one asks for a permutation.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -15,94 +16,117 @@ from torch_geometric.data import Data
 
 from reelgraph.baselines import BIAS_SWEEPS, ITEM_DAMPING, USER_DAMPING
 from reelgraph.data.dataset import Interactions
+from reelgraph.products import Halves, halves
+from reelgraph.shard import Shard, shard_of
 
 
 @dataclass(frozen=True)
 class BipartiteGraph:
     """Ratings between `num_users` users and `num_items` movies, sorted by user and then by movie.
 
-    Nodes 0 to `num_users - 1` are the users, the next `num_items` the movies.
+    Nodes 0 to `num_users - 1` are the users, the next `num_items` the movies. In a distributed training the users are
+    this process's own (see `shard.Shard`).
 
     Attributes:
         num_users, num_items: sizes of the two sides; nodes without edges are part of the graph.
-        user, item: the two ends of each rating as node numbers, int64 of shape `(num_edges,)`.
-        rating: standardised ratings, float32 of shape `(num_edges,)`, mean 0 and standard deviation 1.
         mean, std: what the ratings were standardised by, in the data's own scale.
-        edge_index: both directions, `(2, 2 * num_edges)`, source above target, sorted by target: first the edges to
-            users, which keep the order of the ratings, then those to movies.
-        by_item: the ratings' positions in the order of the edges to movies, int64 of shape `(num_edges,)`.
+        edge_index: both directions, int32 `(2, 2 * num_edges)`, source above target, sorted by target: first the edges
+            to users, which keep the order of the ratings, then those to movies.
+        edge_attr: the standardised rating of each edge, float32 of shape `(2 * num_edges,)`.
+        by_item: the ratings' positions in the order of the edges to movies, int32 of shape `(num_edges,)`.
+        shard: which part of all ratings these are.
     """
 
     num_users: int
     num_items: int
-    user: Tensor
-    item: Tensor
-    rating: Tensor
     mean: float
     std: float
     edge_index: EdgeIndex
+    edge_attr: Tensor
     by_item: Tensor
+    shard: Shard
 
     @property
     def num_edges(self) -> int:
         """Number of ratings; `edge_index` has twice as many columns."""
-        return self.rating.numel()
+        return self.by_item.numel()
 
     @property
     def num_nodes(self) -> int:
         """Users and movies together."""
         return self.num_users + self.num_items
 
+    @property
+    def user(self) -> Tensor:
+        """The user of each rating as a node number, int32 of shape `(num_edges,)`."""
+        user: Tensor = self.edge_index.as_tensor()[1, : self.num_edges]
+        return user
+
+    @property
+    def item(self) -> Tensor:
+        """The movie of each rating as a node number, int32 of shape `(num_edges,)`."""
+        item: Tensor = self.edge_index.as_tensor()[0, : self.num_edges]
+        return item
+
+    @property
+    def rating(self) -> Tensor:
+        """The standardised ratings, float32 of shape `(num_edges,)`; mean 0 and standard deviation 1 over all."""
+        return self.edge_attr[: self.num_edges]
+
     def both_ways(self, value: Tensor) -> Tensor:
         """A value a rating, `(num_edges,)`, as a value an edge of `edge_index`, `(2 * num_edges,)`."""
-        return torch.cat([value, value[self.by_item]])
+        return torch.cat([value, value.index_select(0, self.by_item)])
 
-    def matrix(self, value: Tensor) -> Tensor:
-        """The symmetric sparse matrix of a value a rating, CSR of shape `(num_nodes, num_nodes)`."""
-        matrix: Tensor = self.edge_index.to_sparse_csc(self.both_ways(value)).t()
-        return matrix
+    def standardised(self, rating: Tensor, mean: float, std: float) -> "BipartiteGraph":
+        """The graph with other ratings, float32 `(num_edges,)`, standardised by a mean and a standard deviation."""
+        return replace(self, edge_attr=self.both_ways(rating), mean=mean, std=std)
+
+    def matrix(self, value: Tensor) -> "Halves":
+        """The symmetric sparse matrix of a value an edge, `(2 * num_edges,)`."""
+        return halves(self.edge_index, value, self.num_users)
 
     def pairs(self, user_index: npt.NDArray[np.int32], item_index: npt.NDArray[np.int32]) -> tuple[Tensor, Tensor]:
-        """Node numbers of pairs given by user and item index, int64 of the same shape."""
-        user = torch.from_numpy(user_index.astype(np.int64))
-        return user, torch.from_numpy(item_index.astype(np.int64)) + self.num_users
+        """Node numbers of pairs given by user and item index, int32 of the same shape."""
+        return torch.from_numpy(user_index), torch.from_numpy(item_index) + self.num_users
 
     def to_data(self, scale: tuple[float, float]) -> Data:
         """The graph as PyG's `Data`, with the ratings scaled to [0, 1] as `edge_attr`, float32 `(2 * num_edges,)`."""
         low, high = scale
-        rating = (self.rating * self.std + self.mean - low) / (high - low)
-        edge_index = self.edge_index.as_tensor().long()
-        return Data(edge_index=edge_index, edge_attr=self.both_ways(rating), num_nodes=self.num_nodes)
+        rating = (self.edge_attr * self.std + self.mean - low) / (high - low)
+        return Data(edge_index=self.edge_index.as_tensor().long(), edge_attr=rating, num_nodes=self.num_nodes)
 
 
-def build_graph(train: Interactions, num_users: int, num_items: int) -> BipartiteGraph:
-    """The graph of a split's ratings.
+def build_graph(train: Interactions, num_users: int, num_items: int, *, alone: bool = False) -> BipartiteGraph:
+    """The graph of a split's ratings; in a distributed training, of those of this process's users.
 
     Args:
         train: interactions sorted by user and then by movie, as a `Dataset` holds them.
         num_users: size of the user vocabulary.
         num_items: size of the movie vocabulary.
+        alone: of all users, whatever other processes there are.
     """
-    user = torch.from_numpy(train.user_index.astype(np.int64))
-    item = torch.from_numpy(train.item_index.astype(np.int64)) + num_users
-    rating = train.rating.astype(np.float64)
-    mean, std = float(rating.mean()), float(rating.std()) or 1.0
-    by_item = torch.argsort(item * num_users + user)
-    source, target = torch.cat([item, user[by_item]]), torch.cat([user, item[by_item]])
-    size = num_users + num_items
-    edge_index = EdgeIndex(
-        torch.stack([source, target]).int(), sparse_size=(size, size), sort_order="col", is_undirected=True
-    )
+    shard = shard_of(train.user_index, num_users, num_items, alone=alone)
+    mean, std = float(train.rating.mean(dtype=np.float64)), float(train.rating.std(dtype=np.float64)) or 1.0
+    own, here = shard.local(train), shard.users[1] - shard.users[0]
+    user, item = torch.from_numpy(own.user_index), torch.from_numpy(own.item_index)
+    # A stable sort by movie alone: the ratings stand in the order of their users already.
+    by_item = torch.argsort(item, stable=True).int()
+    count, size = len(own), here + num_items
+    edges = torch.empty(2, 2 * count, dtype=torch.int32)
+    edges[0, :count], edges[1, :count] = item + here, user
+    edges[0, count:], edges[1, count:] = user.index_select(0, by_item), item.index_select(0, by_item) + here
+    edge_index = EdgeIndex(edges, sparse_size=(size, size), sort_order="col", is_undirected=True)
+    edge_index.get_csc()  # keeps where each node's edges begin
+    rating = torch.from_numpy((own.rating - np.float32(mean)) / np.float32(std))
     return BipartiteGraph(
-        num_users=num_users,
+        num_users=here,
         num_items=num_items,
-        user=user,
-        item=item,
-        rating=torch.from_numpy(((rating - mean) / std).astype(np.float32)),
         mean=mean,
         std=std,
-        edge_index=edge_index.fill_cache_(),
+        edge_index=edge_index,
+        edge_attr=torch.cat([rating, rating.index_select(0, by_item)]),
         by_item=by_item,
+        shard=shard,
     )
 
 
@@ -130,25 +154,33 @@ def reveal(graph: BipartiteGraph, visible: Tensor | None = None) -> View:
 
     The biases are `BIAS_SWEEPS` alternating damped means (after Koren, Factor in the Neighbors, 2010, section 2.1),
     movies first. With A the matrix of visible edges and R that of their ratings, the sum of r - mu - b over a node's
-    edges is R 1 - mu A 1 - A b, so that a sweep is one sparse matrix-vector product.
+    edges is R 1 - mu A 1 - A b, so that half a sweep is one sparse matrix-vector product of half the matrix. A movie's
+    sums are those of all processes.
 
     Args:
         graph: the graph.
-        visible: 1 for visible and 0 for hidden ratings, float32 of shape `(num_edges,)`; all are visible when None.
+        visible: which ratings are visible, bool of shape `(num_edges,)`; all are when None.
     """
+    edges, users, add = graph.num_edges, graph.num_users, graph.shard.add
+    seen = torch.empty_like(graph.edge_attr)
     if visible is None:
-        visible = torch.ones_like(graph.rating)
-    rated = visible * graph.rating
-    adjacency, ones = graph.matrix(visible), torch.ones(graph.num_nodes)
-    degree = adjacency @ ones
-    mean = rated.sum() / visible.sum().clamp(min=1)
-    total = graph.matrix(rated) @ ones - mean * degree
-    damping = torch.full((graph.num_nodes,), ITEM_DAMPING)
-    users, items = slice(graph.num_users), slice(graph.num_users, None)
-    damping[users] = USER_DAMPING
-    bias = torch.zeros(graph.num_nodes)
+        seen.fill_(1)
+    else:
+        seen[:edges], seen[edges:] = visible, visible.index_select(0, graph.by_item)
+    rated = seen * graph.edge_attr
+    adjacency, ones = graph.matrix(seen), graph.edge_attr.new_ones(graph.num_nodes)
+    sums = torch.stack([adjacency @ ones, graph.matrix(rated) @ ones])
+    sums[:, users:] = add(sums[:, users:].contiguous())
+    degree, total = sums
+    mean = total[users:].sum() / degree[users:].sum().clamp(min=1)
+    total = total - mean * degree
+    bias = torch.zeros_like(total)
     for _ in range(BIAS_SWEEPS):
-        for side in (items, users):
-            bias[side] = ((total - adjacency @ bias) / (degree + damping))[side]
-    rho = rated - visible * (mean + bias[graph.user] + bias[graph.item])
-    return View(mean, bias, degree, graph.both_ways(visible), graph.both_ways(rho))
+        below = add(adjacency.to_items @ bias)
+        bias[users:] = (total[users:] - below) / (degree[users:] + ITEM_DAMPING)
+        bias[:users] = (total[:users] - adjacency.to_users @ bias) / (degree[:users] + USER_DAMPING)
+    # From here on `rated` is rho: a step at twenty million ratings has no room for arrays of edges to come and go.
+    expected = bias.index_select(0, graph.user).add_(bias.index_select(0, graph.item)).add_(mean)
+    rated[:edges].addcmul_(seen[:edges], expected, value=-1)
+    torch.index_select(rated[:edges], 0, graph.by_item, out=rated[edges:])
+    return View(mean, bias, degree, seen, rated)

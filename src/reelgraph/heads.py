@@ -26,6 +26,7 @@ class Head:
 
     Attributes:
         run: the fit, with the settings that were chosen.
+        model: its model with all users; None in a process that follows.
         facts: what the manifest says of it.
         history: rows of the training history.
         interrupted: whether the user asked to stop.
@@ -33,6 +34,7 @@ class Head:
     """
 
     run: Run
+    model: RankingModel | None
     facts: dict[str, Any]
     history: list[dict[str, Any]]
     interrupted: bool
@@ -52,7 +54,7 @@ class Head:
 
 
 def fit_head(
-    runner: Runner, config: TrainConfig, given: frozenset[str], stars: Callable[[Indices], Floats]
+    runner: Runner, config: TrainConfig, given: frozenset[str], stars: Callable[[Indices], Floats] | None
 ) -> Head | None:
     """Fit the ranking head with the settings that rank the validation ratings best.
 
@@ -61,7 +63,7 @@ def fit_head(
         config: the fit's settings.
         given: names of settings that the user gave.
         stars: the rating head's standardised predictions of all movies for user indices, fitted without the validation
-            ratings.
+            ratings; None in a process that follows, which has no say in it.
 
     Returns:
         The head, or None where no training rating is liked, so that there is nothing to rank by.
@@ -71,8 +73,10 @@ def fit_head(
         return None
     fixed = frozenset(name.removeprefix("rank_") for name in given if name.startswith("rank_") or name == "temperature")
     found = search(runner, config.for_ranking(len(data.train)), fixed)
-    run = found.run
-    blend, ndcg = choose_blend(run.model, data, stars)
+    run, blend, ndcg = found.run, 0.0, None
+    model = runner.whole(run)
+    if model is not None and stars is not None:
+        blend, ndcg = choose_blend(model, data, stars)
     facts = {
         "liked": runner.liked,
         "steps": run.progress.best_step or run.progress.step,
@@ -81,7 +85,7 @@ def fit_head(
         "tuning": [asdict(trial) for trial in found.trials],
     }
     history = [{"phase": "rank fit"} | row for row in history_rows(run.progress)]
-    return Head(run, facts, history, found.interrupted, "l2" in fixed)
+    return Head(run, model, facts, history, found.interrupted, "l2" in fixed)
 
 
 def choose_blend(
@@ -89,7 +93,8 @@ def choose_blend(
 ) -> tuple[float, dict[str, float] | None]:
     """The weight of the predicted stars in a list, and the validation nDCG at 10 of each order.
 
-    It is `BLEND`, unless the best of `BLENDS` is better by more than `SURE` standard errors of the users' differences.
+    It is `BLEND`, also where nobody's list can be judged, unless the best of `BLENDS` is better by more than `SURE`
+    standard errors of the users' differences.
     """
     user, item, bias = (array.numpy() for array in model.scores())
     found = {}
@@ -101,7 +106,7 @@ def choose_blend(
 
         by_user = user_ndcg(score, data.train, data.valid, len(data.items), data.scale[1])
         if not len(by_user):
-            return 0.0, None
+            return BLEND, None
         found[weight] = by_user
     best = max(found, key=lambda weight: (found[weight].mean(), -weight))
     gain = found[best] - found[BLEND]

@@ -4,9 +4,6 @@
 what its predictions of hidden ratings depend on.
 """
 
-import copy
-from dataclasses import replace
-
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -130,15 +127,16 @@ def check_model(model: torch.nn.Module, graph: BipartiteGraph, train: Interactio
     Raises:
         LeakError: if either does not hold.
     """
+    mean, train = train.rating.mean(dtype=np.float64), graph.shard.local(train)
     user, item = graph.pairs(train.user_index, train.item_index)
     own = graph.num_edges == len(train) and torch.equal(graph.user, user) and torch.equal(graph.item, item)
-    rating = torch.from_numpy(((train.rating.astype(np.float64) - graph.mean) / graph.std).astype(np.float32))
+    rating = torch.from_numpy((train.rating - np.float32(graph.mean)) / np.float32(graph.std))
     if not own or not torch.allclose(graph.rating, rating, atol=1e-5):
         raise LeakError(
             f"leak check: expected a graph of the {len(train):,} training ratings, found other ratings in it",
             "please report this as a bug",
         )
-    if not np.isclose(graph.mean, train.rating.mean(dtype=np.float64), atol=1e-6):
+    if not np.isclose(graph.mean, mean, atol=1e-6):
         raise LeakError("leak check: expected the mean of the training ratings, found another", "report it as a bug")
     if isinstance(model, HidesRatings):
         _check_messages(model)
@@ -146,18 +144,20 @@ def check_model(model: torch.nn.Module, graph: BipartiteGraph, train: Interactio
 
 @torch.no_grad()
 def _check_messages(model: HidesRatings) -> None:
-    probe, graph = copy.copy(model), _part(model.graph, torch.arange(model.graph.num_edges) < PROBE_EDGES)
+    whole, shard = model.graph, model.conv.shard
+    graph = _part(whole, torch.arange(whole.num_edges) < PROBE_EDGES)
     hidden = torch.zeros(graph.num_edges, dtype=torch.bool)
     hidden[:: max(2, min(5, graph.num_edges // 2))] = True
     if hidden.all():
         return
-    probe.graph = graph
     try:
-        probe.eval()
-        masked, _ = probe.hidden_pairs(hidden)
-        probe.graph = _part(graph, ~hidden)
-        without = probe.predict(graph.user[hidden], graph.item[hidden])
+        model.eval()
+        model.graph, model.conv.shard = graph, graph.shard
+        masked, _ = model.hidden_pairs(hidden)
+        model.graph = _part(graph, ~hidden)
+        without = model.predict(graph.user[hidden], graph.item[hidden])
     finally:
+        model.graph, model.conv.shard = whole, shard
         model.train()
     apart = float((masked - without).abs().max())
     if not apart <= TOLERANCE:
@@ -171,10 +171,10 @@ def _check_messages(model: HidesRatings) -> None:
 def _part(graph: BipartiteGraph, kept: Tensor) -> BipartiteGraph:
     """The graph of some of its ratings, with the whole graph's nodes and standardisation."""
     rows = Interactions(
-        graph.user[kept].numpy().astype(np.int32),
-        (graph.item[kept] - graph.num_users).numpy().astype(np.int32),
+        graph.user[kept].numpy(),
+        (graph.item[kept] - graph.num_users).numpy(),
         graph.rating[kept].numpy(),
         None,
     )
-    part = build_graph(rows, graph.num_users, graph.num_nodes - graph.num_users)
-    return replace(part, rating=graph.rating[kept], mean=graph.mean, std=graph.std)
+    part = build_graph(rows, graph.num_users, graph.num_items, alone=True)
+    return part.standardised(graph.rating[kept], graph.mean, graph.std)

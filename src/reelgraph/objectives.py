@@ -1,6 +1,7 @@
 """What models are fitted to and judged by: hidden ratings and their RMSE, hidden liked movies and their nDCG."""
 
 import math
+from collections.abc import Iterator
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -12,14 +13,21 @@ from torch.nn import functional as F
 from reelgraph.config import TrainConfig
 from reelgraph.data.dataset import Interactions
 from reelgraph.graph import BipartiteGraph
-from reelgraph.metrics import mae, rmse
 from reelgraph.ranking import user_ndcg
 
 
 class Model(Protocol):
-    """What the loop asks of every model; they are `torch.nn.Module`s besides."""
+    """What the loop asks of every model; they are `torch.nn.Module`s besides.
+
+    Attributes:
+        graph: the training ratings.
+        node_tables: names of the parameters with a row for each node, of which a process has its own.
+    """
 
     graph: BipartiteGraph
+    node_tables: tuple[str, ...]
+
+    def named_parameters(self) -> Iterator[tuple[str, torch.nn.Parameter]]: ...  # noqa: D102
 
     def parameter_groups(self, l2: float, side_l2: float) -> list[dict[str, Any]]: ...  # noqa: D102
     def export(self) -> dict[str, Tensor]: ...  # noqa: D102
@@ -50,6 +58,7 @@ class HidesRatings(Protocol):
     """A model that is trained on ratings hidden from their own messages."""
 
     graph: BipartiteGraph
+    conv: Any
 
     def hidden_pairs(self, hidden: Tensor) -> tuple[Tensor, Tensor]: ...  # noqa: D102
     def predict(self, user: Tensor, item: Tensor) -> Tensor: ...  # noqa: D102
@@ -58,23 +67,35 @@ class HidesRatings(Protocol):
 
 
 def loss_of(model: Any, config: TrainConfig) -> Tensor:
-    """The loss of one step: the ranking head's own, or Huber's on a rating model's training pairs."""
+    """The loss of one step: the ranking head's own, or the mean of Huber's over a rating model's training pairs.
+
+    In a distributed training it is this process's part of it: the sum over processes is the loss.
+    """
     if isinstance(model, RanksMovies):
         return model.hidden_loss()
     prediction, target = model.training_pairs()
-    return F.huber_loss(prediction, target, delta=config.huber_delta)
+    count = model.graph.shard.total(len(target))
+    total: Tensor = F.huber_loss(prediction, target, delta=config.huber_delta, reduction="sum")
+    return total.div(max(count, 1))
 
 
 def judge(model: Any, valid: Interactions, scale: tuple[float, float]) -> dict[str, float]:
-    """The validation measures of a model, by their names in `history.csv`."""
+    """The validation measures of a model, by their names in `history.csv`; the ratings are those of its own users."""
     if isinstance(model, RanksMovies):
         return {
             "valid_rmse": math.nan,
             "valid_mae": math.nan,
-            "valid_ndcg": 1 - float(errors(model, valid, scale).mean()),
+            "valid_ndcg": 1 - mean_of(model, errors(model, valid, scale)),
         }
-    prediction = predict(model, valid, scale)
-    return {"valid_rmse": rmse(prediction, valid.rating), "valid_mae": mae(prediction, valid.rating)}
+    off = predict(model, valid, scale).astype(np.float64) - valid.rating
+    return {"valid_rmse": mean_of(model, off**2) ** 0.5, "valid_mae": mean_of(model, np.abs(off))}
+
+
+def mean_of(model: Any, values: npt.NDArray[np.float64]) -> float:
+    """The mean over all processes' values, `(num_values,)` in this one; NaN when there are none at all."""
+    shard = model.graph.shard
+    count, total = shard.total(len(values)), shard.total(float(values.sum()))
+    return total / count if count else math.nan
 
 
 def errors(model: Any, valid: Interactions, scale: tuple[float, float]) -> npt.NDArray[np.float64]:
@@ -83,8 +104,8 @@ def errors(model: Any, valid: Interactions, scale: tuple[float, float]) -> npt.N
         user, item, bias = (array.numpy() for array in model.scores())
         graph = model.graph
         seen = Interactions(
-            graph.user.numpy().astype(np.int32),
-            (graph.item - graph.num_users).numpy().astype(np.int32),
+            graph.user.numpy(),
+            (graph.item - graph.num_users).numpy(),
             graph.rating.numpy(),
             None,
         )

@@ -21,7 +21,7 @@ from reelgraph.artifact import Artifact
 from reelgraph.baselines import baselines
 from reelgraph.config import DataConfig, TrainConfig
 from reelgraph.data import sources
-from reelgraph.data.dataset import Dataset, Interactions, is_prepared, load_prepared, merge
+from reelgraph.data.dataset import Dataset, Interactions, is_prepared, load_prepared
 from reelgraph.data.prepare import prepare
 from reelgraph.data.spark_jobs import Observer
 from reelgraph.errors import ConfigError, StoppedError
@@ -36,6 +36,7 @@ from reelgraph.recommender import Recommender
 from reelgraph.runs import Checkpoints, Observe, Run, Runner
 from reelgraph.scorers import scorer_for
 from reelgraph.session import Queries, Residuals, SessionEffect, choose
+from reelgraph.shard import place
 from reelgraph.training import history_rows
 from reelgraph.tuning import search
 
@@ -113,36 +114,52 @@ def fit(
         TrainingError: if a loss or gradient is not finite.
         ArtifactError: if a checkpoint to go on from is damaged or of another fit.
     """
-    config, started = config or TrainConfig(**settings), time.monotonic()
+    recommender = take_part(data, config or TrainConfig(**settings), observe=observe, checkpoints=checkpoints)
+    if recommender is None:
+        raise RuntimeError("only the leader of a distributed training has a model: call take_part")
+    return recommender
+
+
+def take_part(
+    data: Dataset, config: TrainConfig, *, observe: Observe = silent, checkpoints: Checkpoints | None = None
+) -> Recommender | None:
+    """What each process of a training runs; see `fit`.
+
+    Returns:
+        The trained model in the leader, or in the only process there is; None in the others.
+    """
+    started, leads = time.monotonic(), place()[0] == 0
     check_data(data, config.side_features)
     runner = Runner(data, observe, checkpoints)
     with torch.random.fork_rng(devices=[]), quiet_sparse():
         given = frozenset(name for name in config.model_fields_set if getattr(config, name) is not None)
         found, metrics = search(runner, config, given), {}
-        model, progress, config = found.run.model, found.run.progress, found.run.config
-        train, history, interrupted = data.train, _history(found.run), found.interrupted
+        progress, config = found.run.progress, found.run.config
+        model, train, history, interrupted = runner.whole(found.run), data.train, _history(found.run), found.interrupted
         head, ranking = None, None
         session: SessionEffect | None = None
         intervals: dict[str, Any] = {}
-        if len(data.valid):
+        if len(data.valid) and leads:
             session, intervals, rows = _learned_from_validation(data, model, config)
             metrics["valid"] = _errors(data, train, data.valid, rows)
         ranks = replace(runner, ranks=True)
         if config.ranking and not interrupted:
             try:
-                head = fit_head(ranks, config, given, _stars(data, model, config))
+                head = fit_head(ranks, config, given, _stars(data, model, config) if leads else None)
             except StoppedError:  # The rating model is there to be kept.
                 interrupted = True
         if head is not None:
-            ranking, interrupted, history = head.run.model, head.interrupted, history + head.history
+            ranking, interrupted, history = head.model, head.interrupted, history + head.history
         if config.refit and len(data.valid) and not interrupted:
             again = runner.refit(config, progress.best_step, rescale="l2" not in given)
             also = head.refit(ranks) if head is not None and not again.progress.interrupted else None
             interrupted = again.progress.interrupted or (also is not None and also.progress.interrupted)
             if not interrupted:
-                _hand_on_gain(model, again.model)
-                model, config, train = again.model, again.config, merge(data.train, data.valid)
-                ranking = None if also is None else also.model
+                refitted, config, train = runner.whole(again), again.config, again.train
+                _hand_on_gain(model, refitted)
+                model, ranking = refitted, None if also is None else ranks.whole(also)
+        if not leads:
+            return None
         seen: dict[str, Any] = {"user_index": train.user_index, "item_index": train.item_index, "rating": train.rating}
         if session is not None and isinstance(model, HidesRatings):
             seen |= {"timestamp": train.timestamp, "residual": hidden_residuals(model, train, data.scale)}

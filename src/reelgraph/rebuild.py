@@ -146,5 +146,5 @@ def _graph(artifact: Artifact, ratings: Interactions) -> BipartiteGraph:
     """The graph of ratings, standardised as the model's tables were learned."""
     graph = build_graph(ratings, artifact.users.num_rows, artifact.items.num_rows)
     mean, std = (artifact.manifest["standardise"][name] for name in ("mean", "std"))
-    rating = torch.from_numpy(((ratings.rating.astype(np.float64) - mean) / std).astype(np.float32))
-    return replace(graph, rating=rating, mean=mean, std=std)
+    rating = torch.from_numpy((ratings.rating - np.float32(mean)) / np.float32(std))
+    return graph.standardised(rating, mean, std)

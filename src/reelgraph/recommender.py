@@ -12,7 +12,7 @@ from reelgraph.artifact import Artifact, read_artifact, write_artifact
 from reelgraph.catalogue import Movie
 from reelgraph.errors import ConfigError
 from reelgraph.evaluation import EvaluationReport
-from reelgraph.lists import Choice, ListMaker, Mask, Page, Suggestion, Wishes
+from reelgraph.lists import Choice, ListMaker, Mask, Suggestion, Wishes
 from reelgraph.predictor import BLOCK_FLOATS, Predictor
 from reelgraph.ranking import NOTHING, top_k, unit_states
 from reelgraph.visitor import Visitor
@@ -104,13 +104,7 @@ class Recommender:
             ConfigError: if a wish or the choice of user and ratings is out of range.
             DataError: if a visitor's rating is outside the data's scale.
         """
-        return self.lists.suggest(self._who(user, ratings), Choice(**wishes))
-
-    def page(
-        self, user: object = None, *, ratings: Mapping[Any, float] | None = None, choice: Choice, offset: int = 0
-    ) -> Page:
-        """The `choice.k` movies of a list after the first `offset`, with intervals; see `recommend`."""
-        return self.lists.page(self._who(user, ratings), choice, offset)
+        return self.lists.suggest(self.person(user, ratings), Choice(**wishes))
 
     def recommend_all(self, **wishes: Unpack[Wishes]) -> Iterator[pa.Table]:
         """Every user's list, in blocks of users, so that memory stays bounded; see `recommend`.
@@ -190,7 +184,7 @@ class Recommender:
             ConfigError: if the model's predictions are no sums (`gcn`).
         """
         item = self.items.index(str(movie))
-        return explain(self.predictor, self.ranker, self._who(user, ratings), item)
+        return explain(self.predictor, self.ranker, self.person(user, ratings), item)
 
     def visitor(self, ratings: Mapping[Any, float] | None = None) -> Visitor:
         """Someone the model has never seen, whose ratings come and go; see `Visitor`.
@@ -203,8 +197,14 @@ class Recommender:
         someone.rate_all(ratings or {})
         return someone
 
-    def _who(self, user: object, ratings: Mapping[Any, float] | None) -> Person:
-        """Whom a question is about."""
+    def person(self, user: object = None, ratings: Mapping[Any, float] | None = None) -> Person:
+        """Whom a question is about: a user of the training data or a visitor, as the model sees them.
+
+        Raises:
+            UnknownIdError: if the user or a movie is not known.
+            ConfigError: if not exactly one of `user` and `ratings` is given.
+            DataError: if a visitor's rating is outside the data's scale.
+        """
         if (user is None) == (ratings is None):
             found = "none" if user is None else "both"
             raise ConfigError(f"expected either a user or a visitor's ratings, found {found}", "give one of them")

@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -41,11 +41,19 @@ class Checkpoints:
 
 @dataclass(frozen=True)
 class Run:
-    """A fitted model and how it got there."""
+    """A fitted model and how it got there.
+
+    Attributes:
+        model: the model; in a distributed training, this process's part of it.
+        progress: its fit.
+        config: its settings.
+        train: the ratings it was fitted to.
+    """
 
     model: Any
     progress: Progress
     config: TrainConfig
+    train: Interactions
 
 
 @dataclass(frozen=True)
@@ -91,7 +99,23 @@ class Runner:
             config = config.model_copy(update={"l2": config.l2_for(len(self.data.train)) * more})
         exact = config.model_copy(update={"max_steps": steps})
         run = self._run("refit", self._build(train), train, None, exact, None)
-        return Run(run.model, run.progress, config)
+        return replace(run, config=config)
+
+    def whole(self, run: Run) -> Any:
+        """A run's model with all users; in a distributed training the leader's, and None in the other processes."""
+        shard = run.model.graph.shard
+        if shard.size == 1:
+            return run.model
+        state = {
+            name: shard.whole(value) if name in run.model.node_tables else value
+            for name, value in run.model.state_dict().items()
+        }
+        if shard.rank:
+            return None
+        graph = build_graph(run.train, shard.num_users, shard.num_items, alone=True)
+        model = self._ranking_model(graph, run.train, run.config) if self.ranks else self._model(graph, run.config)
+        model.load_state_dict(state)
+        return model
 
     @property
     def liked(self) -> float:
@@ -131,7 +155,7 @@ class Runner:
         check_model(model, graph, train)
         fitting = Fit(model, config, valid, self.data.scale, give_up)
         if self.checkpoints is None:
-            return Run(model, fitting.run(lambda progress: self.observe(phase, progress, config)), config)
+            return Run(model, fitting.run(lambda progress: self.observe(phase, progress, config)), config, train)
         path = self.checkpoints.directory / f"{phase.replace(' ', '-')}.safetensors"
         # max_steps and patience may be raised for a resumed fit; everything else must be what it was.
         settings = config.model_dump(mode="json", exclude={"max_steps", "patience", "checkpoint_seconds"})
@@ -143,11 +167,12 @@ class Runner:
         def keep(progress: Progress) -> None:
             nonlocal saved
             self.observe(phase, progress, config)
-            if fitting.done or progress.interrupted or time.monotonic() - saved >= config.checkpoint_seconds:
+            due = time.monotonic() - saved >= config.checkpoint_seconds
+            if graph.shard.agree(fitting.done or progress.interrupted or due):
                 checkpoint.save(fitting, path, identity)
                 saved = time.monotonic()
 
-        return Run(model, fitting.run(keep), config)
+        return Run(model, fitting.run(keep), config, train)
 
     @cached_property
     def _identity(self) -> dict[str, Any]:
@@ -163,7 +188,7 @@ class Runner:
         item = self._features[1] if config.side_features else None
         return RankingModel(
             graph,
-            torch.from_numpy(train.rating >= self.liked),
+            torch.from_numpy(graph.shard.local(train).rating >= self.liked),
             dim=config.dim,
             hide=config.hide,
             newcomers=config.newcomers,
@@ -176,6 +201,8 @@ class Runner:
         if config.model == "gcn":
             return GCNModel(graph, scale=self.data.scale, dim=config.dim, dropout=config.dropout)
         user, item = self._features if config.side_features else (None, None)
+        if user is not None:
+            user = user[slice(*graph.shard.users)]
         return ResidualModel(
             graph,
             dim=config.dim,

@@ -88,8 +88,10 @@ class Fit:
         scale: tuple[float, float],
         give_up: Callable[[Progress], bool] | None = None,
     ) -> None:
-        self.model, self.config, self.valid, self.scale, self.give_up = model, config, valid, scale, give_up
-        l2 = config.l2_for(model.graph.num_edges)
+        self.model, self.config, self.scale, self.give_up = model, config, scale, give_up
+        self.shard = model.graph.shard
+        self.valid = None if valid is None else self.shard.local(valid)
+        l2 = config.l2_for(self.shard.num_edges)
         groups = model.parameter_groups(l2, l2 * config.side_l2)
         self.optimizer = torch.optim.Adam(groups, lr=config.learning_rate)
         self.progress = Progress()
@@ -111,6 +113,8 @@ class Fit:
                 loss = loss_of(self.model, config)
                 self.optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
+                self._share_gradients()
+                loss = self.shard.add(loss.detach(), "loss")
                 self._guard(loss)
                 self._set_learning_rate()
                 self.optimizer.step()
@@ -119,7 +123,7 @@ class Fit:
                 if progress.step % config.eval_every == 0 or progress.step == config.max_steps:
                     self._evaluate(loss.item(), started)
                 progress.seconds = time.monotonic() - started
-                progress.interrupted = stop_asked()
+                progress.interrupted = self.shard.agree(stop_asked())
                 observe(progress)
         return self._finish()
 
@@ -162,9 +166,24 @@ class Fit:
             progress.best, progress.best_step = weights, progress.step
         progress.history.append(line)
 
+    def _share_gradients(self) -> None:
+        """Sum over processes what they share: the gradients of all but their own users' rows, as one array."""
+        if self.shard.size == 1:
+            return
+        shared = []
+        for name, parameter in self.model.named_parameters():
+            if parameter.grad is None:  # Another process may have one.
+                parameter.grad = torch.zeros_like(parameter)
+            users = self.model.graph.num_users if name in self.model.node_tables else 0
+            shared.append(parameter.grad[users:])
+        total = self.shard.add(torch.cat([part.reshape(-1) for part in shared]), "gradients")
+        for part, values in zip(shared, torch.split(total, [part.numel() for part in shared]), strict=True):
+            part.copy_(values.view_as(part))
+
     def _guard(self, loss: Tensor) -> None:
         parameters = [value for group in self.optimizer.param_groups for value in group["params"]]
-        norm = torch.nn.utils.get_total_norm([value.grad for value in parameters if value.grad is not None])
+        own = torch.nn.utils.get_total_norm([value.grad for value in parameters if value.grad is not None])
+        norm = self.shard.add(own, "loss")  # not finite anywhere, not finite here
         step = self.progress.step + 1
         if not torch.isfinite(loss):
             raise TrainingError(f"step {step}: expected a finite loss, found {loss.item()}", _SMALLER_STEPS)

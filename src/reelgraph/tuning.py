@@ -9,13 +9,13 @@ same data and seed give the same choice on every machine.
 """
 
 from collections.abc import Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from reelgraph.config import TrainConfig
 from reelgraph.errors import StoppedError
-from reelgraph.objectives import errors
+from reelgraph.objectives import errors, mean_of
 from reelgraph.runs import Run, Runner
 from reelgraph.training import Progress
 
@@ -128,7 +128,7 @@ class _Race:
         elif self._better(run):
             # The refit that is to come may have grown, too.
             self.budget -= _cost(changed) * run.progress.best_step - _cost(leader.config) * leader.progress.best_step
-            outcome, self.leader = "kept", Run(run.model, run.progress, changed)
+            outcome, self.leader = "kept", replace(run, config=changed)
         change = f"{name} {getattr(leader.config, name):.3g} -> {getattr(changed, name):.3g}"
         self.trials.append(_trial(change, run, outcome))
         return outcome == "kept"
@@ -147,8 +147,11 @@ class _Race:
 
     def _better(self, run: Run) -> bool:
         valid, scale = self.runner.data.valid, self.runner.data.scale
+        shard = run.model.graph.shard
+        valid = shard.local(valid)
         gain = errors(self.leader.model, valid, scale) - errors(run.model, valid, scale)
-        return bool(gain.mean() > SURE * gain.std() / np.sqrt(len(gain)))
+        mean, square = mean_of(run.model, gain), mean_of(run.model, gain**2)
+        return bool(mean > SURE * np.sqrt(max(square - mean**2, 0) / shard.total(len(gain))))
 
 
 def _changed(config: TrainConfig, name: str, factor: float, fixed: frozenset[str]) -> TrainConfig:

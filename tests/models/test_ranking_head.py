@@ -75,7 +75,7 @@ def test_the_loss_is_the_softmax_over_what_is_not_visibly_rated(monkeypatch: pyt
     model = model_of(graph_of())
     graph = model.graph
     hidden = torch.rand(graph.num_edges, generator=torch.Generator().manual_seed(1)) < 0.4
-    monkeypatch.setattr(ranking, "hide_ratings", lambda *_: (hidden.clone(), None))
+    monkeypatch.setattr(ranking, "hide_ratings", lambda *_: (hidden.clone(), None, None))
     user_state, item_state = states(model, ~hidden)
     score = user_state @ item_state.T / 0.5 + model.bias
     total, weights = 0.0, 0.0

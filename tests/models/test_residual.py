@@ -3,11 +3,14 @@
 import numpy as np
 import torch
 from torch.nn import functional as F
+from torch_geometric.typing import OptTensor
 from worlds import noisy
 
+from reelgraph.chance import hide_ratings
 from reelgraph.graph import BipartiteGraph, build_graph, reveal
 from reelgraph.models import ResidualModel
-from reelgraph.models.residual import PairProduct, ResidualConv
+from reelgraph.models.residual import ResidualConv
+from reelgraph.products import PairProduct
 
 USERS, ITEMS, DIM = 30, 25, 4
 
@@ -34,7 +37,7 @@ def test_conv_equals_the_dense_formula_fused_and_unfused() -> None:
     graph = graph_of()
     view = reveal(graph, hide(graph))
     y, x = torch.randn(graph.num_nodes, DIM), torch.randn(graph.num_nodes, DIM)
-    conv = ResidualConv()
+    conv = ResidualConv(graph.shard)
     adjacency = torch.zeros(graph.num_nodes, graph.num_nodes)
     rho = adjacency.clone()
     source, target = graph.edge_index.as_tensor().long()
@@ -49,11 +52,11 @@ def test_conv_equals_the_dense_formula_fused_and_unfused() -> None:
 def test_the_fused_product_is_what_runs() -> None:
     graph = graph_of()
     view = reveal(graph)
-    conv, calls = ResidualConv(), []
+    conv, calls = ResidualConv(graph.shard), []
     conv.register_message_and_aggregate_forward_hook(lambda *_: calls.append(1))
     y = torch.randn(graph.num_nodes, DIM)
     conv(graph.edge_index, y, y, view.visible, view.rho, view.degree)
-    assert len(calls) == 2
+    assert len(calls) == 1
 
 
 def test_prediction_equals_the_formula_written_out() -> None:
@@ -86,8 +89,7 @@ def test_prediction_equals_the_formula_written_out() -> None:
 
 
 def pair_product(state: torch.Tensor, user: torch.Tensor, item: torch.Tensor) -> torch.Tensor:
-    by_item = torch.argsort(item * len(state) + user)
-    product: torch.Tensor = PairProduct.apply(state, user, item, by_item)  # type: ignore[no-untyped-call]
+    product: torch.Tensor = PairProduct.apply(state, user, item)  # type: ignore[no-untyped-call]
     return product
 
 
@@ -118,7 +120,7 @@ def test_the_gradient_of_the_pair_product_equals_finite_differences() -> None:
 def test_gradients_of_the_fused_conv_equal_finite_differences() -> None:
     graph = graph_of()
     view = reveal(graph, hide(graph))
-    conv, double = ResidualConv(), torch.float64
+    conv, double = ResidualConv(graph.shard), torch.float64
     edges = view.visible.to(double), view.rho.to(double), view.degree.to(double)
     tables = [torch.randn(graph.num_nodes, 2, dtype=double, requires_grad=True) for _ in range(2)]
     assert torch.autograd.gradcheck(lambda y, x: conv(graph.edge_index, y, x, *edges), tables, fast_mode=True)
@@ -157,10 +159,10 @@ def test_hidden_ratings_are_absent_from_states_in_both_directions() -> None:
         with torch.no_grad():
             states.append(model.encode(view, view.degree > 0))
             offsets.append(model.offsets(view, view.degree > 0))
-        graph.rating[visible == 0] += 7.0  # what is hidden may change as it likes
+        graph.edge_attr[graph.both_ways(visible) == 0] += 7.0  # what is hidden may change as it likes
     assert torch.equal(states[0], states[1])
     assert torch.equal(offsets[0], offsets[1])
-    graph.rating[visible == 1] += torch.randn(int(visible.sum()))
+    graph.edge_attr.add_(graph.both_ways(visible * torch.randn(graph.num_edges)))
     shaken = reveal(graph, visible)
     assert not torch.allclose(model.encode(shaken, shaken.degree > 0), states[0])
 
@@ -185,18 +187,18 @@ def test_a_step_predicts_without_the_ratings_it_hides() -> None:
     graph = graph_of()
     model = model_of(graph)
     torch.manual_seed(4)
-    hidden = torch.rand(graph.num_edges) < model.hide
+    hidden, _, _ = hide_ratings(graph, model.hide, 0.0)
 
     def step() -> tuple[torch.Tensor, torch.Tensor]:
         torch.manual_seed(4)
         prediction, target = model.training_pairs()
         return prediction.detach(), target
 
-    (before, target), _ = step(), graph.rating.masked_fill_(hidden, 50.0)
+    (before, target), _ = step(), graph.edge_attr.masked_fill_(graph.both_ways(hidden), 50.0)
     after, lied = step()
     assert torch.equal(before, after)
     assert not torch.equal(target, lied)
-    graph.rating[~hidden] *= -1
+    graph.edge_attr[graph.both_ways(~hidden)] *= -1
     assert not torch.allclose(step()[0], before)
 
 
@@ -208,12 +210,14 @@ def test_messages_along_hidden_edges_reach_nothing() -> None:
     message = torch.ones(2 * graph.num_edges, DIM, requires_grad=True)
 
     class Listening(ResidualConv):
-        def message(self, x_j: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-            return weight.unsqueeze(1) * x_j * message
+        def message(
+            self, implicit_j: torch.Tensor, residual_j: OptTensor, visible: torch.Tensor, rho: OptTensor
+        ) -> torch.Tensor:
+            return super().message(implicit_j, residual_j, visible, rho) * message
 
     table = torch.randn(graph.num_nodes, DIM)
     plain = torch.stack([source, target])
-    Listening()(plain, table, table, view.visible, view.rho, view.degree).sum().backward()
+    Listening(graph.shard)(plain, table, table, view.visible, view.rho, view.degree).sum().backward()
     assert message.grad is not None
     heard = message.grad.any(1)
     both_ways = torch.cat([visible, visible[graph.by_item]]).bool()
@@ -226,9 +230,9 @@ def test_training_targets_are_the_hidden_ratings() -> None:
     torch.manual_seed(4)
     prediction, target = model.training_pairs()
     torch.manual_seed(4)
-    hidden = torch.rand(graph.num_edges) < model.hide
+    hidden, _, _ = hide_ratings(graph, model.hide, 0.0)
     assert torch.equal(target, graph.rating[hidden])
-    view = reveal(graph, (~hidden).float())
+    view = reveal(graph, ~hidden)
     state, offset = model.encode(view, view.degree > 0), model.offsets(view, view.degree > 0)
     user, item = graph.user[hidden], graph.item[hidden]
     expected = (state[user] * state[item]).sum(1) + offset[user] + offset[item]

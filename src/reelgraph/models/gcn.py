@@ -28,6 +28,7 @@ class GCNModel(nn.Module):
         dropout: share of the entries of a layer's output dropped in each step.
     """
 
+    node_tables: tuple[str, ...] = ()  # one process trains it
     edge_index: Tensor
     edge_attr: Tensor
 

@@ -22,10 +22,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from reelgraph.chance import FEW, draws, dropout, hide_ratings
 from reelgraph.graph import BipartiteGraph, View, reveal
-from reelgraph.models.residual import ResidualConv, SideFeatures, hide_ratings
+from reelgraph.models.residual import ResidualConv, SideFeatures, initial
 
 CELLS = 1 << 22  # scores of a step; with more users times movies, a step takes some of the users
 LARGE_CATALOGUE = 20_000  # movies from which on the softmax is sampled
@@ -49,6 +49,8 @@ class RankingModel(nn.Module):
         init: standard deviation of the initial tables.
     """
 
+    node_tables: tuple[str, ...] = ("implicit", "residual")
+
     def __init__(
         self,
         graph: BipartiteGraph,
@@ -67,9 +69,9 @@ class RankingModel(nn.Module):
         self.graph, self.liked, self.hide, self.dropout, self.temperature = graph, liked, hide, dropout, temperature
         self.newcomers = newcomers
         self.draws = DRAWS if draws is None and graph.num_items > LARGE_CATALOGUE else draws
-        self.conv = ResidualConv()
-        self.implicit = nn.Parameter(torch.randn(graph.num_nodes, dim) * init)  # e
-        self.residual = nn.Parameter(torch.randn(graph.num_nodes, dim) * init)  # x
+        self.conv = ResidualConv(graph.shard)
+        self.implicit = initial(graph, dim, init)  # e
+        self.residual = initial(graph, dim, init)  # x
         self.free = nn.Parameter(torch.randn(graph.num_items, dim) * init)  # q
         self.bias = nn.Parameter(torch.zeros(graph.num_items))
         self.item_side = SideFeatures(item_features, dim)
@@ -79,12 +81,13 @@ class RankingModel(nn.Module):
         norm = view.degree.clamp(min=1).rsqrt().unsqueeze(1)
         edges = self.graph.edge_index
         first = self.conv(edges, implicit * norm, residual * norm, view.visible, view.rho, view.degree)
-        return first, self.conv.hop(edges, first * norm, view.visible, view.degree)
+        return first, self.conv(edges, first * norm, None, view.visible, None, view.degree)
 
     def encode(self, view: View) -> tuple[Tensor, Tensor]:
         """States of users, `(num_users, dim)`, and of movies, `(num_items, dim)`, from the visible edges."""
-        implicit = F.dropout(self.implicit, self.dropout, self.training)
-        residual = F.dropout(self.residual, self.dropout, self.training)
+        implicit, residual = (
+            dropout(table, self.dropout, self.training, self.graph.shard) for table in (self.implicit, self.residual)
+        )
         users = self.graph.num_users
         total = torch.stack(self.hops(view, implicit, residual)).sum(0)
         item = implicit[users:] + self.free + self.item_side(self.graph.num_items) + total[users:]
@@ -92,20 +95,18 @@ class RankingModel(nn.Module):
 
     def hidden_loss(self) -> Tensor:
         """The mean surprise of one step's hidden liked ratings, a scalar; a user of n of them weighs n^1/2."""
-        graph = self.graph
-        hidden, _ = hide_ratings(graph, self.hide, self.newcomers)
-        if not (hidden & self.liked).any():  # A handful of ratings can all stay visible by chance.
-            liked = self.liked.nonzero().squeeze(1)
-            hidden[liked[torch.randint(len(liked), (1,))]] = True
+        graph, shard = self.graph, self.graph.shard
+        hidden, _, _ = hide_ratings(graph, self.hide, self.newcomers)
+        while shard.num_edges < FEW and not shard.total(int((hidden & self.liked).sum())):
+            # A handful of ratings can all stay visible by chance.
+            hidden |= self.liked & (draws(shard.num_edges)[slice(*shard.edges)] < 0)
         target = (hidden & self.liked).nonzero().squeeze(1)
         users = torch.unique_consecutive(graph.user[target])
-        rows = max(1, CELLS // (self.draws or graph.num_items))
-        if rows < len(users):
-            users = users[torch.randperm(len(users))[:rows]].sort().values
+        users = self._some(users)
         row = torch.full((graph.num_users,), -1)
         row[users] = torch.arange(len(users))
         target = target[row[graph.user[target]] >= 0]
-        state_user, state_item = self.encode(reveal(graph, (~hidden).float()))
+        state_user, state_item = self.encode(reveal(graph, ~hidden))
         excluded = torch.zeros(len(users), graph.num_items, dtype=torch.bool)
         shown = (~hidden & (row[graph.user] >= 0)).nonzero().squeeze(1)
         excluded[row[graph.user[shown]], graph.item[shown] - graph.num_users] = True
@@ -117,12 +118,24 @@ class RankingModel(nn.Module):
         else:
             surprise = self._sampled(state_user, state_item, place, item, excluded)
         weight = torch.bincount(place, minlength=len(users))[place] ** -0.5
-        return (surprise * weight).sum() / weight.sum()
+        return (surprise * weight).sum() / max(shard.total(float(weight.sum())), 1.0)
+
+    def _some(self, users: Tensor) -> Tensor:
+        """As many of the users as the scores of a step have room for, the same ones for any number of processes."""
+        shard, rows = self.graph.shard, max(1, CELLS // (self.draws or self.graph.num_items))
+        asked = torch.zeros(shard.num_users, dtype=torch.int32)
+        asked[users + shard.users[0]] = 1
+        everyone = shard.add(asked).nonzero().squeeze(1)
+        if rows >= len(everyone):
+            return users
+        some = everyone[torch.randperm(len(everyone))[:rows]].sort().values - shard.users[0]
+        return some[(some >= 0) & (some < self.graph.num_users)]
 
     def _sampled(self, user: Tensor, movie: Tensor, place: Tensor, item: Tensor, excluded: Tensor) -> Tensor:
         """The surprise with the softmax's sum estimated: a user's targets exactly, all other movies by draws."""
         assert self.draws is not None
-        chance = torch.bincount(self.graph.item - self.graph.num_users, minlength=self.graph.num_items) + 1.0
+        ratings = torch.bincount(self.graph.item - self.graph.num_users, minlength=self.graph.num_items)
+        chance = self.graph.shard.add(ratings) + 1.0
         chance /= chance.sum()
         drawn = torch.multinomial(chance, self.draws, replacement=True)
         return sampled_surprise(user, movie, self.bias, place, item, excluded, drawn, chance[drawn] * self.draws)

@@ -17,74 +17,65 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch_geometric import EdgeIndex
 from torch_geometric.nn import MessagePassing
+from torch_geometric.typing import OptTensor
 
+from reelgraph.chance import dropout, hide_ratings
 from reelgraph.graph import BipartiteGraph, View, reveal
+from reelgraph.products import Channels, PairProduct, halves
+from reelgraph.shard import Shard
+
+SCORED = 1 << 20  # hidden ratings that a step predicts; above that, a random part of them says as much
 
 
 class ResidualConv(MessagePassing):  # type: ignore[misc]  # PyG ships no types
-    r"""Two message channels from one side of the graph to the other.
+    r"""Two message channels between the two sides of the graph.
 
     .. math:: h_v = |N_v|^{-1/2} \sum_{w \in N_v} ( y_w + \rho_{wv} x_w )
 
-    Shapes: implicit and residual are `(num_sources, dim)`, the two edge weights `(num_edges,)` in the order of
-    `edge_index`, degree `(num_targets,)`, the result `(num_targets, dim)`; all float32.
+    Shapes: implicit and residual are `(num_nodes, dim)`, the two edge weights `(num_edges,)` in the order of
+    `edge_index`, degree `(num_nodes,)`, the result `(num_nodes, dim)`; all float32.
+
+    Args:
+        shard: the nodes; a movie's sum is that of all processes.
     """
 
     SUPPORTS_FUSED_EDGE_INDEX = True
 
-    def __init__(self) -> None:
+    def __init__(self, shard: Shard) -> None:
         super().__init__(aggr="sum")
+        self.shard = shard
 
     def forward(
-        self, edge_index: EdgeIndex, implicit: Tensor, residual: Tensor, visible: Tensor, rho: Tensor, degree: Tensor
+        self,
+        edge_index: EdgeIndex,
+        implicit: Tensor,
+        residual: OptTensor,
+        visible: Tensor,
+        rho: OptTensor,
+        degree: Tensor,
     ) -> Tensor:
-        """Messages along the visible edges; `rho` is zero on hidden edges, as `visible` is."""
-        total: Tensor = self.propagate(edge_index, x=residual, weight=rho)
-        return self.hop(edge_index, implicit, visible, degree) + total * degree.clamp(min=1).rsqrt().unsqueeze(1)
-
-    def hop(self, edge_index: EdgeIndex, implicit: Tensor, visible: Tensor, degree: Tensor) -> Tensor:
-        """Messages of the implicit channel alone; shapes as in `forward`."""
-        total: Tensor = self.propagate(edge_index, x=implicit, weight=visible)
+        """Messages along the visible edges; `rho` is zero on hidden edges, as `visible` is; None is no such channel."""
+        total: Tensor = self.propagate(edge_index, implicit=implicit, residual=residual, visible=visible, rho=rho)
         return total * degree.clamp(min=1).rsqrt().unsqueeze(1)
 
-    def message(self, x_j: Tensor, weight: Tensor) -> Tensor:
+    def message(self, implicit_j: Tensor, residual_j: OptTensor, visible: Tensor, rho: OptTensor) -> Tensor:
         """One message an edge; what PyG runs for edges that are not a sorted `EdgeIndex`."""
-        return weight.unsqueeze(1) * x_j
+        total = visible.unsqueeze(1) * implicit_j
+        return total if residual_j is None or rho is None else total + rho.unsqueeze(1) * residual_j
 
-    def message_and_aggregate(self, edge_index: EdgeIndex, x: Tensor, weight: Tensor) -> Tensor:
-        """All messages and their sums as one sparse product; nothing is stored for an edge."""
-        total: Tensor = edge_index.matmul(x, input_value=weight, transpose=True)
+    def message_and_aggregate(
+        self, edge_index: EdgeIndex, implicit: Tensor, residual: OptTensor, visible: Tensor, rho: OptTensor
+    ) -> Tensor:
+        """All messages and their sums as sparse products; nothing is stored for an edge."""
+        tables, values = [implicit], [visible]
+        if residual is not None and rho is not None:
+            tables, values = [implicit, residual], [visible, rho]
+        users = self.shard.users[1] - self.shard.users[0]
+        matrices = [halves(edge_index, value, users) for value in values]
+        total: Tensor = Channels.apply(matrices, self.shard, *tables)  # type: ignore[no-untyped-call]
         return total
-
-
-class PairProduct(torch.autograd.Function):
-    """<z_u, z_i> for pairs of nodes.
-
-    Equals `(state[user] * state[item]).sum(1)`; but the gradient of that indexing is scattered pair by pair, while
-    here it is one sparse product, about five times faster on a CPU.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, state: Tensor, user: Tensor, item: Tensor, by_item: Tensor) -> Tensor:
-        """States `(num_nodes, dim)`; pairs int64 `(m,)` sorted by user; `by_item` their order by movie; `(m,)`."""
-        ctx.save_for_backward(state, user, item, by_item)
-        product: Tensor = torch.linalg.vecdot(F.embedding(user, state), F.embedding(item, state))
-        return product
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        """The chain rule: each node collects the states at the other ends, weighted by the pairs' gradients."""
-        state, user, item, by_item = ctx.saved_tensors
-        target = torch.cat([user, item[by_item]])
-        source = torch.cat([item, user[by_item]])
-        starts = torch.zeros(len(state) + 1, dtype=torch.int32)
-        starts[1:] = torch.bincount(target, minlength=len(state)).cumsum(0)
-        value = torch.cat([grads[0], grads[0][by_item]])
-        size = (len(state), len(state))
-        return torch.sparse_csr_tensor(starts, source.int(), value, size) @ state, None, None, None
 
 
 class ResidualModel(nn.Module):
@@ -100,6 +91,8 @@ class ResidualModel(nn.Module):
         init: standard deviation of the initial tables.
     """
 
+    node_tables: tuple[str, ...] = ("free", "implicit", "residual", "offset")
+
     def __init__(
         self,
         graph: BipartiteGraph,
@@ -114,10 +107,10 @@ class ResidualModel(nn.Module):
     ) -> None:
         super().__init__()
         self.graph, self.hide, self.dropout, self.newcomers = graph, hide, dropout, newcomers
-        self.conv = ResidualConv()
-        self.free = nn.Parameter(torch.randn(graph.num_nodes, dim) * init)  # p
-        self.implicit = nn.Parameter(torch.randn(graph.num_nodes, dim) * init)  # y
-        self.residual = nn.Parameter(torch.randn(graph.num_nodes, dim) * init)  # x
+        self.conv = ResidualConv(graph.shard)
+        self.free = initial(graph, dim, init)  # p
+        self.implicit = initial(graph, dim, init)  # y
+        self.residual = initial(graph, dim, init)  # x
         self.offset = nn.Parameter(torch.zeros(graph.num_nodes))  # c
         self.user_side = SideFeatures(user_features, dim)
         self.item_side = SideFeatures(item_features, dim)
@@ -132,7 +125,7 @@ class ResidualModel(nn.Module):
         """
 
         def drop(values: Tensor) -> Tensor:
-            return F.dropout(values, self.dropout, self.training)
+            return dropout(values, self.dropout, self.training, self.graph.shard)
 
         messages: Tensor = self.conv(
             self.graph.edge_index, drop(self.implicit), drop(self.residual), view.visible, view.rho, view.degree
@@ -179,32 +172,30 @@ class ResidualModel(nn.Module):
         return torch.cat([offset[: self.graph.num_users] + view.mean, offset[self.graph.num_users :]])
 
     def training_pairs(self) -> tuple[Tensor, Tensor]:
-        """Predictions and targets of one step's hidden ratings, standardised, each of shape `(num_hidden,)`."""
-        hidden, newcomer = hide_ratings(self.graph, self.hide, self.newcomers)
-        if not hidden.any():  # A handful of ratings can all stay visible by chance; a step needs a target.
-            hidden[torch.randint(self.graph.num_edges, (1,))] = True
-        return self.hidden_pairs(hidden, newcomer)
+        """Predictions and targets of one step's hidden ratings, standardised, each of shape `(num_scored,)`."""
+        return self.hidden_pairs(*hide_ratings(self.graph, self.hide, self.newcomers, SCORED))
 
-    def hidden_pairs(self, hidden: Tensor, newcomer: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Predictions and targets of the hidden ratings from all others, standardised, each `(num_hidden,)`.
+    def hidden_pairs(
+        self, hidden: Tensor, newcomer: Tensor | None = None, scored: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Predictions and targets of hidden ratings from all that are not, standardised, each `(num_scored,)`.
 
         Args:
-            hidden: which ratings to hide, bool of shape `(num_edges,)`, at least one.
+            hidden: which ratings to hide, bool of shape `(num_edges,)`.
             newcomer: which users are taken for visitors, without a free part, bool of shape `(num_users,)`; None for
                 nobody.
+            scored: which of the hidden ratings to predict, likewise; None for all.
         """
         graph = self.graph
-        view = reveal(graph, (~hidden).float())
+        view = reveal(graph, ~hidden)
         known = view.degree > 0
         if newcomer is not None:
             known[: graph.num_users] &= ~newcomer
         state, offset = self.encode(view, known), self.offsets(view, known)
-        # The hidden ratings' order by movie, without a sort: number them by user, read the numbers by movie.
-        number = torch.cumsum(hidden, 0) - 1
-        by_item = number[graph.by_item[hidden[graph.by_item]]]
-        user, item = graph.user[hidden], graph.item[hidden]
-        product: Tensor = PairProduct.apply(state, user, item, by_item)  # type: ignore[no-untyped-call]
-        return product + offset.index_select(0, user) + offset.index_select(0, item), graph.rating[hidden]
+        rows = (hidden if scored is None else scored).nonzero().squeeze(1)
+        user, item = graph.user[rows], graph.item[rows]
+        product: Tensor = PairProduct.apply(state, user, item)  # type: ignore[no-untyped-call]
+        return product + offset.index_select(0, user) + offset.index_select(0, item), graph.rating[rows]
 
     @torch.no_grad()
     def predict(self, user: Tensor, item: Tensor) -> Tensor:
@@ -247,22 +238,10 @@ class ResidualModel(nn.Module):
         return [{"params": own, "weight_decay": l2}, {"params": side, "weight_decay": side_l2}]
 
 
-def hide_ratings(graph: BipartiteGraph, hide: float, newcomers: float) -> tuple[Tensor, Tensor]:
-    """Which ratings a step hides, bool `(num_edges,)`, and which users it takes for visitors, bool `(num_users,)`.
-
-    Of most users a share `hide` is hidden. A visitor is known by few ratings, and a model that has only ever seen whole
-    histories is lost with them; so of some users a share anywhere between `hide` and 1 is hidden.
-
-    Args:
-        graph: the ratings.
-        hide: share of the ratings hidden, in (0, 1).
-        newcomers: share of the users taken for visitors, in [0, 1).
-    """
-    if not newcomers:
-        return torch.rand(graph.num_edges) < hide, torch.zeros(graph.num_users, dtype=torch.bool)
-    newcomer = torch.rand(graph.num_users) < newcomers
-    share = torch.where(newcomer, hide + (1 - hide) * torch.rand(graph.num_users), hide)
-    return torch.rand(graph.num_edges) < share[graph.user], newcomer
+def initial(graph: BipartiteGraph, dim: int, scale: float) -> nn.Parameter:
+    """A table of the graph's nodes, normal with standard deviation `scale`, the same for any number of processes."""
+    shard = graph.shard
+    return nn.Parameter(shard.own(torch.randn(shard.num_users + shard.num_items, dim) * scale).clone())
 
 
 class SideFeatures(nn.Module):

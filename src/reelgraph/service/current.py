@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from reelgraph.atomic import MANIFEST
 from reelgraph.errors import ArtifactError
-from reelgraph.lists import Choice, Suggestion
+from reelgraph.lists import Choice
 from reelgraph.recommender import Recommender, open_model
 from reelgraph.service.held import HeldFiles
 from reelgraph.service.problems import ServiceError
@@ -92,27 +92,26 @@ def _opened(held: HeldFiles) -> Served:
 
 
 def check(model: Recommender, path: Path) -> None:
-    """Make sample lists: for nobody in particular, for a visitor and for a user.
+    """Predict for nobody in particular, for a sample visitor and for some users, and make them lists.
 
     Raises:
-        ArtifactError: if one cannot be made, or holds what is no number of the scale.
+        ArtifactError: if a number is not finite, or a list that must hold movies is empty.
     """
-    predictor = model.predictor
-    popular = np.argsort(-predictor.item_counts, kind="stable")[:_SAMPLE].tolist()
+    predictor, lists = model.predictor, model.lists
+    popular = np.argsort(-predictor.item_counts, kind="stable")[: min(_SAMPLE, len(model.items) // 2)].tolist()
     stars = (predictor.low, predictor.high)
-    visitor = {model.items.id(item): stars[place % 2] for place, item in enumerate(popular[: len(model.items) // 2])}
+    visitor = {model.items.id(item): stars[place % 2] for place, item in enumerate(popular)}
+    persons = [model.person(ratings={}), model.person(ratings=visitor)]
+    persons += [model.person(model.users.id(user)) for user in range(min(3, len(model.users)))]
+    with np.errstate(all="ignore"):
+        numbers = [
+            array for person in persons for array in (predictor.scorer.score(person.state), lists.score_of(person))
+        ]
+    if not all(np.isfinite(array).all() for array in numbers):
+        raise ArtifactError(f"{path}: expected finite sample predictions, found others", _REMEDY)
     choice = Choice(k=min(_SAMPLE, len(model.items)))
-    samples = [model.page(ratings={}, choice=choice), model.page(ratings=visitor, choice=choice)]
-    samples += [model.page(model.users.id(user), choice=choice) for user in range(min(3, len(model.users)))]
-    for sample in samples:
-        if not all(_sound(suggestion, stars) for suggestion in sample.suggestions):
-            raise ArtifactError(f"{path}: expected finite sample predictions, found others", _REMEDY)
-    if not samples[0].suggestions or not samples[1].suggestions:
+    if not all(lists.suggest(person, choice) for person in persons[:2]):
         raise ArtifactError(f"{path}: expected sample lists with movies, found empty ones", _REMEDY)
-
-
-def _sound(suggestion: Suggestion, scale: tuple[float, float]) -> bool:
-    return bool(np.isfinite(suggestion.score)) and scale[0] <= suggestion.prediction <= scale[1]
 
 
 def newest(directory: Path) -> Path | None:

@@ -61,7 +61,7 @@ class TitleIndex:
         """Movies whose title or year has, for every word of a text, a word that begins with it; the best fit first.
 
         A title that begins with the text goes before one that holds it elsewhere; a more rated movie before a less
-        rated one. Without a word all movies are found.
+        rated one. An empty text finds all movies.
         """
         wanted = words(text)
         if not wanted:

@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import math
 import signal
 import socket
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 import uvicorn
+from fastapi import FastAPI
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -68,11 +70,16 @@ def run(directory: Path, settings: Settings, keys: Keys) -> None:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     sys.stdout.write(f"reelgraph serves {directory} at http://{host}:{listening.getsockname()[1]}\n")
     sys.stdout.flush()
+    server_of(app, settings).run(sockets=[listening])
+
+
+def server_of(app: FastAPI, settings: Settings) -> uvicorn.Server:
+    """The web server of an application."""
     config = uvicorn.Config(
         app, http=Protocol, ws="none", access_log=False, server_header=False, log_config=None,
-        timeout_graceful_shutdown=int(settings.grace), forwarded_allow_ips=settings.proxies,
+        timeout_graceful_shutdown=math.ceil(settings.grace), forwarded_allow_ips=settings.proxies,
     )  # fmt: skip
-    uvicorn.Server(config).run(sockets=[listening])
+    return uvicorn.Server(config)
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -137,13 +137,13 @@ async def user_list(
     since = await _given_since(state, user_id)
     choice = Choice(k=k, genre=genre, year=year, order=order, diversity=diversity, deny=tuple(since))
     if user_id in model.recommender.users:
-        page = model.recommender.page(user_id, choice=choice, offset=offset)
+        person = model.recommender.person(user_id)
     elif since:
         state.metrics.fold_ins.inc()
-        page = model.recommender.page(ratings=known_ratings(model, since)[0], choice=choice, offset=offset)
+        person = model.recommender.person(ratings=known_ratings(model, since)[0])
     else:
         raise unknown("user", user_id)
-    return answer(page_json(page, offset))
+    return answer(page_json(model.recommender.lists.page(person, choice, offset), offset))
 
 
 async def _given_since(state: State, user_id: str) -> dict[str, float]:
@@ -167,7 +167,8 @@ async def visitor_list(request: Request, wanted: ListWanted) -> Response:
         diversity=wanted.diversity,
     )  # fmt: skip
     state_of(request).metrics.fold_ins.inc()
-    page = model.recommender.page(ratings=known, choice=choice, offset=wanted.offset)
+    person = model.recommender.person(ratings=known)
+    page = model.recommender.lists.page(person, choice, wanted.offset)
     return answer(page_json(page, wanted.offset) | {"unknown": strange})
 
 

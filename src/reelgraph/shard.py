@@ -1,0 +1,106 @@
+"""One process's part of a training: its users with all their ratings, and what it shares with the other processes.
+
+Users are cut into blocks of neighbouring indices with about as many ratings each, one a process; movies are everywhere.
+So a user's messages are local, while a movie's are a local sum and one all-reduce of `(num_items, dim)`, however many
+ratings there are. Random numbers are drawn for the whole graph, alike in every process, and each takes those of its
+part: any number of processes makes the same steps.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from reelgraph.data.dataset import Interactions
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A process's part of the graph; on its own, a process has all of it.
+
+    Attributes:
+        rank, size: the process's number from 0, and how many there are.
+        users: first and last + 1 of its users.
+        edges: first and last + 1 of its ratings, which are sorted by user.
+        num_users, num_items, num_edges: sizes of the whole graph.
+        traffic: bytes that this process has put into collectives, by what they were for.
+    """
+
+    rank: int
+    size: int
+    users: tuple[int, int]
+    edges: tuple[int, int]
+    num_users: int
+    num_items: int
+    num_edges: int
+    traffic: dict[str, int]
+
+    def add(self, tensor: Tensor, purpose: str = "sums") -> Tensor:
+        """The sum of the processes' tensors, in place of this one's."""
+        if self.size > 1:
+            dist.all_reduce(tensor)
+            self.traffic[purpose] = self.traffic.get(purpose, 0) + tensor.numel() * tensor.element_size()
+        return tensor
+
+    def total(self, value: float) -> float:
+        """The sum of the processes' numbers."""
+        return float(self.add(torch.tensor(value, dtype=torch.float64))) if self.size > 1 else value
+
+    def agree(self, yes: bool) -> bool:
+        """Whether any process says yes."""
+        return self.total(float(yes)) > 0
+
+    def local(self, pairs: Interactions) -> Interactions:
+        """Those of ratings sorted by user that are of this process's users, the users numbered from its first."""
+        if self.size == 1:
+            return pairs
+        part = pairs.take(slice(*np.searchsorted(pairs.user_index, self.users)))
+        return replace(part, user_index=part.user_index - np.int32(self.users[0]))
+
+    def own(self, table: Tensor) -> Tensor:
+        """The rows of this process's nodes of a table of all nodes: its users, then all movies."""
+        if self.size == 1:
+            return table
+        return torch.cat([table[slice(*self.users)], table[self.num_users :]])
+
+    def whole(self, table: Tensor) -> Tensor:
+        """A table of all nodes from the processes' tables of their own nodes; the movies' rows are alike everywhere."""
+        if self.size == 1:
+            return table
+        here = self.users[1] - self.users[0]
+        everyone = table.new_zeros(self.num_users, *table.shape[1:])
+        everyone[slice(*self.users)] = table[:here]
+        return torch.cat([self.add(everyone, "tables"), table[here:]])
+
+
+def place() -> tuple[int, int]:
+    """This process's number from 0 and how many there are: (0, 1) outside of a distributed training."""
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_rank(), dist.get_world_size()
+    return 0, 1
+
+
+def shard_of(user_index: npt.NDArray[np.int32], num_users: int, num_items: int, *, alone: bool = False) -> Shard:
+    """This process's part of ratings sorted by user.
+
+    Without a process group it is everything. The cuts fall between users, as near as may be to equal numbers of
+    ratings.
+
+    Args:
+        user_index: the user of each rating, `(num_edges,)`.
+        num_users: size of the user vocabulary.
+        num_items: size of the movie vocabulary.
+        alone: take everything, whatever other processes there are.
+    """
+    count = len(user_index)
+    rank, size = (0, 1) if alone else place()
+    if size == 1:
+        return Shard(0, 1, (0, num_users), (0, count), num_users, num_items, count, {})
+    ends = np.searchsorted(user_index, np.arange(num_users + 1)) if count else np.zeros(num_users + 1, np.int64)
+    cuts = np.searchsorted(ends, np.arange(1, size) * count / size)
+    users = np.concatenate([[0], np.minimum(cuts, num_users), [num_users]])
+    first, last = int(users[rank]), int(users[rank + 1])
+    return Shard(rank, size, (first, last), (int(ends[first]), int(ends[last])), num_users, num_items, count, {})

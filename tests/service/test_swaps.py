@@ -1,0 +1,303 @@
+"""Models are changed while requests go on; a bad one is refused; the one before comes back."""
+
+import gc
+import json
+import os
+import shutil
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from reelgraph.artifact import read_artifact, write_artifact
+from reelgraph.errors import ArtifactError
+from reelgraph.recommender import Recommender, open_model
+from reelgraph.service.current import Current, newest, read
+from reelgraph.service.problems import ServiceError
+
+Serve = Callable[..., httpx.Client]
+PATIENCE = 30.0  # seconds
+
+
+def listed(model: Recommender) -> list[str]:
+    return [line.movie.movie_id for line in model.recommend(ratings={"10": 5.0, "20": 1.0})]
+
+
+def asked(client: httpx.Client) -> list[str]:
+    answer = client.post("/api/recommendations", json={"ratings": {"10": 5.0, "20": 1.0}})
+    assert answer.status_code == 200, answer.text
+    return [movie["movie_id"] for movie in answer.json()["movies"]]
+
+
+def serving_id(client: httpx.Client) -> str:
+    artifact: dict[str, str] = client.get("/health/ready").json()["artifact"]
+    return artifact["id"]
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def place(model_dir: Path, tmp_path: Path) -> Path:
+    """A copy of the model, to be replaced."""
+    return shutil.copytree(model_dir, tmp_path / "served")
+
+
+def put(source: Path, place: Path) -> None:
+    """Put a model in the place of another as training does."""
+    write_artifact(read_artifact(source), place)
+
+
+def test_reload_and_rollback(serve: Serve, model_dir: Path, other_dir: Path, place: Path, model: Recommender) -> None:
+    other = open_model(other_dir)
+    assert listed(model) != listed(other)
+    client = serve(place)
+    first, since = serving_id(client), client.get("/health/ready").json()["artifact"]["since"]
+    assert asked(client) == listed(model)
+    put(other_dir, place)
+    assert asked(client) == listed(model)  # Nobody has said so yet.
+    answer = client.post("/api/admin/reload")
+    assert answer.status_code == 200
+    assert asked(client) == listed(other)
+    second = serving_id(client)
+    assert answer.json()["artifact"] == client.get("/health/ready").json()["artifact"]
+    assert second != first
+    # The first model is no longer on disk, and comes back all the same; once more undoes it.
+    for expected, number in ((model, first), (other, second), (model, first)):
+        answer = client.post("/api/admin/rollback")
+        assert answer.json()["artifact"]["id"] == number
+        assert asked(client) == listed(expected)
+    assert client.get("/health/ready").json()["artifact"]["since"] >= since
+    text = client.get("/metrics").text
+    assert 'reelgraph_swaps_total{outcome="rollback"} 3.0' in text
+    assert 'reelgraph_swaps_total{outcome="reload"} 1.0' in text
+
+
+def test_a_newer_model_in_the_watched_place_is_served(
+    serve: Serve, other_dir: Path, place: Path, model: Recommender
+) -> None:
+    client = serve(place, watch=0.02)
+    assert asked(client) == listed(model)
+    put(other_dir, place)
+    until(lambda: asked(client) == listed(open_model(other_dir)))
+    assert 'reelgraph_swaps_total{outcome="watch"} 1.0' in client.get("/metrics").text
+    client.post("/api/admin/rollback")
+    time.sleep(0.2)  # Several looks: what is in the place is what was there before, and not news.
+    assert asked(client) == listed(model)
+
+
+def test_the_newest_of_several_is_served(
+    serve: Serve, model_dir: Path, other_dir: Path, tmp_path: Path, model: Recommender
+) -> None:
+    models = tmp_path / "models"
+    shutil.copytree(model_dir, models / "monday")
+    (models / "notes").mkdir()
+    client = serve(models, watch=0.02)
+    assert asked(client) == listed(model)
+    half = models / ".tuesday.part"
+    shutil.copytree(other_dir, half)
+    os.utime(half / "manifest.json")
+    time.sleep(0.2)
+    assert asked(client) == listed(model)  # Hidden: still being made.
+    half.rename(models / "tuesday")
+    until(lambda: asked(client) == listed(open_model(other_dir)))
+    assert client.get("/health/ready").json()["artifact"]["path"] == str(models / "tuesday")
+    assert newest(models) == models / "tuesday"
+
+
+def test_a_service_may_wait_for_its_first_model(serve: Serve, model_dir: Path, tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    models.mkdir()
+    client = serve(models, watch=0.02, wait=True)
+    assert client.get("/health/ready").status_code == 503
+    shutil.copytree(model_dir, models / "monday")
+    until(lambda: client.get("/health/ready").status_code == 200)
+
+
+def truncated(path: Path) -> None:
+    weights = path / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+
+
+def altered(path: Path) -> None:
+    content = bytearray((path / "weights.safetensors").read_bytes())
+    content[-3] ^= 64
+    (path / "weights.safetensors").write_bytes(bytes(content))
+
+
+def newer(path: Path) -> None:
+    manifest = json.loads((path / "manifest.json").read_text())
+    (path / "manifest.json").write_text(json.dumps(manifest | {"version": 99}))
+
+
+def infinite(path: Path) -> None:
+    """Finite weights whose predictions are not."""
+    _enlarge(path, "item.state", "item.implicit")
+
+
+def endless_score(path: Path) -> None:
+    """Finite weights whose ranking scores are not."""
+    _enlarge(path, "rank.item.state", "rank.item.implicit")
+
+
+def _enlarge(path: Path, *names: str) -> None:
+    artifact = read_artifact(path)
+    large = {name: np.full_like(artifact.weights[name], 1e30) for name in names}
+    write_artifact(replace(artifact, weights=artifact.weights | large), path)
+
+
+def missing(path: Path) -> None:
+    (path / "seen.parquet").unlink()
+
+
+def no_json(path: Path) -> None:
+    (path / "manifest.json").write_text("{")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (truncated, "SHA-256"),
+        (altered, "SHA-256"),
+        (missing, "seen.parquet of SHA-256"),
+        (newer, "version"),
+        (no_json, "whole model"),
+        (infinite, "finite"),
+        (endless_score, "finite"),
+    ],
+)
+def test_a_bad_model_is_refused_and_the_old_one_serves_on(
+    serve: Serve, place: Path, other_dir: Path, tmp_path: Path, model: Recommender, spoil: Any, why: str
+) -> None:
+    client, bad = serve(place, watch=0.02), shutil.copytree(other_dir, tmp_path / "bad")
+    spoil(bad)
+    answer = client.post("/api/admin/reload", json={"path": str(bad)})
+    assert answer.status_code == 409
+    error = answer.json()["error"]
+    assert error["code"] == "refused"
+    assert why in error["message"]
+    assert str(bad) in error["message"]
+    assert asked(client) == listed(model)
+    shutil.rmtree(place)
+    bad.rename(place)
+    until(lambda: 'reelgraph_swaps_total{outcome="refused"} 2.0' in client.get("/metrics").text)
+    time.sleep(0.2)
+    assert 'reelgraph_swaps_total{outcome="refused"} 2.0' in client.get("/metrics").text  # Not tried again and again.
+    assert asked(client) == listed(model)
+    assert client.post("/api/admin/rollback").status_code == 409
+    put(other_dir, tmp_path / "good")
+    shutil.rmtree(place)
+    (tmp_path / "good").rename(place)
+    until(lambda: asked(client) == listed(open_model(other_dir)))
+
+
+def test_a_bad_model_is_not_started_with(place: Path) -> None:
+    truncated(place)
+    with pytest.raises(ArtifactError, match="SHA-256"):
+        Current(place).load()
+    with pytest.raises(ArtifactError, match="found none"):
+        Current(place.parent / "nothing").load()
+    with pytest.raises(ArtifactError, match="expected a model directory"):
+        Current(place.parent).load(place.parent)
+
+
+def test_changes_under_load_fail_no_request(
+    serve: Serve, place: Path, model_dir: Path, other_dir: Path, model: Recommender
+) -> None:
+    client = serve(place, rate=0)
+    expected = [listed(model), listed(open_model(other_dir))]
+    stop, faults, answers = threading.Event(), list[str](), list[int]()
+
+    def visit() -> None:
+        with httpx.Client(base_url=client.base_url, timeout=30) as own:
+            while not stop.is_set():
+                found = asked(own)
+                answers.append(expected.index(found) if found in expected else -1)
+
+    def watched_visit() -> None:
+        try:
+            visit()
+        except Exception as error:
+            faults.append(repr(error))
+
+    visitors = [threading.Thread(target=watched_visit) for _ in range(3)]
+    for visitor in visitors:
+        visitor.start()
+    for number in range(12):
+        source = (other_dir, model_dir)[number % 2]
+        if number % 3 == 2:
+            assert client.post("/api/admin/rollback").status_code == 200
+        else:
+            put(source, place)
+            assert client.post("/api/admin/reload").status_code == 200
+    stop.set()
+    for visitor in visitors:
+        visitor.join(PATIENCE)
+    assert faults == []
+    assert set(answers) == {0, 1}
+    assert len(answers) > 30
+
+
+def test_models_that_are_gone_leave_nothing_behind(place: Path, model_dir: Path, other_dir: Path) -> None:
+    current = Current(place)
+    handles = Path("/dev/fd")
+    current.load()
+    gone = weakref.ref(current.get().recommender)
+    before = len(list(handles.iterdir()))
+    for number in range(6):
+        put((other_dir, model_dir)[number % 2], place)
+        current.load()
+    gc.collect()
+    assert gone() is None
+    # The model before is held open, too; no other.
+    files = len(list(model_dir.iterdir()))
+    assert len(list(handles.iterdir())) == before + files
+    current.close()
+    assert len(list(handles.iterdir())) == before - files
+
+
+def test_without_a_model_before_there_is_no_way_back(place: Path) -> None:
+    current = Current(place)
+    with pytest.raises(ServiceError, match="found none yet"):
+        current.get()
+    current.load()
+    with pytest.raises(ServiceError, match="expected a model before"):
+        current.rollback()
+    current.close()
+
+
+def test_files_are_read_as_they_were_held(place: Path, other_dir: Path) -> None:
+    served = read(place)
+    shutil.rmtree(place)
+    with served.held.folder() as folder:
+        again = open_model(folder)
+    for name, array in served.recommender.artifact.weights.items():
+        np.testing.assert_array_equal(again.artifact.weights[name], array)
+    served.held.close()
+
+
+def test_half_copied_files_are_left_alone(place: Path, other_dir: Path) -> None:
+    current = Current(place)
+    current.load()
+    assert current.look() is None
+    shutil.copy(other_dir / "manifest.json", place / "manifest.json")
+    assert current.look() is None  # Seen for the first time: perhaps the copying goes on.
+    for file in other_dir.iterdir():
+        shutil.copy(file, place / file.name)
+    assert current.look() is None
+    changed = current.look()
+    assert changed is not None
+    assert changed.checksum == read(other_dir).checksum
+    assert current.look() is None
+    current.close()
