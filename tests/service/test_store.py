@@ -5,6 +5,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -224,6 +225,30 @@ def test_a_lock_is_waited_for_and_then_given_up(database: URL) -> None:
     assert hasty.put("ann", {"1": 3.0})[0].replaced == 2.0, "a store that gave up goes on"
     for one in (hasty, patient, holder):
         one.close()
+
+
+def test_a_disk_that_is_full(tmp_path: Path) -> None:
+    """What found no room is not acknowledged; what was acknowledged is there, and what fits later is taken."""
+    store = Store.open(URL.create("sqlite", database=str(tmp_path / "r.sqlite")))
+
+    def room(pages: int) -> None:
+        with store._engine.connect() as connection:
+            connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+
+    room(20)
+    stars, acknowledged = {f"{movie:0100}": 3.0 for movie in range(50)}, 0
+    with suppress(DatabaseError):
+        while True:
+            store.put(f"user {acknowledged}", stars)
+            acknowledged += 1
+    assert acknowledged > 1
+    with pytest.raises(DatabaseError, match="full"):
+        store.put("someone", stars)
+    assert {len(store.ratings(f"user {number}")) for number in range(acknowledged)} == {50}
+    assert store.ratings(f"user {acknowledged}") == []
+    room(10_000)
+    assert len(store.put(f"user {acknowledged}", stars)) == 50
+    store.close()
 
 
 class Kept(RuleBasedStateMachine):
