@@ -159,6 +159,14 @@ def test_movies_by_title_genre_and_year(client: httpx.Client, model: Recommender
     assert client.get("/api/movies", params={"q": "qqqq"}).json() == {"movies": [], "total": 0}
 
 
+def test_movies_are_looked_up_by_their_ids(client: httpx.Client, model: Recommender) -> None:
+    ids = [model.items.id(index) for index in (4, 2)]
+    answer = client.get("/api/movies", params={"id": [*ids, "no such movie"]}).json()
+    assert {movie["movie_id"] for movie in answer["movies"]} == set(ids)
+    assert answer["total"] == 2
+    assert client.get("/api/movies", params={"id": ["no such movie"]}).json() == {"movies": [], "total": 0}
+
+
 def test_similar_movies_are_the_librarys(client: httpx.Client, model: Recommender) -> None:
     movie = model.items.id(4)
     found = client.get(f"/api/movies/{movie}/similar", params={"k": 5}).json()["movies"]
@@ -184,6 +192,18 @@ def test_reasons_are_the_librarys_and_add_up(
         total = found["prediction"] if "prediction" in found else found["score"]
         heard = sum(part["contribution"] for part in found["neighbours"]) + found["others"]["contribution"]
         assert parts + found["movie_side"] + heard == pytest.approx(total, abs=1e-3)
+
+
+def test_reasons_come_with_the_lists_interval(
+    client: httpx.Client, model: Recommender, ratings: dict[str, float]
+) -> None:
+    first = client.post("/api/recommendations", json={"ratings": ratings}).json()["movies"][0]
+    answer = client.post("/api/explanations", json={"movie": first["movie_id"], "ratings": ratings}).json()
+    assert answer["interval"] == pytest.approx(first["interval"], abs=1e-4)
+    user = model.users.id(0)
+    listed = client.get(f"/api/users/{user}/recommendations").json()["movies"][0]
+    answer = client.post("/api/explanations", json={"movie": listed["movie_id"], "user": user}).json()
+    assert answer["interval"] == pytest.approx(listed["interval"], abs=1e-4)
 
 
 def test_strange_ratings_take_no_part_in_reasons(client: httpx.Client, model: Recommender) -> None:

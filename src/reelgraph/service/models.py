@@ -15,6 +15,7 @@ Genre = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 Years = Annotated[str, StringConstraints(max_length=20, pattern=r"^([0-9]{4}|[0-9]{4}-[0-9]{4}|[0-9]{4}-|-[0-9]{4})$")]
 Order = Literal["rank", "stars", "blend"]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Ids = Annotated[list[Id] | None, Field(max_length=MOST_LISTED)]
 Ratings = Annotated[dict[Id, Stars], Field(max_length=MOST_RATINGS)]
 
 
@@ -188,6 +189,7 @@ class ReasonsFound(Parts):
 
     target: MovieFacts
     prediction: float
+    interval: tuple[float, float] | None
     mean: float
     user: float
     free: float

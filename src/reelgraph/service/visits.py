@@ -18,6 +18,7 @@ from reelgraph.service.models import (
     CatalogueFacts,
     Genre,
     Id,
+    Ids,
     Length,
     ListWanted,
     MoviesFound,
@@ -80,6 +81,7 @@ async def movies(
     q: Annotated[str, Query(max_length=200, description="words of the title or the year, as typed so far")] = "",
     genre: Genre | None = None,
     year: Years | None = None,
+    only: Annotated[Ids, Query(alias="id", description="none but these movies")] = None,
     limit: Length = 20,
     offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
 ) -> Response:
@@ -88,6 +90,9 @@ async def movies(
 
     def find() -> dict[str, Any]:
         found = model.titles.find(q)
+        if only is not None:
+            index, known = model.recommender.items.indices(only)
+            found = found[np.isin(found, index[known])]
         if genre is not None or year is not None:
             found = found[model.recommender.catalogue.matching(genre, year)[found]]
         shown = found[offset : offset + limit].tolist()
@@ -195,7 +200,19 @@ async def reasons(request: Request, wanted: ReasonsWanted) -> Response:
 
     def explain() -> Response:
         found = model.recommender.explain(wanted.user, movie=wanted.movie, ratings=ratings)
-        return answer(reasons_json(found, wanted.neighbours) | {"unknown": strange})
+        interval = _interval(model, found.prediction, wanted, ratings)
+        return answer(reasons_json(found, wanted.neighbours) | {"interval": interval, "unknown": strange})
 
     # A movie that thousands have rated has as many parts: beside the other requests, not before them.
     return await run_in_threadpool(explain)
+
+
+def _interval(
+    model: Served, prediction: float, wanted: ReasonsWanted, ratings: dict[str, float] | None
+) -> tuple[float, float] | None:
+    """The ends that hold nine ratings of ten, as lists have them."""
+    recommender, predictor = model.recommender, model.recommender.predictor
+    count = len(ratings or {}) if wanted.user is None else predictor.user_counts[recommender.users.index(wanted.user)]
+    shown = np.clip(np.asarray([prediction], np.float32), predictor.low, predictor.high)
+    ends = predictor.around(shown, np.asarray([recommender.items.index(wanted.movie)], np.int32), int(count))
+    return None if ends is None else (float(ends[0][0]), float(ends[1][0]))
