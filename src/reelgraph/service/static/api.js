@@ -1,0 +1,204 @@
+/** Questions to the server: late answers are dropped, and a server that is away is waited for. */
+
+/** @typedef {import("./format.js").Movie} Movie */
+/** @typedef {Movie & {rank: number, prediction: number, interval: [number, number] | null}} Suggestion */
+/** @typedef {Movie & {ratings: number, mean: number | null}} MovieFacts */
+/** @typedef {{movies: number, users: number, ratings: number, scale: import("./format.js").Scale,
+ *   genres: {name: string, movies: number}[], years: [number, number] | null, artifact: {id: string}}} Catalogue */
+/** @typedef {{ratings: Record<string, number>, k: number, genre: string | null, year: string | null,
+ *   exclude: string[], offset: number}} ListQuestion */
+
+const PATIENCE = 10_000; // ms before a server that says nothing counts as away
+const WAITS = [1000, 2000, 4000, 8000, 15_000]; // ms between looks for it
+const MOST_POLITE = 3; // times that "too many requests" is waited out
+
+/** A question that got no answer, or a refusal. */
+export class ApiError extends Error {
+  /** @param {string} code the service's word, or "unreachable" @param {string} message */
+  constructor(code, message) {
+    super(message);
+    this.code = code;
+  }
+}
+
+/** Whether an error only says that nobody waits for the answer any more. @param {unknown} error */
+export function dropped(error) {
+  return error instanceof DOMException && error.name === "AbortError";
+}
+
+/** @param {number} ms @param {AbortSignal | undefined} signal */
+function pause(ms, signal) {
+  return new Promise((done, failed) => {
+    const timer = setTimeout(done, ms);
+    signal?.addEventListener("abort", () => {
+      clearTimeout(timer);
+      failed(signal.reason);
+    });
+  });
+}
+
+/** The server; events "down" (again before each look, with `wait` in ms) and "up". */
+export class Api extends EventTarget {
+  constructor() {
+    super();
+    this.away = false;
+    this.looks = 0;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.timer = undefined;
+    addEventListener("online", () => this.away && this.look());
+  }
+
+  /** @param {AbortSignal} [signal] @returns {Promise<Catalogue>} */
+  catalogue(signal) {
+    return this.#ask("api/catalogue", { signal });
+  }
+
+  /** @param {ListQuestion} question @param {AbortSignal} [signal]
+   *  @returns {Promise<{movies: Suggestion[], more: boolean, unknown: string[]}>} */
+  list(question, signal) {
+    return this.#ask("api/recommendations", { signal, body: question });
+  }
+
+  /** @param {string} text @param {number} limit @param {AbortSignal} [signal]
+   *  @returns {Promise<{movies: MovieFacts[], total: number}>} */
+  search(text, limit, signal) {
+    return this.#ask(`api/movies?${new URLSearchParams({ q: text, limit: String(limit) })}`, { signal });
+  }
+
+  /** @param {string} id @param {AbortSignal} [signal] @returns {Promise<MovieFacts>} */
+  movie(id, signal) {
+    return this.#ask(`api/movies/${encodeURIComponent(id)}`, { signal });
+  }
+
+  /** Movies by their ids; those that the server does not know are left out. @param {string[]} ids @returns {Promise<Movie[]>} */
+  async movies(ids) {
+    const parts = [];
+    for (let start = 0; start < ids.length; start += 50) {
+      const query = new URLSearchParams(ids.slice(start, start + 50).map((id) => ["id", id]));
+      parts.push(this.#ask(`api/movies?limit=50&${query}`, {}));
+    }
+    return (await Promise.all(parts)).flatMap((part) => part.movies);
+  }
+
+  /** @param {string} id @param {AbortSignal} [signal] @returns {Promise<{movies: (Movie & {similarity: number})[]}>} */
+  similar(id, signal) {
+    return this.#ask(`api/movies/${encodeURIComponent(id)}/similar?k=12`, { signal });
+  }
+
+  /** @param {string} id @param {Record<string, number>} ratings @param {AbortSignal} [signal]
+   *  @returns {Promise<import("./why.js").Explanation>} */
+  explain(id, ratings, signal) {
+    return this.#ask("api/explanations", { signal, body: { movie: id, ratings, neighbours: 0 } });
+  }
+
+  /**
+   * @param {string} path
+   * @param {{signal?: AbortSignal, body?: any}} how
+   * @returns {Promise<any>}
+   */
+  async #ask(path, { signal, body }) {
+    for (let turn = 0; ; turn += 1) {
+      const answer = await this.#send(path, signal, body);
+      if (answer.status === 429 && turn < MOST_POLITE) {
+        await pause(1000 * Math.min(Number(answer.headers.get("Retry-After")) || 1, 30), signal);
+        continue;
+      }
+      if (answer.ok) return answer.json();
+      const error = (await answer.json().catch(() => null))?.error;
+      if (answer.status >= 502 || error?.code === "not_ready") {
+        this.#lost();
+        throw new ApiError("unreachable", "The server is not ready.");
+      }
+      throw new ApiError(error?.code ?? "internal", error?.message ?? `The server answered ${answer.status}.`);
+    }
+  }
+
+  /** @param {string} path @param {AbortSignal | undefined} signal @param {any} body */
+  async #send(path, signal, body) {
+    const late = AbortSignal.timeout(PATIENCE);
+    const init = body === undefined ? {} : {
+      method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" },
+    };
+    try {
+      const answer = await fetch(path, { ...init, signal: signal ? AbortSignal.any([signal, late]) : late });
+      if (answer.status < 502) this.#found();
+      return answer;
+    } catch (error) {
+      if (signal?.aborted) throw new DOMException("The answer is not wanted any more.", "AbortError");
+      this.#lost();
+      throw new ApiError("unreachable", "The server cannot be reached.");
+    }
+  }
+
+  /** Look for a server that is away, now. */
+  async look() {
+    clearTimeout(this.timer);
+    try {
+      const answer = await fetch("health/ready", { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
+      if (answer.ok) return this.#found();
+    } catch {
+      // Still away.
+    }
+    return this.#wait();
+  }
+
+  #found() {
+    if (!this.away) return;
+    clearTimeout(this.timer);
+    this.away = false;
+    this.looks = 0;
+    this.dispatchEvent(new Event("up"));
+  }
+
+  #lost() {
+    if (this.away) return;
+    this.away = true;
+    this.#wait();
+  }
+
+  #wait() {
+    if (!this.away) return;
+    const wait = WAITS[Math.min(this.looks, WAITS.length - 1)] * (0.8 + 0.4 * Math.random());
+    this.looks += 1;
+    this.timer = setTimeout(() => this.look(), wait);
+    this.dispatchEvent(new CustomEvent("down", { detail: { wait } }));
+  }
+}
+
+/** One question at a time: a newer one drops the older. */
+export class Latest {
+  constructor() {
+    /** @type {AbortController | null} */
+    this.controller = null;
+  }
+
+  /** @template Answer @param {(signal: AbortSignal) => Promise<Answer>} ask @returns {Promise<Answer>} */
+  run(ask) {
+    this.drop();
+    this.controller = new AbortController();
+    return ask(this.controller.signal);
+  }
+
+  drop() {
+    this.controller?.abort();
+  }
+}
+
+/**
+ * A function that runs at once, and of the calls that follow closely only the last.
+ * @template {any[]} Values
+ * @param {(...values: Values) => void} call
+ * @param {number} ms
+ */
+export function calmly(call, ms) {
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  let last = -Infinity;
+  return (/** @type {Values} */ ...values) => {
+    clearTimeout(timer);
+    const quiet = performance.now() - last >= ms;
+    last = performance.now();
+    if (quiet) call(...values);
+    else timer = setTimeout(() => call(...values), ms);
+  };
+}

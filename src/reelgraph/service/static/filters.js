@@ -1,0 +1,87 @@
+/** Genre and years that the list is narrowed to. */
+
+import { byId, h } from "./dom.js";
+import { count } from "./format.js";
+
+/** @typedef {{genre: string | null, year: string | null}} Narrowed */
+
+/** Tells of every change by an event "change". */
+export class Filters extends EventTarget {
+  constructor() {
+    super();
+    /** @type {Narrowed} */
+    this.value = { genre: null, year: null };
+    this.genres = byId("genres");
+    this.years = byId("years");
+    this.from = byId("year-from");
+    this.to = byId("year-to");
+    this.custom = byId("years-custom");
+    this.years.addEventListener("change", () => this.#yearsChosen());
+    this.from.addEventListener("change", () => this.#ownYears());
+    this.to.addEventListener("change", () => this.#ownYears());
+  }
+
+  get active() {
+    return this.value.genre !== null || this.value.year !== null;
+  }
+
+  /** Offer what the catalogue has. @param {import("./api.js").Catalogue} catalogue */
+  offer(catalogue) {
+    const common = catalogue.genres.filter(({ name }) => !name.startsWith("(")).sort((a, b) => b.movies - a.movies);
+    const all = [{ name: "", movies: catalogue.movies }, ...common];
+    this.genres.replaceChildren(...all.map(({ name, movies }) => {
+      const label = h("label", { class: "chip", title: `${count(movies)} movies` },
+        h("input", { type: "radio", name: "genre", value: name, class: "sr", onchange: () => this.#set({ genre: name || null }) }), h("span", { text: name || "All genres" }));
+      /** @type {HTMLInputElement} */ (label.firstChild).checked = (this.value.genre ?? "") === name;
+      return label;
+    }));
+    byId("filters").hidden = !common.length && !catalogue.years;
+    this.genres.hidden = !common.length;
+    byId("years-label").hidden = !catalogue.years;
+    if (!catalogue.years) return;
+    const [first, last] = catalogue.years, decades = [];
+    for (let start = Math.floor(last / 10) * 10; start + 9 >= first; start -= 10) decades.push(start);
+    this.years.replaceChildren(
+      h("option", { value: "", text: "All years" }),
+      ...decades.map((start) => h("option", { value: `${start}-${start + 9}`, text: `${start}s` })),
+      h("option", { value: "own", text: "From \u2026 to \u2026" }));
+    for (const [field, year] of [[this.from, first], [this.to, last]]) {
+      field.min = String(first);
+      field.max = String(last);
+      field.placeholder = String(year);
+    }
+    this.years.value = this.value.year ?? "";
+    if (this.years.selectedIndex < 0) this.years.value = "own";
+  }
+
+  clear() {
+    this.genres.querySelector("input").checked = true;
+    this.years.value = "";
+    this.custom.hidden = true;
+    this.#set({ genre: null, year: null });
+  }
+
+  #yearsChosen() {
+    const own = this.years.value === "own";
+    this.custom.hidden = !own;
+    if (own) {
+      this.from.focus();
+      this.#ownYears();
+    } else this.#set({ year: this.years.value || null });
+  }
+
+  /** A year that is missing leaves that end open; one that is no year counts as missing. */
+  #ownYears() {
+    const ends = [this.from, this.to].map((field) => (/^\d{4}$/.test(field.value.trim()) ? field.value.trim() : ""));
+    if (ends[0] && ends[1] && ends[0] > ends[1]) ends.reverse();
+    this.#set({ year: ends[0] || ends[1] ? ends.join("-") : null });
+  }
+
+  /** @param {Partial<Narrowed>} change */
+  #set(change) {
+    const value = { ...this.value, ...change };
+    if (value.genre === this.value.genre && value.year === this.value.year) return;
+    this.value = value;
+    this.dispatchEvent(new Event("change"));
+  }
+}

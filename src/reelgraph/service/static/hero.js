@@ -1,0 +1,30 @@
+/** The product in one picture: stars given to three movies, and the ribbons from them to the next one. */
+
+import { h, s } from "./dom.js";
+import { poster } from "./poster.js";
+import { shownStars } from "./stars.js";
+
+/** No movies of the catalogue: the picture stands before the first answer. */
+const GIVEN = [
+  { genres: ["Sci-Fi"], share: 1, pull: "+0.4", up: true },
+  { genres: ["Comedy"], share: 0.4, pull: "\u22120.2", up: false },
+  { genres: ["Adventure"], share: 0.9, pull: "+0.3", up: true },
+];
+
+/** @param {string} id @param {string[]} genres */
+function picturePoster(id, genres) {
+  const element = poster({ movie_id: id, title: "", year: null, genres }, "small");
+  element.querySelector(".initials")?.remove();
+  return element;
+}
+
+/** @param {HTMLElement} box */
+export function drawHero(box) {
+  const rows = GIVEN.map(({ genres, share }, place) =>
+    h("div", { class: `hero-given at-${place}` }, picturePoster(`hero-${place}`, genres), shownStars(share)));
+  const ribbons = s("svg", { class: "hero-ribbons", viewBox: "0 0 190 226", preserveAspectRatio: "none" },
+    ...GIVEN.map(({ up }, place) => s("path", { class: `ribbon ${up ? "up" : "down"}`, "stroke-width": up ? 9 - place : 5, d: `M0 ${39 + 74 * place}C110 ${39 + 74 * place} 80 ${103 + 10 * place} 190 ${103 + 10 * place}` })));
+  const numbers = GIVEN.map(({ pull, up }, place) => h("span", { class: `hero-pull at-${place} ${up ? "up" : "down"}`, text: pull }));
+  const next = h("div", { class: "hero-next" }, picturePoster("hero-next", ["Fantasy", "Sci-Fi"]), h("b", {}, "4.4 ", h("span", { text: "\u2605" })));
+  box.replaceChildren(...rows, ribbons, ...numbers, next);
+}

@@ -1,0 +1,57 @@
+/** The page put together: what is known of the visitor, the server, and the parts that show both. */
+
+import { Api } from "./api.js";
+import { byId, icon } from "./dom.js";
+import { Filters } from "./filters.js";
+import { count, counted } from "./format.js";
+import { drawHero } from "./hero.js";
+import { List } from "./list.js";
+import { watchServer } from "./notices.js";
+import { Search } from "./search.js";
+import { Share } from "./share.js";
+import { Sheet } from "./sheet.js";
+import { Shelf } from "./shelf.js";
+import { Visitor } from "./state.js";
+import { themeButton } from "./themes.js";
+
+/** The catalogue, however long the server takes to come. @param {Api} api @returns {Promise<import("./api.js").Catalogue>} */
+async function catalogueOf(api) {
+  for (;;) {
+    const back = new Promise((done) => api.addEventListener("up", done, { once: true }));
+    try {
+      return await api.catalogue();
+    } catch {
+      byId("list").replaceChildren();
+      byId("list-state").replaceChildren(byId("away").content.cloneNode(true));
+      await (api.away ? back : new Promise((done) => setTimeout(done, 5000)));
+    }
+  }
+}
+
+/** @param {import("./api.js").Catalogue} catalogue */
+function facts(catalogue) {
+  byId("catalogue-facts").textContent =
+    `${counted(catalogue.movies, "movie")}, learned from ${counted(catalogue.ratings, "rating")} by ${count(catalogue.users)} people.`;
+}
+
+async function start() {
+  const api = new Api(), visitor = new Visitor();
+  themeButton(byId("theme"));
+  for (const button of document.querySelectorAll("[data-share]")) button.prepend(icon("share"));
+  watchServer(api);
+  drawHero(byId("hero-picture"));
+  const catalogue = await catalogueOf(api);
+  byId("list-state").replaceChildren();
+  /** @type {import("./card.js").Page} */
+  const page = { scale: catalogue.scale, visitor, open: (movie, view) => sheet.open(movie, view) };
+  const sheet = new Sheet(api, page), filters = new Filters(), shelf = new Shelf(page);
+  filters.offer(catalogue);
+  facts(catalogue);
+  const list = new List(api, page, filters, (unknown) => shelf.mark(unknown));
+  new Search(api, page);
+  const share = new Share(api, page);
+  list.refresh();
+  await share.restore();
+}
+
+start();

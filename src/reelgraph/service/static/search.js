@@ -1,0 +1,140 @@
+/** Search as you type: titles under the field, with stars to give right there. */
+
+import { ApiError, calmly, dropped, Latest } from "./api.js";
+import { byId, h } from "./dom.js";
+import { counted, factsOf, titleOf, value } from "./format.js";
+import { poster } from "./poster.js";
+import { stars } from "./stars.js";
+
+const PART = 8, MOST = 100;
+
+export class Search {
+  /** @param {import("./api.js").Api} api @param {import("./card.js").Page} page */
+  constructor(api, page) {
+    this.api = api;
+    this.page = page;
+    this.latest = new Latest();
+    this.length = PART;
+    this.shownFor = ""; // the text that the rows answer
+    this.descending = false; // whether arrow down was pressed before they were there
+    /** @type {{element: HTMLElement, input: HTMLInputElement, update: () => void}[]} */
+    this.rows = [];
+    this.form = byId("search");
+    this.field = byId("q");
+    this.panel = byId("results");
+    this.status = byId("results-said");
+    const ask = calmly(() => this.#ask(), 120);
+    this.field.addEventListener("input", () => {
+      this.length = PART;
+      this.descending = false;
+      ask();
+    });
+    this.field.addEventListener("focus", () => this.field.value.trim() && this.panel.hidden && this.#ask());
+    this.form.addEventListener("submit", (/** @type {Event} */ event) => {
+      event.preventDefault();
+      this.#ask();
+    });
+    this.form.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => this.#key(event));
+    this.form.addEventListener("focusout", (/** @type {FocusEvent} */ event) => {
+      // A dialog opened from here takes the focus and gives it back.
+      if (event.relatedTarget instanceof Node && !this.form.contains(event.relatedTarget) && !byId("sheet").contains(event.relatedTarget)) this.close();
+    });
+    document.addEventListener("pointerdown", (event) => {
+      if (!byId("sheet").open && event.target instanceof Node && !this.form.contains(event.target)) this.close();
+    });
+    document.addEventListener("keydown", (event) => {
+      const typing = event.target instanceof Element && event.target.closest("input:not([type=range]):not([type=radio]), select, textarea");
+      if (event.key !== "/" || typing || event.ctrlKey || event.metaKey || byId("sheet").open || byId("share-sheet").open) return;
+      event.preventDefault();
+      this.field.focus();
+      this.field.select();
+    });
+    page.visitor.addEventListener("change", () => {
+      for (const row of this.rows) row.update();
+    });
+    api.addEventListener("up", () => !this.panel.hidden && this.#ask());
+  }
+
+  close() {
+    this.latest.drop();
+    this.panel.hidden = true;
+    this.rows = [];
+    this.shownFor = "";
+    this.status.textContent = "";
+  }
+
+  async #ask() {
+    const text = this.field.value.trim();
+    if (!text) return this.close();
+    try {
+      const found = await this.latest.run((signal) => this.api.search(text, this.length, signal));
+      this.#show(text, found.movies, found.total);
+    } catch (error) {
+      if (dropped(error)) return;
+      const message = error instanceof ApiError ? error.message : "Something went wrong.";
+      this.rows = [];
+      this.#open([h("p", { class: "hint", text: message })]);
+      this.status.textContent = message;
+    }
+  }
+
+  /** @param {string} text @param {import("./api.js").MovieFacts[]} movies @param {number} total */
+  #show(text, movies, total) {
+    this.rows = movies.map((movie) => this.#row(movie));
+    this.status.textContent = total ? `${counted(total, "movie")} found. Arrow down goes to the first.` : `No title like ${text}.`;
+    /** @type {HTMLElement[]} */
+    const content = total
+      ? [h("ul", { class: "found" }, ...this.rows.map((row) => row.element))]
+      : [h("p", { class: "hint" }, "No title like ", h("b", { text }), ". A word or two of it is enough, in any order.")];
+    if (total > movies.length && movies.length < MOST) {
+      content.push(h("button", { type: "button", class: "quiet wide", text: `Show more of ${total.toLocaleString("en")}`, onclick: () => this.#longer() }));
+    }
+    this.#open(content);
+    this.shownFor = text;
+    if (this.descending) this.rows[0]?.input.focus();
+    this.descending = false;
+  }
+
+  async #longer() {
+    const place = this.length;
+    this.length = Math.min(MOST, this.length * 3);
+    await this.#ask();
+    this.rows[place]?.input.focus();
+  }
+
+  /** @param {Node[]} content */
+  #open(content) {
+    this.panel.replaceChildren(...content);
+    this.panel.hidden = false;
+  }
+
+  /** @param {import("./api.js").MovieFacts} movie */
+  #row(movie) {
+    const given = stars({ movie, scale: this.page.scale, visitor: this.page.visitor });
+    const mean = movie.mean === null ? "" : `${value(movie.mean, this.page.scale)} from ${counted(movie.ratings, "rating")}`;
+    const element = h("li", { class: "found-row", "data-movie": movie.movie_id }, poster(movie, "small"),
+      h("div", { class: "found-words" },
+        h("button", { type: "button", class: "tile-open", text: titleOf(movie), onclick: () => this.page.open(movie, "why") }),
+        h("p", { class: "card-facts" }, factsOf(movie), mean && h("span", { class: "found-mean", text: mean }))),
+      given.element);
+    return { element, input: given.input, update: given.update };
+  }
+
+  /** Up and down walk through the results, escape leaves them. @param {KeyboardEvent} event */
+  #key(event) {
+    if (event.key === "Escape" && !this.panel.hidden) {
+      event.preventDefault();
+      this.field.focus(); // While the results are open: a field that gets the focus opens them.
+      this.close();
+    } else if (event.key === "ArrowDown" && event.target === this.field && this.shownFor !== this.field.value.trim()) {
+      event.preventDefault();
+      this.descending = true;
+    } else if ((event.key === "ArrowDown" || event.key === "ArrowUp") && this.rows.length) {
+      event.preventDefault();
+      const place = this.rows.findIndex((row) => row.element.contains(document.activeElement));
+      const next = place + (event.key === "ArrowDown" ? 1 : -1);
+      if (next < 0) this.field.focus();
+      else this.rows[Math.min(next, this.rows.length - 1)].input.focus();
+    }
+  }
+}

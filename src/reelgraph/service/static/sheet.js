@@ -1,0 +1,151 @@
+/** The sheet of one movie: its facts, stars to give, why it is suggested, and movies like it. */
+
+import { ApiError, dropped, Latest } from "./api.js";
+import { byId, h, icon } from "./dom.js";
+import { forecast } from "./forecast.js";
+import { counted, factsOf, titleOf, titlesOf, value } from "./format.js";
+import { poster } from "./poster.js";
+import { stars } from "./stars.js";
+import { why } from "./why.js";
+
+/** @typedef {import("./format.js").Movie} Movie */
+/** @typedef {import("./card.js").View} View */
+
+export class Sheet {
+  /** @param {import("./api.js").Api} api @param {import("./card.js").Page} page */
+  constructor(api, page) {
+    this.api = api;
+    this.page = page;
+    this.latest = new Latest();
+    /** @type {HTMLDialogElement} */
+    this.dialog = byId("sheet");
+    /** @type {{movie: Movie, view: View}[]} */
+    this.trail = [];
+    /** @type {HTMLElement | null} */
+    this.opener = null;
+    this.dialog.addEventListener("click", (event) => event.target === this.dialog && this.dialog.close());
+    this.dialog.addEventListener("close", () => {
+      this.latest.drop();
+      this.trail = [];
+      // The card that opened it may have left the list meanwhile.
+      if (this.opener && !this.opener.isConnected) byId("list").focus({ preventScroll: true });
+      this.dialog.replaceChildren();
+    });
+    page.visitor.addEventListener("change", () => this.#changed());
+    api.addEventListener("up", () => this.dialog.open && this.#load());
+  }
+
+  /** @param {Movie} movie @param {View} view */
+  open(movie, view) {
+    if (!this.dialog.open) this.opener = /** @type {HTMLElement} */ (document.activeElement);
+    this.trail.push({ movie, view });
+    this.#build();
+    if (!this.dialog.open) this.dialog.showModal();
+    this.dialog.scrollTop = 0;
+    byId("sheet-title").focus({ preventScroll: true });
+  }
+
+  get #here() {
+    return this.trail[this.trail.length - 1];
+  }
+
+  #build() {
+    const { movie, view } = this.#here, { title, others } = titlesOf(movie);
+    this.given = stars({ movie, scale: this.page.scale, visitor: this.page.visitor });
+    this.predicted = forecast(this.page.scale);
+    this.predicted.element.hidden = true;
+    this.facts = h("p", { class: "sheet-mean" });
+    this.body = h("div", { class: "sheet-body", role: "tabpanel", id: "sheet-body", tabindex: 0, "aria-labelledby": `tab-${view}` });
+    const tab = (/** @type {View} */ name, /** @type {string} */ words) => h("button", {
+      type: "button", role: "tab", id: `tab-${name}`, class: "tab", "aria-selected": String(name === view), "aria-controls": "sheet-body",
+      tabindex: name === view ? 0 : -1, onclick: () => this.#turn(name), onkeydown: (/** @type {KeyboardEvent} */ event) => this.#arrow(event, name),
+    }, icon(name), words);
+    const back = this.trail.length > 1 && h("button", { type: "button", class: "round", "aria-label": "Back to the movie before", onclick: () => this.#back() }, icon("undo"));
+    this.dialog.setAttribute("aria-labelledby", "sheet-title");
+    this.dialog.replaceChildren(h("div", { class: "sheet-inside" },
+      h("div", { class: "sheet-tools" }, back, h("button", { type: "button", class: "round", "aria-label": "Close", onclick: () => this.dialog.close() }, icon("close"))),
+      h("header", { class: "sheet-head" }, poster(movie),
+        h("div", {},
+          h("h2", { id: "sheet-title", tabindex: -1, text: title }),
+          others.length > 0 && h("p", { class: "sheet-others", text: others.join(" · ") }),
+          h("p", { class: "sheet-facts", text: factsOf(movie, 6) }), this.facts, this.predicted.element, this.given.element)),
+      h("div", { class: "tabs", role: "tablist", "aria-label": "About this movie" }, tab("why", "Why"), tab("similar", "Similar movies")),
+      this.body));
+    this.#load();
+  }
+
+  /** @param {View} view */
+  #turn(view) {
+    this.#here.view = view;
+    for (const name of ["why", "similar"]) {
+      const tab = byId(`tab-${name}`);
+      tab.setAttribute("aria-selected", String(name === view));
+      tab.tabIndex = name === view ? 0 : -1;
+    }
+    this.body?.setAttribute("aria-labelledby", `tab-${view}`);
+    this.#load();
+  }
+
+  /** @param {KeyboardEvent} event @param {View} name */
+  #arrow(event, name) {
+    if (event.key !== "ArrowLeft" && event.key !== "ArrowRight") return;
+    const other = name === "why" ? "similar" : "why";
+    this.#turn(other);
+    byId(`tab-${other}`).focus();
+  }
+
+  #back() {
+    this.trail.pop();
+    this.#build();
+    byId("sheet-title").focus({ preventScroll: true });
+  }
+
+  #changed() {
+    if (!this.dialog.open) return;
+    this.given?.update();
+    for (const one of this.likes ?? []) one.update();
+    if (this.#here.view === "why") this.#load();
+  }
+
+  async #load() {
+    const { movie, view } = this.#here, body = /** @type {HTMLElement} */ (this.body);
+    body.setAttribute("aria-busy", "true");
+    if (body.dataset.view !== view) body.replaceChildren(h("div", { class: "skeleton tall" }));
+    body.dataset.view = view;
+    try {
+      const [facts, found] = await this.latest.run((signal) => Promise.all([
+        this.api.movie(movie.movie_id, signal),
+        view === "why" ? this.#reasons(movie, signal) : this.#similar(movie, signal),
+      ]));
+      /** @type {HTMLElement} */ (this.facts).textContent = facts.ratings && facts.mean !== null
+        ? `${value(facts.mean, this.page.scale)} on average from ${counted(facts.ratings, "rating")}` : "Not rated by anyone yet";
+      body.replaceChildren(...found);
+    } catch (error) {
+      if (dropped(error)) return;
+      body.replaceChildren(h("p", { class: "hint", text: error instanceof ApiError ? error.message : "Something went wrong." }));
+    }
+    body.removeAttribute("aria-busy");
+  }
+
+  /** @param {Movie} movie @param {AbortSignal} signal @returns {Promise<Node[]>} */
+  async #reasons(movie, signal) {
+    const found = await this.api.explain(movie.movie_id, this.page.visitor.toJson(), signal);
+    const { low, high } = this.page.scale;
+    this.predicted?.update(Math.min(high, Math.max(low, found.prediction)), found.interval);
+    if (this.predicted) this.predicted.element.hidden = false;
+    return [why(found, this.page.scale)];
+  }
+
+  /** @param {Movie} movie @param {AbortSignal} signal @returns {Promise<Node[]>} */
+  async #similar(movie, signal) {
+    const { movies } = await this.api.similar(movie.movie_id, signal);
+    this.likes = movies.map((one) => stars({ movie: one, scale: this.page.scale, visitor: this.page.visitor }));
+    const tiles = movies.map((one, place) => h("li", { class: "tile" },
+      h("div", { class: "tile-art" }, poster(one, "small")),
+      h("div", { class: "tile-body" },
+        h("button", { type: "button", class: "tile-open", text: titleOf(one), onclick: () => this.open(one, "similar") }),
+        h("p", { class: "card-facts", text: factsOf(one) }),
+        this.likes?.[place].element)));
+    return [tiles.length ? h("ul", { class: "tiles" }, ...tiles) : h("p", { class: "hint", text: "No movie is like it." })];
+  }
+}

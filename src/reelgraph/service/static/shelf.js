@@ -1,0 +1,98 @@
+/** What the visitor has said so far: the shelf of rated movies, and the movies of no interest. */
+
+import { byId, h, icon, mayMove } from "./dom.js";
+import { counted, factsOf, titleOf } from "./format.js";
+import { notice } from "./notices.js";
+import { poster } from "./poster.js";
+import { stars } from "./stars.js";
+
+/** @typedef {{element: HTMLElement, update: () => void, note: (text: string) => void}} Spine */
+
+export class Shelf {
+  /** @param {import("./card.js").Page} page */
+  constructor(page) {
+    this.page = page;
+    /** @type {Map<string, Spine>} */
+    this.spines = new Map();
+    this.row = byId("shelf-row");
+    byId("shelf-clear").addEventListener("click", () => this.#clear());
+    byId("shelf-all").addEventListener("click", () => this.#unfold());
+    page.visitor.addEventListener("change", () => this.update());
+    this.update();
+  }
+
+  update() {
+    const { ratings, hidden, kept } = this.page.visitor;
+    byId("hero").hidden = ratings.size > 0;
+    byId("shelf").hidden = ratings.size === 0;
+    byId("shelf-count").textContent = String(ratings.size);
+    byId("rated-count").textContent = String(ratings.size);
+    byId("rated-link").hidden = ratings.size === 0;
+    byId("not-kept").hidden = kept;
+    byId("shelf-all").hidden = ratings.size < 3;
+    const focused = document.activeElement;
+    const order = [...ratings.values()].sort((a, b) => b.at - a.at);
+    const spines = order.map(({ movie }) => [movie.movie_id, this.spines.get(movie.movie_id) ?? this.#spine(movie)]);
+    const fresh = spines.filter(([id]) => !this.spines.has(/** @type {string} */ (id)));
+    this.spines = new Map(/** @type {[string, Spine][]} */ (spines));
+    const elements = [...this.spines.values()].map((spine) => spine.element);
+    if (elements.length !== this.row.children.length || elements.some((one, place) => this.row.children[place] !== one)) this.row.replaceChildren(...elements);
+    if (focused instanceof HTMLElement && focused !== document.activeElement) {
+      if (focused.isConnected) focused.focus({ preventScroll: true });
+      else byId(ratings.size ? "shelf-heading" : "list").focus({ preventScroll: true });
+    }
+    for (const spine of this.spines.values()) spine.update();
+    if (fresh.length === 1 && mayMove()) {
+      this.row.scrollTo({ left: 0 });
+      /** @type {Spine} */ (fresh[0][1]).element.animate([{ opacity: 0, transform: "scale(.92)" }, { opacity: 1, transform: "none" }], { duration: 260, easing: "ease-out" });
+    }
+    this.#hidden([...hidden.values()]);
+  }
+
+  /** Mark the movies that the model in service does not know. @param {string[]} unknown */
+  mark(unknown) {
+    for (const [id, spine] of this.spines) spine.note(unknown.includes(id) ? "not in this catalogue" : "");
+  }
+
+  /** @param {import("./format.js").Movie} movie @returns {Spine} */
+  #spine(movie) {
+    const given = stars({ movie, scale: this.page.scale, visitor: this.page.visitor });
+    const facts = h("p", { class: "card-facts", text: factsOf(movie, 1) });
+    const element = h("li", { class: "spine", "data-movie": movie.movie_id }, poster(movie, "small"),
+      h("div", { class: "spine-words" },
+        h("button", { type: "button", class: "tile-open", text: titleOf(movie), onclick: () => this.page.open(movie, "similar") }), facts, given.element));
+    return { element, update: given.update, note: (text) => { facts.textContent = text || factsOf(movie, 1); } };
+  }
+
+  /** @param {import("./format.js").Movie[]} movies */
+  #hidden(movies) {
+    const box = byId("hidden-box");
+    if (box.contains(document.activeElement) && !movies.length) byId("list").focus({ preventScroll: true });
+    box.hidden = movies.length === 0;
+    byId("hidden-count").textContent = `Not interested: ${counted(movies.length, "movie")}`;
+    byId("hidden-list").replaceChildren(...movies.reverse().map((movie) => h("li", { class: "hidden-row" },
+      h("span", { text: titleOf(movie) }),
+      h("button", { type: "button", class: "quiet", "aria-label": `Bring back ${titleOf(movie)}`, onclick: () => this.#bringBack(movie.movie_id) }, icon("undo"), "Bring back"))));
+  }
+
+  /** @param {string} id */
+  #bringBack(id) {
+    this.page.visitor.unhide(id);
+    const next = byId("hidden-list").querySelector("button");
+    if (next) next.focus();
+  }
+
+  #clear() {
+    const before = [...this.page.visitor.ratings.values()];
+    this.page.visitor.replace([]);
+    byId("list").focus({ preventScroll: true });
+    notice(`${counted(before.length, "rating")} cleared.`, { label: "Undo", run: () => this.page.visitor.replace(before) });
+  }
+
+  #unfold() {
+    const open = byId("shelf").classList.toggle("unfolded");
+    const button = byId("shelf-all");
+    button.textContent = open ? "Show one row" : "Show all";
+    button.setAttribute("aria-expanded", String(open));
+  }
+}

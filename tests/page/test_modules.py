@@ -1,0 +1,122 @@
+"""The page's modules by themselves, in the browser, against answers that are known."""
+
+from typing import Any
+
+import pytest
+
+from page.conftest import Visit
+
+HALVES = {"low": 0.5, "high": 5, "step": 0.5}
+WHOLE = {"low": 1, "high": 5, "step": 1}
+TENS = {"low": 1, "high": 10, "step": 1}
+HUNDREDS = {"low": 1, "high": 100, "step": 1}
+AROUND_ZERO = {"low": -10, "high": 10, "step": 5}
+
+
+@pytest.fixture(scope="module")
+def call(request: pytest.FixtureRequest) -> Any:
+    """Calls a function of a module of the page."""
+    browser, server = request.getfixturevalue("browser"), request.getfixturevalue("server")
+    page = browser.new_page()
+    page.goto(server.url)
+
+    def run(module: str, name: str, *args: Any) -> Any:
+        answer = f"(await import('./static/{module}.js')).{name}(...args)"
+        plain = "found instanceof Map ? Object.fromEntries(found) : found"
+        return page.evaluate(f"async (args) => {{ const found = {answer}; return {plain}; }}", list(args))
+
+    yield run
+    page.close()
+
+
+@pytest.mark.parametrize(
+    ("scale", "share", "stars"),
+    [
+        (HALVES, 0.001, 0.5), (HALVES, 0.1, 0.5), (HALVES, 0.11, 1), (HALVES, 0.69, 3.5), (HALVES, 1, 5),
+        (WHOLE, 0.001, 1), (WHOLE, 0.21, 2), (WHOLE, 0.5, 3), (WHOLE, 0.99, 5),
+        (TENS, 0.001, 1), (TENS, 0.34, 4), (TENS, 1, 10),
+        (HUNDREDS, 0.001, 10), (HUNDREDS, 0.34, 40), (HUNDREDS, 1, 100),
+        (AROUND_ZERO, 0.001, -10), (AROUND_ZERO, 0.5, 0), (AROUND_ZERO, 0.51, 5), (AROUND_ZERO, 1, 10),
+    ],
+)  # fmt: skip
+def test_a_point_on_the_stars_means_the_half_star_that_it_lies_on(
+    call: Any, scale: Any, share: float, stars: float
+) -> None:
+    values = call("stars", "valuesOf", scale)
+    assert values[0] == scale["low"]
+    assert values[-1] == scale["high"]
+    assert call("stars", "pointed", values, share, scale) == stars
+
+
+@pytest.mark.parametrize(
+    ("movie", "title", "others"),
+    [
+        (("Matrix, The", 1999), "The Matrix", []),
+        (("Matrix, The (1999)", 1999), "The Matrix", []),
+        (("Avventura, L' (Adventure, The)", 1960), "L'Avventura", ["The Adventure"]),
+        (("Seven (a.k.a. Se7en) (1995)", 1995), "Seven", ["Se7en"]),
+        (
+            ("City of Lost Children, The (Cité des enfants perdus, La)", 1995),
+            "The City of Lost Children",
+            ["La Cité des enfants perdus"],
+        ),
+        (("1984", 1984), "1984", []),
+        (("(500) Days of Summer", 2009), "(500) Days of Summer", []),
+        (("Good, the Bad and the Ugly, The", 1966), "The Good, the Bad and the Ugly", []),
+        ((None, None), "7", []),
+    ],
+)
+def test_titles_are_read_in_natural_order(call: Any, movie: Any, title: str, others: list[str]) -> None:
+    found = call("format", "titlesOf", {"movie_id": "7", "title": movie[0], "year": movie[1], "genres": []})
+    assert found == {"title": title, "others": others}
+
+
+@pytest.mark.parametrize(
+    ("title", "initials"),
+    [("The Matrix", "M"), ("Star Wars: Episode IV", "SW"), ("2001: A Space Odyssey", "2001"), ("Amélie", "A"),
+     ("Lord of the Rings", "LR"), ("千と千尋", "千"), ("The", "T"), ("!!!", "?"),
+     ("Raiders of the Lost Ark Again", "RLA")],
+)  # fmt: skip
+def test_posters_carry_initials(call: Any, title: str, initials: str) -> None:
+    assert call("poster", "initialsOf", title) == initials
+
+
+def test_a_link_gives_back_the_ratings_of_any_ids(call: Any) -> None:
+    ratings = {"260": 4.5, "tt0111161": 1, "a~b:c": 3, "Zoë #1/2 %41": 5, "1e3": 2}
+    fragment = call("share", "toFragment", ratings)
+    assert " " not in fragment
+    assert "#" not in fragment
+    assert call("share", "fromFragment", f"#{fragment}", HALVES) == ratings
+    assert call("share", "fromFragment", fragment + "~77:6~78:0.4~79:NaN~80:3", HALVES) == ratings | {"80": 3}
+
+
+@pytest.mark.parametrize(
+    "fragment", ["", "#", "#ratings=", "#ratings=x", "#ratings=:3", "#ratings=1:", "#ratings=%E0%A4:3", "#other=1:3"]
+)
+def test_a_broken_link_gives_nothing(call: Any, fragment: str) -> None:
+    assert call("share", "fromFragment", fragment, HALVES) == {}
+
+
+def test_the_strongest_reasons_have_ribbons_and_the_others_one_together(call: Any) -> None:
+    reasons = [
+        {
+            "movie": {"movie_id": str(n), "title": f"Movie {n}", "year": None, "genres": []},
+            "rating": 4,
+            "contribution": part,
+        }
+        for n, part in enumerate([0.9, -0.8, 0.7, -0.6, 0.5, 0.4, 0.3, 0.2, 0.1, -0.05, 0.001])
+    ]
+    pulls = call("why", "pullsOf", reasons, HALVES)
+    assert [round(pull["pull"], 3) for pull in pulls] == [0.9, 0.7, 0.5, 0.4, 0.3, 0.2, 0.051, -0.6, -0.8]
+    assert pulls[6]["label"] == "3 other ratings"
+    assert sum(pull["pull"] for pull in pulls) == pytest.approx(1.651)
+
+
+def test_a_movie_always_has_the_same_poster(visit: Visit) -> None:
+    page = visit.open()
+    posters = "() => [...document.querySelectorAll('.card .poster')].map((one) => one.outerHTML)"
+    first = page.evaluate(posters)
+    page.reload()
+    page.wait_for_selector(".card")
+    assert page.evaluate(posters) == first
+    assert len(set(first)) == len(first)

@@ -1,0 +1,172 @@
+"""The page when something is wrong, small, dark or read aloud."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Route
+
+from page.cinema import Server
+from page.conftest import PHONE, Visit
+
+
+def test_a_server_that_goes_away_and_comes_back(cinema: Path, visits: Callable[..., Visit], tmp_path: Path) -> None:
+    server = Server(cinema, tmp_path / "serve.log").start()
+    try:
+        visit = visits(server.url)
+        page = visit.open()
+        before = visit.titles()
+        server.stop()
+        page.get_by_text("Romance", exact=True).click()
+        page.get_by_text("Your ratings are safe in this browser.").wait_for()
+        assert visit.titles() == before, "what was shown stays"
+        page.fill("#q", "alien")
+        page.get_by_text("The server cannot be reached.").first.wait_for()
+        page.keyboard.press("Escape")
+        page.locator(".card .stars-input").first.press("4")
+        assert len(visit.rated()) == 1, "stars can be given all the same"
+        visit.photograph("away")
+        assert visit.barriers() == []
+        server.start()
+        page.wait_for_selector("#banner", state="hidden")
+        page.get_by_text("Connected again.").wait_for()
+        visit.settled()
+        assert page.inner_text("#list-heading") == "For you"
+        assert all("Romance" in facts for facts in page.locator(".card:not(.is-rated) .card-facts").all_text_contents())
+    finally:
+        server.stop()
+    refused = [complaint for complaint in visit.complaints if "ERR_CONNECTION_REFUSED" in complaint]
+    visit.complaints[:] = [complaint for complaint in visit.complaints if complaint not in refused]
+    assert refused, "the browser itself tells of every refused connection"
+
+
+def test_a_page_opened_too_early_waits_for_the_model(visit: Visit) -> None:
+    not_ready = json.dumps({"error": {"code": "not_ready", "message": "no model yet", "detail": None}})
+
+    def refuse(route: Route) -> None:
+        route.fulfill(status=503, body=not_ready, content_type="application/json")
+
+    visit.context.route("**/api/**", refuse)
+    visit.context.route("**/health/ready", refuse)
+    visit.page.goto(visit.url)
+    visit.page.get_by_text("The projector is off").wait_for()
+    visit.photograph("not-ready")
+    assert visit.barriers() == []
+    visit.page.get_by_role("button", name="Try now").click()
+    visit.page.get_by_text("Trying again in").wait_for()
+    visit.context.unroute_all()
+    visit.page.wait_for_selector(".card")
+    visit.complaints[:] = [complaint for complaint in visit.complaints if "status of 503" not in complaint]
+
+
+def test_too_many_requests_are_waited_out_and_a_refusal_is_said(visit: Visit) -> None:
+    answers = iter([429, 429, 422])
+
+    def refuse(route: Route) -> None:
+        status = next(answers, None)
+        if status is None:
+            route.continue_()
+            return
+        error = {"error": {"code": "invalid", "message": "year: expected another one", "detail": None}}
+        route.fulfill(status=status, body=json.dumps(error), headers={"Retry-After": "0.1"})
+
+    visit.context.route("**/api/recommendations", refuse)
+    page = visit.page
+    page.goto(visit.url)
+    page.get_by_text("year: expected another one").wait_for()
+    assert next(answers, None) is None
+    page.get_by_role("button", name="Try again").click()
+    page.wait_for_selector(".card")
+    visit.complaints[:] = [complaint for complaint in visit.complaints if "status of 4" not in complaint]
+
+
+def test_a_phone_shows_everything_in_its_width(visits: Callable[..., Visit]) -> None:
+    visit = visits(viewport=PHONE, has_touch=True, is_mobile=True, device_scale_factor=2)
+    page = visit.open()
+
+    def overflow() -> int:
+        wider: int = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        return wider
+
+    visit.photograph("phone-start")
+    assert overflow() <= 0
+    for title, stars in (("The Matrix", 5), ("Amélie", 2), ("Star Wars: Episode V - The Empire Strikes Back", 4)):
+        visit.rate(title, stars)
+    visit.photograph("phone")
+    assert overflow() <= 0
+    assert visit.barriers() == []
+    page.fill("#q", "star")
+    page.wait_for_selector(".found-row")
+    assert overflow() <= 0
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name=f"Why {visit.titles()[0]}", exact=True).tap()
+    page.wait_for_selector(".pulls")
+    visit.photograph("phone-why")
+    assert overflow() <= 0
+    assert page.evaluate("(one => one.scrollWidth - one.clientWidth)(document.querySelector('#sheet'))") <= 0
+    visit.page.set_viewport_size({"width": 320, "height": 640})
+    assert overflow() <= 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious_in_any_state(visits: Callable[..., Visit], scheme: str) -> None:
+    visit = visits(color_scheme=scheme)
+    page = visit.open()
+    assert visit.barriers() == []
+    visit.rate("The Matrix", 5)
+    visit.rate("Notting Hill", 2)
+    page.locator(".card .stars-input").nth(2).press("4")
+    visit.settled()
+    visit.photograph(f"{scheme}-rated")
+    page.get_by_role("button", name=f"Not interested in {visit.titles()[0]}").click()
+    page.get_by_text("Not interested: 1 movie").click()
+    assert visit.barriers() == []
+    page.fill("#q", "ali")
+    page.wait_for_selector(".found-row")
+    visit.photograph(f"{scheme}-search")
+    assert visit.barriers() == []
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name=f"Why {visit.titles()[1]}", exact=True).click()
+    page.wait_for_selector(".pulls")
+    visit.photograph(f"{scheme}-why")
+    assert visit.barriers() == []
+    page.get_by_role("tab", name="Similar movies").click()
+    page.wait_for_selector(".tile")
+    visit.photograph(f"{scheme}-similar")
+    assert visit.barriers() == []
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Share").click()
+    assert visit.barriers() == []
+
+
+def test_dark_and_light_are_the_systems_until_chosen(visits: Callable[..., Visit]) -> None:
+    def brightness(visit: Visit) -> float:
+        colour = visit.page.evaluate("getComputedStyle(document.body).backgroundColor")
+        return sum(float(part) for part in colour[4:-1].split(","))
+
+    visit = visits(color_scheme="dark")
+    page = visit.open()
+    assert brightness(visit) < 100
+    page.emulate_media(color_scheme="light")
+    assert brightness(visit) > 600
+    page.get_by_role("button", name="Use dark colours").click()
+    assert brightness(visit) < 100
+    page.reload()
+    assert brightness(visit) < 100
+    page.get_by_role("button", name="Use light colours").click()
+    assert brightness(visit) > 600
+
+
+def test_nothing_moves_where_movement_is_not_welcome(visits: Callable[..., Visit]) -> None:
+    watch = """window.moved = 0;
+    const old = Element.prototype.animate;
+    Element.prototype.animate = function (...how) { moved += 1; return old.apply(this, how); };"""
+    for motion, moves in (("reduce", False), ("no-preference", True)):
+        visit = visits(reduced_motion=motion)
+        visit.context.add_init_script(watch)
+        page = visit.open()
+        visit.rate("Fargo", 4)
+        assert (page.evaluate("moved") > 0) is moves
+        durations = page.evaluate("getComputedStyle(document.querySelector('.card-art')).transitionDuration")
+        assert (durations == "0s") is not moves

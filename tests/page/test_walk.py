@@ -1,0 +1,210 @@
+"""A visitor's walk through the page: search, filters, reasons, similar movies, links, what is kept."""
+
+import contextlib
+import re
+from collections.abc import Callable
+from urllib.request import urlopen
+
+import pytest
+from playwright.sync_api import Error, Route
+
+from page.cinema import SPACE
+from page.conftest import Visit
+
+
+def test_search_finds_while_typing_and_drops_late_answers(visit: Visit) -> None:
+    page = visit.open()
+    held: list[Route] = []
+    page.route(re.compile(r"q=am&"), lambda route: held.append(route))  # noqa: PLW0108
+    page.locator("#q").press_sequentially("am", delay=200)
+    page.locator("#q").press_sequentially("elie")
+    page.wait_for_selector(".found-row")
+    assert held, "the first answer comes when the second is there"
+    with contextlib.suppress(Error):
+        held[0].continue_()
+    page.wait_for_timeout(150)
+    assert page.locator(".found-row .tile-open").all_text_contents() == ["Amélie"]
+    for typed, found in (("matrix, the", "The Matrix"), ("wars new hope 1977", "Star Wars: Episode IV - A New Hope")):
+        page.fill("#q", typed)
+        page.get_by_role("button", name=found, exact=True).and_(page.locator(".found-row button")).wait_for()
+    page.fill("#q", "no such movie")
+    page.get_by_text("No title like no such movie.").first.wait_for()
+    visit.photograph("search-nothing")
+    page.fill("#q", "")
+    page.wait_for_selector("#results", state="hidden")
+
+
+def test_search_shows_more_on_demand(visit: Visit) -> None:
+    page = visit.open()
+    page.fill("#q", "19")
+    page.wait_for_selector(".found-row >> nth=7")
+    page.get_by_role("button", name=re.compile("Show more of")).click()
+    page.wait_for_selector(".found-row >> nth=8")
+    assert page.evaluate("document.activeElement.closest('.found-row') === document.querySelectorAll('.found-row')[8]")
+
+
+def test_filters_narrow_the_list_and_are_cleared(visit: Visit) -> None:
+    page = visit.open()
+    page.get_by_text("Romance", exact=True).click()
+    visit.settled()
+    assert all("Romance" in facts for facts in page.locator(".card-facts").all_text_contents())
+    page.select_option("#years", "1990-1999")
+    visit.settled()
+    assert all(re.match(r"199\d · .*Romance", facts) for facts in page.locator(".card .card-facts").all_text_contents())
+    page.select_option("#years", "own")
+    page.fill("#year-from", "1990")
+    page.fill("#year-to", "1930")
+    page.locator("#year-to").press("Enter")
+    visit.settled()
+    years = [int(facts[:4]) for facts in page.locator(".card .card-facts").all_text_contents()]
+    assert years
+    assert all(1930 <= year <= 1990 for year in years)
+    page.fill("#year-from", "1920")
+    page.fill("#year-to", "1925")
+    page.locator("#year-to").press("Enter")
+    page.get_by_text("Nothing here with these filters").wait_for()
+    visit.photograph("empty")
+    assert visit.barriers() == []
+    page.get_by_role("button", name="Clear the filters").click()
+    visit.settled()
+    assert len(visit.titles()) == 24
+
+
+def test_more_is_loaded_without_repeating_any(visit: Visit) -> None:
+    page = visit.open()
+    first = visit.titles()
+    page.click("#more")
+    page.wait_for_selector(".card >> nth=24")
+    assert visit.titles()[:24] == first
+    assert page.evaluate("document.activeElement.textContent") == visit.titles()[24], "the first of the new ones"
+    page.click("#more")
+    page.wait_for_selector("#more", state="hidden")
+    assert len(visit.titles()) == len(set(visit.titles())) == 60
+
+
+def test_what_is_of_no_interest_leaves_and_comes_back(visit: Visit) -> None:
+    page = visit.open()
+    first, second = visit.titles()[:2]
+    page.get_by_role("button", name=f"Not interested in {first}").click()
+    visit.settled()
+    assert first not in visit.titles()
+    page.get_by_role("button", name="Undo").click()
+    visit.settled()
+    assert first in visit.titles()
+    page.get_by_role("button", name=f"Not interested in {second}").click()
+    visit.settled()
+    page.reload()
+    page.wait_for_selector(".card")
+    assert second not in visit.titles()
+    page.get_by_text("Not interested: 1 movie").click()
+    page.get_by_role("button", name=f"Bring back {second}").click()
+    visit.settled()
+    assert second in visit.titles()
+    assert page.locator("#hidden-box").is_hidden()
+
+
+def test_reasons_are_those_that_add_up(visit: Visit) -> None:
+    page = visit.open()
+    for title, stars in (("The Matrix", 5), ("Alien", 4), ("Pretty Woman", 1)):
+        visit.rate(title, stars)
+    title = visit.titles()[0]
+    page.get_by_role("button", name=f"Why {title}", exact=True).click()
+    page.wait_for_selector(".pulls")
+    visit.photograph("why")
+    terms = [
+        float(text.replace("\u2212", "-").replace("±", "")) for text in page.locator(".term b").all_text_contents()
+    ]
+    assert sum(terms[:-1]) == pytest.approx(terms[-1], abs=0.03)
+    page.locator(".in-words summary").first.click()
+    words = page.locator(".in-words").first.locator("li").all_text_contents()
+    parts = {line.split(" gave ")[1].split(" stars: ")[0]: line.split(": ")[-1] for line in words}
+    assert set(parts) == {"The Matrix 5 of 5", "Alien 4 of 5", "Pretty Woman 1 of 5"}
+    pulls = [float(part.split()[0].replace("\u2212", "-").replace("±", "")) for part in parts.values()]
+    assert sum(pulls) == pytest.approx(terms[3], abs=0.03)
+    label = page.locator(".pulls-box").first.get_attribute("aria-label") or ""
+    assert label.startswith(f"How your ratings pull the predicted stars of {title}: {sum(p >= 0 for p in pulls)} up")
+    page.locator(".sheet .stars-input").press("2")
+    assert visit.rated()[title] == "2 of 5 stars"
+    page.keyboard.press("Escape")
+    visit.settled()
+    assert title not in visit.titles()
+
+
+def test_similar_movies_lead_on_and_back(visit: Visit) -> None:
+    page = visit.open()
+    page.fill("#q", "alien")
+    page.get_by_role("button", name="Aliens", exact=True).and_(page.locator(".tile-open")).click()
+    page.get_by_role("tab", name="Similar movies").click()
+    page.wait_for_selector(".tile")
+    near = page.locator(".tile .tile-open").all_text_contents()
+    assert len(near) == 12
+    space = {title.removesuffix(", The") for title, _ in SPACE}
+    assert sum(title.removeprefix("The ").split(" (")[0] in space for title in near) >= 9
+    page.locator(".tile-open", has_text=re.compile(f"^{re.escape(near[0])}$")).and_(
+        page.locator(".tile .tile-open")
+    ).click()
+    assert page.inner_text("#sheet-title") == near[0]
+    page.get_by_role("button", name="Back to the movie before").click()
+    assert page.inner_text("#sheet-title") == "Aliens"
+    page.get_by_role("button", name="Close", exact=True).click()
+    assert page.locator("#sheet").is_hidden()
+    assert page.evaluate("document.activeElement.textContent") == "Aliens"
+
+
+def test_ratings_travel_in_a_link_and_nowhere_else(visits: Callable[..., Visit]) -> None:
+    giver, taker = visits(permissions=["clipboard-read", "clipboard-write"]), visits()
+    page = giver.open()
+    giver.rate("The Matrix", 5)
+    giver.rate("Amélie", 2)
+    page.get_by_role("button", name="Share").click()
+    page.get_by_role("button", name="Copy link").click()
+    page.get_by_text("Copied").wait_for()
+    link = page.evaluate("navigator.clipboard.readText()")
+    assert link == page.input_value("#share-link")
+    asked: list[str] = []
+    taker.context.on("request", lambda request: asked.append(request.url))
+    page = taker.open(link.removeprefix(taker.url))
+    page.get_by_text("2 ratings taken over from the link.").wait_for()
+    assert taker.rated() == giver.rated()
+    taker.settled()
+    assert taker.titles() == giver.titles()
+    assert page.url == taker.url, "the ratings do not stay in the address"
+    assert not any("ratings=" in url for url in asked)
+
+    taker.rate("Casino", 4)
+    page.goto(link)
+    page.get_by_role("heading", name="A link with 2 ratings").wait_for(state="detached")
+    page.goto(f"{taker.url}#ratings=5:1~no%20such:3~7:9~:2~8")
+    page.get_by_role("heading", name="A link with 1 rating").wait_for()
+    page.get_by_role("button", name="Add them to mine").click()
+    assert taker.rated() == {**giver.rated(), "Casino": "4 of 5 stars", "Blade Runner": "1 of 5 stars"}
+
+
+def test_ratings_are_kept_in_this_browser_and_shared_by_its_tabs(visit: Visit) -> None:
+    page = visit.open()
+    visit.rate("Heat", 4)
+    with visit.context.expect_page():
+        page.evaluate("open('./')")
+    other = visit.context.pages[1]
+    other.wait_for_selector(".spine")
+    assert other.locator(".spine .tile-open").all_text_contents() == ["Heat"]
+    other.locator(".spine .stars-input").press("Delete")
+    page.wait_for_selector("#hero:not([hidden])")
+    visit.rate("Casino", 3)
+    page.get_by_role("button", name="Clear", exact=True).click()
+    assert visit.rated() == {}
+    page.get_by_role("button", name="Undo").click()
+    assert visit.rated() == {"Casino": "3 of 5 stars"}
+    page.evaluate('localStorage.setItem(\'reelgraph.visitor.1\', \'{"ratings": [1, {"stars": 2}], "hidden": 7\')')
+    page.reload()
+    page.wait_for_selector(".card")
+    assert visit.rated() == {}, "damaged memory is no memory"
+
+
+def test_the_first_list_is_light(visit: Visit) -> None:
+    page = visit.open()
+    sizes = page.evaluate("performance.getEntriesByType('resource').map((one) => [one.name, one.transferSize])")
+    with urlopen(visit.url) as answer:
+        total = sum(size for _, size in sizes) + len(answer.read())
+    assert {name.rpartition("/")[2] for name, _ in sizes} >= {"main.js", "page.css", "catalogue", "recommendations"}
+    assert 20_000 < total < 200_000
