@@ -16,6 +16,7 @@ ORDER = (
     "atomic",
     "config",
     "machine",
+    "capacity",
     "data",
     "data.vocabulary",
     "data.dataset",
@@ -30,6 +31,8 @@ ORDER = (
     "data.splits",
     "data.prepare",
     "data.pairs",
+    "data.counting",
+    "planning",
     "baselines",
     "shard",
     "products",
@@ -85,6 +88,7 @@ ORDER = (
     "asking",
     "judging",
     "changing",
+    "estimating",
     "service",
     "service.settings",
     "service.schema",
@@ -142,6 +146,9 @@ STARTING = (
     "cli",
     "asking",
     "judging",
+    "estimating",
+    "planning",
+    "capacity",
     "options",
     "console",
     "bars",
@@ -153,7 +160,7 @@ LEARNING = (
     "checkpoint", "runs", "tuning", "heads", "pipeline", "cold", "rebuild", "update",
 )  # fmt: skip
 MAX_LINES = 300
-MAX_FILES = 104
+MAX_FILES = 108
 
 
 class Tree:

@@ -54,7 +54,7 @@ def test_every_command_of_the_readme_runs(folder: Path) -> None:
     commands = [shlex.split(line) for line in block("commands", "sh").splitlines() if line.strip()]
     assert {words[1] for words in commands} == {
         "train", "recommend", "similar", "explain", "predict", "evaluate", "report", "update", "forget", "prepare",
-        "bench", "doctor", "export",
+        "bench", "doctor", "export", "plan",
     }  # fmt: skip
     for words in commands:
         assert words[0] == "reelgraph"

@@ -8,12 +8,24 @@ from typing import Any
 
 import click
 
-from reelgraph import __version__, artifact, asking, bars, changing, console, hosting, judging
+from reelgraph import (
+    __version__,
+    artifact,
+    asking,
+    bars,
+    capacity,
+    changing,
+    console,
+    estimating,
+    hosting,
+    judging,
+    planning,
+)
 from reelgraph.atomic import check_target, new_file
 from reelgraph.config import DataConfig, TrainConfig
-from reelgraph.data import pairs
+from reelgraph.data import counting, pairs
 from reelgraph.errors import ReelgraphError, StoppedError
-from reelgraph.options import COLUMNS, PATH, Command, settings, settings_of
+from reelgraph.options import COLUMNS, PATH, data_options, settings, settings_of
 from reelgraph.recommender import open_model
 
 
@@ -49,23 +61,12 @@ def commands() -> None:
     """Predict ratings and recommend movies with a graph neural network."""
 
 
-def data_options(command: Command) -> Command:
-    """The options that `train` and `prepare` share."""
-    for option in (
-        click.option("--items", type=PATH, help="movie table: titles, years, genres, other side features"),
-        click.option("--users", type=PATH, help="user table: side features"),
-        click.option("--test", type=PATH, help="test ratings (the split then is `given`)"),
-        click.option("--config", "config_file", type=PATH, help="settings in a TOML file, tables [data] and [train]"),
-    ):
-        command = option(command)
-    return command
-
-
 @commands.command()
 @click.argument("ratings", type=PATH, required=False)
 @data_options
 @click.option("--out", type=PATH, required=True, help="directory for the model")
 @click.option("--resume", is_flag=True, help="go on from the checkpoint of an interrupted training")
+@click.option("--plan-check/--no-plan-check", default=True, help="refuse what cannot fit into the free memory")
 @click.option("--json", "as_json", is_flag=True, help="print the manifest as JSON instead of tables")
 @settings_of(TrainConfig, DataConfig)
 def train(
@@ -76,6 +77,7 @@ def train(
     config_file: Path | None,
     out: Path,
     resume: bool,
+    plan_check: bool,
     as_json: bool,
     **given: Any,
 ) -> None:
@@ -83,6 +85,8 @@ def train(
     config = settings(TrainConfig, config_file, given)
     data_config = settings(DataConfig, config_file, given)
     check_target(out, artifact.KIND)
+    if plan_check:
+        planning.check(counting.size_of(ratings, items, users, test, data_config), config, capacity.free_memory())
     # Torch is slow to import; what is wrong above is said without it.
     from reelgraph import pipeline, runs  # noqa: PLC0415
 
@@ -154,7 +158,7 @@ def predict(model: Path, pairs_file: Path, out: Path, level: float | None, colum
 
 for command in (
     judging.evaluate, judging.report, asking.recommend, asking.similar, asking.explain, changing.update,
-    changing.forget, hosting.serve, hosting.export,
+    changing.forget, hosting.serve, hosting.export, estimating.plan,
 ):  # fmt: skip
     commands.add_command(command)
 

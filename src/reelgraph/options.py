@@ -64,6 +64,18 @@ class Columns(click.ParamType[Any]):
 COLUMNS = click.option("--columns", type=Columns(), default=None, help=DataConfig.model_fields["columns"].description)
 
 
+def data_options(command: Command) -> Command:
+    """The options that `train` and `prepare` share."""
+    for option in (
+        click.option("--items", type=PATH, help="movie table: titles, years, genres, other side features"),
+        click.option("--users", type=PATH, help="user table: side features"),
+        click.option("--test", type=PATH, help="test ratings (the split then is `given`)"),
+        click.option("--config", "config_file", type=PATH, help="settings in a TOML file, tables [data] and [train]"),
+    ):
+        command = option(command)
+    return command
+
+
 def _click_type(annotation: Any) -> Any:
     options = [part for part in get_args(annotation) if part is not type(None)]
     if get_origin(annotation) is types.UnionType and len(options) == 1:

@@ -7,8 +7,6 @@ import csv
 import json
 import os
 import platform
-import re
-import resource
 import subprocess
 import sys
 import tempfile
@@ -24,6 +22,7 @@ from reelgraph import __version__
 from reelgraph.atomic import new_file
 from reelgraph.bench import datasets
 from reelgraph.bench.methods import TUNES_ITSELF, complete, trial
+from reelgraph.capacity import peak_memory
 from reelgraph.data.dataset import load_prepared, merge
 from reelgraph.errors import DataError
 from reelgraph.metrics import mae, rmse
@@ -185,7 +184,7 @@ def measure(data_path: Path, method: str, seed: int, budget: float) -> dict[str,
     if fitted.score is not None:
         ranking = evaluate_ranking(fitted.score, both, test, len(data.items), data.scale[1])
         row |= {"ndcg": ranking.ndcg, "recall": ranking.recall, "coverage": ranking.coverage}
-    row |= {"tune_seconds": found.tune_seconds, "fit_seconds": found.fit_seconds, "memory_gb": _peak_memory()}
+    row |= {"tune_seconds": found.tune_seconds, "fit_seconds": found.fit_seconds, "memory_gb": peak_memory() / 1e9}
     return row | {"tried": found.tried, "settings": dict(found.settings)}
 
 
@@ -197,18 +196,6 @@ def measure_cold(data_path: Path, seed: int) -> dict[str, Any]:
     if found is None:
         raise DataError("cold users: expected some with more than 20 ratings, found none", "leave it out: --no-cold")
     return found.to_json()
-
-
-def _peak_memory() -> float:
-    """Peak memory of this process in GB."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        # On Linux ru_maxrss begins with that of the process which started this one; VmHWM, in kB, is our own.
-        found = re.search(r"^VmHWM:\s*(\d+) kB", status.read_text(), re.MULTILINE)
-        if found:
-            return int(found[1]) * 1024 / 1e9
-    # In kilobytes on Linux, in bytes on macOS.
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6)
 
 
 def _child(order: Path) -> None:

@@ -1,0 +1,257 @@
+"""Cost against size, and accuracy against the noise floor: python benchmarks/scale.py; writes results/scale.
+
+For each number of ratings: makes them (`synthetic.py`), prepares them on DuckDB, and fits the rating head with 32
+dimensions and settings by the rule, each in a process of its own. What `scale.json` has is not run again.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import synthetic
+from matplotlib.figure import Figure
+
+from reelgraph import __version__, capacity
+from reelgraph.atomic import new_file
+from reelgraph.data.dataset import Interactions, load_prepared
+
+HERE = Path(__file__).resolve().parent
+SIZES = (1e5, 1e6, 1e7, 2e7)
+DIM = 32
+RESULTS = "scale.json"
+RANK_STEPS = 10
+SERIES = {  # of the figure: key of a row, label, colour
+    "seconds": (
+        ("prepare.seconds", "prepare", "tab:blue"),
+        ("fit.load_seconds", "load", "tab:cyan"),
+        ("fit.seconds", "train", "tab:red"),
+        ("fit.step_seconds", "one step", "tab:orange"),
+        ("fit.product_seconds", "sparse products of a step", "0.5"),
+        ("lists.seconds", "lists for all", "tab:green"),
+    ),
+    "peak memory, GB": (
+        ("prepare.memory_gb", "prepare", "tab:blue"),
+        ("fit.memory_gb", "train", "tab:red"),
+        ("lists.memory_gb", "lists for all", "tab:green"),
+    ),
+    "test RMSE": (
+        ("rmse.bias", "damped biases", "0.5"),
+        ("rmse.model", "reelgraph", "tab:red"),
+        ("rmse.longer", "with ten times the steps", "tab:orange"),
+        ("rmse.floor", "noise floor", "tab:green"),
+    ),
+}
+
+
+def measure(ratings: int, work: Path, max_steps: int, longer: int) -> dict[str, Any]:
+    """One size: everything in processes of their own, so that peaks of memory are each one's own."""
+    made, prepared, model = (work / f"{name}-{ratings}" for name in ("synthetic", "prepared", "model"))
+    if not (made / "manifest.json").is_file():
+        run(HERE / "synthetic.py", "--ratings", ratings, "--rows-a-part", ratings, "--out", made)
+    facts = json.loads((made / "manifest.json").read_text(encoding="utf-8"))
+    row: dict[str, Any] = {name: facts[name] for name in ("ratings", "users", "movies", "seed")}
+    row["prepare"] = run("-m", "reelgraph", "prepare", made / "ratings" / "part-00000.parquet", "--out", prepared)
+    row |= child("fit", prepared, made, model, max_steps)
+    row["lists"] = run("-m", "reelgraph", "recommend", model, "--all", "--out", work / f"lists-{ratings}.parquet")
+    row |= child("rank", prepared)
+    if longer > 1:
+        found = child("fit", prepared, made, model, max_steps * longer, longer)
+        row["longer"], row["rmse"]["longer"] = found["fit"] | {"times": longer}, found["rmse"]["model"]
+    return row
+
+
+def run(*command: object) -> dict[str, float]:
+    """Run Python; its seconds and its peak memory."""
+    started = time.monotonic()
+    process = subprocess.Popen([sys.executable, *map(str, command)], stdout=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    if os.waitstatus_to_exitcode(status):
+        sys.exit(f"{' '.join(map(str, command))}: ended with code {os.waitstatus_to_exitcode(status)}")
+    unit = 1 if sys.platform == "darwin" else 1024
+    return {"seconds": round(time.monotonic() - started, 2), "memory_gb": round(used.ru_maxrss * unit / 1e9, 3)}
+
+
+def child(name: str, *arguments: object) -> dict[str, Any]:
+    """What one of `CHILDREN` measures in a process of its own."""
+    with tempfile.TemporaryDirectory() as directory:
+        answer = Path(directory) / "answer.json"
+        run(Path(__file__), "--child", name, answer, *arguments)
+        measured: dict[str, Any] = json.loads(answer.read_text(encoding="utf-8"))
+        return measured
+
+
+class Watch:
+    """Times the steps of a fit: what lies between two calls of one phase."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, int, float]] = []
+
+    def __call__(self, phase: str, progress: Any, _: Any) -> None:
+        """What a fit calls after every step."""
+        self.calls.append((phase, progress.step, time.perf_counter()))
+
+    def seconds(self, eval_every: int) -> dict[str, float]:
+        """The median step, and the median of what a step takes longer that judges the validation ratings."""
+        pairs = [(one, other) for one, other in pairwise(self.calls) if one[0] == other[0]]
+        plain = [other[2] - one[2] for one, other in pairs if other[1] % eval_every]
+        judged = [other[2] - one[2] for one, other in pairs if not other[1] % eval_every]
+        step = statistics.median(plain)
+        judge = statistics.median(judged) - step if judged else 0.0
+        return {"step_seconds": round(step, 5), "judge_seconds": round(judge, 5)}
+
+
+def fit(prepared: str, made: str, out: str, max_steps: str, longer: str = "1") -> dict[str, Any]:
+    """Fit the rating head, judge and save: seconds, steps, peak memory; RMSE beside the same rows' noise floor."""
+    import torch  # noqa: PLC0415 (the parent stays small)
+
+    from reelgraph import pipeline  # noqa: PLC0415
+    from reelgraph.config import TrainConfig  # noqa: PLC0415
+
+    started = time.perf_counter()
+    data = load_prepared(Path(prepared))
+    loaded, watch = time.perf_counter(), Watch()
+    config = TrainConfig(dim=DIM, ranking=False, tune="none", max_steps=int(max_steps))
+    if int(longer) > 1:
+        config = config.model_copy(update={"patience": config.max_steps})
+    model = pipeline.fit(data, config, observe=watch)
+    ended, memory = time.perf_counter(), capacity.peak_memory()
+    model.save(Path(out))
+    user, movie = (np.array(ids, np.int64) for ids in data.raw_ids(data.test))
+    floor = synthetic.Truth.read(Path(made) / "truth.npz").floor(user, movie, data.test.rating)
+    test = {name: error["rmse"] for name, error in model.artifact.manifest["metrics"]["test"].items()}
+    cost = {
+        "load_seconds": round(loaded - started, 2),
+        "seconds": round(ended - loaded, 2),
+        "steps": model.artifact.manifest["steps"],
+        "all_steps": len(watch.calls),
+        "product_seconds": round(products(data.train, len(data.users), len(data.items)), 5),
+        "memory_gb": round(memory / 1e9, 3),
+    }
+    return {
+        "threads": torch.get_num_threads(),
+        "fit": cost | watch.seconds(config.eval_every),
+        "rmse": {"floor": floor["rmse"], "bias": test["bias"], "model": test["model"]},
+    }
+
+
+def rank(prepared: str) -> dict[str, Any]:
+    """Steps of the ranking head, enough to time one and to see the peak of memory."""
+    from reelgraph.config import TrainConfig  # noqa: PLC0415
+    from reelgraph.pipeline import quiet_sparse  # noqa: PLC0415
+    from reelgraph.runs import Runner  # noqa: PLC0415
+
+    data, watch = load_prepared(Path(prepared)), Watch()
+    config = (
+        TrainConfig()
+        .for_ranking(len(data.train))
+        .model_copy(update={"max_steps": RANK_STEPS, "eval_every": RANK_STEPS})
+    )
+    with quiet_sparse():
+        Runner(data, watch, ranks=True).fit("fit", config)
+    return {"rank": watch.seconds(RANK_STEPS) | {"memory_gb": round(capacity.peak_memory() / 1e9, 3)}}
+
+
+def products(train: Interactions, num_users: int, num_items: int) -> float:
+    """Seconds of the sparse products alone that a step contains, the fastest of three times.
+
+    Two channels forward in one buffer and back in one each; degrees, sums, and the sweeps of the biases. Those of the
+    scored ratings, at most a million, are left out.
+    """
+    import torch  # noqa: PLC0415
+
+    from reelgraph.baselines import BIAS_SWEEPS  # noqa: PLC0415
+    from reelgraph.graph import build_graph  # noqa: PLC0415
+    from reelgraph.pipeline import quiet_sparse  # noqa: PLC0415
+    from reelgraph.products import add_products  # noqa: PLC0415
+
+    graph, taken = build_graph(train, num_users, num_items), []
+    table, vector = torch.randn(graph.num_nodes, DIM), torch.randn(graph.num_nodes)
+    with torch.no_grad(), quiet_sparse():
+        matrix = graph.matrix(torch.rand(2 * graph.num_edges))
+        for _ in range(3):
+            started = time.perf_counter()
+            for tables in (2, 1, 1):
+                add_products([(matrix, table)] * tables, num_users)
+            for _ in range(2 + BIAS_SWEEPS):
+                matrix @ vector
+            taken.append(time.perf_counter() - started)
+    return min(taken)
+
+
+CHILDREN: dict[str, Callable[..., dict[str, Any]]] = {"fit": fit, "rank": rank}
+
+
+def drawn(rows: list[dict[str, Any]], out: Path) -> None:
+    """Cost and error against size as `figure.svg` and `figure.png`."""
+    drawing = Figure(figsize=(15, 4.6), layout="constrained")
+    for panel, (title, series) in zip(drawing.subplots(1, len(SERIES)), SERIES.items(), strict=True):
+        for key, label, colour in series:
+            group, name = key.split(".")
+            points = [(row["ratings"], row[group][name]) for row in rows if name in row[group]]
+            if points:
+                panel.plot(*zip(*points, strict=True), marker="o", markersize=4, color=colour, label=label)
+        panel.set(xscale="log", xlabel="ratings", ylabel=title, yscale="linear" if "RMSE" in title else "log")
+        panel.grid(alpha=0.25, which="both")
+        panel.legend(frameon=False, fontsize=8)
+    for path in (out / "figure.svg", out / "figure.png"):
+        with new_file(path) as temporary:
+            drawing.savefig(
+                temporary, format=path.suffix[1:], dpi=120, metadata={"Date": None} if path.suffix == ".svg" else None
+            )
+
+
+def main() -> None:
+    """Measure the sizes that are missing, write, draw."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ratings", type=float, nargs="+", default=SIZES, help="sizes; 1e8 takes 100 million")
+    parser.add_argument("--work", type=Path, default=Path("scale-data"), help="directory for the data [scale-data]")
+    parser.add_argument("--out", type=Path, default=HERE / "results" / "scale", help="directory for the results")
+    parser.add_argument("--max-steps", type=int, default=1000, help="most steps of a fit [1000]")
+    parser.add_argument("--longer", type=int, default=1, help="fit a second time with so many times the steps")
+    parser.add_argument("--again", action="store_true", help="run sizes again that have results")
+    parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.child:
+        name, answer, *arguments = asked.child
+        Path(answer).write_text(json.dumps(CHILDREN[name](*arguments)), encoding="utf-8")
+        return
+    asked.work.mkdir(parents=True, exist_ok=True)
+    asked.out.mkdir(parents=True, exist_ok=True)
+    rows = {row["ratings"]: row for row in read(asked.out)}
+    for ratings in sorted(map(int, asked.ratings)):
+        if ratings in rows and not asked.again:
+            continue
+        rows[ratings] = measure(ratings, asked.work, asked.max_steps, asked.longer)
+        found: dict[str, Any] = {
+            "reelgraph": __version__,
+            "date": time.strftime("%Y-%m-%d"),
+            "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
+            "gathers": round(capacity.gathers()),
+            "command": " ".join(["python", "benchmarks/scale.py", *sys.argv[1:]]),
+            "rows": [rows[size] for size in sorted(rows)],
+        }
+        with new_file(asked.out / RESULTS) as temporary:
+            temporary.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        drawn(found["rows"], asked.out)
+        sys.stdout.write(json.dumps(rows[ratings], indent=1) + "\n")
+
+
+def read(out: Path) -> list[dict[str, Any]]:
+    """The sizes that have results."""
+    path = out / RESULTS
+    return json.loads(path.read_text(encoding="utf-8"))["rows"] if path.is_file() else []
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,238 @@
+"""What a run is said to take: counts against naive ones, sums against their parts, refusals and what would fit."""
+
+import csv
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+import pytest
+
+from reelgraph import capacity, cli, planning, tuning
+from reelgraph.capacity import Memory
+from reelgraph.config import DataConfig, TrainConfig
+from reelgraph.data.counting import Size, size_of
+from reelgraph.data.prepare import prepare
+from reelgraph.data.sources import find
+from reelgraph.errors import DataError, SetupError
+from reelgraph.planning import MEASURED, Plan, Speed, check, gigabytes, plan
+
+LARGE = Size(20_000_000, 138_000, 27_000)
+Outcome = tuple[int, str, str]
+
+
+def memory(free: float) -> Memory:
+    return Memory(int(free), 16_000_000_000, "on this machine")
+
+
+def planned(size: Size = LARGE, **settings: Any) -> Plan:
+    return plan(size, TrainConfig(**settings), MEASURED, None)
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """The command line in this process: exit code, stdout, stderr."""
+
+    def run(*arguments: object) -> Outcome:
+        with pytest.raises(SystemExit) as ended:
+            cli.main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, out, err
+
+    return run
+
+
+def naive(*paths: Path) -> Size:
+    rows = [row for path in paths for row in csv.DictReader(path.open(encoding="utf-8"))]
+    return Size(len(rows), len({row["userId"] for row in rows}), len({row["movieId"] for row in rows}))
+
+
+def test_counts_of_every_form(tables: Path, tmp_path: Path) -> None:
+    ratings, expected = tables / "ratings.csv", naive(tables / "ratings.csv")
+    table = pacsv.read_csv(ratings)
+    pq.write_table(table.rename_columns(["a", 'b"c', "stars", "when"]), tmp_path / "r.parquet")
+    lines = ratings.read_text().splitlines()
+    (tmp_path / "ratings.dat").write_text("\n".join(line.replace(",", "::") for line in lines[1:]) + "\n")
+    given = DataConfig(columns={"user": "a", "item": 'b"c', "rating": "stars"})
+    assert size_of(ratings, None, None, None, DataConfig()) == expected
+    assert size_of(tmp_path / "r.parquet", None, None, None, given) == expected
+    assert size_of(tmp_path / "ratings.dat", None, None, None, DataConfig()) == expected
+    prepared = prepare(find(ratings), DataConfig(), tmp_path / "prepared", lambda _: None)
+    assert size_of(prepared, None, None, None, DataConfig()) == expected
+    assert size_of(None, None, None, None, DataConfig()) == Size(100_004, 671, 9066)
+
+
+def test_test_ratings_and_tables_count_too(tables: Path, tmp_path: Path) -> None:
+    (tmp_path / "test.csv").write_text("userId,movieId,rating\nnobody,10,3\n1,99999,4\n")
+    ratings = tables / "ratings.csv"
+    found = size_of(ratings, None, None, tmp_path / "test.csv", DataConfig())
+    assert found == naive(ratings, tmp_path / "test.csv")
+    (tmp_path / "movies.csv").write_text("movieId,title\n" + "".join(f"{n},Movie {n}\n" for n in range(500)))
+    (tmp_path / "users.csv").write_text("userId,age\n" + "".join(f"{n},{n}\n" for n in range(300)))
+    found = size_of(ratings, tmp_path / "movies.csv", tmp_path / "users.csv", None, DataConfig())
+    assert (found.users, found.movies) == (300, 500)
+
+
+def test_a_file_that_cannot_be_read_is_refused_as_by_preparation(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text("userId,stars\n1,2\n")
+    with pytest.raises(DataError, match="expected a column movieId"):
+        size_of(tmp_path / "r.csv", None, None, None, DataConfig())
+    (tmp_path / "empty.csv").write_text("userId,movieId,rating\n")
+    with pytest.raises(DataError, match="expected rows below the header, found none"):
+        size_of(tmp_path / "empty.csv", None, None, None, DataConfig())
+    whole = pa.table({"userId": list(range(9999)), "movieId": list(range(9999)), "rating": [1.0, 2.0, 3.0] * 3333})
+    pq.write_table(whole, tmp_path / "r.parquet")
+    content = bytearray((tmp_path / "r.parquet").read_bytes())
+    content[100:20_000] = bytes(19_900)
+    (tmp_path / "r.parquet").write_bytes(content)
+    with pytest.raises(DataError, match="expected a Parquet file, found a damaged one"):
+        size_of(tmp_path / "r.parquet", None, None, None, DataConfig())
+    with pytest.raises(DataError, match="expected a file, found none"):
+        size_of(tmp_path / "missing.csv", None, None, None, DataConfig())
+
+
+def test_the_whole_is_the_sum_of_its_parts() -> None:
+    found = planned()
+    assert [part.name.split(" for")[0] for part in found.parts] == [
+        "rating head", "search", "ranking head", "search", "refit",
+    ]  # fmt: skip
+    assert found.train.seconds == pytest.approx(sum(part.seconds for part in found.parts))
+    assert found.train.memory == max(part.memory for part in found.parts)
+    names = [part.name for part in planned(ranking=False, tune="none", refit=False).parts]
+    assert names == ["rating head"]
+
+
+def test_costs_grow_as_the_sizes_they_depend_on() -> None:
+    doubled = Size(2 * LARGE.ratings, LARGE.users, LARGE.movies)
+    one, two = planned(ranking=False, tune="none"), planned(doubled, ranking=False, tune="none")
+    bytes_a_rating = (two.train.memory - one.train.memory) / LARGE.ratings
+    assert bytes_a_rating == pytest.approx(planning.DATA.rating + planning.GRAPHS.rating + 30)
+    assert two.prepare.seconds < 2.05 * one.prepare.seconds
+    wide = planned(ranking=False, tune="none", dim=64)
+    head = planning.HEADS["residual"]
+    more = 32 * LARGE.nodes * (head.model.number + head.step.number + head.kept.number)
+    assert wide.train.memory - one.train.memory == pytest.approx(more)
+    assert wide.parts[0].seconds > 1.3 * one.parts[0].seconds
+    assert wide.lists.memory > one.lists.memory
+
+
+def test_the_search_may_widen_what_the_user_did_not_set() -> None:
+    free, fixed = planned(ranking=False), planned(ranking=False, dim=32)
+    assert free.parts[1].memory > fixed.parts[1].memory
+    assert fixed.parts[1].memory > fixed.parts[0].memory  # the leader stays
+    assert planned(dim=128, ranking=False).train.memory == planned(dim=128, ranking=False, tune="full").train.memory
+
+
+def test_a_faster_machine_takes_less_time_and_the_same_memory() -> None:
+    fast = plan(LARGE, TrainConfig(), Speed(2 * MEASURED.gathers, 3 * MEASURED.threads), None)
+    assert fast.train.seconds == pytest.approx(planned().train.seconds / 6)
+    assert fast.train.memory == planned().train.memory
+
+
+def test_the_search_is_that_of_tuning() -> None:
+    assert planning.SEARCHED == tuning.BUDGETS
+    assert planning.RANK_SEARCHED == tuning.RANK_SHARE
+    assert tuning.LIMITS["dim"][1] == planning.WIDEST
+
+
+@pytest.mark.parametrize("share", [0.35, 0.6, 0.97])
+def test_what_does_not_fit_is_refused_with_what_would(share: float) -> None:
+    needed = planned().train.memory
+    check(LARGE, TrainConfig(), memory(needed))
+    check(LARGE, TrainConfig(), None)
+    with pytest.raises(SetupError) as refused:
+        check(LARGE, TrainConfig(), memory(share * needed))
+    text = str(refused.value)
+    assert gigabytes(share * needed) in text
+    assert gigabytes(needed) in text
+    assert "20,000,000 ratings of 138,000 users and 27,000 movies" in text
+    assert "--no-plan-check" in text
+    found = re.search(r"at most ([\d.,]+) million ratings", text)
+    assert found
+    part = LARGE.share(float(found[1].replace(",", "")) * 1e6 / LARGE.ratings)
+    check(part, TrainConfig(), memory(share * needed))
+    with pytest.raises(SetupError):
+        check(part.share(1.1), TrainConfig(), memory(share * needed))
+    options: dict[str, dict[str, Any]] = {
+        "--tune none": {"tune": "none"},
+        "--no-ranking": {"ranking": False},
+        "--dim 8": {"dim": 8},
+    }
+    together = "together" in text
+    for option, changes in options.items():
+        if option in text and not together:
+            check(LARGE, TrainConfig(**changes), memory(share * needed))
+        elif not together:
+            with pytest.raises(SetupError):
+                check(LARGE, TrainConfig(**changes), memory(share * needed))
+    if together:
+        check(LARGE, TrainConfig(tune="none", ranking=False, dim=8), memory(share * needed))
+
+
+def test_nothing_fits_into_nothing() -> None:
+    with pytest.raises(SetupError, match="choose a machine with more memory, or insist"):
+        check(LARGE, TrainConfig(), memory(1e8))
+
+
+def test_train_refuses_before_it_starts(
+    run: Callable[..., Outcome], tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(capacity, "free_memory", lambda: Memory(300_000_000, 16_000_000_000, "in this container"))
+    monkeypatch.setattr("reelgraph.data.prepare.prepare", None)
+    code, out, err = run("train", tables / "ratings.csv", "--out", tmp_path / "model")
+    assert (code, out) == (2, "")
+    (line,) = err.splitlines()
+    assert line.startswith("error: train: expected a fit within 0.3 GB")
+    assert "(free in this container)" in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_whoever_insists_may_train(
+    run: Callable[..., Outcome], tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(capacity, "free_memory", lambda: Memory(300_000_000, 16_000_000_000, "in this container"))
+    options = ("--max-steps", 2, "--tune", "none", "--no-ranking", "--no-refit", "--no-plan-check")
+    code, _, err = run("train", tables / "ratings.csv", *options, "--out", tmp_path / "model")
+    assert code == 0, err
+    assert (tmp_path / "model" / "manifest.json").is_file()
+
+
+def test_the_plan_as_json(run: Callable[..., Outcome], tables: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capacity, "free_memory", lambda: Memory(10**11, 10**11, "on this machine"))
+    monkeypatch.setattr(capacity, "gathers", lambda: MEASURED.gathers)
+    monkeypatch.setattr(capacity, "threads", lambda: MEASURED.threads)
+    code, out, _ = run("plan", tables / "ratings.csv", "--no-ranking", "--json")
+    size = naive(tables / "ratings.csv")
+    expected = plan(size, TrainConfig(ranking=False), MEASURED, memory(1e11))
+    assert code == 0
+    found = json.loads(out)
+    assert found["size"] == {"ratings": size.ratings, "users": size.users, "movies": size.movies}
+    assert found["train"]["memory"] == pytest.approx(expected.train.memory)
+    assert found["train"]["seconds"] == pytest.approx(expected.train.seconds)
+    assert [part["name"] for part in found["parts"]] == [part.name for part in expected.parts]
+    assert found["memory"]["free"] == 10**11
+    assert found["fits"] is True
+
+
+def test_the_plan_for_people(run: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capacity, "free_memory", lambda: Memory(10**9, 2 * 10**9, "on this machine"))
+    counts = ("--num-ratings", "20e6", "--num-users", "138000", "--num-movies", "27e3")
+    code, out, _ = run("plan", *counts)
+    assert code == 0
+    assert "20,000,000 ratings of 138,000 users and 27,000 movies" in out
+    assert "1.0 GB of 2.0 GB are free on this machine: training does not fit" in " ".join(out.split())
+    rows = {line.split("  ")[0].strip(): line for line in out.splitlines()}
+    assert gigabytes(planned().train.memory) in rows["train"]
+    assert "recommend --all" in out
+
+
+def test_numbers_or_a_file_but_not_both(run: Callable[..., Outcome], tables: Path) -> None:
+    for arguments in (("--num-ratings", "5"), (tables / "ratings.csv", "--num-ratings", "5")):
+        code, _, err = run("plan", *arguments)
+        assert code == 2
+        assert "expected RATINGS, or all three of" in err
