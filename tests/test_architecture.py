@@ -68,6 +68,9 @@ ORDER = (
     "recommender",
     "quality",
     "pipeline",
+    "spark",
+    "spark.process",
+    "spark.launch",
     "cold",
     "rebuild",
     "update",
@@ -157,10 +160,10 @@ STARTING = (
 )  # They may come to torch, but only within the command that needs it.
 LEARNING = (
     "torch", "torch_geometric", "shard", "products", "graph", "chance", "leaks", "models", "objectives", "training",
-    "checkpoint", "runs", "tuning", "heads", "pipeline", "cold", "rebuild", "update",
+    "checkpoint", "runs", "tuning", "heads", "pipeline", "spark.process", "spark.launch", "cold", "rebuild", "update",
 )  # fmt: skip
 MAX_LINES = 300
-MAX_FILES = 108
+MAX_FILES = 111
 
 
 class Tree:

@@ -24,6 +24,7 @@ from reelgraph import (
 from reelgraph.atomic import check_target, new_file
 from reelgraph.config import DataConfig, TrainConfig
 from reelgraph.data import counting, pairs
+from reelgraph.data.dataset import read_manifest
 from reelgraph.errors import ReelgraphError, StoppedError
 from reelgraph.options import COLUMNS, PATH, data_options, settings, settings_of
 from reelgraph.recommender import open_model
@@ -89,16 +90,19 @@ def train(
         planning.check(counting.size_of(ratings, items, users, test, data_config), config, capacity.free_memory())
     # Torch is slow to import; what is wrong above is said without it.
     from reelgraph import pipeline, runs  # noqa: PLC0415
+    from reelgraph.spark import launch, process  # noqa: PLC0415
 
-    with bars.job_progress() as shown:
-        files = {"items": items, "users": users, "test": test}
-        data = pipeline.load(ratings, **files, config=data_config, report=shown.note, watch=shown.jobs)
-    if not as_json:
-        console.show_data(data.manifest)
+    files, stage = (ratings, items, users, test), data_config.stage
     checkpoints = runs.Checkpoints(out.with_name(f"{out.name}.checkpoint"), resume)
-    with console.fit_progress() as observe:
-        model = pipeline.fit(data, config, observe=observe, checkpoints=checkpoints)
-    model.save(out)
+    with process.joined(), launch.room(config, checkpoints, None if stage is None else Path(stage)) as target:
+        with bars.job_progress() as shown:
+            where = pipeline.prepared(*files, config=data_config, out=target, report=shown.note, watch=shown.jobs)
+        if not as_json:
+            console.show_data(read_manifest(where))
+        with console.fit_progress() as observe:
+            model = launch.train(where, out, config, checkpoints, data_config.engine, observe)
+    if model is None:
+        return  # Another process of this training tells what came of it.
     manifest = model.artifact.manifest
     if manifest["interrupted"]:
         console.note(f"Stopped as asked: the best so far, of step {manifest['steps']}, is kept; --resume goes on.")

@@ -106,6 +106,9 @@ class TrainConfig(BaseModel):
         "quick", description="search for settings by validation: quick takes up to three times a plain training"
     )
     refit: bool = Field(True, description="fit again on train and validation with the chosen number of steps")
+    processes: int = Field(
+        1, ge=1, le=4096, description="processes to train in, on this machine or on the workers of --engine spark://"
+    )
     checkpoint_seconds: float = Field(30.0, ge=0, description="least time between two checkpoints, in seconds")
 
     @model_validator(mode="before")
@@ -114,6 +117,12 @@ class TrainConfig(BaseModel):
         if isinstance(values, dict) and values.get("model") == "gcn":
             return _CLASSIC | values
         return values
+
+    @model_validator(mode="after")
+    def _one_process_for_the_classic(self) -> "TrainConfig":
+        if self.model == "gcn" and self.processes > 1:
+            raise ValueError("expected 1 for gcn, which only one process trains")
+        return self
 
     def for_ranking(self, num_ratings: int) -> "TrainConfig":
         """The settings under which the loop fits the ranking head to a number of training ratings."""

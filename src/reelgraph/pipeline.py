@@ -75,6 +75,23 @@ def load(
         DataError: if the ratings cannot be used; see `data.prepare`.
     """
     config = config or DataConfig(**settings)
+    with tempfile.TemporaryDirectory(prefix="reelgraph-", dir=config.stage) as directory:
+        out, files = Path(directory) / "prepared", (ratings, items, users, test)
+        return load_prepared(prepared(*files, config=config, out=out, report=report, watch=watch))
+
+
+def prepared(
+    ratings: str | Path | None,
+    items: str | Path | None,
+    users: str | Path | None,
+    test: str | Path | None,
+    *,
+    config: DataConfig,
+    out: Path,
+    report: Report = silent,
+    watch: Observer | None = None,
+) -> Path:
+    """The Prepared directory of ratings: they themselves if they are one, else `out`, written; see `load`."""
     if test is not None:
         config = config.model_copy(update={"split": "given"})
     if ratings is not None and is_prepared(Path(ratings)):
@@ -83,10 +100,9 @@ def load(
                 f"{ratings}: expected no other tables beside a prepared directory, found some",
                 "prepare again with them",
             )
-        return load_prepared(Path(ratings))
+        return Path(ratings)
     source = sources.find(*(None if path is None else Path(path) for path in (ratings, items, users, test)))
-    with tempfile.TemporaryDirectory(prefix="reelgraph-", dir=config.stage) as directory:
-        return load_prepared(prepare(source, config, Path(directory) / "prepared", report, watch))
+    return prepare(source, config, out, report, watch)
 
 
 def fit(
@@ -172,6 +188,7 @@ def take_part(
         "session": None if session is None else session.to_json(),
         "intervals": intervals,
         "interrupted": interrupted,
+        "processes": place()[1],
         "refitted": train is not data.train,
         "libraries": {"reelgraph": __version__, "python": platform.python_version()}
         | {name: version(name) for name in _LIBRARIES},

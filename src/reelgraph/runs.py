@@ -158,7 +158,7 @@ class Runner:
             return Run(model, fitting.run(lambda progress: self.observe(phase, progress, config)), config, train)
         path = self.checkpoints.directory / f"{phase.replace(' ', '-')}.safetensors"
         # max_steps and patience may be raised for a resumed fit; everything else must be what it was.
-        settings = config.model_dump(mode="json", exclude={"max_steps", "patience", "checkpoint_seconds"})
+        settings = config.model_dump(mode="json", exclude={"max_steps", "patience", "checkpoint_seconds", "processes"})
         identity = {"settings": settings, "data": self._identity}
         if self.checkpoints.resume and path.exists():
             checkpoint.restore(fitting, path, identity)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch_geometric.nn import GCNConv
 
+from reelgraph.errors import ConfigError
 from reelgraph.graph import BipartiteGraph
 
 NUM_LAYERS = 3
@@ -26,6 +27,9 @@ class GCNModel(nn.Module):
         scale: lowest and highest rating; edge weights are the ratings scaled to [0, 1].
         dim: size of the node features and of every node state.
         dropout: share of the entries of a layer's output dropped in each step.
+
+    Raises:
+        ConfigError: in a distributed training.
     """
 
     node_tables: tuple[str, ...] = ()  # one process trains it
@@ -34,6 +38,8 @@ class GCNModel(nn.Module):
 
     def __init__(self, graph: BipartiteGraph, *, scale: tuple[float, float], dim: int, dropout: float) -> None:
         super().__init__()
+        if graph.shard.size > 1:
+            raise ConfigError(f"gcn: expected one process, found {graph.shard.size}", "train --model residual")
         data = graph.to_data(scale)
         self.graph, self.scale, self.dropout = graph, scale, dropout
         self.register_buffer("edge_index", data.edge_index, persistent=False)

@@ -1,0 +1,1 @@
+"""Scale-out: lists of every user by Spark, training in several processes."""
