@@ -12,6 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from reelgraph.artifact import HISTORY, KIND, TABLES, WEIGHTS, read_artifact, write_artifact
 from reelgraph.errors import ArtifactError, OutputError
+from reelgraph.recommender import Recommender
 
 
 @pytest.fixture
@@ -33,6 +34,27 @@ def test_what_is_written_is_read(model_dir: Path, tmp_path: Path) -> None:
     assert {type(row["step"]) for row in first.history} == {int}
     assert all(row["valid_rmse"] is None or isinstance(row["valid_rmse"], float) for row in first.history)
     assert {**first.manifest, "files": None} == {**second.manifest, "files": None}
+
+
+def test_what_lists_need_is_a_part_of_all_and_makes_the_same_lists(model_dir: Path) -> None:
+    whole, part = read_artifact(model_dir), read_artifact(model_dir, lists_only=True)
+    assert part.seen.column_names == ["user_index", "item_index"]
+    assert part.weights.keys() < whole.weights.keys()
+    for name, array in part.weights.items():
+        np.testing.assert_array_equal(array, whole.weights[name])
+    tables = [pa.concat_tables(Recommender(artifact).recommend_all(k=5)) for artifact in (whole, part)]
+    assert tables[0].equals(tables[1])
+    assert "user.free" not in part.weights
+
+
+def test_lists_alone_need_their_arrays_too(copy: Path) -> None:
+    weights = {name: array for name, array in load_file(copy / WEIGHTS).items() if name != "rank.item.bias"}
+    save_file(weights, copy / WEIGHTS)
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["files"][WEIGHTS]["bytes"] = (copy / WEIGHTS).stat().st_size
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ArtifactError, match=r"expected an array 'rank\.item\.bias', found none"):
+        Recommender(read_artifact(copy, lists_only=True))
 
 
 def test_the_directory_is_as_documented(model_dir: Path) -> None:

@@ -1,6 +1,7 @@
 """Lists against brute force: every order, wish and filter."""
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reelgraph.errors import ConfigError
-from reelgraph.lists import ORDERS, POOL, START_DIVERSITY, Choice
+from reelgraph.lists import ORDERS, START_DIVERSITY, Choice
+from reelgraph.ordering import POOL
 from reelgraph.ranking import NOTHING
 from reelgraph.recommender import Recommender, open_model
 
@@ -36,6 +38,12 @@ def score_of(model: Recommender, user: str, order: str, penalty: float = 0.0) ->
         score = {"rank": rank[item], "stars": prediction[item], "blend": rank[item] + blend * prediction[item]}[order]
         found.append(float(score) - penalty * np.log1p((model.predictor.seen_item == item).sum()))
     return np.asarray(found)
+
+
+def popularity(model: Recommender) -> Scores:
+    """What popularity adds to scores where nothing else is known: 3 times its share of the most rated movie's."""
+    share = np.log1p(model.predictor.item_counts) / np.log1p(model.predictor.item_counts.max())
+    return np.asarray(3.0 * share)
 
 
 def plain(score: Scores, allowed: list[int], k: int) -> list[int]:
@@ -107,7 +115,7 @@ def test_diversity_is_maximal_marginal_relevance(model: Recommender, diversity: 
 
 def test_diverse_lists_are_more_diverse(model: Recommender) -> None:
     def distance(diversity: float) -> float:
-        unit, found = model.lists.unit_states, []
+        unit, found = model.lists.ordering.unit_states, []
         for user in range(1, 61):
             items = listed(model, str(user), k=10, diversity=diversity)
             found += [1 - float(unit[one] @ unit[other]) for one, other in itertools.combinations(items, 2)]
@@ -190,13 +198,31 @@ def test_no_list_is_padded_whatever_is_asked(
 def test_the_start_list_is_well_rated_often_rated_and_diverse(model: Recommender) -> None:
     found = model.recommend(ratings={}, k=10)
     prediction = model.scorer.score(model.visitor().person.state)[0]
-    score = prediction.astype(float) + model.lists.popularity
+    score = prediction.astype(float) + popularity(model)
     everything = list(range(len(model.items)))
     expected = marginal(model, score, everything, 10, START_DIVERSITY)
     assert [model.items.index(line.movie.movie_id) for line in found] == expected
     chance = model.predictor.item_counts.mean()
     assert model.predictor.item_counts[expected].mean() > chance
     assert np.mean([line.prediction for line in found]) > model.predictor.stars(prediction).mean()
+
+
+def test_users_without_training_ratings_have_the_start_list_wherever_it_is_made(model: Recommender) -> None:
+    seen = model.artifact.seen
+    left = seen.filter(~np.isin(seen["user_index"].to_numpy(), [3, 31, 59]))
+    model = Recommender(replace(model.artifact, seen=left))
+    for wishes in ({"k": 6}, {"k": 6, "order": "stars"}, {"k": 6, "diversity": 0.0}, {"k": 6, "min_ratings": 20}):
+        rows = pa.concat_tables(model.recommend_all(**wishes)).to_pylist()
+        for user in (3, 4, 31, 59):
+            mine = [row for row in rows if row["userId"] == model.users.id(user)]
+            alone = model.recommend(model.users.id(user), **wishes)
+            assert [row["movieId"] for row in mine] == [line.movie.movie_id for line in alone]
+            assert [row["score"] for row in mine] == [np.float32(line.score) for line in alone]
+            assert [row["prediction"] for row in mine] == [np.float32(line.prediction) for line in alone]
+    start = [line.movie.movie_id for line in model.recommend(ratings={}, k=6)]
+    assert [line.movie.movie_id for line in model.recommend(model.users.id(3), k=6)] != start, (
+        "their own features count"
+    )
 
 
 def test_wishes_out_of_range_have_one_line(model: Recommender) -> None:
@@ -219,7 +245,7 @@ def test_without_a_ranking_head_lists_are_by_stars_and_popularity(tables: Path) 
     model = rg.fit(rg.load(tables / "ratings.csv"), ranking=False, max_steps=5, tune="none")
     prediction = model.scorer.score(model.scorer.users(np.asarray([0])))[0]
     user = model.users.id(0)
-    assert listed(model, user, k=10) == plain(prediction + model.lists.popularity, unseen(model, user), 10)
+    assert listed(model, user, k=10) == plain(prediction + popularity(model), unseen(model, user), 10)
     assert listed(model, user, k=10, order="stars") == plain(prediction.astype(float), unseen(model, user), 10)
     with pytest.raises(ConfigError, match="--order rank: expected a model with a ranking head, found none"):
         model.recommend(user, order="rank")

@@ -9,11 +9,12 @@ from torch import nn
 from worlds import noisy
 
 from reelgraph.errors import ArtifactError, ConfigError
+from reelgraph.gcn_scoring import GCNScorer
 from reelgraph.graph import build_graph
 from reelgraph.models import GCNModel, ResidualModel
 from reelgraph.objectives import RatingModel
 from reelgraph.scorers import scorer_for
-from reelgraph.scoring import Floats, GCNScorer, ResidualScorer, Scorer, UserState
+from reelgraph.scoring import Floats, ResidualScorer, Scorer, UserState
 
 MODELS = ("residual", "gcn")
 USERS, ITEMS = 30, 25

@@ -12,12 +12,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from reelgraph.atomic import MANIFEST, new_directory
 from reelgraph.data.dataset import Interactions
 from reelgraph.errors import ArtifactError
+from reelgraph.scorers import needed_for_lists
 
 KIND = "reelgraph-artifact"
 VERSION = 1
@@ -40,6 +41,7 @@ class Artifact:
         seen: `user_index`, `item_index` and `rating` of the training ratings, sorted by user and movie.
         history: rows of the training history.
         rejects: rows that preparation refused, with their reasons; empty when there were none.
+        lists_only: whether only what lists of users need was read.
     """
 
     manifest: dict[str, Any]
@@ -49,6 +51,7 @@ class Artifact:
     seen: pa.Table
     history: Sequence[dict[str, Any]] = ()
     rejects: pa.Table | None = None
+    lists_only: bool = False
 
     @property
     def ratings(self) -> Interactions:
@@ -84,8 +87,12 @@ def _history_row(cells: dict[str, str]) -> dict[str, Any]:
     return {"phase": cells["phase"]} | row | {"step": int(cells["step"])}
 
 
-def read_artifact(path: Path) -> Artifact:
+def read_artifact(path: Path, *, lists_only: bool = False) -> Artifact:
     """Read an artifact directory.
+
+    Args:
+        path: the directory.
+        lists_only: leave out what only explanations, visitors, predictions for a time and updates need, most of it.
 
     Raises:
         ArtifactError: if the version is not known, or a file is missing, truncated or does not fit the others.
@@ -99,16 +106,25 @@ def read_artifact(path: Path) -> Artifact:
             found = f"{file.stat().st_size:,}"
             raise ArtifactError(f"{file}: expected {facts['bytes']:,} bytes, found {found}", _REMEDY)
     try:
-        weights = load_file(path / WEIGHTS)
-        tables = {name: pq.read_table(path / f"{name}.parquet") for name in TABLES}
+        with safe_open(path / WEIGHTS, "numpy") as file:
+            names = [name for name in file.keys() if not lists_only or needed_for_lists(name)]  # noqa: SIM118 (no dict)
+            weights = {name: file.get_tensor(name) for name in names}
+        tables = {name: pq.read_table(path / f"{name}.parquet") for name in ("users", "items")}
+        tables["seen"] = _read_seen(path / "seen.parquet", ("user_index", "item_index") if lists_only else None)
         with (path / HISTORY).open(newline="", encoding="utf-8") as file:
             history = tuple(_history_row(row) for row in csv.DictReader(file))
         rejects = pq.read_table(path / "rejects.parquet") if "rejects.parquet" in manifest["files"] else None
     except (OSError, SafetensorError, pa.ArrowException, KeyError, ValueError) as error:
         raise ArtifactError(f"{path}: expected a whole artifact, found a damaged file ({error})", _REMEDY) from None
-    artifact = Artifact(manifest, weights, **tables, history=history, rejects=rejects)
+    artifact = Artifact(manifest, weights, **tables, history=history, rejects=rejects, lists_only=lists_only)
     _check_shapes(artifact, path)
     return artifact
+
+
+def _read_seen(path: Path, columns: Sequence[str] | None) -> pa.Table:
+    """The training ratings, each column in one piece, so that numpy sees it without a copy; read one at a time."""
+    names = pq.read_schema(path).names if columns is None else columns
+    return pa.table({name: pq.read_table(path, columns=[name])[name].combine_chunks() for name in names})
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
@@ -141,7 +157,8 @@ def _read_manifest(path: Path) -> dict[str, Any]:
 
 
 def _check_shapes(artifact: Artifact, path: Path) -> None:
-    columns = {"users": ["userId"], "items": ["movieId"], "seen": ["user_index", "item_index", "rating"]}
+    ratings = ["user_index", "item_index"] if artifact.lists_only else ["user_index", "item_index", "rating"]
+    columns = {"users": ["userId"], "items": ["movieId"], "seen": ratings}
     for name, wanted in columns.items():
         absent = [column for column in wanted if column not in getattr(artifact, name).column_names]
         if absent:

@@ -1,18 +1,22 @@
 """The commands that ask a model: lists, similar movies and users, reasons; results on stdout, all else on stderr."""
 
 import json
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
+import pyarrow as pa
 
-from reelgraph import console, lists
+from reelgraph import bars, console, lists
 from reelgraph.atomic import new_file
 from reelgraph.data import pairs
 from reelgraph.errors import ConfigError
 from reelgraph.options import PATH
 from reelgraph.recommender import open_model
+
+PART = 4096  # users whose lists are made before the bar moves
 
 
 @click.command()
@@ -42,15 +46,14 @@ def recommend(
         raise ConfigError("recommend: expected one of --user, --ratings and --all, found none or several", "give one")
     if engine != "duckdb":
         raise ConfigError(f"--engine: expected duckdb for lists, found {engine!r}", "leave --engine out")
-    recommender = open_model(model)
     how["allow"] = None if how["allow"] is None else pairs.read_movies(how["allow"])
     how["deny"] = () if how["deny"] is None else pairs.read_movies(how["deny"])
     if everyone:
         if out is None:
             raise ConfigError("recommend --all: expected --out FILE.parquet, found none", "name a file for the lists")
-        count = pairs.write_lists(recommender.recommend_all(**how), recommender.id_types, out)
-        console.note(f"{out}: {count:,} rows for {len(recommender.users):,} users")
+        _write_all(model, out, how)
         return
+    recommender = open_model(model)
     if ratings is not None:
         suggestions = recommender.recommend(ratings=pairs.read_visitor(ratings), **how)
         title = f"For the visitor of {ratings}"
@@ -65,6 +68,21 @@ def recommend(
         click.echo(text)
     else:
         console.show_list(title, suggestions)
+
+
+def _write_all(model: Path, out: Path, how: dict[str, Any]) -> None:
+    """Everyone's lists to a file, some users at a time."""
+    recommender = open_model(model, lists_only=True)
+    count = len(recommender.users)
+
+    def made(show: Callable[[str, int, int], None]) -> Iterator[pa.Table]:
+        for start in range(0, count, PART):
+            yield from recommender.recommend_all(slice(start, start + PART), **how)
+            show("lists", min(start + PART, count), count)
+
+    with bars.progress("users") as show:
+        rows = pairs.write_lists(made(show), recommender.id_types, out)
+    console.note(f"{out}: {rows:,} rows for {count:,} users")
 
 
 @click.command()

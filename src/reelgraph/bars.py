@@ -1,4 +1,4 @@
-"""Shows how Spark's jobs get on, and what is said meanwhile, on stderr."""
+"""Shows how work gets on, Spark's jobs for one, and what is said meanwhile, on stderr."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -23,34 +23,53 @@ class Shown:
 
 @contextmanager
 def job_progress() -> Iterator[Shown]:
-    """A bar on a terminal, gone when the work is done; a plain line every few seconds elsewhere."""
+    """How Spark's jobs get on; see `progress`."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    started = busy = shown = time.monotonic()
+    busy = time.monotonic()
 
     def note(line: str) -> None:
         console.print(escape(line))
 
-    def describe(found: JobProgress) -> str:
-        nonlocal busy
-        busy = time.monotonic() if found.running else busy
-        waits = time.monotonic() - busy >= LINE_EVERY
-        return f"Spark, stage {found.stage}{', waits for a free worker' if waits else ''}"
+    with progress("tasks", console) as show:
 
-    def write(found: JobProgress) -> None:
+        def jobs(found: JobProgress) -> None:
+            nonlocal busy
+            busy = time.monotonic() if found.running else busy
+            waits = time.monotonic() - busy >= LINE_EVERY
+            text = f"Spark, stage {found.stage}{', waits for a free worker' if waits else ''}"
+            show(text, found.done, found.total)
+
+        yield Shown(note, jobs)
+
+
+@contextmanager
+def progress(units: str, console: Console | None = None) -> Iterator[Callable[[str, int, int], None]]:
+    """Shows what is done: a bar on a terminal, gone afterwards; a plain line every few seconds elsewhere.
+
+    Args:
+        units: what is counted, such as "tasks".
+        console: where; stderr when not given.
+
+    Yields:
+        A function of what is being done, how much of it is done, and how much there is.
+    """
+    console = console or Console(stderr=True, highlight=False, soft_wrap=True)
+    started = shown = time.monotonic()
+
+    def write(text: str, done: int, total: int) -> None:
         nonlocal shown
-        text = describe(found)
         if time.monotonic() - shown >= LINE_EVERY:
             shown = time.monotonic()
-            note(f"{text}  {found.done} of {found.total} tasks, {shown - started:.0f} s")
+            console.print(escape(f"{text}  {done:,} of {total:,} {units}, {shown - started:.0f} s"))
 
     if not console.is_terminal:
-        yield Shown(note, write)
+        yield write
         return
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, console=console, transient=True) as bars:
 
-        def draw(found: JobProgress) -> None:
+        def draw(text: str, done: int, total: int) -> None:
             task = bars.task_ids[0] if bars.task_ids else bars.add_task("")
-            bars.update(task, description=describe(found), completed=found.done, total=found.total)
+            bars.update(task, description=text, completed=done, total=total)
 
-        yield Shown(note, draw)
+        yield draw

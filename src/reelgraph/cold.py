@@ -151,7 +151,7 @@ def _cold_movies(
     others = np.ones(len(data.items), bool)
     others[held] = False
 
-    def score(users: Indices) -> npt.NDArray[np.float64]:
+    def score(users: Indices) -> npt.NDArray[np.float32]:
         found = model.scores(users)
         found[:, others] = -np.inf
         return found

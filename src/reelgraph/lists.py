@@ -1,7 +1,7 @@
 """Which movies come in a list and in what order: scores, filters, diversity. Numpy only."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypedDict
 
@@ -10,13 +10,13 @@ import numpy.typing as npt
 
 from reelgraph.catalogue import Movie
 from reelgraph.errors import ConfigError
+from reelgraph.ordering import Listed, Ordering, People, Weights
 from reelgraph.predictor import Predictor
 from reelgraph.ranker import ranker_for
-from reelgraph.ranking import NOTHING, top_k, unit_states
+from reelgraph.ranking import NOTHING
 from reelgraph.why import Person
 
 Floats = npt.NDArray[np.float32]
-Scores = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int32]
 Mask = npt.NDArray[np.bool_]
 
@@ -26,7 +26,6 @@ ORDERS = ("rank", "stars", "blend")
 # of ML-100K, ML-1M and ml-latest-small (docs/experiments.md).
 POPULARITY_WEIGHT = 3.0
 START_DIVERSITY = 0.5  # of the list for someone of whom nothing is known
-POOL = 10  # as many times the list's length are looked at where diversity is asked for
 
 
 class Wishes(TypedDict, total=False):
@@ -53,7 +52,7 @@ class Choice:
         order: "rank" by the ranking head; "stars" by predicted ratings; "blend" by both, weighed by validation, which
             is what None means. Without a ranking head "blend" is predicted ratings and popularity.
         diversity: 0 to 1: each next movie is the one with the highest (1 - diversity) * relevance - diversity * cosine
-            with the most similar movie listed, relevance being the score scaled to [0, 1] among the `POOL` * k best
+            with the most similar movie listed, relevance being the score scaled to [0, 1] among the 10 * k best
             (maximal marginal relevance, Carbonell and Goldstein, The Use of MMR, 1998). None is 0, but a start list for
             someone of whom nothing is known is made with `START_DIVERSITY`.
         popularity_penalty: times log(1 + ratings of the movie), taken off the score, which is a log of odds itself.
@@ -135,10 +134,8 @@ class ListMaker:
         self.predictor, self.ranker = predictor, ranker_for(predictor.weights)
         self.blend = float((ranking or {}).get("blend", 0.0))
         counts = predictor.item_counts
-        self.log_counts = np.log1p(counts)
-        self.popularity = POPULARITY_WEIGHT * self.log_counts / math.log1p(max(int(counts.max(initial=0)), 1))
-        states = predictor.scorer.item_states if self.ranker is None else self.ranker.item_states
-        self.unit_states = unit_states(states)
+        self.popularity = POPULARITY_WEIGHT / math.log1p(max(int(counts.max(initial=0)), 1))
+        self.ordering = Ordering(predictor.scorer, self.ranker, counts)
 
     def wanted(self, choice: Choice) -> Mask:
         """Which movies the choice lets through, bool of shape `(num_items,)`, seen ones included.
@@ -167,44 +164,67 @@ class ListMaker:
         mask[index[known]] = True
         return mask
 
-    def scores(self, prediction: Floats, rank_state: Floats | None, choice: Choice) -> Scores:
-        """What lists are ordered by, `(num_users, num_items)`.
+    def weights(self, choice: Choice, *, start: bool = False) -> Weights:
+        """What lists are ordered by.
 
         Args:
-            prediction: standardised predictions of all movies, `(num_users, num_items)`.
-            rank_state: the ranking head's states of the users, `(num_users, dim)`; None without a head.
             choice: order and popularity penalty.
+            start: for someone of whom nothing is known: well rated and rated often.
 
         Raises:
             ConfigError: if the order needs a ranking head that the model does not have.
         """
-        order = choice.order or "blend"
+        order, penalty = choice.order or "blend", choice.popularity_penalty
+        if order == "rank" and self.ranker is None:
+            raise ConfigError("--order rank: expected a model with a ranking head, found none", "train --ranking")
         if order == "stars":
-            score = prediction.astype(np.float64)
-        elif self.ranker is None or rank_state is None:
-            if order == "rank":
-                raise ConfigError("--order rank: expected a model with a ranking head, found none", "train --ranking")
-            score = prediction + self.popularity
-        else:
-            score = self.ranker.score(rank_state).astype(np.float64)
-            if order == "blend" and self.blend:
-                score += self.blend * prediction
-        return score - choice.popularity_penalty * self.log_counts if choice.popularity_penalty else score
+            return Weights(0.0, 1.0, -penalty)
+        if start or self.ranker is None:
+            return Weights(0.0, 1.0, self.popularity - penalty)
+        return Weights(1.0, self.blend if order == "blend" else 0.0, -penalty)
 
-    def start(self, prediction: Floats) -> Scores:
-        """What the list for someone of whom nothing is known is ordered by: well rated and rated often."""
-        return np.asarray(prediction + self.popularity, np.float64)
+    def _wish(self, choice: Choice, *, anything_rated: bool) -> tuple[Weights, float]:
+        """What the list of someone is ordered by, and its diversity."""
+        if anything_rated or choice.order is not None:
+            return self.weights(choice), choice.diversity or 0.0
+        return self.weights(choice, start=True), START_DIVERSITY if choice.diversity is None else choice.diversity
 
-    def score_of(self, person: Person, choice: Choice | None = None) -> Scores:
+    def score_of(self, person: Person) -> Floats:
         """What the list of one person is ordered by, `(num_items,)`; of someone who rated nothing, the start list."""
-        return self._scored(person, self.predictor.scorer.score(person.state), choice or Choice())[0]
+        weights, _ = self._wish(Choice(), anything_rated=bool(len(person.rated)))
+        scores, _ = self.ordering.scores(People(person.state, person.rank_state), weights)
+        return np.asarray(scores[0])
 
-    def _scored(self, person: Person, prediction: Floats, choice: Choice) -> tuple[Scores, float]:
-        """Scores and diversity of a person's list."""
-        if len(person.rated) or choice.order is not None:
-            return self.scores(prediction, person.rank_state, choice)[0], choice.diversity or 0.0
-        score = self.start(prediction)[0] - choice.popularity_penalty * self.log_counts
-        return score, START_DIVERSITY if choice.diversity is None else choice.diversity
+    def people(self, users: Indices) -> People:
+        """Users of the training data as both heads see them."""
+        return People(self.predictor.scorer.users(users), None if self.ranker is None else self.ranker.users(users))
+
+    def blocks(self, users: Indices, choice: Choice) -> Iterator[Indices]:
+        """Users some at a time, so that what `of_users` holds stays small."""
+        block = self.ordering.block(choice.k, bool(choice.diversity))
+        for start in range(0, len(users), block):
+            yield users[start : start + block]
+
+    def of_users(self, users: Indices, choice: Choice, wanted: Mask) -> Listed:
+        """Lists of users of the training data, the same as `suggest` makes of each.
+
+        Args:
+            users: `(num_users,)`; see `blocks`.
+            choice: what they want.
+            wanted: what `wanted` says of the choice.
+        """
+        rated = self.predictor.user_counts[users] > 0
+        found = Listed.nothing(len(users), choice.k)
+        for anything_rated in np.unique(rated).tolist():
+            rows = np.flatnonzero(rated == anything_rated)
+            people, (weights, diversity) = self.people(users[rows]), self._wish(choice, anything_rated=anything_rated)
+            scores = self.ordering.scores(people, weights)
+            if not wanted.all():
+                np.copyto(scores[0], -np.inf, where=~wanted)
+            if not choice.include_seen:
+                scores[0][self.predictor.seen_cells(users[rows])] = -np.inf
+            found.put(rows, self.ordering.best(people, weights, scores, choice.k, diversity))
+        return found
 
     def suggest(self, person: Person, choice: Choice) -> list[Suggestion]:
         """A person's list.
@@ -215,7 +235,7 @@ class ListMaker:
         """
         return self.page(person, choice).suggestions
 
-    def page(self, person: Person, choice: Choice, offset: int = 0) -> "Page":
+    def page(self, person: Person, choice: Choice, offset: int = 0) -> Page:
         """The `choice.k` movies of a person's list after the first `offset`; see `suggest`.
 
         A diverse list is made page by page, each of `choice.k` movies and diverse in itself, so that what comes later
@@ -224,55 +244,24 @@ class ListMaker:
         wanted = self.wanted(choice)
         if not choice.include_seen:
             wanted[person.rated] = False
-        prediction = self.predictor.scorer.score(person.state)
-        score, diversity = self._scored(person, prediction, choice)
-        stars = self.predictor.stars(prediction[0])
-        items = self._paged(score, wanted, choice.k, diversity, offset)
+        people = People(person.state, person.rank_state)
+        weights, diversity = self._wish(choice, anything_rated=bool(len(person.rated)))
+        scores = self.ordering.scores(people, weights)
+        scores[0][0, ~wanted] = -np.inf
+        pages, length = [], choice.k if diversity else offset + choice.k
+        for _ in range(0, offset + choice.k, length):
+            pages.append(self.ordering.best(people, weights, scores, length, diversity))
+            scores[0][0, pages[-1].item[pages[-1].item != NOTHING]] = -np.inf
+        listed = [line for page in pages for line in page.of(0)][offset : offset + choice.k]
+        items = np.asarray([item for item, _, _ in listed], np.int32)
+        stars = self.predictor.stars(np.asarray([prediction for _, _, prediction in listed], np.float64))
         movie = self.predictor.catalogue.movie
-        listed = [Suggestion(movie(int(item)), float(score[item]), float(stars[item])) for item in items]
-        ends = self.predictor.around(stars[items], items, len(person.rated))
+        suggestions = [
+            Suggestion(movie(item), score, prediction)
+            for (item, score, _), prediction in zip(listed, stars.tolist(), strict=True)
+        ]
+        ends = self.predictor.around(stars, items, len(person.rated))
         intervals: list[tuple[float, float] | None] = [None] * len(items)
         if ends is not None:
             intervals = list(zip(*(end.tolist() for end in ends), strict=True))
-        return Page(listed, intervals, int(wanted.sum()) > offset + len(items))
-
-    def _paged(self, score: Scores, wanted: Mask, k: int, diversity: float, offset: int) -> Indices:
-        if not diversity:
-            return self.best(score, wanted, offset + k)[offset:]
-        pages, left = [], wanted.copy()
-        for _ in range(0, offset + k, k):
-            pages.append(self.best(score, left, k, diversity))
-            left[pages[-1]] = False
-        return np.concatenate(pages)[offset : offset + k]
-
-    def best(self, score: Scores, wanted: Mask, k: int, diversity: float = 0.0) -> Indices:
-        """The up to `k` best of the wanted movies; ties go to the lower index.
-
-        Args:
-            score: `(num_items,)`.
-            wanted: which movies may be listed, bool of shape `(num_items,)`.
-            k: length of the list.
-            diversity: see `Choice`.
-        """
-        items = np.flatnonzero(wanted)
-        length = k if not diversity else max(POOL * k, k)
-        found = top_k(score[items][None], length)[0] if len(items) else np.empty(0, np.int32)
-        pool = items[found[found != NOTHING]].astype(np.int32)
-        return pool if not diversity else self._diverse(score[pool], pool, k, diversity)
-
-    def _diverse(self, score: Scores, pool: Indices, k: int, diversity: float) -> Indices:
-        """Maximal marginal relevance over a pool, best first."""
-        if not len(pool):
-            return pool
-        span = score.max() - score.min()
-        relevance = (score - score.min()) / span if span > 0 else np.ones(len(pool))
-        states = self.unit_states[pool].astype(np.float64)
-        nearest, left, chosen = np.zeros(len(pool)), np.ones(len(pool), bool), []
-        for place in range(min(k, len(pool))):
-            value = np.where(left, (1 - diversity) * relevance - diversity * nearest, -np.inf)
-            best = int(value.argmax())
-            chosen.append(best)
-            left[best] = False
-            cosine = states @ states[best]
-            nearest = cosine if place == 0 else np.maximum(nearest, cosine)
-        return pool[chosen]
+        return Page(suggestions, intervals, int(wanted.sum()) > offset + len(items))

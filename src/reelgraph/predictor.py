@@ -54,17 +54,13 @@ class Predictor:
         span = self.high - self.low
         unit = (self.std / span, (self.mean - self.low) / span)
         self.weights = artifact.weights
-        self.scorer = scorer_for(manifest["config"]["model"], artifact.weights, unit)
-        self.seen_item, self.seen_rating = seen["item_index"].to_numpy(), seen["rating"].to_numpy()
-        self.seen_user = seen_user = seen["user_index"].to_numpy()
-        self.seen_start = np.searchsorted(seen_user, np.arange(len(self.users) + 1))
+        self.scorer = scorer_for(manifest["config"]["model"], artifact.weights, unit, lists_only=artifact.lists_only)
+        self._seen = seen
+        self.seen_item, self.seen_user = seen["item_index"].to_numpy(), seen["user_index"].to_numpy()
+        self.seen_start = np.searchsorted(self.seen_user, np.arange(len(self.users) + 1))
         self.user_counts = np.diff(self.seen_start)
         self.item_counts = np.bincount(self.seen_item, minlength=len(self.items))
         self.session = effect_of(manifest.get("session"))
-        self._residuals = None
-        if self.session is not None:
-            columns = (seen["timestamp"].to_numpy(), seen["residual"].to_numpy())
-            self._residuals = Residuals.of(seen_user, self.seen_item, *columns, len(self.users))
         entry = manifest.get("intervals") or {}
         self._intervals = {name: intervals_of(entry.get(name)) for name in ("untimed", "timed")}
 
@@ -152,6 +148,25 @@ class Predictor:
         rows = order[start[item_index] : start[item_index + 1]]
         return self.seen_user[rows], self.seen_rating[rows]
 
+    def seen_cells(self, users: Indices) -> tuple[npt.NDArray[np.intp], Indices]:
+        """Rows and columns of a matrix of some users and all movies where the users have training ratings."""
+        first, count = self.seen_start[users], self.user_counts[users]
+        row = np.repeat(np.arange(len(users)), count)
+        place = np.arange(len(row)) + np.repeat(first - (np.cumsum(count) - count), count)
+        return row, self.seen_item[place]
+
+    @cached_property
+    def seen_rating(self) -> Floats:
+        """The training ratings in the data's scale, sorted by user, float32 of shape `(num_ratings,)`."""
+        rating: Floats = self._seen["rating"].to_numpy()
+        return rating
+
+    @cached_property
+    def _residuals(self) -> Residuals:
+        """What predictions for a time are corrected by; made when the first is asked for, since it takes long."""
+        columns = self._seen["timestamp"].to_numpy(), self._seen["residual"].to_numpy()
+        return Residuals.of(self.seen_user, self.seen_item, *columns, len(self.users))
+
     @cached_property
     def _by_item(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """The training ratings in the order of their movies, and where each movie's begin."""
@@ -161,7 +176,7 @@ class Predictor:
         """Ratings as the model sees them."""
         return ((rating - self.mean) / self.std).astype(np.float32)
 
-    def stars(self, standardised: Floats) -> Floats:
+    def stars(self, standardised: npt.NDArray[np.floating[Any]]) -> Floats:
         """The model's numbers as ratings, clipped to the scale."""
         return np.asarray(np.clip(standardised * self.std + self.mean, self.low, self.high), np.float32)
 
@@ -182,7 +197,7 @@ class Predictor:
         return self.stars(result)
 
     def _for_times(self, pairs: "_Pairs", rating: Floats, timestamps: Times | None) -> Floats:
-        if timestamps is None or self.session is None or self._residuals is None:
+        if timestamps is None or self.session is None:
             return rating
         item = np.where(pairs.item_known, pairs.item, -1)
         queries = Queries(pairs.user, item, timestamps, pairs.user_known & (timestamps != NO_TIME))

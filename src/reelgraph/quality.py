@@ -45,7 +45,7 @@ def judge_lists(model: Recommender, test: Interactions, seed: int = 0) -> dict[s
     if model.ranker is None:
         del wishes["order rank"]
     seen, length = model.artifact.ratings, min(20, len(model.items))
-    states = model.lists.unit_states
+    states = model.lists.ordering.unit_states
 
     def judged(asked: Wishes) -> dict[str, float | int | None]:
         report = evaluate_lists(
@@ -139,7 +139,7 @@ def similar_test(model: Recommender, seed: int = 0) -> dict[str, dict[str, float
     members = (
         np.stack(list(predictor.catalogue.genre_members.values()), 1) if predictor.catalogue.genre_members else None
     )
-    states, popular = model.lists.unit_states, np.argsort(-predictor.item_counts, kind="stable")
+    states, popular = model.lists.ordering.unit_states, np.argsort(-predictor.item_counts, kind="stable")
     others: dict[str, list[tuple[int, Item]]] = {"similar": [], "random": [], "popular": []}
     for movie in chosen.tolist():
         order = np.argsort(-(states @ states[movie]), kind="stable")

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from reelgraph.baselines import USER_DAMPING
+from reelgraph.exact import lengths, pair_products
 from reelgraph.folding import RunningState
 
 Floats = npt.NDArray[np.float32]
@@ -70,6 +72,18 @@ class Ranker:
         """Scores of all movies, `(num_users, num_items)`."""
         return np.asarray(state @ self.weights["rank.item.state"].T + self.weights["rank.item.bias"])
 
+    def pairs(self, state: Floats, item_index: Indices) -> npt.NDArray[np.float64]:
+        """Scores in float64 of some movies of each user, both `(num_users, num_movies)`; see `scoring.Scorer.pairs`."""
+        return pair_products(state, self.item_states, item_index) + self.item_bias[item_index]
+
+    def size(self, state: Floats) -> npt.NDArray[np.float64]:
+        """A bound of a score's terms, `(num_users,)`; see `scoring.Scorer.size`."""
+        return np.asarray(lengths(state) * self._longest + np.abs(self.item_bias).max(initial=0))
+
+    @cached_property
+    def _longest(self) -> float:
+        return float(lengths(self.item_states).max(initial=0))
+
     def parts(
         self, item_index: int, rated: Indices, rating: Floats, neighbour: Indices, their_rating: Floats
     ) -> RankParts:
@@ -101,6 +115,11 @@ class Ranker:
     def item_states(self) -> Floats:
         """States of the movies, `(num_items, dim)`."""
         return self.weights["rank.item.state"]
+
+    @property
+    def item_bias(self) -> Floats:
+        """What a movie adds for everyone, `(num_items,)`."""
+        return self.weights["rank.item.bias"]
 
 
 def ranker_for(weights: Mapping[str, Floats]) -> Ranker | None:

@@ -12,9 +12,10 @@ from reelgraph.artifact import Artifact, read_artifact, write_artifact
 from reelgraph.catalogue import Movie
 from reelgraph.errors import ConfigError
 from reelgraph.evaluation import EvaluationReport
-from reelgraph.lists import Choice, ListMaker, Mask, Suggestion, Wishes
-from reelgraph.predictor import BLOCK_FLOATS, Predictor
-from reelgraph.ranking import NOTHING, top_k, unit_states
+from reelgraph.lists import Choice, ListMaker, Suggestion, Wishes
+from reelgraph.ordering import Listed
+from reelgraph.predictor import Predictor
+from reelgraph.ranking import NOTHING, unit_states
 from reelgraph.visitor import Visitor
 from reelgraph.why import Explanation, Person, explain
 
@@ -78,15 +79,12 @@ class Recommender:
         rating = np.asarray([rating for _, _, rating in rows], np.float64)
         return self.predictor.evaluate(*_ids((user, item) for user, item, _ in rows), rating, _times(timestamps))
 
-    def scores(self, user_index: Indices, **wishes: Unpack[Wishes]) -> npt.NDArray[np.float64]:
-        """What lists are ordered by, for users of the training data and all movies, `(num_users, num_items)`."""
-        return self._scores(user_index, Choice(**wishes))[1]
+    def scores(self, user_index: Indices, **wishes: Unpack[Wishes]) -> Floats:
+        """What lists are ordered by, for users of the training data and all movies, float32 `(num_users, num_items)`.
 
-    def _scores(self, users: Indices, choice: Choice) -> tuple[Floats, npt.NDArray[np.float64]]:
-        """Standardised predictions, and what lists are ordered by."""
-        prediction = self.scorer.score(self.scorer.users(users))
-        rank_state = None if self.ranker is None else self.ranker.users(users)
-        return prediction, self.lists.scores(prediction, rank_state, choice)
+        Only the order within a user's row means something, and not that of scores closer than rounding; see `ordering`.
+        """
+        return self.lists.ordering.scores(self.lists.people(user_index), self.lists.weights(Choice(**wishes)))[0]
 
     def recommend(
         self, user: object = None, *, ratings: Mapping[Any, float] | None = None, **wishes: Unpack[Wishes]
@@ -106,52 +104,35 @@ class Recommender:
         """
         return self.lists.suggest(self.person(user, ratings), Choice(**wishes))
 
-    def recommend_all(self, **wishes: Unpack[Wishes]) -> Iterator[pa.Table]:
+    def recommend_all(self, users: slice = slice(None), **wishes: Unpack[Wishes]) -> Iterator[pa.Table]:
         """Every user's list, in blocks of users, so that memory stays bounded; see `recommend`.
+
+        Args:
+            users: which users, by their indices.
+            **wishes: see `lists.Choice`.
 
         Yields:
             Tables with `userId, movieId, rank, score, prediction`; rank counts from 1.
         """
-        choice = Choice(**wishes)
-        matching = self.lists.wanted(choice)
-        block = max(1, BLOCK_FLOATS // (len(self.items) * self.scorer.item_states.shape[1]))
-        for start in range(0, len(self.users), block):
-            users = np.arange(start, min(start + block, len(self.users)), dtype=np.int32)
-            columns: list[tuple[npt.NDArray[Any], ...]] = []
-            for user, prediction, score in zip(users, *self._scores(users, choice), strict=True):
-                items = self._list_of(int(user), score, matching, choice)
-                rank = np.arange(1, len(items) + 1, dtype=np.int32)
-                stars = self.predictor.stars(prediction[items])
-                columns.append((np.full(len(items), user), items, rank, score[items], stars))
-            user_index, item, rank, scores, stars = (np.concatenate(parts) for parts in zip(*columns, strict=True))
+        index = np.arange(len(self.users), dtype=np.int32)[users]
+        for block, found in self._listed(index, Choice(**wishes)):
+            row, place = np.nonzero(found.item != NOTHING)
             yield pa.table({
-                "userId": self.users.ids.take(pa.array(user_index)),
-                "movieId": self.items.ids.take(pa.array(item)),
-                "rank": rank,
-                "score": scores.astype(np.float32),
-                "prediction": stars.astype(np.float32),
+                "userId": self.users.ids.take(pa.array(block[row])),
+                "movieId": self.items.ids.take(pa.array(found.item[row, place])),
+                "rank": (place + 1).astype(np.int32),
+                "score": found.score[row, place].astype(np.float32),
+                "prediction": self.predictor.stars(found.stars[row, place]),
             })  # fmt: skip
-
-    def _list_of(self, user: int, score: npt.NDArray[np.float64], matching: Mask, choice: Choice) -> Indices:
-        wanted = matching.copy()
-        if not choice.include_seen:
-            wanted[self.predictor.seen(user)[0]] = False
-        return self.lists.best(score, wanted, choice.k, choice.diversity or 0.0)
 
     def list_indices(self, users: Indices, **wishes: Unpack[Wishes]) -> Indices:
         """Lists as movie indices, int32 `(num_users, k)`, `ranking.NOTHING` after the end of a short one."""
-        choice = Choice(**wishes)
-        matching, score = self.lists.wanted(choice), self._scores(users, choice)[1]
-        if not choice.diversity:
-            score[:, ~matching] = -np.inf
-            for row, user in enumerate(users if not choice.include_seen else ()):
-                score[row, self.predictor.seen(int(user))[0]] = -np.inf
-            return top_k(score, choice.k)
-        found = np.full((len(users), choice.k), NOTHING, np.int32)
-        for row, user in enumerate(users):
-            items = self._list_of(int(user), score[row], matching, choice)
-            found[row, : len(items)] = items
-        return found
+        return np.concatenate([found.item for _, found in self._listed(users, Choice(**wishes))])
+
+    def _listed(self, users: Indices, choice: Choice) -> Iterator[tuple[Indices, Listed]]:
+        wanted = self.lists.wanted(choice)
+        for block in self.lists.blocks(users, choice):
+            yield block, self.lists.of_users(block, choice, wanted)
 
     def similar(self, movie: object, k: int = 10) -> list[tuple[Movie, float]]:
         """Movies with the most similar states, and their cosine similarities in [-1, 1], the most similar first.
@@ -161,7 +142,7 @@ class Recommender:
         Raises:
             UnknownIdError: if the movie is not known.
         """
-        index, states = self.items.index(str(movie)), self.lists.unit_states
+        index, states = self.items.index(str(movie)), self.lists.ordering.unit_states
         return [(self.catalogue.movie(item), value) for item, value in _nearest(states, index, self._length(k))]
 
     def similar_users(self, user: object, k: int = 10) -> list[tuple[str, float]]:
@@ -236,10 +217,14 @@ def _times(timestamps: Iterable[int] | None) -> npt.NDArray[np.int64] | None:
     return None if timestamps is None else np.fromiter(timestamps, np.int64)
 
 
-def open_model(path: str | Path) -> Recommender:
+def open_model(path: str | Path, *, lists_only: bool = False) -> Recommender:
     """Read a trained model from its directory.
+
+    Args:
+        path: the directory.
+        lists_only: only for lists of its users, in a fraction of the time and memory.
 
     Raises:
         ArtifactError: if it is incomplete, damaged, or of another format version.
     """
-    return Recommender(read_artifact(Path(path)))
+    return Recommender(read_artifact(Path(path), lists_only=lists_only))

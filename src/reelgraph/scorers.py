@@ -1,14 +1,23 @@
 """The scorer of an artifact: its arrays checked, whatever model made them. Numpy, no torch."""
 
+import re
 from collections.abc import Mapping
 
 from reelgraph.errors import ArtifactError
+from reelgraph.gcn_scoring import GCNScorer
 from reelgraph.ranker import SHAPES as RANK_SHAPES
-from reelgraph.scoring import Floats, GCNScorer, ResidualScorer, Scorer
+from reelgraph.scoring import Floats, ResidualScorer, Scorer
 
 
-def scorer_for(model: str, weights: Mapping[str, Floats], unit: tuple[float, float]) -> Scorer:
-    """The scorer of an artifact.
+def needed_for_lists(name: str) -> bool:
+    """Whether lists of users need an array; explanations, visitors and updates need them all."""
+    return re.fullmatch(r"mean|(rank\.)?(user|item)\.(state|bias|offset)|head\..+", name) is not None
+
+
+def scorer_for(
+    model: str, weights: Mapping[str, Floats], unit: tuple[float, float], *, lists_only: bool = False
+) -> Scorer:
+    """The scorer of an artifact; with `lists_only` only of the arrays that lists need.
 
     Raises:
         ArtifactError: if the model is not known, or one of its arrays is missing or of another shape.
@@ -16,7 +25,10 @@ def scorer_for(model: str, weights: Mapping[str, Floats], unit: tuple[float, flo
     if model not in _SHAPES:
         raise ArtifactError(f"manifest.json: expected model residual or gcn, found {model!r}", "train again")
     ranks = any(name.startswith("rank.") for name in weights)
-    _check_arrays(_SHAPES[model] | (RANK_SHAPES if ranks else {}), weights)
+    shapes = _SHAPES[model] | (RANK_SHAPES if ranks else {})
+    if lists_only:
+        shapes = {name: letters for name, letters in shapes.items() if needed_for_lists(name)}
+    _check_arrays(shapes, weights)
     return ResidualScorer(weights) if model == "residual" else GCNScorer(weights, unit)
 
 

@@ -1,4 +1,4 @@
-"""What the two models predict, from their exported arrays alone: numpy, no torch.
+"""What a rating model predicts, from its exported arrays alone, and what `residual` does: numpy, no torch.
 
 A `UserState` is all that a model needs to know of a user; a visitor's is computed from a handful of ratings, with the
 movies' states fixed and nothing retrained.
@@ -6,13 +6,14 @@ movies' states fixed and nothing retrained.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from reelgraph.baselines import USER_DAMPING
-from reelgraph.errors import ConfigError
+from reelgraph.exact import lengths, pair_products
 from reelgraph.folding import RunningState
 
 Floats = npt.NDArray[np.float32]
@@ -78,6 +79,15 @@ class Scorer(Protocol):
     def score(self, user: UserState, item_index: Indices | None = None) -> Floats:
         """Predictions `(num_users, num_items)` for all movies, or `(num_users,)` for one movie a user."""
 
+    def pairs(self, user: UserState, item_index: Indices) -> npt.NDArray[np.float64]:
+        """Predictions in float64 of some movies of each user, both `(num_users, num_movies)`.
+
+        A pair's prediction is the same, to the last digit, whatever others are asked for with it.
+        """
+
+    def size(self, user: UserState) -> npt.NDArray[np.float64]:
+        """What the `terms` of any prediction of a user sum to at most, by their absolute values, `(num_users,)`."""
+
     def without_movie(self, user: UserState) -> Floats:
         """Predictions `(num_users,)` for a movie of which nothing is known."""
 
@@ -107,8 +117,16 @@ class Scorer(Protocol):
         """
 
     @property
+    def terms(self) -> int:
+        """How many numbers are summed for a prediction."""
+
+    @property
     def item_states(self) -> Floats:
         """States of the movies, float32 of shape `(num_items, dim)`."""
+
+    @property
+    def item_offset(self) -> Floats | None:
+        """What a movie adds to predictions that are products of states, `(num_items,)`; None where they are not."""
 
 
 class ResidualScorer:
@@ -117,6 +135,7 @@ class ResidualScorer:
     def __init__(self, weights: Mapping[str, Floats]) -> None:
         self.weights = weights
         self.item_offset = weights["item.bias"] + weights["item.offset"]
+        self.terms = weights["item.state"].shape[1] + 2
 
     def users(self, user_index: Indices) -> UserState:
         """States of users of the training data."""
@@ -150,6 +169,20 @@ class ResidualScorer:
             return np.asarray(user.state @ item.T + user.offset[:, None] + self.item_offset)
         product: Floats = np.einsum("nd,nd->n", user.state, item[item_index])
         return product + user.offset + self.item_offset[item_index]
+
+    def pairs(self, user: UserState, item_index: Indices) -> npt.NDArray[np.float64]:
+        """The formula in float64."""
+        offset = user.offset[:, None] + self.item_offset[item_index].astype(np.float64)
+        return pair_products(user.state, self.weights["item.state"], item_index) + offset
+
+    def size(self, user: UserState) -> npt.NDArray[np.float64]:
+        """By Cauchy and Schwarz."""
+        offsets = np.abs(user.offset) + np.abs(self.item_offset).max(initial=0)
+        return np.asarray(lengths(user.state) * self._longest + offsets)
+
+    @cached_property
+    def _longest(self) -> float:
+        return float(lengths(self.weights["item.state"]).max(initial=0))
 
     def without_movie(self, user: UserState) -> Floats:
         """Mean and the user's bias: a movie without ratings and features has no bias and no state."""
@@ -186,68 +219,6 @@ class ResidualScorer:
             movie_side=float(weights["item.side"][item_index] @ state) * (1 if len(raters) else float(weights["gain"])),
             neighbours=np.asarray(theirs @ state / np.sqrt(np.float32(max(len(raters), 1)))),
         )
-
-    @property
-    def item_states(self) -> Floats:
-        """States of the movies."""
-        return self.weights["item.state"]
-
-
-class GCNScorer:
-    """`gcn`: a fully connected head on the two final states.
-
-    Args:
-        weights: the exported arrays.
-        unit: turns a standardised rating into one scaled to [0, 1], the edge weight: `(gain, shift)`.
-    """
-
-    def __init__(self, weights: Mapping[str, Floats], unit: tuple[float, float]) -> None:
-        self.weights, self.unit = weights, unit
-        dim = weights["item.state"].shape[1]
-        self.user_head, item_head = weights["head.hidden.weight"][:dim], weights["head.hidden.weight"][dim:]
-        self.item_part = weights["item.state"] @ item_head + weights["head.hidden.bias"]
-
-    def users(self, user_index: Indices) -> UserState:
-        """States of users of the training data."""
-        return UserState(self.weights["user.state"][user_index], np.zeros(len(user_index), np.float32))
-
-    def visitor(self, item_index: Indices, rating: Floats) -> UserState:
-        """The three layers for one more user with the mean user's features; the movies' states stay as they are."""
-        return UserState(self.fold(self.weights["visitor.feature"], item_index, rating)[None], np.zeros(1, np.float32))
-
-    def running(self) -> RunningState | None:
-        """None: three nonlinear layers are no sums."""
-        return None
-
-    def fold(self, feature: Floats, item_index: Indices, rating: Floats) -> Floats:
-        """A user's final state, `(dim,)`, from the user's features `(dim,)` and ratings."""
-        weights, state = self.weights, feature
-        edge = rating * self.unit[0] + self.unit[1]
-        degree = 1 + edge.sum()
-        norm = (edge / np.sqrt(degree * weights["item.degree"][item_index]))[:, None]
-        layer = 0
-        while f"layer{layer}.weight" in weights:
-            message = (norm * weights[f"item.layer{layer}"][item_index]).sum(0) + state / degree
-            state = np.maximum(message @ weights[f"layer{layer}.weight"] + weights[f"layer{layer}.bias"], 0)
-            layer += 1
-        return state.astype(np.float32)
-
-    def score(self, user: UserState, item_index: Indices | None = None) -> Floats:
-        """Predictions of all movies or of one movie a user."""
-        user_part = user.state @ self.user_head
-        hidden = (
-            user_part + self.item_part[item_index] if item_index is not None else user_part[:, None] + self.item_part
-        )
-        score: Floats = np.maximum(hidden, 0) @ self.weights["head.out.weight"] + self.weights["head.out.bias"]
-        return score[..., 0]
-
-    def without_movie(self, user: UserState) -> Floats:
-        """The mean: the head knows no state for a movie that was not part of the graph."""
-        return np.zeros(len(user.offset), np.float32)
-
-    def parts(self, *_: object) -> Parts:
-        """Refused: a fully connected head adds nothing up."""
-        raise ConfigError("explain: expected a model whose predictions are sums, found gcn", "train --model residual")
 
     @property
     def item_states(self) -> Floats:

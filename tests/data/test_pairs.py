@@ -136,6 +136,15 @@ def test_lists_carry_the_ids_types_of_the_data(tmp_path: Path) -> None:
     assert found["rank"].to_pylist() == [1, 2] * 2
 
 
+def test_lists_come_in_row_groups_worth_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reelgraph.data.pairs.GROUP_ROWS", 5)
+    users = [str(user) for user in range(7)]
+    assert write_lists(iter(lists(*users)), {}, tmp_path / "l.parquet") == 14
+    file = pq.ParquetFile(tmp_path / "l.parquet")
+    assert [file.metadata.row_group(place).num_rows for place in range(file.num_row_groups)] == [6, 6, 2]
+    assert file.read()["userId"].to_pylist() == [user for user in users for _ in range(2)]
+
+
 @pytest.mark.parametrize(
     ("kind", "ids", "expected"),
     [

@@ -3,7 +3,8 @@
 import csv
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +22,7 @@ from reelgraph.data.sources import CANONICAL, NUMBER, choose_columns, roles_of
 from reelgraph.data.textfile import Malformed, is_parquet, layout_of, read_parquet, read_text
 from reelgraph.errors import DataError
 
+GROUP_ROWS = 1 << 17  # of a file of lists are written at a time
 _FINITE = re.compile(NUMBER)
 
 
@@ -161,21 +163,29 @@ def write_lists(lists: Iterable[pa.Table], id_types: Mapping[str, str], path: Pa
         OutputError: if the file cannot be written; it is then as it was before.
     """
     count = 0
-    with new_file(path) as temporary:
+    with new_file(path) as temporary, ExitStack() as stack:
         writer = None
-        try:
-            for table in lists:
-                for role in ("user", "item"):
-                    place = table.column_names.index(CANONICAL[role])
-                    cells = as_type(table[CANONICAL[role]], id_types.get(role, "string"))
-                    table = table.set_column(place, CANONICAL[role], cells)  # noqa: PLW2901 (the same table, retyped)
-                writer = writer or pq.ParquetWriter(temporary, table.schema, compression="zstd")
-                writer.write_table(table)
-                count += table.num_rows
-        finally:
-            if writer is not None:
-                writer.close()
+        for table in _grouped(lists):
+            for role in ("user", "item"):
+                place = table.column_names.index(CANONICAL[role])
+                cells = as_type(table[CANONICAL[role]], id_types.get(role, "string"))
+                table = table.set_column(place, CANONICAL[role], cells)  # noqa: PLW2901 (the same table, retyped)
+            writer = writer or stack.enter_context(pq.ParquetWriter(temporary, table.schema, compression="zstd"))
+            writer.write_table(table)
+            count += table.num_rows
     return count
+
+
+def _grouped(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Tables joined until they are worth a row group of a Parquet file."""
+    waiting: list[pa.Table] = []
+    for table in tables:
+        waiting.append(table)
+        if sum(part.num_rows for part in waiting) >= GROUP_ROWS:
+            yield pa.concat_tables(waiting)
+            waiting = []
+    if waiting:
+        yield pa.concat_tables(waiting)
 
 
 def as_type(ids: pa.ChunkedArray, name: str) -> Any:
