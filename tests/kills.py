@@ -76,10 +76,10 @@ class Server:
 
 @dataclass(frozen=True)
 class Found:
-    """What became of the writes: how many were acknowledged, attempts that were not, kills, acknowledged ones lost."""
+    """What became of the writes: acknowledged, broken off by a kill, kills, acknowledged and lost."""
 
     acknowledged: int
-    unanswered: int
+    broken_off: int
     kills: int
     lost: int
 
@@ -97,7 +97,7 @@ class Writers:
     def __init__(self, server: Server, movies: list[str], stars: tuple[float, ...], writes: int) -> None:
         self.server, self.movies, self.stars = server, movies, stars
         self.shares = [writes // WRITERS + (number < writes % WRITERS) for number in range(WRITERS)]
-        self.acknowledged, self.unanswered = 0, 0
+        self.acknowledged, self.broken_off = 0, 0
         self._counting = threading.Condition()
 
     def plan(self, writer: int) -> Iterator[tuple[str, float]]:
@@ -111,17 +111,20 @@ class Writers:
         with httpx.Client(timeout=10) as client:
             for movie, rating in self.plan(writer):
                 while not self._given(client, {"user": f"user {writer}", "movie": movie, "rating": rating}):
-                    time.sleep(0.02)
+                    time.sleep(0.1)
 
     def _given(self, client: httpx.Client, body: dict[str, object]) -> bool:
+        acknowledged = broken_off = False
         try:
             answer = client.post(f"{self.server.address}/api/ratings", json=body)
             acknowledged = answer.status_code == 200
+        except httpx.ConnectError:
+            pass  # no server yet
         except httpx.HTTPError:
-            acknowledged = False
+            broken_off = True
         with self._counting:
             self.acknowledged += acknowledged
-            self.unanswered += not acknowledged
+            self.broken_off += broken_off
             self._counting.notify_all()
         return acknowledged
 
@@ -161,4 +164,4 @@ def endure(writers: Writers, kills: int) -> Found:
         for work in working:
             work.result()
     server.kill()
-    return Found(writers.acknowledged, writers.unanswered, kills, lost(writers))
+    return Found(writers.acknowledged, writers.broken_off, kills, lost(writers))

@@ -55,7 +55,11 @@ class StoppedError(TrainingError):
 
 
 class DatabaseError(ReelgraphError):
-    """A database of ratings that does not answer, cannot be written, or has a schema that is not ours to use."""
+    """A database of ratings that does not answer or cannot be written."""
+
+
+class SchemaError(DatabaseError):
+    """A database whose tables are those of a newer version or of another program."""
 
 
 class EngineError(ReelgraphError):

@@ -14,9 +14,9 @@ from alembic.script import ScriptDirectory
 from databases import FAST, PASSWORD, PostgreSQL, postgresql
 from sqlalchemy import URL, create_engine, inspect, make_url, text
 
-from reelgraph.errors import ConfigError, DatabaseError
+from reelgraph.errors import ConfigError, DatabaseError, SchemaError
 from reelgraph.service.database import MIGRATIONS, VERSION_TABLE, address, migrate, open_engine, shown
-from reelgraph.service.schema import metadata
+from reelgraph.service.schema import REVISION, metadata
 from reelgraph.service.store import Change, Rated, Store
 
 SERVER = "postgresql+psycopg://ann@db.example:5433/films"
@@ -130,7 +130,7 @@ def test_every_earlier_schema_ends_in_the_newest_with_its_ratings(new_database: 
     """From an empty database and from each revision, twice: the same tables, and nothing lost."""
     script = ScriptDirectory(str(MIGRATIONS))
     revisions = [one.revision for one in script.walk_revisions()][::-1]
-    assert revisions == ["1", "2"]
+    assert (revisions, script.get_current_head()) == (["1", "2"], REVISION)
     database, another = new_database(), new_database()
     migrate(another)
     to_revision(database, "1")
@@ -161,7 +161,7 @@ def test_a_newer_schema_is_refused_in_one_line(database: URL) -> None:
     migrate(database)
     run(database, f"UPDATE {VERSION_TABLE} SET version_num = '17'")
     before = schema_of(database)
-    with pytest.raises(DatabaseError, match="expected a schema of at most 2, found 17; install the newer") as refused:
+    with pytest.raises(SchemaError, match="expected a schema of at most 2, found 17; install the newer") as refused:
         Store.open(database)
     assert "\n" not in str(refused.value)
     assert schema_of(database) == before
@@ -170,7 +170,7 @@ def test_a_newer_schema_is_refused_in_one_line(database: URL) -> None:
 def test_tables_of_another_program_are_left_alone(database: URL) -> None:
     run(database, "CREATE TABLE ratings (product INTEGER, points INTEGER)", "INSERT INTO ratings VALUES (1, 2)")
     before = schema_of(database)
-    with pytest.raises(DatabaseError, match="found a table ratings of another program"):
+    with pytest.raises(SchemaError, match="found a table ratings of another program"):
         Store.open(database)
     assert schema_of(database) == before
 

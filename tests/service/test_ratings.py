@@ -2,9 +2,13 @@
 
 import asyncio
 import json
+import re
+import sqlite3
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -179,6 +183,24 @@ def test_what_is_exported_is_learned_from(
     assert set(own.users.ids.to_pylist()) == set(UNUSUAL)
     counts = own.artifact.manifest["data"]["counts"]
     assert (counts["rows"], counts["rejected"]) == (9 * len(UNUSUAL), 0)
+
+
+def test_serve_says_what_is_wrong_with_its_database(
+    model_dir: Path, tmp_path: Path, command: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    newer = tmp_path / "newer.sqlite"
+    Store.open(address(str(newer))).close()
+    with closing(sqlite3.connect(newer)) as connection:
+        connection.execute("UPDATE reelgraph_schema SET version_num = '17'")
+        connection.commit()
+    done = command("serve", model_dir, "--port", 0, "--database", newer)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Traceback" not in done.stderr
+    assert re.match(
+        rf"error: database {newer}: expected a schema of at most \d+, found 17;", done.stderr.splitlines()[-1]
+    )
+    assert command("serve", tmp_path / "no model", "--port", 0).returncode == 2
+    assert {path.name for path in tmp_path.iterdir()} == {newer.name}, "no database is made beside nothing"
 
 
 def test_export_says_what_is_wrong_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

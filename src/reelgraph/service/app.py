@@ -41,6 +41,7 @@ def create_app(
 
     Raises:
         ArtifactError: if the model cannot be used.
+        DatabaseError: if ratings cannot be kept and waiting will not mend it.
     """
     settings, current = settings or Settings(), Current(directory.resolve(), changed)
     metrics = Metrics(current)
@@ -48,6 +49,8 @@ def create_app(
     state = State(settings, keys or Keys(), current, metrics, ledger)
     if not settings.wait or newest(current.directory) is not None:
         operations.change(state, "start", current.load)
+    if state.writes != "off":
+        ledger.start()
     app = FastAPI(
         title="reelgraph", version=API_VERSION, summary=f"Movie recommendations (reelgraph {__version__})",
         docs_url=None, redoc_url=None, openapi_url="/api/openapi.json", redirect_slashes=False,
@@ -74,8 +77,6 @@ def create_app(
 def _life(state: State) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
-        if state.writes != "off":
-            state.ledger.start()
         watching = asyncio.create_task(operations.watch(state))
         try:
             yield

@@ -8,14 +8,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Connection, Engine, create_engine, event, func, inspect, make_url, select
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    String,
+    column,
+    create_engine,
+    event,
+    func,
+    inspect,
+    make_url,
+    select,
+    table,
+)
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
-from reelgraph.errors import ConfigError, DatabaseError, SetupError
+from reelgraph.errors import ConfigError, DatabaseError, SchemaError, SetupError
+from reelgraph.service.schema import REVISION, metadata
 from reelgraph.service.settings import secret
 
 VARIABLE = "REELGRAPH_DATABASE"
@@ -174,34 +184,42 @@ def migrate(url: URL) -> None:
     """Bring the schema up to date in one transaction; several servers that start at once take turns.
 
     Raises:
-        DatabaseError: if it cannot be reached, is of a newer schema, or holds tables of another program.
+        DatabaseError: if it cannot be reached.
+        SchemaError: if it is of a newer schema, or holds tables of another program.
     """
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    script = ScriptDirectory.from_config(config)
     engine = open_engine(url, MIGRATION_WAIT)
     try:
         with database_errors(url), engine.begin() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(select(func.pg_advisory_xact_lock(LOCKS, 0)))
-            context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
-            found, known = context.get_current_revision(), {one.revision for one in script.walk_revisions()}
-            if found == script.get_current_head():
-                return
-            if found is not None and found not in known:
-                raise DatabaseError(
-                    f"database {shown(url)}: expected a schema of at most {script.get_current_head()}, found {found}",
-                    "install the newer reelgraph that made it",
-                )
-            foreign = sorted({"ratings", "history"} & set(inspect(connection).get_table_names()))
-            if found is None and foreign:
-                raise DatabaseError(
-                    f"database {shown(url)}: expected an empty database or reelgraph's, found a table {foreign[0]} of "
-                    "another program",
-                    "give reelgraph a database of its own",
-                )
-            config.attributes.update(connection=connection, version_table=VERSION_TABLE)
-            command.upgrade(config, "head")
+            tables = set(inspect(connection).get_table_names())
+            version = table(VERSION_TABLE, column("version_num", String))
+            found = connection.scalar(select(version.c.version_num)) if VERSION_TABLE in tables else None
+            if found != REVISION:
+                _upgrade(connection, found, shown(url), sorted(tables & metadata.tables.keys()))
     finally:
         engine.dispose()
+
+
+def _upgrade(connection: Connection, found: str | None, where: str, ours: list[str]) -> None:
+    """Go from a schema, None for none yet, to the newest; `ours` are tables there that are named like ours."""
+    from alembic import command  # noqa: PLC0415 (slow to import, and needed once in the life of a database)
+    from alembic.config import Config  # noqa: PLC0415
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    known = {revision.revision for revision in ScriptDirectory.from_config(config).walk_revisions()}
+    if found is not None and found not in known:
+        raise SchemaError(
+            f"database {where}: expected a schema of at most {REVISION}, found {found}",
+            "install the newer reelgraph that made it",
+        )
+    if found is None and ours:
+        raise SchemaError(
+            f"database {where}: expected an empty database or reelgraph's, found a table {ours[0]} of another program",
+            "give reelgraph a database of its own",
+        )
+    config.attributes.update(connection=connection, version_table=VERSION_TABLE)
+    command.upgrade(config, "head")

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from sqlalchemy import URL
 
-from reelgraph.errors import DatabaseError
+from reelgraph.errors import DatabaseError, SchemaError
 from reelgraph.service.database import POOL, WAIT, shown
 from reelgraph.service.logs import LOGGER
 from reelgraph.service.metrics import Metrics
@@ -52,12 +52,12 @@ class Ledger:
         """Open the database before the first request; a server that does not answer may do so later.
 
         Raises:
-            DatabaseError: if it is a file that cannot be used.
+            DatabaseError: if it is a file that cannot be used, or its tables are not ours.
         """
         try:
             self.open()
         except DatabaseError as error:
-            if self.url.get_backend_name() == "sqlite":
+            if self.url.get_backend_name() == "sqlite" or isinstance(error, SchemaError):
                 raise
             LOGGER.error("database", extra={"facts": {"why": str(error)}})
 

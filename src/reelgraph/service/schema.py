@@ -2,6 +2,7 @@
 
 from sqlalchemy import BigInteger, Column, Double, Index, Integer, MetaData, String, Table
 
+REVISION = "2"  # the newest of `migrations`
 metadata = MetaData()
 
 # What a user's ratings are now: one row for a user and movie.

@@ -71,7 +71,8 @@ class Store:
             create: whether to make the file of SQLite where there is none.
 
         Raises:
-            DatabaseError: if it cannot be used, or is of a newer schema than this version knows.
+            DatabaseError: if it cannot be used.
+            SchemaError: if its tables are those of a newer version or of another program.
         """
         if not create and url.get_backend_name() == "sqlite" and not Path(str(url.database)).is_file():
             raise DatabaseError(f"database {shown(url)}: expected a file, found none", "check the path")
