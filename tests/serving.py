@@ -18,6 +18,16 @@ from reelgraph.service.app import create_app
 from reelgraph.service.server import server_of
 from reelgraph.service.settings import Keys, Settings
 
+PATIENCE = 30.0  # seconds
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that must come true."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
+
 
 @contextmanager
 def serving(app: FastAPI, settings: Settings | None = None) -> Iterator[httpx.Client]:

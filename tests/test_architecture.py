@@ -295,6 +295,8 @@ def test_files_are_few_and_short() -> None:
         ("reelgraph.recommender", {"torch", "torch_geometric", "pyspark"}),
         ("reelgraph.cli", {"torch", "torch_geometric", "pyspark"}),
         ("reelgraph.doctor", {"torch", "torch_geometric", "pyspark"}),
+        ("reelgraph.hosting", {"torch", "torch_geometric", "pyspark", "fastapi", "sqlalchemy"}),
+        ("reelgraph.service.server", {"torch", "torch_geometric", "pyspark", "duckdb", "sqlframe", "pandas"}),
     ],
 )
 def test_import_leaves_out(module: str, absent: set[str]) -> None:

@@ -66,8 +66,7 @@ class Catalogue:
         """Each movie's year, float64 of shape `(num_items,)`, NaN where the movie table says nothing."""
         if "year" not in self.table.column_names:
             return np.full(self.table.num_rows, np.nan)
-        years: npt.NDArray[np.float64] = self.table["year"].to_numpy(zero_copy_only=False).astype(np.float64)
-        return years
+        return np.asarray([np.nan if year is None else float(year) for year in self.table["year"].to_pylist()])
 
     @cached_property
     def genre_members(self) -> dict[str, npt.NDArray[np.bool_]]:

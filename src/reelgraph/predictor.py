@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from reelgraph.artifact import Artifact
+from reelgraph.artifact import Artifact, numbers
 from reelgraph.catalogue import Catalogue
 from reelgraph.data.dataset import NO_TIME
 from reelgraph.data.vocabulary import Vocabulary
@@ -56,7 +56,7 @@ class Predictor:
         self.weights = artifact.weights
         self.scorer = scorer_for(manifest["config"]["model"], artifact.weights, unit, lists_only=artifact.lists_only)
         self._seen = seen
-        self.seen_item, self.seen_user = seen["item_index"].to_numpy(), seen["user_index"].to_numpy()
+        self.seen_item, self.seen_user = numbers(seen, "item_index"), numbers(seen, "user_index")
         self.seen_start = np.searchsorted(self.seen_user, np.arange(len(self.users) + 1))
         self.user_counts = np.diff(self.seen_start)
         self.item_counts = np.bincount(self.seen_item, minlength=len(self.items))
@@ -158,13 +158,13 @@ class Predictor:
     @cached_property
     def seen_rating(self) -> Floats:
         """The training ratings in the data's scale, sorted by user, float32 of shape `(num_ratings,)`."""
-        rating: Floats = self._seen["rating"].to_numpy()
+        rating: Floats = numbers(self._seen, "rating")
         return rating
 
     @cached_property
     def _residuals(self) -> Residuals:
         """What predictions for a time are corrected by; made when the first is asked for, since it takes long."""
-        columns = self._seen["timestamp"].to_numpy(), self._seen["residual"].to_numpy()
+        columns = numbers(self._seen, "timestamp"), numbers(self._seen, "residual")
         return Residuals.of(self.seen_user, self.seen_item, *columns, len(self.users))
 
     @cached_property

@@ -197,8 +197,7 @@ def _reasons(predictor: Predictor, person: Person, parts: Floats) -> tuple[Reaso
 
 def _neighbours(predictor: Predictor, raters: Indices, ratings: Floats, parts: Floats) -> tuple[Neighbour, ...]:
     order = _largest_first(parts)
-    ids: list[str] = predictor.users.ids.take(raters[order]).to_pylist()
-    return tuple(map(Neighbour, ids, ratings[order].tolist(), parts[order].tolist()))
+    return tuple(map(Neighbour, predictor.users.names(raters[order]), ratings[order].tolist(), parts[order].tolist()))
 
 
 def _largest_first(parts: Floats) -> npt.NDArray[np.int64]:

@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from serving import PATIENCE, until
 
 from reelgraph.artifact import read_artifact, write_artifact
 from reelgraph.errors import ArtifactError
@@ -23,7 +24,6 @@ from reelgraph.service.current import Current, newest, read
 from reelgraph.service.problems import ServiceError
 
 Serve = Callable[..., httpx.Client]
-PATIENCE = 30.0  # seconds
 
 
 def listed(model: Recommender) -> list[str]:
@@ -39,13 +39,6 @@ def asked(client: httpx.Client) -> list[str]:
 def serving_id(client: httpx.Client) -> str:
     artifact: dict[str, str] = client.get("/health/ready").json()["artifact"]
     return artifact["id"]
-
-
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
 
 
 @pytest.fixture

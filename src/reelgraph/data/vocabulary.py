@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +43,14 @@ class Vocabulary:
     def id(self, index: int) -> str:
         """The id at an index."""
         return str(self.ids[index].as_py())
+
+    @cached_property
+    def _names(self) -> list[str]:
+        return list(self._index)
+
+    def names(self, index: npt.NDArray[np.integer[Any]]) -> list[str]:
+        """The ids at many indices, `(n,)`."""
+        return [self._names[place] for place in index.tolist()]
 
     def index(self, name: str) -> int:
         """The index of an id.

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
+import pyarrow
 import uvicorn
 from fastapi import FastAPI
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -22,6 +23,7 @@ from reelgraph.service.problems import ServiceError
 from reelgraph.service.settings import Keys, Settings
 
 _HEADERS_MOST = 65_536  # bytes of a request's headers together
+_TURN_SECONDS = 0.0005
 _TRIM, _MMAP, _ARENAS = -1, -3, -8  # names of glibc's mallopt
 _MMAP_FROM, _ARENAS_MOST = 1 << 17, 2
 
@@ -64,6 +66,8 @@ def run(directory: Path, settings: Settings, keys: Keys) -> None:
     signal.signal(signal.SIGTERM, _stop)
     # Requests run beside each other already; threads within one would only wait for one another.
     threadpool_limits(1)
+    # What is read beside the requests, such as another model, holds them up for no longer than this at a time.
+    sys.setswitchinterval(_TURN_SECONDS)
     listening = _listen(settings)
     start_logging()
     app = create_app(directory, settings, keys, changed=tidy)
@@ -96,7 +100,8 @@ def _stop(_: int, __: FrameType | None) -> None:
 
 
 def _prepare_memory() -> None:
-    """Let glibc give memory back: models come and go, and threads must not each keep a heap of their own."""
+    """Let memory be given back: models come and go, and neither Arrow nor a thread must keep a heap of its own."""
+    pyarrow.set_memory_pool(pyarrow.system_memory_pool())
     with suppress(OSError, AttributeError):
         libc = ctypes.CDLL(None)
         libc.mallopt(_MMAP, _MMAP_FROM)

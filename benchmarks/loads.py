@@ -1,0 +1,173 @@
+"""A lean load generator: requests over kept connections, at a rate or one after another, and how long they took."""
+
+import asyncio
+import gc
+import json
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import cycle, repeat
+
+import numpy as np
+
+
+def post(path: str, body: object) -> bytes:
+    """A POST request with a JSON body, as bytes."""
+    content = json.dumps(body).encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+    return f"{head}Accept-Encoding: gzip\r\nContent-Length: {len(content)}\r\n\r\n".encode() + content
+
+
+@dataclass
+class Taken:
+    """What requests took.
+
+    Attributes:
+        seconds: from when a request was due to the end of its answer, of those that were answered with 200.
+        failures: what happened instead, and how often.
+        began, ended: of all of it.
+    """
+
+    seconds: list[float] = field(default_factory=list)
+    failures: dict[str, int] = field(default_factory=dict)
+    began: float = 0.0
+    ended: float = 0.0
+
+    def failed(self, what: str) -> None:
+        """Count a failure."""
+        self.failures[what] = self.failures.get(what, 0) + 1
+
+    def summary(self) -> Mapping[str, object]:
+        """Rate, percentiles in milliseconds, failures."""
+        wall = self.ended - self.began
+        facts: dict[str, object] = {
+            "requests": len(self.seconds) + sum(self.failures.values()),
+            "seconds": round(wall, 2),
+            "requests a second": round(len(self.seconds) / wall, 1),
+        }
+        for name, share in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)):
+            facts[f"{name}, ms"] = round(1000 * float(np.quantile(self.seconds, share)), 2) if self.seconds else None
+        return facts | {"failures": self.failures}
+
+
+class Connection:
+    """One kept connection.
+
+    Args:
+        host: where to.
+        port: where to.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self.host, self.port = host, port
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def ask(self, request: bytes) -> tuple[int, bytes]:
+        """Status and body of the answer to a request.
+
+        Raises:
+            OSError, EOFError, ValueError: if there is none; the next request makes a new connection.
+        """
+        if self._streams is None:
+            self._streams = await asyncio.open_connection(self.host, self.port)
+        reader, writer = self._streams
+        try:
+            writer.write(request)
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
+            return int(head[9:12]), await reader.readexactly(length)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close it."""
+        if self._streams is not None:
+            self._streams[1].close()
+        self._streams = None
+
+
+async def _worker(connection: Connection, due: "asyncio.Queue[tuple[float, bytes] | None]", taken: Taken) -> None:
+    while (job := await due.get()) is not None:
+        when, request = job
+        await _one(connection, request, when, taken)
+    connection.close()
+
+
+async def _one(connection: Connection, request: bytes, when: float, taken: Taken) -> None:
+    try:
+        status, _ = await asyncio.wait_for(connection.ask(request), 30)
+    except (OSError, EOFError, ValueError, TimeoutError) as error:
+        taken.failed(type(error).__name__)
+        return
+    if status == 200:
+        taken.seconds.append(time.perf_counter() - when)
+    else:
+        taken.failed(str(status))
+
+
+async def at_a_rate(
+    port: int,
+    requests: Iterable[bytes],
+    rate: float,
+    seconds: float,
+    connections: int = 32,
+    stop: asyncio.Event | None = None,
+) -> Taken:
+    """Send requests at fixed times whether or not earlier ones are answered, as visitors do.
+
+    A request's time counts from when it was due, so that a server which stalls cannot hide behind a client that waits.
+
+    Args:
+        port: of the service on this machine.
+        requests: what to send, again and again.
+        rate: requests a second.
+        seconds: for how long.
+        connections: kept open.
+        stop: ends it earlier.
+    """
+    due: asyncio.Queue[tuple[float, bytes] | None] = asyncio.Queue()
+    taken = Taken()
+    workers = [asyncio.create_task(_worker(Connection("127.0.0.1", port), due, taken)) for _ in range(connections)]
+    taken.began = time.perf_counter()
+    for number, request in zip(range(int(rate * seconds)), cycle(requests), strict=False):
+        when = taken.began + number / rate
+        if (wait := when - time.perf_counter()) > 0:
+            await asyncio.sleep(wait)
+        if stop is not None and stop.is_set():
+            break
+        due.put_nowait((when, request))
+    for _ in workers:
+        due.put_nowait(None)
+    await asyncio.gather(*workers)
+    taken.ended = time.perf_counter()
+    return taken
+
+
+async def one_after_another(port: int, requests: Iterable[bytes], number: int, at_once: int = 1) -> Taken:
+    """Send each request when the one before on its connection is answered.
+
+    Args:
+        port: of the service on this machine.
+        requests: what to send, again and again.
+        number: how many in all.
+        at_once: connections.
+    """
+    taken, source = Taken(), cycle(requests)
+
+    async def visitor(count: int) -> None:
+        connection = Connection("127.0.0.1", port)
+        for _ in repeat(None, count):
+            await _one(connection, next(source), time.perf_counter(), taken)
+        connection.close()
+
+    taken.began = time.perf_counter()
+    await asyncio.gather(*(visitor(number // at_once) for _ in range(at_once)))
+    taken.ended = time.perf_counter()
+    return taken
+
+
+def quiet() -> None:
+    """Keep the generator's own garbage collection out of the times."""
+    gc.collect()
+    gc.freeze()

@@ -1,0 +1,192 @@
+"""The service under load: python benchmarks/service.py MODEL, a model directory; writes results/service.json.
+
+One server process and this load generator share the machine. Each part can be left out: --parts start,rate,single,...
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from loads import at_a_rate, one_after_another, post, quiet
+from visitor import RATINGS, visitors
+
+import reelgraph as rg
+from reelgraph import __version__
+from reelgraph.artifact import read_artifact, write_artifact
+
+HERE = Path(__file__).resolve().parent
+SWAPS, SINGLE, WARM_UP = 100, 3000, 500
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running service.
+
+    Attributes:
+        process: its process.
+        port: where it listens.
+        started: seconds from the start of the process to the first answer that it is ready.
+    """
+
+    process: subprocess.Popen[str]
+    port: int
+    started: float
+
+    def get(self, path: str, method: str = "GET") -> Any:
+        """The JSON of an answer."""
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", method=method)
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+            return json.load(answer)
+
+    @property
+    def megabytes(self) -> float:
+        """Memory that the process holds now: resident set size."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
+        return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+
+
+@contextmanager
+def serving(model: Path, folder: Path, *options: str) -> Iterator[Server]:
+    """A service in a process of its own, on a free port."""
+    command = [sys.executable, "-m", "reelgraph", "serve", str(model), "--port", "0", "--watch", "0"]
+    command += ["--database", str(folder / "ratings.sqlite"), *options]
+    began = time.perf_counter()
+    with (
+        (folder / "log").open("a") as log,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as process,
+    ):
+        try:
+            assert process.stdout is not None
+            port = int(process.stdout.readline().rpartition(":")[2])
+            server = Server(process, port, 0.0)
+            while True:
+                try:
+                    server.get("/health/ready")
+                    break
+                except (urllib.error.URLError, OSError):
+                    time.sleep(0.005)
+            yield replace(server, started=time.perf_counter() - began)
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+Part = Callable[[Path, Path, list[bytes]], Mapping[str, Any]]
+
+
+def start(model: Path, folder: Path, requests: list[bytes]) -> Mapping[str, Any]:
+    """Seconds to the first answer, and memory before and after some visits; the best of three starts."""
+    found = []
+    for _ in range(3):
+        with serving(model, folder) as server:
+            fresh = server.megabytes
+            asyncio.run(one_after_another(server.port, requests, WARM_UP))
+            found.append((server.started, fresh, server.megabytes))
+    seconds, fresh, warm = min(found)
+    return {"seconds": round(seconds, 2), "megabytes": round(fresh, 1), "megabytes after visits": round(warm, 1)}
+
+
+def single(model: Path, folder: Path, requests: list[bytes]) -> Mapping[str, Any]:
+    """One request at a time."""
+    with serving(model, folder, "--rate", "0") as server:
+        asyncio.run(one_after_another(server.port, requests, WARM_UP))
+        return asyncio.run(one_after_another(server.port, requests, SINGLE)).summary()
+
+
+def rate(model: Path, folder: Path, requests: list[bytes]) -> Mapping[str, Any]:
+    """220 requests a second for a minute."""
+    with serving(model, folder) as server:
+        asyncio.run(one_after_another(server.port, requests, WARM_UP))
+        return asyncio.run(at_a_rate(server.port, requests, 220, 60)).summary()
+
+
+def most(model: Path, folder: Path, requests: list[bytes]) -> Mapping[str, Any]:
+    """As many as it can, from eight who each wait for their answer."""
+    with serving(model, folder, "--rate", "0") as server:
+        asyncio.run(one_after_another(server.port, requests, WARM_UP, 8))
+        return asyncio.run(one_after_another(server.port, requests, 10_000, 8)).summary()
+
+
+def swaps(model: Path, folder: Path, requests: list[bytes]) -> Mapping[str, Any]:
+    """A hundred changes of the model under 50 requests a second: failures, and memory at the end against the start."""
+    places = [shutil.copytree(model, folder / "first"), folder / "second"]
+    write_artifact(replace(read_artifact(model)), places[1])
+
+    async def changes(server: Server, stop: asyncio.Event) -> list[float]:
+        taken = []
+        for number in range(SWAPS):
+            body = {"path": str(places[(number + 1) % 2])}
+            began = time.perf_counter()
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(post("/api/admin/reload", body))
+            status = (await reader.readuntil(b"\r\n"))[9:12]
+            writer.close()
+            if status != b"200":
+                raise SystemExit(f"a change was answered with {status!r}")
+            taken.append(time.perf_counter() - began)
+        stop.set()
+        return taken
+
+    async def both(server: Server) -> Mapping[str, Any]:
+        stop = asyncio.Event()
+        load = asyncio.create_task(at_a_rate(server.port, requests, 50, 3600, 16, stop))
+        taken = await changes(server, stop)
+        return {"changes": len(taken), "longest change, s": round(max(taken), 2), "load": (await load).summary()}
+
+    with serving(places[0], folder, "--rate", "0") as server:
+        asyncio.run(one_after_another(server.port, requests, WARM_UP, 8))
+        before = server.megabytes
+        facts = asyncio.run(both(server))
+        after = server.megabytes
+    growth = f"{100 * (after / before - 1):+.1f}%"
+    return dict(facts) | {"megabytes before": round(before, 1), "megabytes after": round(after, 1), "growth": growth}
+
+
+PARTS: dict[str, Part] = {"start": start, "single": single, "rate": rate, "most": most, "swaps": swaps}
+
+
+def main() -> None:
+    """Measure, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--parts", default=",".join(PARTS))
+    parser.add_argument("--out", type=Path, default=HERE / "results" / "service.json")
+    given = parser.parse_args()
+    model = rg.open(given.model)
+    requests = [post("/api/recommendations", {"ratings": ratings, "k": 10}) for ratings in visitors(model)]
+    size = {"movies": len(model.items), "users": len(model.users), "ratings": len(model.predictor.seen_rating)}
+    del model
+    quiet()
+    facts: dict[str, Any] = json.loads(given.out.read_text(encoding="utf-8")) if given.out.is_file() else {}
+    facts |= {
+        "reelgraph": __version__,
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
+        "command": f"python benchmarks/service.py {given.model.name}",
+        "visitors": f"POST /api/recommendations with {RATINGS} ratings, lists of 10",
+        **size,
+    }
+    for name in given.parts.split(","):
+        with tempfile.TemporaryDirectory(prefix="reelgraph-") as folder:
+            facts[name] = PARTS[name](given.model, Path(folder), requests)
+        sys.stdout.write(f"{name}: {json.dumps(facts[name])}\n")
+        sys.stdout.flush()
+        given.out.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

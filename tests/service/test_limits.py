@@ -1,0 +1,66 @@
+"""Buckets let through what a rate allows, in bounded memory."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reelgraph.service.limits import Buckets, client_of
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@given(st.lists(st.floats(0, 5), max_size=60), st.floats(0.2, 20))
+def test_no_more_than_burst_and_rate(pauses: list[float], rate: float) -> None:
+    clock = Clock()
+    buckets = Buckets(rate, clock=clock)
+    let_in = 0
+    for pause in pauses:
+        clock.now += pause
+        wait = buckets.take("a")
+        let_in += wait == 0
+        assert let_in <= buckets.burst + (clock.now - 100) * rate + 1e-6
+        if wait:
+            clock.now += wait + 1e-9
+            assert buckets.take("a") == 0, "after the wait that was told there is a token"
+            let_in += 1
+
+
+def test_clients_do_not_share() -> None:
+    buckets = Buckets(1, clock=Clock())
+    assert [buckets.take("a") > 0 for _ in range(4)] == [False, False, True, True]
+    assert buckets.take("b") == 0
+
+
+def test_no_rate_is_no_limit() -> None:
+    buckets = Buckets(0)
+    assert not any(buckets.take("a") for _ in range(1000))
+    assert len(buckets) == 0
+
+
+def test_memory_is_bounded_and_the_present_are_remembered() -> None:
+    buckets = Buckets(1, most=10, clock=Clock())
+    for number in range(100):
+        buckets.take(f"c{number}")
+        buckets.take("regular")
+    assert len(buckets) == 10
+    assert buckets.take("regular") > 0
+
+
+@pytest.mark.parametrize(
+    ("host", "client"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::9", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("not:an:address", "not:an:address"),
+    ],
+)
+def test_whose_bucket_it_is(host: str, client: str) -> None:
+    assert client_of(host) == client
