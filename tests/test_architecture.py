@@ -293,7 +293,7 @@ def test_files_are_few_and_short() -> None:
     [
         ("reelgraph", {"torch", "torch_geometric", "duckdb", "sqlframe", "pyspark", "pandas"}),
         ("reelgraph.recommender", {"torch", "torch_geometric", "pyspark"}),
-        ("reelgraph.cli", {"torch", "torch_geometric", "pyspark"}),
+        ("reelgraph.cli", {"torch", "torch_geometric", "pyspark", "pandas"}),
         ("reelgraph.doctor", {"torch", "torch_geometric", "pyspark"}),
         ("reelgraph.hosting", {"torch", "torch_geometric", "pyspark", "fastapi", "sqlalchemy"}),
         ("reelgraph.service.server", {"torch", "torch_geometric", "pyspark", "duckdb", "sqlframe", "pandas"}),

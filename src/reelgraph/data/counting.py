@@ -13,7 +13,7 @@ from reelgraph.data.dataset import is_prepared, read_manifest
 from reelgraph.data.textfile import as_text, is_parquet, layout_of, open_parquet, read_text
 from reelgraph.errors import DataError
 
-_NOTHING = pa.array([], pa.string())
+_NOTHING = pa.nulls(0, pa.string())  # `pa.array` would import pandas
 _ROWS = 1 << 20  # of Parquet at a time
 
 
