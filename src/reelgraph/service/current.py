@@ -80,6 +80,7 @@ def _opened(held: HeldFiles) -> Served:
     with held.folder() as folder:
         try:
             recommender = open_model(folder)
+            recommender.predictor.raters(0)  # Sorted by movie when first asked for: now, not by a visitor's request.
         except ArtifactError as error:
             named = (text.replace(str(folder), str(held.path)) for text in (error.problem, error.remedy))
             raise ArtifactError(*named) from None
