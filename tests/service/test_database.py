@@ -215,6 +215,15 @@ def test_every_commit_is_on_disk(tmp_path: Path, postgresql_server: PostgreSQL) 
         engine.dispose()
 
 
+def test_a_new_file_is_its_owners_alone(tmp_path: Path) -> None:
+    store = Store.open(URL.create("sqlite", database=str(tmp_path / "r.sqlite")))
+    store.put("ann", {"1": 1.0})
+    assert {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == dict.fromkeys(
+        ("r.sqlite", "r.sqlite-shm", "r.sqlite-wal"), 0o600
+    )
+    store.close()
+
+
 def test_files_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("not a database " * 100)
     folder = tmp_path / "folder"

@@ -24,6 +24,7 @@ from reelgraph.cli import main
 from reelgraph.recommender import Recommender, open_model
 from reelgraph.service.app import create_app
 from reelgraph.service.database import address
+from reelgraph.service.problems import ServiceError
 from reelgraph.service.settings import Settings
 from reelgraph.service.store import Store
 
@@ -270,3 +271,17 @@ def test_a_database_that_hangs_is_given_up_and_holds_nobody_up(
     with serving(app) as client:
         assert asyncio.run(hang(client)) == ["database_unavailable"] * 20
         assert rate(client, "ann", movies[0], 3)["rating"] == 3.0
+
+
+def test_what_was_given_up_does_not_come_after_what_followed(
+    model_dir: Path, movies: list[str], database: URL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REELGRAPH_DATABASE", database.render_as_string(hide_password=False))
+    app = create_app(model_dir, Settings(watch=0))
+    ledger, holder = app.state.service.ledger, Store(database)
+    with holder._change("ann"), pytest.raises(ServiceError, match="does not answer"):
+        asyncio.run(ledger.do("put", lambda store: store.put("ann", {movies[0]: 1.0}), patience=0.2))
+    ledger._threads.shutdown(wait=True)  # Its turn came when the other one's ended.
+    holder.put("ann", {movies[0]: 5.0})
+    assert [change.rating for change in holder.history("ann")] == [5.0]
+    holder.close()

@@ -4,7 +4,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -117,11 +117,11 @@ def database_errors(url: URL) -> Iterator[None]:
         yield
     except SQLAlchemyError as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
-        text = next(iter(str(cause).strip().splitlines()), type(cause).__name__)
-        for secret in (url.password, *(text for name in _SECRET for text in _texts(url.query.get(name)))):
-            text = text.replace(str(secret), "***") if secret else text
+        said = next(iter(str(cause).strip().splitlines()), type(cause).__name__)
+        for hidden in (url.password, *(text for name in _SECRET for text in _texts(url.query.get(name)))):
+            said = said.replace(str(hidden), "***") if hidden else said
         raise DatabaseError(
-            f"database {shown(url)}: expected an answer, found {text}", "see that it runs, has room, and may be written"
+            f"database {shown(url)}: expected an answer, found {said}", "see that it runs, has room, and may be written"
         ) from None
 
 
@@ -187,6 +187,9 @@ def migrate(url: URL) -> None:
         DatabaseError: if it cannot be reached.
         SchemaError: if it is of a newer schema, or holds tables of another program.
     """
+    if url.get_backend_name() == "sqlite":
+        with suppress(OSError):  # SQLite says better what is wrong. It would let all users read a file that it makes.
+            os.close(os.open(str(url.database), os.O_CREAT | os.O_RDONLY, 0o600))
     engine = open_engine(url, MIGRATION_WAIT)
     try:
         with database_errors(url), engine.begin() as connection:

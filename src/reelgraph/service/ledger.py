@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -66,15 +67,16 @@ class Ledger:
 
         Args:
             what: its name among the measures.
-            act: what is to be done. It may yet be done after it was given up, so it must be fit to be done again.
+            act: what is to be done. It may be under way when it is given up, so it must be fit to be done again.
             patience: seconds after which it is given up.
 
         Raises:
             ServiceError: `database_unavailable`.
         """
-        run, loop = contextvars.copy_context().run, asyncio.get_running_loop()
+        run, deadline = contextvars.copy_context().run, time.monotonic() + patience
+        work = asyncio.get_running_loop().run_in_executor(self._threads, run, self._timed, what, act, deadline)
         try:
-            return await asyncio.wait_for(loop.run_in_executor(self._threads, run, self._timed, what, act), patience)
+            return await asyncio.wait_for(work, patience)
         except TimeoutError:
             self.metrics.database_errors.inc()
             error: Exception = TimeoutError(f"no answer in {patience:g} s")
@@ -83,9 +85,9 @@ class Ledger:
         LOGGER.error("database", extra={"facts": {"what": what, "database": shown(self.url), "why": str(error)}})
         raise ServiceError("database_unavailable", "the database of ratings does not answer; ask again") from error
 
-    def _timed(self, what: str, act: Callable[[Store], Result]) -> Result:
+    def _timed(self, what: str, act: Callable[[Store], Result], deadline: float) -> Result:
         with self.metrics.timed(what):
-            return act(self.open())
+            return act(self.open().until(deadline))
 
     def close(self) -> None:
         """Close it."""

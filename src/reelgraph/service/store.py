@@ -1,9 +1,11 @@
 """Ratings that people give through the service; a change is acknowledged once it is on disk."""
 
+import math
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +63,16 @@ class Store:
         self._reading = self._engine.execution_options(**READS)
         # SQLite lets those who wait for its lock sleep and try again, in no order; threads had better queue up here.
         self._turn = threading.Lock()
+        self._deadline = math.inf
+
+    def until(self, deadline: float) -> "Store":
+        """The same database for someone who waits no longer than until a time of `time.monotonic`.
+
+        A change whose turn comes later is not made: whoever asked may have asked for another one meanwhile.
+        """
+        other = copy(self)
+        other._deadline = deadline
+        return other
 
     @classmethod
     def open(cls, url: URL, *, create: bool = True) -> "Store":
@@ -100,14 +112,13 @@ class Store:
     @contextmanager
     def _change(self, user: str) -> Iterator[Connection]:
         """A transaction that is the only one to change a user's rows; committed when the block ends well."""
-        with database_errors(self.url):
-            if self._engine.dialect.name == "sqlite":
-                with self._turn, self._engine.begin() as connection:
-                    yield connection
-            else:
-                with self._engine.begin() as connection:
-                    connection.execute(select(func.pg_advisory_xact_lock(LOCKS + 1, func.hashtext(user))))
-                    yield connection
+        turn = self._turn if self._engine.dialect.name == "sqlite" else nullcontext()
+        with database_errors(self.url), turn, self._engine.begin() as connection:
+            if self._engine.dialect.name == "postgresql":
+                connection.execute(select(func.pg_advisory_xact_lock(LOCKS + 1, func.hashtext(user))))
+            if time.monotonic() > self._deadline:
+                raise DatabaseError(f"database {shown(self.url)}: expected a turn in time, found it too late")
+            yield connection
 
     def put(self, user: str, stars: Mapping[str, float], now: int | None = None) -> list[Written]:
         """Keep a user's ratings, all or none; each replaces an earlier one of its movie, and every change is kept.
