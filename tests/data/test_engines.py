@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from parity import compare
 
 from reelgraph.config import DataConfig
 from reelgraph.data.dataset import load_prepared
@@ -14,7 +15,6 @@ from reelgraph.data.engine import open_engine
 from reelgraph.data.prepare import prepare
 from reelgraph.data.sources import Source, find
 
-FILES = ("ratings", "users", "items", "rejects")
 DIRTY = """userId,movieId,rating,timestamp
 é,1,4.5,881250949
 é,1,3,881250950
@@ -58,17 +58,6 @@ def one_session() -> Iterator[None]:
     """Spark takes long to start: within this, engines of that name use one session."""
     with open_engine("local[2]"):
         yield
-
-
-def compare(one: Path, other: Path) -> None:
-    for name in FILES:
-        first, second = pq.read_table(one / f"{name}.parquet"), pq.read_table(other / f"{name}.parquet")
-        assert first.column_names == second.column_names, name
-        assert [str(kind) for kind in first.schema.types] == [str(kind) for kind in second.schema.types], name
-        assert first.to_pylist() == second.to_pylist(), name
-    manifests: list[dict[str, Any]] = [load_prepared(path).manifest for path in (one, other)]
-    for key in manifests[0].keys() - {"created", "engine"}:
-        assert manifests[0][key] == manifests[1][key], key
 
 
 def both(tmp_path: Path, source: Source, **config: Any) -> Path:

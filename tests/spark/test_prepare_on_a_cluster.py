@@ -1,0 +1,136 @@
+"""Preparation on a real cluster and on Spark Connect gives DuckDB's rows, whatever happens to a worker."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from clusters import Cluster, Program, running_connect_server, settings
+from parity import compare
+
+from reelgraph.config import DataConfig
+from reelgraph.data.engine import Engine, Run, check_seen
+from reelgraph.data.prepare import prepare
+from reelgraph.data.sources import find
+from reelgraph.data.spark_jobs import JobProgress
+from reelgraph.errors import EngineError, SetupError
+
+
+@pytest.fixture(scope="module")
+def expected(movielens: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What DuckDB makes of MovieLens."""
+    out = tmp_path_factory.mktemp("duckdb") / "out"
+    return prepare(find(movielens / "ml-latest-small"), DataConfig(), out, lambda line: None)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Program]]:
+    with running_connect_server(tmp_path_factory.mktemp("connect")) as running:
+        yield running
+
+
+def events(folder: Path) -> Iterator[dict[str, Any]]:
+    """What happened in the only application that wrote its events there."""
+    (log,) = folder.iterdir()
+    for line in log.read_text().splitlines():
+        yield json.loads(line)
+
+
+def test_a_worker_killed_midway_changes_nothing(
+    cluster: Cluster, movielens: Path, expected: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "events"
+    log.mkdir()
+    noted = {"enabled": "true", "dir": f"file://{log}", "compress": "false", "rolling_enabled": "false"}
+    # Nothing is begun before both workers are there.
+    both = {"cores_max": "2", "scheduler_minRegisteredResourcesRatio": "1.0"}
+    both["scheduler_maxRegisteredResourcesWaitingTime"] = "300s"
+    more = both | {f"eventLog_{name}": value for name, value in noted.items()}
+    for name, value in settings(tmp_path / "conf", **more).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("reelgraph.data.spark_jobs.EVERY", 0.02)
+    killed_in: list[int] = []
+
+    def kill_one(found: JobProgress) -> None:
+        # Some stages are behind, most are to come, and a task runs now.
+        if found.stage >= 8 and found.running and not killed_in:
+            killed_in.append(found.stage)
+            cluster.kill_worker()
+
+    config = DataConfig(engine=cluster.url, stage=str(tmp_path))
+    prepare(find(movielens / "ml-latest-small"), config, tmp_path / "out", lambda line: None, kill_one)
+    compare(expected, tmp_path / "out")
+
+    happened = list(events(log))
+    (lost,) = [event for event in happened if event["Event"] == "SparkListenerExecutorRemoved"]
+    tasks = [event for event in happened if event["Event"] == "SparkListenerTaskEnd"]
+    done = [task for task in tasks if task["Task End Reason"]["Reason"] == "Success"]
+    before = [task for task in done if task["Task Info"]["Finish Time"] < lost["Timestamp"]]
+    after = [task for task in done if task["Task Info"]["Launch Time"] > lost["Timestamp"]]
+    assert {lost["Executor ID"]} < {task["Task Info"]["Executor ID"] for task in before}, "both did their share"
+    assert lost["Executor ID"] not in {task["Task Info"]["Executor ID"] for task in after}
+    assert len({task["Stage ID"] for task in before}) > 4
+    assert len({task["Stage ID"] for task in after}) > 4
+
+
+def test_the_cluster_gives_the_same_rows_by_the_command_line(
+    cluster: Cluster, movielens: Path, expected: Path, tmp_path: Path, command: Any
+) -> None:
+    source = movielens / "ml-latest-small"
+    done = command("prepare", source, "--engine", cluster.url, "--stage", tmp_path, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert "WARN" not in done.stderr
+    assert all(line.startswith(("Spark, stage", "ratings.csv:", "rating scale:")) for line in done.stderr.splitlines())
+    compare(expected, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"], "nothing on the way is left"
+
+
+def test_a_stage_that_workers_do_not_see_is_named(
+    cluster: Cluster, movielens: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # /proc/self/cwd is the directory of whoever asks: other files for a worker than for this process.
+    (tmp_path / "own").mkdir()
+    monkeypatch.chdir(tmp_path)
+    config = DataConfig(engine=cluster.url, stage="/proc/self/cwd/own")
+    with pytest.raises(EngineError, match=r"found FileNotFoundException: File file:/proc/self/cwd/own.*on 127"):
+        prepare(find(movielens / "ml-latest-small"), config, tmp_path / "out", lambda line: None)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["own"]
+
+
+def test_rows_that_do_not_come_back_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Lost(Engine):
+        def read(self, path: Path) -> Any:
+            return self
+
+        def repartition(self, count: int) -> Any:
+            return self
+
+        def write(self, rows: Any, path: Path) -> None:
+            """A worker that writes to its own disk."""
+
+    with pytest.raises(SetupError, match=f"--stage {tmp_path.parent}: expected 16 rows from the workers, found 0"):
+        check_seen(Lost("spark://a:1", None, None, None, remote=True), tmp_path)
+
+
+def test_a_run_that_loses_rows_is_refused(movielens: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep = Run.keep
+
+    def lossy(run: Run, rows: Any, name: str) -> None:
+        keep(run, rows.limit(1000) if name == "indexed" else rows, name)
+
+    monkeypatch.setattr(Run, "keep", lossy)
+    with pytest.raises(EngineError, match=r"expected 100,004 rows among ratings and rejects, found 1,000; .*--stage"):
+        prepare(find(movielens / "ml-latest-small"), DataConfig(), tmp_path / "out", lambda line: None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_spark_connect_gives_the_same_rows(
+    server: tuple[str, Program], movielens: Path, expected: Path, tmp_path: Path
+) -> None:
+    seen: list[JobProgress] = []
+    config = DataConfig(engine=server[0], stage=str(tmp_path))
+    prepare(find(movielens / "ml-latest-small"), config, tmp_path / "out", lambda line: None, seen.append)
+    compare(expected, tmp_path / "out")
+    assert seen
+    assert all(0 <= found.done <= found.total for found in seen)
