@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from clusters import Cluster, running_cluster, settings
+from clusters import Cluster, running_cluster, running_connect_server, settings
 from databases import FAST, PostgreSQL, postgresql
 from sqlalchemy import URL
 from worlds import write_files
@@ -77,6 +77,13 @@ def cluster(standalone: Cluster) -> Cluster:
     """A Spark cluster on this machine: a master and two workers, free, whatever the test before did to them."""
     standalone.mend()
     return standalone
+
+
+@pytest.fixture(scope="session")
+def connect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a Spark Connect server on this machine, `sc://127.0.0.1:port`."""
+    with running_connect_server(tmp_path_factory.mktemp("connect")) as (address, _):
+        yield address
 
 
 @pytest.fixture(scope="session")

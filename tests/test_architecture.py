@@ -24,6 +24,7 @@ ORDER = (
     "data.textfile",
     "data.sources",
     "data.tables",
+    "data.spark_settings",
     "data.spark_jobs",
     "data.spark_session",
     "data.engine",
@@ -78,6 +79,9 @@ ORDER = (
     "rebuild",
     "update",
     "drawing",
+    "checkup",
+    "doctor_workers",
+    "doctor_spark",
     "doctor",
     "console",
     "bars",
@@ -169,7 +173,7 @@ LEARNING = (
     "checkpoint", "runs", "tuning", "heads", "pipeline", "spark.process", "spark.launch", "cold", "rebuild", "update",
 )  # fmt: skip
 MAX_LINES = 300
-MAX_FILES = 114
+MAX_FILES = 118
 
 
 class Tree:

@@ -8,8 +8,9 @@ from types import SimpleNamespace
 import pytest
 
 from reelgraph import doctor, machine
+from reelgraph.checkup import Check, requirements, within
 from reelgraph.data import engine, sources
-from reelgraph.doctor import Check, checks, requirements, within
+from reelgraph.doctor import checks
 from reelgraph.errors import DataError
 
 RANGES = [

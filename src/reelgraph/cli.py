@@ -209,11 +209,13 @@ def bench(
 
 
 @commands.command()
-def doctor() -> None:
+@click.option("--engine", help="try this engine, too, such as spark://host:port, and its workers")
+@click.option("--stage", help="directory that its workers should share; that of temporary files when not given")
+def doctor(engine: str | None, stage: str | None) -> None:
     """Check the environment, and say what mends what is wrong."""
     from reelgraph.doctor import checks  # noqa: PLC0415
 
-    found = checks()
+    found = checks(engine, stage)
     console.show_checks(found)
     if any(check.ok is False for check in found):
         sys.exit(2)

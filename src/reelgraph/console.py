@@ -20,7 +20,7 @@ from reelgraph.lists import Suggestion
 from reelgraph.why import Explanation
 
 if TYPE_CHECKING:  # Showing a list must not import torch.
-    from reelgraph.doctor import Check
+    from reelgraph.checkup import Check
     from reelgraph.training import Progress as FitProgress
 
 LINE_EVERY = 5.0  # seconds between two plain lines of progress

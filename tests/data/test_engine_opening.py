@@ -18,7 +18,7 @@ from reelgraph import machine
 from reelgraph.data import spark_session
 from reelgraph.data.engine import check_name, open_engine
 from reelgraph.data.spark_jobs import JobProgress
-from reelgraph.data.spark_session import driver_memory, user_settings
+from reelgraph.data.spark_settings import driver_memory, user_settings
 from reelgraph.errors import ConfigError, EngineError, SetupError
 
 

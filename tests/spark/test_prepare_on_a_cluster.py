@@ -1,6 +1,7 @@
 """Preparation on a real cluster and on Spark Connect gives DuckDB's rows, whatever happens to a worker."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from clusters import Cluster, Program, running_connect_server, settings
 from parity import compare
 
 from reelgraph.config import DataConfig
-from reelgraph.data.engine import Engine, Run, check_seen
+from reelgraph.data.engine import Engine, Run, check_seen, open_engine
 from reelgraph.data.prepare import prepare
 from reelgraph.data.sources import find
 from reelgraph.data.spark_jobs import JobProgress
@@ -22,12 +23,6 @@ def expected(movielens: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What DuckDB makes of MovieLens."""
     out = tmp_path_factory.mktemp("duckdb") / "out"
     return prepare(find(movielens / "ml-latest-small"), DataConfig(), out, lambda line: None)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Program]]:
-    with running_connect_server(tmp_path_factory.mktemp("connect")) as running:
-        yield running
 
 
 def events(folder: Path) -> Iterator[dict[str, Any]]:
@@ -92,10 +87,11 @@ def test_a_stage_that_workers_do_not_see_is_named(
     # /proc/self/cwd is the directory of whoever asks: other files for a worker than for this process.
     (tmp_path / "own").mkdir()
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "own"))  # for Spark's log, which stays
     config = DataConfig(engine=cluster.url, stage="/proc/self/cwd/own")
-    with pytest.raises(EngineError, match=r"found FileNotFoundException: File file:/proc/self/cwd/own.*on 127"):
+    with pytest.raises(EngineError, match=r"found FileNotFoundException: File file:/proc/self/cwd/own"):
         prepare(find(movielens / "ml-latest-small"), config, tmp_path / "out", lambda line: None)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["own"]
+    assert [path.name for path in tmp_path.iterdir()] == ["own"]
 
 
 def test_rows_that_do_not_come_back_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,11 +122,28 @@ def test_a_run_that_loses_rows_is_refused(movielens: Path, tmp_path: Path, monke
 
 
 def test_spark_connect_gives_the_same_rows(
-    server: tuple[str, Program], movielens: Path, expected: Path, tmp_path: Path
+    connect_server: str, movielens: Path, expected: Path, tmp_path: Path
 ) -> None:
     seen: list[JobProgress] = []
-    config = DataConfig(engine=server[0], stage=str(tmp_path))
+    config = DataConfig(engine=connect_server, stage=str(tmp_path))
     prepare(find(movielens / "ml-latest-small"), config, tmp_path / "out", lambda line: None, seen.append)
     compare(expected, tmp_path / "out")
     assert seen
     assert all(0 <= found.done <= found.total for found in seen)
+
+
+def test_a_server_that_goes_away_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("reelgraph.data.spark_session.RETRIES", 1)
+
+    def lose(address: str, server: Program) -> None:
+        with open_engine(address) as engine:
+            assert engine.spark.range(4).count() == 4
+            server.kill()
+            engine.spark.range(4).count()
+
+    with running_connect_server(tmp_path) as running, pytest.raises(EngineError) as raised:
+        lose(*running)
+    assert re.match(r"--engine sc://\S+: .*the server went away \(.*refused\)", str(raised.value))
+    assert capfd.readouterr() == ("", "")

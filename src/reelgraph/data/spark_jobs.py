@@ -144,6 +144,9 @@ def _cause(error: Exception, log: Path | None) -> str | None:
     if kind == "PythonException":
         return _of_worker(str(error))
     unseen = kind == "AnalysisException" and re.search(r"\[(PATH_NOT_FOUND|UNABLE_TO_INFER_SCHEMA)", str(error))
+    gone = re.search(r'StatusCode\.UNAVAILABLE.*?details = "(.*?)"', str(error), re.S)
+    if gone:
+        return f"that the server went away ({_short(gone[1])})"
     if kind in FAILED or unseen:
         return root_cause(f"{error}\nCaused by: {trace}" if trace else str(error))
     return None
@@ -156,12 +159,14 @@ def root_cause(trace: str) -> str:
         trace: what Java's `printStackTrace` writes, "Caused by:" for each cause of a cause.
     """
     host = re.search(r"Lost task \S+ in stage \S+ \(TID \d+\) \((\S+) executor \d", trace)
-    causes = re.findall(
-        r"(?:\A|^: |^Caused by: |executor \w+\): )(\S.*?)(?=\n\s*at |\nCaused by: |\Z)", trace, re.M | re.S
-    )
-    # A class without a message says less than what it was the cause of.
+    found = re.findall(r"(?:\A|^: |^Caused by: )(\S.*?)(?=\n\s+at |\nCaused by: |\Z)", trace, re.M | re.S)
+    causes = [re.sub(r"\A.* executor \w+\): ", "", cause, flags=re.S) for cause in found] or [trace]
+    # A class without a message says less than what it was the cause of, and so does a part of the same message.
     telling = [cause for cause in causes if re.search(r":\s+\S", cause)] or causes
-    return _short(telling[-1] if telling else trace) + (f" (on {host[1]})" if host else "")
+    chosen = telling[-1]
+    for outer in reversed(telling):
+        chosen = outer if chosen.partition(": ")[2] in outer else chosen
+    return _short(chosen) + (f" (on {host[1]})" if host else "")
 
 
 def complaints(log: Path) -> list[str]:

@@ -1,31 +1,34 @@
-"""Opens Spark sessions: on this machine, on a cluster, or on a Spark Connect server; quiet, and ended after use.
-
-Settings are Spark's own: `SPARK_CONF_DIR/spark-defaults.conf`, `SPARK_DRIVER_MEMORY`, `PYSPARK_PYTHON`,
-`PYSPARK_SUBMIT_ARGS` and the like. What is set here is only what nobody set there, and what the rows depend on.
-"""
+"""Opens Spark sessions: on this machine, on a cluster, or on a Spark Connect server; quiet, and ended after use."""
 
 import os
-import re
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from reelgraph import machine
 from reelgraph.data.spark_jobs import complaints, failure, failures
+from reelgraph.data.spark_settings import (
+    CONNECT,
+    SPARK,
+    driver_memory,
+    master_of,
+    python_of_workers,
+    session_settings,
+    user_settings,
+)
 from reelgraph.errors import ConfigError, ReelgraphError, SetupError
 
 INSTALL = "python -m pip install 'reelgraph[spark]'"
 CONNECT_PORT = 15002
 PATIENCE = 5.0  # seconds for a master or server to answer
+RETRIES = 6  # of a call to a Spark Connect server, for a minute in all; pyspark would go on for ten
 # What the rows depend on, whatever the settings of the machine say.
 REQUIRED = {"spark.sql.session.timeZone": "UTC", "spark.sql.ansi.enabled": "true"}
 
@@ -61,11 +64,11 @@ def open_session(name: str) -> Iterator[Opened]:
         raise SetupError(
             f"--engine {name}: expected pyspark, found {error}", f"{INSTALL}, or leave --engine out"
         ) from None
-    if name.startswith("sc://"):
+    if name.startswith(CONNECT):
         with _connect(name) as opened:
             yield opened
         return
-    master = user_settings().get("spark.master", "local[*]") if name == "spark" else name
+    master = master_of(name)
     opened_before = SparkSession.getActiveSession()
     if opened_before is None or name != "spark":
         check_answers(master)
@@ -80,7 +83,7 @@ def open_session(name: str) -> Iterator[Opened]:
             yield Opened(_settle(opened_before.newSession()), functions, Window, not found.startswith("local"))
         return
     machine.find_java(f"--engine {name}")
-    with _log() as log, _java(name, _settings(master), log), _interrupts_as_before(), failures(name, log):
+    with _log() as log, _java(name, session_settings(master), log), _interrupts_as_before(), failures(name, log):
         session = SparkSession.builder.getOrCreate()
         try:
             yield Opened(_settle(session), functions, Window, not master.startswith("local"))
@@ -96,9 +99,9 @@ def check_answers(master: str) -> None:
     Raises:
         SetupError: if none of the addresses takes a connection.
     """
-    kind, _, rest = master.partition("://")
-    if kind not in {"spark", "sc"}:
+    if not master.startswith((SPARK, CONNECT)):
         return
+    kind, _, rest = master.partition("://")
     reasons = []
     for address in rest.partition("/")[0].split(","):
         host, _, port = address.rpartition(":") if ":" in address else (address, "", str(CONNECT_PORT))
@@ -115,47 +118,6 @@ def check_answers(master: str) -> None:
         f"--engine {master}: expected {what} to answer, found {'; '.join(reasons)}",
         f"start it ({start}) or correct the address",
     )
-
-
-def user_settings() -> dict[str, str]:
-    """What spark-defaults.conf says, by name; `SPARK_CONF_DIR` or `SPARK_HOME`/conf holds it."""
-    home = os.environ.get("SPARK_HOME") or _package()
-    file = Path(os.environ.get("SPARK_CONF_DIR") or Path(home) / "conf") / "spark-defaults.conf"
-    if not file.is_file():
-        return {}
-    lines = (re.match(r"\s*(spark\.[^\s=:]+)[\s=:]+(.*\S)", line) for line in file.read_text("utf-8").splitlines())
-    return {line[1]: line[2] for line in lines if line}
-
-
-def _package() -> str:
-    spec = find_spec("pyspark")
-    return str(Path(spec.origin).parent) if spec and spec.origin else ""
-
-
-def driver_memory() -> str:
-    """The memory that the driver's Java will get, as Spark writes it: "4g"."""
-    given = user_settings().get("spark.driver.memory") or os.environ.get("SPARK_DRIVER_MEMORY")
-    if given:
-        return given
-    memory = machine.memory()
-    return f"{max(1 << 10, (memory or 0) // 2 >> 20)}m"
-
-
-def _settings(master: str) -> dict[str, str]:
-    """Settings of a new session, those of the user left out."""
-    host = master.partition("://")[2].partition(":")[0]
-    wanted = {
-        "spark.app.name": "reelgraph",
-        "spark.ui.enabled": "false",
-        "spark.sql.parquet.compression.codec": "zstd",
-    }
-    if master.startswith("local"):
-        wanted["spark.sql.shuffle.partitions"] = str(2 * machine.processors())
-    if (master.startswith("local") or host in {"127.0.0.1", "localhost"}) and "SPARK_LOCAL_IP" not in os.environ:
-        wanted |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
-    own = user_settings()
-    always = {"spark.master": master, "spark.ui.showConsoleProgress": "false"}
-    return {key: value for key, value in wanted.items() if key not in own} | always
 
 
 def _settle(session: Session) -> Session:
@@ -199,7 +161,7 @@ def _java(name: str, settings: Mapping[str, str], log: Path) -> Iterator[None]:
     variables = {"SPARK_DRIVER_MEMORY": driver_memory()}
     if "spark.local.dir" not in user_settings():
         variables["SPARK_LOCAL_DIRS"] = tempfile.gettempdir()
-    with log.open("ab") as file, _environment({"PYSPARK_PYTHON": sys.executable}):
+    with log.open("ab") as file, _environment({"PYSPARK_PYTHON": python_of_workers()}):
         try:
             with _environment(variables):
                 gateway = launch(conf, {"stdout": file, "stderr": subprocess.STDOUT})
@@ -248,10 +210,10 @@ def _interrupts_as_before() -> Iterator[None]:
 
 @contextmanager
 def _connect(name: str) -> Iterator[Opened]:
-    """A session on a Spark Connect server; pyspark's dispatch by environment variables is left out of it."""
+    """A session on a Spark Connect server."""
     check_answers(name)
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
+        from pyspark.sql.connect.client.retries import DefaultPolicy  # noqa: PLC0415
         from pyspark.sql.connect.functions import builtin as functions  # noqa: PLC0415
         from pyspark.sql.connect.session import SparkSession  # noqa: PLC0415
         from pyspark.sql.connect.window import Window  # noqa: PLC0415
@@ -259,8 +221,12 @@ def _connect(name: str) -> Iterator[Opened]:
         raise SetupError(
             f"--engine {name}: expected the parts of pyspark for Spark Connect, found {error}", INSTALL
         ) from None
-    with failures(name, None):
+    # pyspark's own modules ask for the variable to know which of its two halves is meant.
+    variables = {"SPARK_CONNECT_MODE_ENABLED": "1", "GRPC_VERBOSITY": "NONE"}
+    with failures(name, None), _environment(variables), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="pyspark")  # of retries; what comes of them is said
         session = SparkSession.builder.remote(name).create()
+        session.client.set_retry_policies([DefaultPolicy(max_retries=RETRIES)])
         try:
             yield Opened(_settle(session), functions, Window, remote=True)
         finally:
