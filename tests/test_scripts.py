@@ -319,7 +319,7 @@ def test_test_runs_every_step(machine: Machine) -> None:
     run = machine.run("script/test", "-k", "two words")
     assert run.returncode == 0, run.stderr
     calls = [line for line in machine.calls("") if not line.startswith("python3 ")]
-    assert any(call.endswith("-c constraints.txt -e .[test,spark,bench]") for call in calls)
+    assert any(call.endswith("-c constraints.txt -e .[test,spark,bench,postgresql]") for call in calls)
     assert [call for call in calls if not call.startswith("python")] == [
         "ruff check",
         "ruff format,--check",
