@@ -1,6 +1,7 @@
 """Addresses without secrets in sight, schemas brought up to date by one server or by many, errors in one line."""
 
 import multiprocessing
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -14,7 +15,7 @@ from alembic.script import ScriptDirectory
 from databases import FAST, PASSWORD, PostgreSQL, postgresql
 from sqlalchemy import URL, create_engine, inspect, make_url, text
 
-from reelgraph.errors import ConfigError, DatabaseError, SchemaError
+from reelgraph.errors import ConfigError, DatabaseError, SchemaError, SetupError
 from reelgraph.service.database import MIGRATIONS, VERSION_TABLE, address, migrate, open_engine, shown
 from reelgraph.service.schema import REVISION, metadata
 from reelgraph.service.store import Change, Rated, Store
@@ -222,6 +223,12 @@ def test_a_new_file_is_its_owners_alone(tmp_path: Path) -> None:
         ("r.sqlite", "r.sqlite-shm", "r.sqlite-wal"), 0o600
     )
     store.close()
+
+
+def test_a_driver_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(SetupError, match=r"expected psycopg for PostgreSQL, found .*reelgraph\[postgresql\]"):
+        Store.open(make_url(SERVER))
 
 
 def test_files_that_cannot_be_used(tmp_path: Path) -> None:

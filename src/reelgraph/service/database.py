@@ -145,7 +145,8 @@ def open_engine(url: URL, wait: float = WAIT) -> Engine:
     try:
         engine = create_engine(url, connect_args=connecting, pool_pre_ping=True, **limits)
     except ImportError as error:
-        raise SetupError(f"expected psycopg for PostgreSQL, found {error}", "pip install 'psycopg[binary]'") from None
+        remedy = "pip install 'reelgraph[postgresql]'"
+        raise SetupError(f"--database: expected psycopg for PostgreSQL, found {error}", remedy) from None
 
     def set_postgresql(connection: Any, _: object) -> None:
         with connection.cursor() as cursor:
