@@ -88,6 +88,27 @@ def reordered(made: tuple[Residuals, Queries, Any]) -> tuple[Queries, Any, Resid
     return queries, error, history
 
 
+def test_many_pairs_are_judged_by_a_part_of_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    history, queries, error = world(sessions=20)
+    asked: list[Queries] = []
+    whole, sums = choose(queries, error, history, causal=False), session._sums
+
+    def spy(some: Queries, *rest: Any) -> Any:
+        asked.append(some)
+        return sums(some, *rest)
+
+    monkeypatch.setattr(session, "MOST", len(error) // 4)
+    monkeypatch.setattr(session, "_sums", spy)
+    part = choose(queries, error, history, causal=False)
+    assert part is not None
+    assert whole is not None
+    assert part.seconds == whole.seconds
+    assert part.gain == pytest.approx(whole.gain, rel=0.3)
+    users = np.unique(asked[0].user_index)
+    assert 2 <= len(users) <= 20, "about a quarter of 40"
+    assert len(asked[0].user_index) == np.isin(queries.user_index, users).sum(), "whole users"
+
+
 def test_settings_come_back_from_a_manifest() -> None:
     effect = SessionEffect(600.0, 3.0, 0.9, True)
     assert effect_of(effect.to_json()) == effect

@@ -21,6 +21,7 @@ from reelgraph.errors import ArtifactError
 SECONDS = (60.0, 180.0, 600.0, 3600.0, 86400.0)  # widths to choose from
 DAMPINGS = (1.0, 3.0, 10.0)
 BLOCK = 1024  # queries of one user at a time, so that memory stays bounded
+MOST = 200_000  # pairs that settings are chosen by; of more, those of a random part of the users say as much
 REACH = 12.0  # widths after which a weight, below 1e-5, is dropped
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -61,6 +62,10 @@ class Queries:
     item_index: Indices
     timestamp: npt.NDArray[np.int64]
     known: npt.NDArray[np.bool_]
+
+    def take(self, rows: npt.NDArray[np.bool_]) -> "Queries":
+        """Those of the pairs that a mask, `(num_pairs,)`, lets through."""
+        return Queries(self.user_index[rows], self.item_index[rows], self.timestamp[rows], self.known[rows])
 
 
 @dataclass(frozen=True)
@@ -117,8 +122,12 @@ def choose(queries: Queries, error: Floats, history: Residuals, causal: bool) ->
         causal: see `SessionEffect`.
 
     Returns:
-        The best effect, or None if even that one is not better by a standard error.
+        The best effect, judged by about `MOST` pairs at most, or None if even it is not better by a standard error.
     """
+    if len(error) > MOST:
+        chosen = np.random.default_rng(0).random(len(history.start)) < MOST / len(error)
+        rows = chosen[queries.user_index]
+        queries, error = queries.take(rows), error[rows]
     error = error.astype(np.float64)
     best, least = None, float((error**2).mean()) if len(error) else 0.0
     for seconds in SECONDS:
