@@ -8,6 +8,7 @@ import asyncio
 import json
 import os
 import platform
+import secrets
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from fuzz import fuzz
 from loads import at_a_rate, one_after_another, post, quiet
 from visitor import RATINGS, visitors
 
@@ -29,7 +31,7 @@ from reelgraph import __version__
 from reelgraph.artifact import read_artifact, write_artifact
 
 HERE = Path(__file__).resolve().parent
-SWAPS, SINGLE, WARM_UP = 100, 3000, 500
+SWAPS, SINGLE, WARM_UP, MALFORMED = 100, 3000, 500, 10_000
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,19 @@ def swaps(model: Path, folder: Path, requests: list[bytes]) -> Mapping[str, Any]
     return dict(facts) | {"megabytes before": round(before, 1), "megabytes after": round(after, 1), "growth": growth}
 
 
-PARTS: dict[str, Part] = {"start": start, "single": single, "rate": rate, "most": most, "swaps": swaps}
+def fuzzer(model: Path, folder: Path, _: list[bytes]) -> Mapping[str, Any]:
+    """Ten thousand malformed requests; an answer that is not what it must be ends all."""
+    key = secrets.token_hex(16)
+    os.environ |= {"REELGRAPH_WRITE_KEY": key, "REELGRAPH_ADMIN_KEY": key}
+    with serving(model, folder, "--rate", "0") as server:
+        facts = fuzz(f"http://127.0.0.1:{server.port}", MALFORMED, key=key)
+    log = (folder / "log").read_text(encoding="utf-8")
+    return facts | {"tracebacks in the log": log.count("Traceback")}
+
+
+PARTS: dict[str, Part] = {
+    "start": start, "single": single, "rate": rate, "most": most, "swaps": swaps, "fuzzer": fuzzer,
+}  # fmt: skip
 
 
 def main() -> None:
