@@ -134,8 +134,7 @@ def similar_test(model: Recommender, seed: int = 0) -> dict[str, dict[str, float
     if not len(often) or not near:
         return None
     chosen = np.sort(rng.choice(often, min(MOST_MOVIES, len(often)), replace=False))
-    rated = np.zeros((len(model.items), len(model.users)), bool)
-    rated[predictor.seen_item, predictor.seen_user] = True
+    rated = np.zeros(len(model.users), bool)
     members = (
         np.stack(list(predictor.catalogue.genre_members.values()), 1) if predictor.catalogue.genre_members else None
     )
@@ -152,7 +151,9 @@ def similar_test(model: Recommender, seed: int = 0) -> dict[str, dict[str, float
         lifts, genres = [], []
         for movie, near_it in pairs:
             known = near_it[predictor.item_counts[near_it] > 0]
-            both = (rated[known] & rated[movie]).sum(1)
+            rated[:] = False
+            rated[predictor.raters(movie)[0]] = True
+            both = np.array([rated[predictor.raters(other)[0]].sum() for other in known.tolist()])
             either = predictor.item_counts[known] * predictor.item_counts[movie]
             lifts += (both * len(model.users) / either).tolist()
             if members is not None:
