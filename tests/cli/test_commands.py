@@ -245,3 +245,13 @@ def test_a_reader_that_has_had_enough_is_no_error(tables: Path, model_dir: Path)
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr
     assert done.stdout.splitlines()[-1] in {"0", "141"}
+
+
+@pytest.mark.parametrize("given", [None, "7"])
+def test_threads_do_not_spin_unless_the_user_says_so(given: str | None) -> None:
+    code = "import atexit, os; from reelgraph.cli import main; "
+    code += "atexit.register(lambda: print(os.environ['GOMP_SPINCOUNT'])); main(['--version'])"
+    environment = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
+    environment |= {"GOMP_SPINCOUNT": given} if given else {}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == (given or "1000")
