@@ -1,0 +1,38 @@
+"""Commands of docs/spark.md are ones that exist; some are run in this folder's other tests."""
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+from clusters import spark_home
+
+from reelgraph.cli import commands
+from reelgraph.data.engine import check_name
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "spark.md").read_text(encoding="utf-8")
+LINES = [shlex.split(line) for line in re.findall(r"^    (.+)$", PAGE, re.MULTILINE)]
+
+
+def test_commands_take_the_options_that_are_given_to_them() -> None:
+    ours = [words[1:] for words in LINES if words[0] == "reelgraph"]
+    assert {words[0] for words in ours} == {"doctor", "prepare"}
+    for words in ours:
+        command = commands.commands[words[0]]
+        given = command.make_context(words[0], words[1:], parent=click.Context(commands)).params
+        check_name(given["engine"])
+
+
+def test_programs_of_spark_are_there() -> None:
+    theirs = [words for words in LINES if words[0] != "reelgraph"]
+    assert {words[0] for words in theirs} == {"spark-class", "spark-submit"}
+    jars = " ".join(path.name for path in (spark_home() / "jars").glob("spark-*.jar"))
+    assert all((spark_home() / "bin" / words[0]).is_file() for words in theirs)
+    assert "spark-connect_" in jars
+
+
+def test_every_engine_of_the_table_is_one() -> None:
+    names = re.findall(r"^\| `([^`]+)` \|", PAGE, re.MULTILINE)
+    for name in names[1:] if names[0] == "--engine" else names:
+        check_name(name.replace("[N]", "[4]"))
+    assert len(names) >= 5
