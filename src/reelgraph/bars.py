@@ -25,7 +25,7 @@ class Shown:
 def job_progress() -> Iterator[Shown]:
     """How Spark's jobs get on; see `progress`."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    busy = time.monotonic()
+    busy: float | None = None
 
     def note(line: str) -> None:
         console.print(escape(line))
@@ -34,8 +34,9 @@ def job_progress() -> Iterator[Shown]:
 
         def jobs(found: JobProgress) -> None:
             nonlocal busy
-            busy = time.monotonic() if found.running else busy
-            waits = time.monotonic() - busy >= LINE_EVERY
+            now = time.monotonic()
+            busy = now if found.running or busy is None else busy
+            waits = now - busy >= LINE_EVERY
             text = f"Spark, stage {found.stage}{', waits for a free worker' if waits else ''}"
             show(text, found.done, found.total)
 

@@ -2,8 +2,10 @@
 
 import os
 import re
+import shutil
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -20,6 +22,36 @@ from reelgraph.data.engine import check_name, open_engine
 from reelgraph.data.spark_jobs import JobProgress
 from reelgraph.data.spark_settings import driver_memory, user_settings
 from reelgraph.errors import ConfigError, EngineError, SetupError
+
+# Runs a command, and presses Ctrl-C while its Java starts, or while a job of it runs.
+INTERRUPTED = """
+import os, signal, sys
+from pyspark import java_gateway
+from reelgraph import cli
+from reelgraph.data import spark_jobs
+
+launch, started = java_gateway.launch_gateway, []
+
+def interrupt(*_):
+    if not interrupted:
+        interrupted.append(print("interrupts", flush=True))
+        os.kill(os.getpid(), signal.SIGINT)
+
+def launched(conf, how):
+    if sys.argv[1] == "start":
+        interrupt()
+    started.append(launch(conf, how))
+    return started[0]
+
+interrupted = []
+java_gateway.launch_gateway = launched
+if sys.argv[1] == "job":
+    spark_jobs._tell = interrupt
+try:
+    cli.main(sys.argv[2:])
+finally:
+    print("its Java", "runs" if started[0].proc.poll() is None else "has ended")
+"""
 
 
 @pytest.fixture
@@ -65,6 +97,26 @@ def test_spark_is_quiet_tells_how_it_gets_on_and_leaves_nothing(
     assert max(found.total for found in seen) == 8
     assert all(0 <= found.done <= found.total for found in seen)
     assert len({found.stage for found in seen}) > 1
+
+
+@pytest.mark.parametrize("moment", ["start", "job"])
+def test_an_interrupt_ends_spark_at_once(temporary: Path, tables: Path, moment: str) -> None:
+    arguments = ["prepare", str(tables), "--engine", "local[1]", "--out", str(temporary / "out")]
+    run = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED, moment, *arguments],
+        env=os.environ | {"TMPDIR": str(temporary)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    said, complaints = run.communicate()
+    assert run.returncode == 130
+    assert said.splitlines() == ["interrupts", "its Java has ended"]
+    assert complaints.splitlines()[-1] == "reelgraph: interrupted"
+    assert all(
+        line in {"", "reelgraph: interrupted"} or ": comma-separated" in line for line in complaints.splitlines()
+    )
+    assert list(temporary.iterdir()) == []
 
 
 def test_a_failed_job_is_one_line_that_names_the_log(temporary: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -173,3 +225,14 @@ def test_the_driver_gets_half_of_the_machine_unless_told(tmp_path: Path, monkeyp
     assert driver_memory() == "1024m"
     monkeypatch.setenv("SPARK_DRIVER_MEMORY", "5g")
     assert driver_memory() == "5g"
+
+
+def test_names_that_are_patterns_are_taken_as_they_are(open_session: SparkSession, tmp_path: Path) -> None:
+    place = tmp_path / "a [b]{c,d}*? é" / "rows"
+    place.parent.mkdir()
+    for name in ("duckdb", "local[2]"):
+        with open_engine(name) as engine:
+            rows = engine.spark.createDataFrame([(1,), (2,)], ["x"])
+            engine.write(rows, place)
+            assert sorted(row["x"] for row in engine.read(place).collect()) == [1, 2]
+        shutil.rmtree(place) if place.is_dir() else place.unlink()

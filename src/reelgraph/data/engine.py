@@ -40,7 +40,10 @@ class Engine:
 
     def read(self, path: Path) -> Any:
         """The rows of a Parquet file or directory."""
-        return self.spark.read.parquet(self._place(path))
+        place = self._place(path)
+        if self.name != "duckdb":  # To Spark, what is read is a pattern.
+            place = re.sub(r"([][{}*?\\])", r"\\\1", place)
+        return self.spark.read.parquet(place)
 
     def write(self, rows: Any, path: Path) -> None:
         """Write rows as Parquet: one file or a directory of them, as the engine does."""

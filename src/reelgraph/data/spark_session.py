@@ -1,5 +1,6 @@
 """Opens Spark sessions: on this machine, on a cluster, or on a Spark Connect server; quiet, and ended after use."""
 
+import logging
 import os
 import signal
 import socket
@@ -8,7 +9,7 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -83,8 +84,9 @@ def open_session(name: str) -> Iterator[Opened]:
             yield Opened(_settle(opened_before.newSession()), functions, Window, not found.startswith("local"))
         return
     machine.find_java(f"--engine {name}")
-    with _log() as log, _java(name, session_settings(master), log), _interrupts_as_before(), failures(name, log):
-        session = SparkSession.builder.getOrCreate()
+    with _log() as log, _quiet_python(), _java(name, session_settings(master), log), failures(name, log):
+        with _interrupts_as_before():
+            session = SparkSession.builder.getOrCreate()
         try:
             yield Opened(_settle(session), functions, Window, not master.startswith("local"))
         finally:
@@ -151,7 +153,6 @@ def _java(name: str, settings: Mapping[str, str], log: Path) -> Iterator[None]:
     """Run the driver's Java, which writes to a file and not to the terminal, for as long as the session is open."""
     from pyspark import SparkConf, SparkContext, java_gateway  # noqa: PLC0415
     from pyspark.errors import PySparkRuntimeError  # noqa: PLC0415
-    from pyspark.sql import SparkSession  # noqa: PLC0415
 
     launch: Any = java_gateway.launch_gateway
 
@@ -161,26 +162,32 @@ def _java(name: str, settings: Mapping[str, str], log: Path) -> Iterator[None]:
     variables = {"SPARK_DRIVER_MEMORY": driver_memory()}
     if "spark.local.dir" not in user_settings():
         variables["SPARK_LOCAL_DIRS"] = tempfile.gettempdir()
-    with log.open("ab") as file, _environment({"PYSPARK_PYTHON": python_of_workers()}):
-        try:
-            with _environment(variables):
+    with log.open("ab") as file, _environment({"PYSPARK_PYTHON": python_of_workers()}), ExitStack() as stack:
+        with _interrupts_as_before(hold=True), _environment(variables):
+            try:
                 gateway = launch(conf, {"stdout": file, "stderr": subprocess.STDOUT})
-        except (OSError, PySparkRuntimeError):
-            raise failure(name, (complaints(log) or ["no Java"])[0], log) from None
+            except (OSError, PySparkRuntimeError):
+                raise failure(name, (complaints(log) or ["no Java"])[0], log) from None
+            stack.callback(_end, gateway)
         # Where pyspark looks for a Java that runs already.
         SparkContext._gateway, SparkContext._jvm = gateway, gateway.jvm
-        try:
-            yield
-        finally:
-            SparkContext._gateway = SparkContext._jvm = SparkContext._active_spark_context = None
-            SparkSession._instantiatedSession = SparkSession._activeSession = None
-            gateway.shutdown()
-            gateway.proc.stdin.close()  # It ends when its input does.
-            try:
-                gateway.proc.wait(4 * PATIENCE)
-            except subprocess.TimeoutExpired:
-                gateway.proc.kill()
-                gateway.proc.wait()
+        yield
+
+
+def _end(gateway: Any) -> None:
+    """End a Java, and let pyspark forget it."""
+    from pyspark import SparkContext  # noqa: PLC0415
+    from pyspark.sql import SparkSession  # noqa: PLC0415
+
+    SparkContext._gateway = SparkContext._jvm = SparkContext._active_spark_context = None
+    SparkSession._instantiatedSession = SparkSession._activeSession = None
+    gateway.shutdown()
+    gateway.proc.stdin.close()  # It ends when its input does.
+    try:
+        gateway.proc.wait(4 * PATIENCE)
+    except subprocess.TimeoutExpired:
+        gateway.proc.kill()
+        gateway.proc.wait()
 
 
 @contextmanager
@@ -196,16 +203,36 @@ def _environment(defaults: Mapping[str, str]) -> Iterator[None]:
 
 
 @contextmanager
-def _interrupts_as_before() -> Iterator[None]:
-    """Spark's handler of Ctrl-C cancels its jobs; after the session, what was there before is right again."""
-    if threading.current_thread() is not threading.main_thread():
+def _interrupts_as_before(hold: bool = False) -> Iterator[None]:
+    """Keep the handler of Ctrl-C: Spark's own would ask Java in the middle of another question.
+
+    Args:
+        hold: put Ctrl-C off until the end; a Java that is interrupted while it starts would stay for ever.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before is None or threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.getsignal(signal.SIGINT)
+    came: list[int] = []
+    if hold:
+        signal.signal(signal.SIGINT, lambda number, _: came.append(number))
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+    if came:
+        signal.raise_signal(signal.SIGINT)
+
+
+@contextmanager
+def _quiet_python() -> Iterator[None]:
+    """Where nobody listens, let py4j's log go nowhere: else it would tell the terminal what Ctrl-C interrupted."""
+    nowhere = logging.NullHandler()
+    logging.root.addHandler(nowhere)
+    try:
+        yield
+    finally:
+        logging.root.removeHandler(nowhere)
 
 
 @contextmanager
