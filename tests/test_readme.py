@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 import tomllib
+import urllib.request
 from pathlib import Path
 
 import pyarrow as pa
@@ -50,14 +51,33 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def serves(words: list[str], folder: Path) -> None:
+    """A command that runs until it is stopped: it answers, on a free port, and stops well."""
+    command = [sys.executable, "-m", *words, "--port", "0"]
+    with (folder / "serve.log").open("w") as log:
+        process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=log, text=True)
+    try:
+        assert process.stdout is not None
+        address = process.stdout.readline().rpartition(" ")[2].strip()
+        assert address, (folder / "serve.log").read_text()
+        with urllib.request.urlopen(address, timeout=30) as answer:
+            assert b"<html" in answer.read()
+    finally:
+        process.terminate()
+        assert process.wait(30) == 0
+
+
 def test_every_command_of_the_readme_runs(folder: Path) -> None:
     commands = [shlex.split(line) for line in block("commands", "sh").splitlines() if line.strip()]
     assert {words[1] for words in commands} == {
         "train", "recommend", "similar", "explain", "predict", "evaluate", "report", "update", "forget", "prepare",
-        "bench", "doctor", "export", "plan",
+        "bench", "doctor", "export", "plan", "serve",
     }  # fmt: skip
     for words in commands:
         assert words[0] == "reelgraph"
+        if words[1] == "serve":
+            serves(words, folder)
+            continue
         done = subprocess.run([sys.executable, "-m", *words], cwd=folder, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{shlex.join(words)}\n{done.stderr}"
     assert {

@@ -109,6 +109,18 @@ def test_the_newest_of_several_is_served(
     assert newest(models) == models / "tuesday"
 
 
+def test_a_link_may_be_pointed_elsewhere(
+    serve: Serve, model_dir: Path, other_dir: Path, tmp_path: Path, model: Recommender
+) -> None:
+    link, next_link = tmp_path / "current", tmp_path / "next"
+    link.symlink_to(model_dir)
+    client = serve(link, watch=0.02)
+    assert asked(client) == listed(model)
+    next_link.symlink_to(other_dir)
+    next_link.replace(link)
+    until(lambda: asked(client) == listed(open_model(other_dir)))
+
+
 def test_a_service_may_wait_for_its_first_model(serve: Serve, model_dir: Path, tmp_path: Path) -> None:
     models = tmp_path / "models"
     models.mkdir()

@@ -43,7 +43,7 @@ def create_app(
         ArtifactError: if the model cannot be used.
         DatabaseError: if ratings cannot be kept and waiting will not mend it.
     """
-    settings, current = settings or Settings(), Current(directory.resolve(), changed)
+    settings, current = settings or Settings(), Current(directory.absolute(), changed)
     metrics = Metrics(current)
     ledger = Ledger(address(settings.database, beside=directory), metrics)
     state = State(settings, keys or Keys(), current, metrics, ledger)

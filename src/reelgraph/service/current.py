@@ -142,7 +142,8 @@ class Current:
     """The model in service.
 
     Args:
-        directory: a model, or a directory of models of which the newest serves; it is watched.
+        directory: a model, or a directory of models of which the newest serves; it is watched, and may be a link that
+            is pointed elsewhere.
         changed: called after a change, when the model before may still answer its last requests.
     """
 

@@ -25,8 +25,15 @@ class Asked(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def _example(body: dict[str, Any]) -> ConfigDict:
+    """The settings of a request whose page in /docs shows a body that can be sent."""
+    return ConfigDict(json_schema_extra={"examples": [body]})
+
+
 class ListWanted(Asked):
     """A visitor's ratings, and what is wanted of the list."""
+
+    model_config = _example({"ratings": {"260": 5, "1198": 4.5}, "k": 10})
 
     ratings: Ratings = Field({}, description="the visitor's ratings by movie id; none gives the start list")
     k: Annotated[Length, Field(strict=True)] = 10
@@ -42,6 +49,8 @@ class ListWanted(Asked):
 
 class ReasonsWanted(Asked):
     """Whose prediction of which movie to explain: a user of the training data, or a visitor by ratings."""
+
+    model_config = _example({"movie": "260", "ratings": {"1198": 4.5, "1210": 2}})
 
     movie: Id
     user: Id | None = None
