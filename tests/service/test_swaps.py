@@ -18,7 +18,7 @@ import pytest
 from serving import PATIENCE, until
 
 from reelgraph.artifact import read_artifact, write_artifact
-from reelgraph.errors import ArtifactError
+from reelgraph.errors import ArtifactError, SetupError
 from reelgraph.recommender import Recommender, open_model
 from reelgraph.service.current import Current, newest, read
 from reelgraph.service.problems import ServiceError
@@ -290,6 +290,12 @@ def test_files_are_read_as_they_were_held(place: Path, other_dir: Path) -> None:
     for name, array in served.recommender.artifact.weights.items():
         np.testing.assert_array_equal(again.artifact.weights[name], array)
     served.held.close()
+
+
+def test_without_a_place_for_temporary_files_a_line_says_so(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(place / "nowhere"))
+    with pytest.raises(SetupError, match=r"expected a place for temporary files, found .*TMPDIR"):
+        read(place)
 
 
 def test_half_copied_files_are_left_alone(place: Path, other_dir: Path) -> None:

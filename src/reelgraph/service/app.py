@@ -82,6 +82,7 @@ def _life(state: State) -> Callable[[FastAPI], AbstractAsyncContextManager[None]
             yield
         finally:
             watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)  # It may be reading a model.
             state.ledger.close()
             state.current.close()
 

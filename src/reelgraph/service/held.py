@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from reelgraph.atomic import MANIFEST
-from reelgraph.errors import ArtifactError
+from reelgraph.errors import ArtifactError, SetupError
 
 _REMEDY = "put a whole model there, under another name first and then renamed"
 
@@ -74,8 +74,17 @@ class HeldFiles:
 
     @contextmanager
     def folder(self) -> Iterator[Path]:
-        """A temporary directory with the files in it, as links to what is held open."""
-        with tempfile.TemporaryDirectory(prefix="reelgraph-") as temporary:
+        """A temporary directory with the files in it, as links to what is held open.
+
+        Raises:
+            SetupError: if there is no place for one.
+        """
+        try:
+            place = tempfile.TemporaryDirectory(prefix="reelgraph-")
+        except OSError as error:
+            problem = f"expected a place for temporary files, found {error}"
+            raise SetupError(problem, "name a directory that can be written in TMPDIR") from None
+        with place as temporary:
             for name, handle in self._open.items():
                 os.lseek(handle, 0, os.SEEK_SET)
                 (Path(temporary) / name).symlink_to(f"/dev/fd/{handle}")
