@@ -1,12 +1,6 @@
 """A cinema for a visitor to walk through: known titles, half stars, and two camps of people whose tastes are known."""
 
 import csv
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -55,42 +49,3 @@ def write_cinema(folder: Path, users: int = 120, seed: int = 0) -> Path:
                     stars = np.clip(round(2 * (loved[kind] + rng.normal(0, 0.5))) / 2, 0.5, 5)
                     writer.writerow([user + 1, number, f"{stars:g}"])
     return folder
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
-
-
-class Server:
-    """`reelgraph serve` in a process of its own, which may be stopped and started again on the same port."""
-
-    def __init__(self, model: Path, log: Path) -> None:
-        self.model, self.log, self.port = model, log, free_port()
-        self.url = f"http://127.0.0.1:{self.port}/"
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> "Server":
-        """Start, and wait until the service is ready."""
-        command = [sys.executable, "-m", "reelgraph", "serve", str(self.model), "--port", str(self.port), "--rate", "0"]
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        end = time.monotonic() + 60
-        while self.process.poll() is None and time.monotonic() < end:
-            try:
-                with urllib.request.urlopen(self.url + "health/ready", timeout=5):
-                    return self
-            except (urllib.error.URLError, ConnectionError):
-                time.sleep(0.1)
-        self.stop()
-        raise AssertionError(f"expected a service that is ready, found none: {self.log.read_text()}")
-
-    def stop(self) -> None:
-        """Stop this process and no other."""
-        if self.process is not None:
-            self.process.terminate()
-            self.process.wait(30)
-            self.process = None

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from page.conftest import Visit
+from page.browsing import Visit
 
 HALVES = {"low": 0.5, "high": 5, "step": 0.5}
 WHOLE = {"low": 1, "high": 5, "step": 1}
@@ -18,7 +18,7 @@ def call(request: pytest.FixtureRequest) -> Any:
     """Calls a function of a module of the page."""
     browser, server = request.getfixturevalue("browser"), request.getfixturevalue("server")
     page = browser.new_page()
-    page.goto(server.url)
+    page.goto(server.address)
 
     def run(module: str, name: str, *args: Any) -> Any:
         answer = f"(await import('./static/{module}.js')).{name}(...args)"
@@ -106,7 +106,7 @@ def test_the_strongest_reasons_have_ribbons_and_the_others_one_together(call: An
         }
         for n, part in enumerate([0.9, -0.8, 0.7, -0.6, 0.5, 0.4, 0.3, 0.2, 0.1, -0.05, 0.001])
     ]
-    pulls = call("why", "pullsOf", reasons, HALVES)
+    pulls = call("why", "pullsOf", reasons)
     assert [round(pull["pull"], 3) for pull in pulls] == [0.9, 0.7, 0.5, 0.4, 0.3, 0.2, 0.051, -0.6, -0.8]
     assert pulls[6]["label"] == "3 other ratings"
     assert sum(pull["pull"] for pull in pulls) == pytest.approx(1.651)

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
+from page.browsing import SMALL, Visit
 from page.cinema import SPACE
-from page.conftest import PHONE, Visit
 
 TITLES_OF_SPACE = {title.removesuffix(", The") for title, _ in SPACE}
 
@@ -78,7 +78,7 @@ def test_pressing_and_dragging_gives_where_it_ends(visit: Visit) -> None:
 
 
 def test_a_touch_gives_stars_and_one_that_scrolls_gives_none(visits: Callable[..., Visit]) -> None:
-    visit = visits(viewport=PHONE, has_touch=True, is_mobile=True)
+    visit = visits(**SMALL)
     page = visit.open()
     title = visit.titles()[0]
     pad = page.locator(".card .stars-pad").first

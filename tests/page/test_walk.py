@@ -8,8 +8,8 @@ from urllib.request import urlopen
 import pytest
 from playwright.sync_api import Error, Route
 
+from page.browsing import Visit
 from page.cinema import SPACE
-from page.conftest import Visit
 
 
 def test_search_finds_while_typing_and_drops_late_answers(visit: Visit) -> None:

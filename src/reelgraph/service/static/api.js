@@ -21,6 +21,13 @@ export class ApiError extends Error {
   }
 }
 
+/** What went wrong, for a person; of a bug of ours the console says more. @param {unknown} error */
+export function inWords(error) {
+  if (error instanceof ApiError) return error.message;
+  console.error(error);
+  return "Something went wrong.";
+}
+
 /** Whether an error only says that nobody waits for the answer any more. @param {unknown} error */
 export function dropped(error) {
   return error instanceof DOMException && error.name === "AbortError";
@@ -70,7 +77,11 @@ export class Api extends EventTarget {
     return this.#ask(`api/movies/${encodeURIComponent(id)}`, { signal });
   }
 
-  /** Movies by their ids; those that the server does not know are left out. @param {string[]} ids @returns {Promise<Movie[]>} */
+  /**
+   * Movies by their ids; those that the server does not know are left out.
+   * @param {string[]} ids
+   * @returns {Promise<Movie[]>}
+   */
   async movies(ids) {
     const parts = [];
     for (let start = 0; start < ids.length; start += 50) {
@@ -98,32 +109,38 @@ export class Api extends EventTarget {
    */
   async #ask(path, { signal, body }) {
     for (let turn = 0; ; turn += 1) {
-      const answer = await this.#send(path, signal, body);
+      const { answer, content } = await this.#send(path, signal, body);
+      if (answer.ok && content !== null) return content;
       if (answer.status === 429 && turn < MOST_POLITE) {
         await pause(1000 * Math.min(Number(answer.headers.get("Retry-After")) || 1, 30), signal);
         continue;
       }
-      if (answer.ok) return answer.json();
-      const error = (await answer.json().catch(() => null))?.error;
-      if (answer.status >= 502 || error?.code === "not_ready") {
-        this.#lost();
-        throw new ApiError("unreachable", "The server is not ready.");
-      }
+      const error = content?.error;
       throw new ApiError(error?.code ?? "internal", error?.message ?? `The server answered ${answer.status}.`);
     }
   }
 
-  /** @param {string} path @param {AbortSignal | undefined} signal @param {any} body */
+  /**
+   * One answer, whole; a server that is away, or without a model yet, is waited for from then on.
+   * @param {string} path
+   * @param {AbortSignal | undefined} signal
+   * @param {any} body
+   */
   async #send(path, signal, body) {
     const late = AbortSignal.timeout(PATIENCE);
-    const init = body === undefined ? {} : {
-      method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" },
-    };
+    const both = signal ? AbortSignal.any([signal, late]) : late;
+    const json = { "Content-Type": "application/json" };
+    const what = body === undefined ? {} : { method: "POST", body: JSON.stringify(body), headers: json };
     try {
-      const answer = await fetch(path, { ...init, signal: signal ? AbortSignal.any([signal, late]) : late });
-      if (answer.status < 502) this.#found();
-      return answer;
-    } catch (error) {
+      const answer = await fetch(path, { ...what, signal: both });
+      if (answer.status >= 502) throw new Error(answer.statusText);
+      const content = await answer.json().catch((error) => {
+        if (error instanceof SyntaxError) return null; // Something in between answered.
+        throw error;
+      });
+      this.#found();
+      return { answer, content };
+    } catch {
       if (signal?.aborted) throw new DOMException("The answer is not wanted any more.", "AbortError");
       this.#lost();
       throw new ApiError("unreachable", "The server cannot be reached.");
@@ -134,7 +151,7 @@ export class Api extends EventTarget {
   async look() {
     clearTimeout(this.timer);
     try {
-      const answer = await fetch("health/ready", { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
+      const answer = await fetch("api/catalogue", { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
       if (answer.ok) return this.#found();
     } catch {
       // Still away.

@@ -11,8 +11,14 @@ import { stars } from "./stars.js";
 /** @typedef {import("./format.js").Scale} Scale */
 /** @typedef {import("./state.js").Visitor} Visitor */
 /** @typedef {"why" | "similar"} View */
-/** What parts of the page have in common. @typedef {{scale: Scale, visitor: Visitor, open: (movie: Movie, view: View) => void}} Page */
-/** @typedef {{element: HTMLLIElement, update: (suggestion: Suggestion) => void, refresh: () => void, focus: () => void}} Card */
+/**
+ * What parts of the page have in common: the ratings' scale, the number of movies, who visits, what opens a movie.
+ * @typedef {{scale: Scale, movies: number, visitor: Visitor, open: (movie: Movie, view: View) => void}} Page
+ */
+/**
+ * @typedef {{element: HTMLLIElement, update: (suggestion: Suggestion) => void, refresh: () => void,
+ *   focus: () => void}} Card
+ */
 
 /**
  * @param {Suggestion} first
@@ -21,21 +27,43 @@ import { stars } from "./stars.js";
  * @returns {Card}
  */
 export function card(first, page, hide) {
-  const title = titleOf(first), predicted = forecast(page.scale);
+  const title = titleOf(first);
+  const predicted = forecast(page.scale);
   const given = stars({ movie: first, scale: page.scale, visitor: page.visitor });
   const open = h("button", { type: "button", class: "card-open", text: title, onclick: () => page.open(first, "why") });
   const rated = h("span", { class: "card-rated" });
   const ask = (/** @type {View} */ view, /** @type {string} */ words, /** @type {string} */ about) =>
-    h("button", { type: "button", class: "quiet", "aria-label": `${about} ${title}`, onclick: () => page.open(first, view) }, icon(view), words);
-  const element = h("li", { class: "card", "data-movie": first.movie_id },
+    h(
+      "button",
+      { type: "button", class: "quiet", "aria-label": `${about} ${title}`, onclick: () => page.open(first, view) },
+      icon(view),
+      words,
+    );
+  const element = h(
+    "li",
+    { class: "card", "data-movie": first.movie_id },
     h("div", { class: "card-art" }, poster(first), rated),
-    h("div", { class: "card-body" },
+    h(
+      "div",
+      { class: "card-body" },
       h("h3", { class: "card-title" }, open),
       h("p", { class: "card-facts", text: factsOf(first) }),
       predicted.element,
       given.element,
-      h("div", { class: "card-actions" }, ask("why", "Why?", "Why"), ask("similar", "Similar", "Movies similar to"))),
-    h("button", { type: "button", class: "card-hide", title: "Not interested", "aria-label": `Not interested in ${title}`, onclick: () => hide(first) }, icon("hide")));
+      h("div", { class: "card-actions" }, ask("why", "Why?", "Why"), ask("similar", "Similar", "Movies similar to")),
+    ),
+    h(
+      "button",
+      {
+        type: "button",
+        class: "card-hide",
+        title: "Not interested",
+        "aria-label": `Not interested in ${title}`,
+        onclick: () => hide(first),
+      },
+      icon("hide"),
+    ),
+  );
 
   const refresh = () => {
     const own = page.visitor.starsOf(first.movie_id);

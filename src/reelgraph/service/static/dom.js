@@ -6,7 +6,7 @@ const SVG = "http://www.w3.org/2000/svg";
 
 /**
  * @param {Element} element
- * @param {Record<string, any>} properties attributes; `on*` functions listen, `text` is the text, false and null leave out
+ * @param {Record<string, any>} properties attributes; `on*` functions listen, `text` is text, null and false are none
  * @param {Child[]} children
  */
 function fill(element, properties, children) {
@@ -52,14 +52,14 @@ export function byId(id) {
 
 const ICONS = {
   close: "M6 6l12 12M18 6L6 18",
-  hide: "M3 3l18 18M10.6 6.1A9.9 9.9 0 0112 6c5 0 8.5 3.6 10 6a17 17 0 01-3 3.6M6.5 7.6A16 16 0 002 12c1.5 2.4 5 6 10 6a9.7 9.7 0 004.3-1",
+  hide: "M3 3l18 18M11 6h1c5 0 8.5 3.6 10 6a17 17 0 01-3 3.6M6.5 7.6A16 16 0 002 12c1.5 2.4 5 6 10 6a10 10 0 004-1",
   why: "M5 6a2 2 0 100 .01M5 18a2 2 0 100 .01M19 12a2 2 0 100 .01M7 6.5c5 .5 5 5 10 5.5M7 17.5c5-.5 5-5 10-5.5",
   similar: "M4 8h9v12H4zM9 4h11v12h-3",
   share: "M12 15V3.5M8 7l4-4 4 4M5 12v8h14v-8",
   undo: "M8 5L4 9l4 4M4 9h10a5 5 0 010 10h-4",
   copy: "M9 9h11v11H9zM5 15H4V4h11v1",
   check: "M5 12.5l4.5 4.5L19 7.5",
-  sun: "M12 7.5a4.5 4.5 0 100 9 4.5 4.5 0 000-9zM12 2v2M12 20v2M2 12h2M20 12h2M5 5l1.4 1.4M17.6 17.6L19 19M19 5l-1.4 1.4M6.4 17.6L5 19",
+  sun: "M12 8a4 4 0 100 8 4 4 0 000-8zM12 2v2M12 20v2M2 12h2M20 12h2M5 5l1 1M18 18l1 1M19 5l-1 1M6 18l-1 1",
   moon: "M20 14.5A8.5 8.5 0 019.5 4 8.5 8.5 0 1020 14.5z",
   retry: "M20 11a8 8 0 10-2.3 6.3M20 5v6h-6",
 };

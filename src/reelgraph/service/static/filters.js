@@ -29,23 +29,40 @@ export class Filters extends EventTarget {
   offer(catalogue) {
     const common = catalogue.genres.filter(({ name }) => !name.startsWith("(")).sort((a, b) => b.movies - a.movies);
     const all = [{ name: "", movies: catalogue.movies }, ...common];
-    this.genres.replaceChildren(...all.map(({ name, movies }) => {
-      const label = h("label", { class: "chip", title: `${count(movies)} movies` },
-        h("input", { type: "radio", name: "genre", value: name, class: "sr", onchange: () => this.#set({ genre: name || null }) }), h("span", { text: name || "All genres" }));
-      /** @type {HTMLInputElement} */ (label.firstChild).checked = (this.value.genre ?? "") === name;
-      return label;
-    }));
+    this.genres.replaceChildren(
+      ...all.map(({ name, movies }) => {
+        const label = h(
+          "label",
+          { class: "chip", title: `${count(movies)} movies` },
+          h("input", {
+            type: "radio",
+            name: "genre",
+            value: name,
+            class: "sr",
+            onchange: () => this.#set({ genre: name || null }),
+          }),
+          h("span", { text: name || "All genres" }),
+        );
+        /** @type {HTMLInputElement} */ (label.firstChild).checked = (this.value.genre ?? "") === name;
+        return label;
+      }),
+    );
     byId("filters").hidden = !common.length && !catalogue.years;
     this.genres.hidden = !common.length;
     byId("years-label").hidden = !catalogue.years;
     if (!catalogue.years) return;
-    const [first, last] = catalogue.years, decades = [];
+    const [first, last] = catalogue.years;
+    const decades = [];
     for (let start = Math.floor(last / 10) * 10; start + 9 >= first; start -= 10) decades.push(start);
     this.years.replaceChildren(
       h("option", { value: "", text: "All years" }),
       ...decades.map((start) => h("option", { value: `${start}-${start + 9}`, text: `${start}s` })),
-      h("option", { value: "own", text: "From \u2026 to \u2026" }));
-    for (const [field, year] of [[this.from, first], [this.to, last]]) {
+      h("option", { value: "own", text: "From \u2026 to \u2026" }),
+    );
+    for (const [field, year] of [
+      [this.from, first],
+      [this.to, last],
+    ]) {
       field.min = String(first);
       field.max = String(last);
       field.placeholder = String(year);

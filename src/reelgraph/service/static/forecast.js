@@ -5,9 +5,16 @@ import { exact, value } from "./format.js";
 
 /** @typedef {import("./format.js").Scale} Scale */
 
-/** "Predicted 4.3 of 5 stars; nine of ten ratings lie between 2.9 and 5.0". @param {number} predicted @param {[number, number] | null} interval @param {Scale} scale */
-export function inWords(predicted, interval, scale) {
-  const likely = interval ? `; nine of ten ratings lie between ${value(interval[0], scale)} and ${value(interval[1], scale)}` : "";
+/**
+ * "Predicted 4.3 of 5 stars; nine of ten ratings lie between 2.9 and 5.0".
+ * @param {number} predicted
+ * @param {[number, number] | null} interval
+ * @param {Scale} scale
+ */
+export function predictedWords(predicted, interval, scale) {
+  const likely = interval
+    ? `; nine of ten ratings lie between ${value(interval[0], scale)} and ${value(interval[1], scale)}`
+    : "";
   return `Predicted ${value(predicted, scale)} of ${exact(scale.high)} stars${likely}`;
 }
 
@@ -15,12 +22,20 @@ export function inWords(predicted, interval, scale) {
 export function forecast(scale) {
   const number = h("span", { class: "forecast-number" });
   const change = h("span", { class: "forecast-change" });
-  const bar = h("span", { class: "forecast-bar" }, h("span", { class: "forecast-band" }), h("span", { class: "forecast-dot" }));
+  const bar = h(
+    "span",
+    { class: "forecast-bar" },
+    h("span", { class: "forecast-band" }),
+    h("span", { class: "forecast-dot" }),
+  );
   const range = h("span", { class: "forecast-range" });
   const words = h("span", { class: "sr" });
-  const seen = h("span", { class: "forecast-seen", "aria-hidden": "true" },
+  const seen = h(
+    "span",
+    { class: "forecast-seen", "aria-hidden": "true" },
     h("span", { class: "forecast-value" }, number, h("span", { class: "forecast-star", text: "\u2605" }), change),
-    h("span", { class: "forecast-likely" }, bar, range));
+    h("span", { class: "forecast-likely" }, bar, range),
+  );
   const element = h("p", { class: "forecast" }, words, seen);
   const part = (/** @type {number} */ at) => `${(100 * (at - scale.low)) / (scale.high - scale.low)}%`;
   /** @type {number | null} */
@@ -29,7 +44,7 @@ export function forecast(scale) {
   /** @param {number} predicted @param {[number, number] | null} interval */
   const update = (predicted, interval) => {
     number.textContent = value(predicted, scale);
-    words.textContent = inWords(predicted, interval, scale);
+    words.textContent = predictedWords(predicted, interval, scale);
     element.title = words.textContent;
     element.classList.toggle("plain", interval === null);
     bar.style.setProperty("--at", part(predicted));

@@ -3,8 +3,7 @@
 /** @typedef {{movie_id: string, title: string | null, year: number | null, genres: string[]}} Movie */
 /** @typedef {{low: number, high: number, step: number | null}} Scale */
 
-const ARTICLE =
-  /^(.+), (The|An?|L[eao]s?|L'|Il|I|Gli|Une?|Un[oa]|El|Der|Die|Das|Den|Eine?|De|Het|Os?|As|Det|En)$/;
+const ARTICLE = /^(.+), (The|An?|L[eao]s?|L'|Il|I|Gli|Une?|Un[oa]|El|Der|Die|Das|Den|Eine?|De|Het|Os?|As|Det|En)$/;
 
 /** "Matrix, The" is The Matrix. @param {string} title */
 function inOrder(title) {

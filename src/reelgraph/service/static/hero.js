@@ -21,10 +21,27 @@ function picturePoster(id, genres) {
 /** @param {HTMLElement} box */
 export function drawHero(box) {
   const rows = GIVEN.map(({ genres, share }, place) =>
-    h("div", { class: `hero-given at-${place}` }, picturePoster(`hero-${place}`, genres), shownStars(share)));
-  const ribbons = s("svg", { class: "hero-ribbons", viewBox: "0 0 190 226", preserveAspectRatio: "none" },
-    ...GIVEN.map(({ up }, place) => s("path", { class: `ribbon ${up ? "up" : "down"}`, "stroke-width": up ? 9 - place : 5, d: `M0 ${39 + 74 * place}C110 ${39 + 74 * place} 80 ${103 + 10 * place} 190 ${103 + 10 * place}` })));
-  const numbers = GIVEN.map(({ pull, up }, place) => h("span", { class: `hero-pull at-${place} ${up ? "up" : "down"}`, text: pull }));
-  const next = h("div", { class: "hero-next" }, picturePoster("hero-next", ["Fantasy", "Sci-Fi"]), h("b", {}, "4.4 ", h("span", { text: "\u2605" })));
+    h("div", { class: `hero-given at-${place}` }, picturePoster(`hero-${place}`, genres), shownStars(share)),
+  );
+  const ribbons = s(
+    "svg",
+    { class: "hero-ribbons", viewBox: "0 0 190 226", preserveAspectRatio: "none" },
+    ...GIVEN.map(({ up }, place) =>
+      s("path", {
+        class: `ribbon ${up ? "up" : "down"}`,
+        "stroke-width": up ? 9 - place : 5,
+        d: `M0 ${39 + 74 * place}C110 ${39 + 74 * place} 80 ${103 + 10 * place} 190 ${103 + 10 * place}`,
+      }),
+    ),
+  );
+  const numbers = GIVEN.map(({ pull, up }, place) =>
+    h("span", { class: `hero-pull at-${place} ${up ? "up" : "down"}`, text: pull }),
+  );
+  const next = h(
+    "div",
+    { class: "hero-next" },
+    picturePoster("hero-next", ["Fantasy", "Sci-Fi"]),
+    h("b", {}, "4.4 ", h("span", { text: "\u2605" })),
+  );
   box.replaceChildren(...rows, ribbons, ...numbers, next);
 }

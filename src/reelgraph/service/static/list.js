@@ -1,15 +1,17 @@
 /** The list of suggestions: asked for again with every change, moved into its new order, longer on demand. */
 
-import { ApiError, calmly, dropped, Latest } from "./api.js";
+import { ApiError, calmly, dropped, inWords, Latest } from "./api.js";
 import { card } from "./card.js";
 import { byId, h, icon, mayMove } from "./dom.js";
 import { counted, titleOf, value } from "./format.js";
 import { notice, say } from "./notices.js";
+import { MOST_RATINGS } from "./state.js";
 
 /** @typedef {import("./api.js").Suggestion} Suggestion */
 /** @typedef {import("./card.js").Card} Card */
 
-const LENGTH = 24, FURTHEST = 1000; // how far into a list the server goes
+const LENGTH = 24;
+const FURTHEST = 1000; // how far into a list the server goes
 const ENOUGH = 5; // ratings from which on the page stops asking for more
 
 export class List {
@@ -47,7 +49,13 @@ export class List {
   /** @param {number} offset @returns {import("./api.js").ListQuestion} */
   #question(offset) {
     const { visitor } = this.page;
-    return { ratings: visitor.toJson(), k: LENGTH, exclude: [...visitor.hidden.keys()].slice(-2000), offset, ...this.filters.value };
+    return {
+      ratings: visitor.toJson(this.page.scale),
+      k: Math.min(LENGTH, this.page.movies),
+      exclude: [...visitor.hidden.keys()].slice(-MOST_RATINGS),
+      offset,
+      ...this.filters.value,
+    };
   }
 
   async #renew() {
@@ -69,6 +77,7 @@ export class List {
   }
 
   async #extend() {
+    if (this.element.hasAttribute("aria-busy")) return; // What is shown is about to change.
     const before = this.shown.length;
     this.more.disabled = true;
     try {
@@ -79,7 +88,7 @@ export class List {
       if (fresh.length) this.cards.get(fresh[0].movie_id)?.focus();
       say(`${counted(fresh.length, "more movie")}`);
     } catch (error) {
-      if (!dropped(error)) notice(error instanceof ApiError ? error.message : "Something went wrong.");
+      if (!dropped(error)) notice(inWords(error));
     }
     this.more.disabled = false;
   }
@@ -99,10 +108,14 @@ export class List {
     this.state.replaceChildren(...(order.length ? [] : [this.#nothing()]));
   }
 
-  /** The movie that is being rated keeps its place until something else is done. @param {Suggestion[]} movies @returns {Suggestion[]} */
+  /**
+   * The movie that is being rated keeps its place until something else is done.
+   * @param {Suggestion[]} movies
+   * @returns {Suggestion[]}
+   */
   #withPinned(movies) {
     const element = document.activeElement?.closest(".card");
-    const id = element instanceof HTMLElement ? element.dataset.movie ?? "" : "";
+    const id = element instanceof HTMLElement ? (element.dataset.movie ?? "") : "";
     const place = element ? [...this.element.children].indexOf(element) : -1;
     const known = this.shown.find((movie) => movie.movie_id === id) ?? this.pinned;
     this.pinned = undefined;
@@ -111,7 +124,10 @@ export class List {
     return movies.toSpliced(place, 0, known);
   }
 
-  /** Cards in a new order; those that stay glide there. The one with the focus is not touched, so as to keep it. @param {HTMLElement[]} elements */
+  /**
+   * Cards in a new order; those that stay glide there. The one with the focus is not touched, so as to keep it.
+   * @param {HTMLElement[]} elements
+   */
   #place(elements) {
     const before = new Map([...this.element.children].map((one) => [one, one.getBoundingClientRect()]));
     const focused = elements.find((one) => one.contains(document.activeElement));
@@ -125,35 +141,65 @@ export class List {
     }
     if (!mayMove() || document.hidden) return;
     for (const one of elements) {
-      const from = before.get(one), to = one.getBoundingClientRect();
+      const from = before.get(one);
+      const to = one.getBoundingClientRect();
       if (to.top > innerHeight + 400) continue;
       if (!from) {
-        one.animate([{ opacity: 0, transform: "translateY(12px)" }, { opacity: 1, transform: "none" }], { duration: 280, easing: "ease-out" });
+        one.animate(
+          [
+            { opacity: 0, transform: "translateY(12px)" },
+            { opacity: 1, transform: "none" },
+          ],
+          { duration: 280, easing: "ease-out" },
+        );
       } else if (from.left !== to.left || from.top !== to.top) {
         const start = `translate(${from.left - to.left}px, ${from.top - to.top}px)`;
-        one.animate([{ transform: start }, { transform: "none" }], { duration: 380, easing: "cubic-bezier(.2, .8, .2, 1)" });
+        one.animate([{ transform: start }, { transform: "none" }], {
+          duration: 380,
+          easing: "cubic-bezier(.2, .8, .2, 1)",
+        });
       }
     }
   }
 
   /** @param {Suggestion[]} movies */
   #head(movies) {
-    const rated = this.page.visitor.ratings.size, missing = ENOUGH - rated;
+    const rated = this.page.visitor.ratings.size;
+    const missing = ENOUGH - rated;
     byId("list-heading").textContent = rated ? "For you" : "Start with these";
     byId("list-note").textContent = !rated
       ? "Well known, well liked and all different. Give stars to the ones you have seen."
       : `From ${counted(rated, "rating")}${missing > 0 ? `; ${missing} more and it gets to know you` : " of yours"}.`;
     if (rated && movies.length) {
-      say(`Your list has changed. First: ${titleOf(movies[0])}, predicted ${value(movies[0].prediction, this.page.scale)} stars.`);
+      say(
+        `Your list has changed. First: ${titleOf(movies[0])}, ` +
+          `predicted ${value(movies[0].prediction, this.page.scale)} stars.`,
+      );
     }
   }
 
   #nothing() {
     const filtered = this.filters.active;
-    return h("div", { class: "state" },
+    return h(
+      "div",
+      { class: "state" },
       h("h3", { text: filtered ? "Nothing here with these filters" : "You have been through everything" }),
-      h("p", { text: filtered ? "No movie that is left matches both genre and years." : "Bring back movies of no interest, or take back stars, and the list goes on." }),
-      filtered && h("button", { type: "button", class: "button", text: "Clear the filters", onclick: () => { this.filters.clear(); this.element.focus(); } }));
+      h("p", {
+        text: filtered
+          ? "No movie that is left matches both genre and years."
+          : "Bring back movies of no interest, or take back stars, and the list goes on.",
+      }),
+      filtered &&
+        h("button", {
+          type: "button",
+          class: "button",
+          text: "Clear the filters",
+          onclick: () => {
+            this.filters.clear();
+            this.element.focus();
+          },
+        }),
+    );
   }
 
   /** @param {unknown} error */
@@ -165,10 +211,17 @@ export class List {
     this.cards.clear();
     this.shown = [];
     this.more.hidden = true;
-    this.state.replaceChildren(h("div", { class: "state" },
-      h("h3", { text: away ? "The projector is off" : "This list could not be made" }),
-      h("p", { text: away ? "The server can\u2019t be reached. The list appears by itself when it is back." : error instanceof Error ? error.message : "" }),
-      h("button", { type: "button", class: "button", onclick: () => this.refresh() }, icon("retry"), "Try again")));
+    this.state.replaceChildren(
+      h(
+        "div",
+        { class: "state" },
+        h("h3", { text: away ? "The projector is off" : "This list could not be made" }),
+        h("p", {
+          text: away ? "The server can\u2019t be reached. The list appears by itself when it is back." : inWords(error),
+        }),
+        h("button", { type: "button", class: "button", onclick: () => this.refresh() }, icon("retry"), "Try again"),
+      ),
+    );
   }
 
   /** @param {import("./format.js").Movie} movie */
@@ -182,6 +235,9 @@ export class List {
     else this.element.focus();
     this.#place([...this.cards.values()].map((one) => one.element));
     this.page.visitor.hide(movie);
-    notice(`${titleOf(movie)} will not be suggested.`, { label: "Undo", run: () => this.page.visitor.unhide(movie.movie_id) });
+    notice(`${titleOf(movie)} will not be suggested.`, {
+      label: "Undo",
+      run: () => this.page.visitor.unhide(movie.movie_id),
+    });
   }
 }

@@ -14,7 +14,11 @@ import { Shelf } from "./shelf.js";
 import { Visitor } from "./state.js";
 import { themeButton } from "./themes.js";
 
-/** The catalogue, however long the server takes to come. @param {Api} api @returns {Promise<import("./api.js").Catalogue>} */
+/**
+ * The catalogue, however long the server takes to come.
+ * @param {Api} api
+ * @returns {Promise<import("./api.js").Catalogue>}
+ */
 async function catalogueOf(api) {
   for (;;) {
     const back = new Promise((done) => api.addEventListener("up", done, { once: true }));
@@ -30,21 +34,31 @@ async function catalogueOf(api) {
 
 /** @param {import("./api.js").Catalogue} catalogue */
 function facts(catalogue) {
+  const { movies, ratings, users } = catalogue;
   byId("catalogue-facts").textContent =
-    `${counted(catalogue.movies, "movie")}, learned from ${counted(catalogue.ratings, "rating")} by ${count(catalogue.users)} people.`;
+    `${counted(movies, "movie")}, learned from ${counted(ratings, "rating")} by ${count(users)} people.`;
 }
 
 async function start() {
-  const api = new Api(), visitor = new Visitor();
+  const api = new Api();
+  const visitor = new Visitor();
   themeButton(byId("theme"));
   for (const button of document.querySelectorAll("[data-share]")) button.prepend(icon("share"));
   watchServer(api);
-  drawHero(byId("hero-picture"));
-  const catalogue = await catalogueOf(api);
+  const asked = catalogueOf(api);
+  drawHero(byId("hero-picture")); // While the answer is under way.
+  const catalogue = await asked;
   byId("list-state").replaceChildren();
   /** @type {import("./card.js").Page} */
-  const page = { scale: catalogue.scale, visitor, open: (movie, view) => sheet.open(movie, view) };
-  const sheet = new Sheet(api, page), filters = new Filters(), shelf = new Shelf(page);
+  const page = {
+    scale: catalogue.scale,
+    movies: catalogue.movies,
+    visitor,
+    open: (movie, view) => sheet.open(movie, view),
+  };
+  const sheet = new Sheet(api, page);
+  const filters = new Filters();
+  const shelf = new Shelf(page);
   filters.offer(catalogue);
   facts(catalogue);
   const list = new List(api, page, filters, (unknown) => shelf.mark(unknown));

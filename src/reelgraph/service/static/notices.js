@@ -1,4 +1,4 @@
-/** What the page tells besides its content: short notices, words for screen readers, and the banner of a server away. */
+/** What the page tells besides its content: notices, words for screen readers, the banner of a server away. */
 
 import { byId, h, icon } from "./dom.js";
 
@@ -26,16 +26,34 @@ export function notice(text, action) {
     clearTimeout(timer);
     timer = setTimeout(close, STAY);
   };
-  const button = action && h("button", {
-    type: "button", class: "notice-action", text: action.label,
-    onclick: () => {
-      close();
-      action.run();
+  const button =
+    action &&
+    h("button", {
+      type: "button",
+      class: "notice-action",
+      text: action.label,
+      onclick: () => {
+        close();
+        action.run();
+      },
+    });
+  const element = h(
+    "div",
+    {
+      class: "notice",
+      onpointerenter: () => clearTimeout(timer),
+      onpointerleave: wait,
+      onfocusin: () => clearTimeout(timer),
+      onfocusout: wait,
     },
-  });
-  const element = h("div", { class: "notice", onpointerenter: () => clearTimeout(timer), onpointerleave: wait, onfocusin: () => clearTimeout(timer), onfocusout: wait },
-    h("span", { text }), button,
-    h("button", { type: "button", class: "notice-close", "aria-label": "Close this notice", onclick: close }, icon("close")));
+    h("span", { text }),
+    button,
+    h(
+      "button",
+      { type: "button", class: "notice-close", "aria-label": "Close this notice", onclick: close },
+      icon("close"),
+    ),
+  );
   while (box.children.length > 1) box.firstChild.remove();
   box.append(element);
   wait();
@@ -43,7 +61,9 @@ export function notice(text, action) {
 
 /** Shows and takes away the banner while the server is away. @param {import("./api.js").Api} api */
 export function watchServer(api) {
-  const banner = byId("banner"), words = byId("banner-words"), button = byId("banner-look");
+  const banner = byId("banner");
+  const words = byId("banner-words");
+  const button = byId("banner-look");
   /** @type {ReturnType<typeof setInterval> | undefined} */
   let ticking;
   button.append(icon("retry"), "Try now");

@@ -6,14 +6,29 @@ import { genresOf, titleOf } from "./format.js";
 /** @typedef {import("./format.js").Movie} Movie */
 /** @typedef {() => number} Chance numbers in [0, 1) */
 
-/** Hue and motifs of each genre that MovieLens knows; other genres get theirs by their name. @type {Record<string, [number, ...(keyof typeof MOTIFS)[]]>} */
+/**
+ * Hue and motifs of each genre that MovieLens knows; other genres get theirs by their name.
+ * @type {Record<string, [number, ...(keyof typeof MOTIFS)[]]>}
+ */
 const GENRES = {
-  Action: [14, "bars", "shards", "chevrons"], Adventure: [160, "peaks", "sun", "waves"], Animation: [190, "dots", "confetti", "arcs"],
-  Children: [44, "confetti", "dots", "sun"], Comedy: [36, "arcs", "confetti", "pair"], Crime: [350, "blinds", "shards", "blocks"],
-  Documentary: [205, "blocks", "sun", "rings"], Drama: [224, "sun", "stage", "pair"], Fantasy: [268, "moon", "peaks", "rings"],
-  "Film-Noir": [230, "blinds", "stage", "shards"], Horror: [355, "spikes", "moon", "stage"], IMAX: [200, "blocks", "rings", "peaks"],
-  Musical: [320, "waves", "stage", "confetti"], Mystery: [250, "rings", "stage", "moon"], Romance: [338, "pair", "waves", "sun"],
-  "Sci-Fi": [196, "rings", "orbits", "blocks"], Thriller: [178, "shards", "bars", "rings"], War: [88, "chevrons", "bars", "sun"],
+  Action: [14, "bars", "shards", "chevrons"],
+  Adventure: [160, "peaks", "sun", "waves"],
+  Animation: [190, "dots", "confetti", "arcs"],
+  Children: [44, "confetti", "dots", "sun"],
+  Comedy: [36, "arcs", "confetti", "pair"],
+  Crime: [350, "blinds", "shards", "blocks"],
+  Documentary: [205, "blocks", "sun", "rings"],
+  Drama: [224, "sun", "stage", "pair"],
+  Fantasy: [268, "moon", "peaks", "rings"],
+  "Film-Noir": [230, "blinds", "stage", "shards"],
+  Horror: [355, "spikes", "moon", "stage"],
+  IMAX: [200, "blocks", "rings", "peaks"],
+  Musical: [320, "waves", "stage", "confetti"],
+  Mystery: [250, "rings", "stage", "moon"],
+  Romance: [338, "pair", "waves", "sun"],
+  "Sci-Fi": [196, "rings", "orbits", "blocks"],
+  Thriller: [178, "shards", "bars", "rings"],
+  War: [88, "chevrons", "bars", "sun"],
   Western: [26, "sun", "peaks", "bars"],
 };
 
@@ -37,12 +52,18 @@ const range = (/** @type {number} */ n) => Array.from({ length: n }, (_, place) 
 /** Shapes on a sheet of 200 by 250. @satisfies {Record<string, (chance: Chance) => SVGElement[]>} */
 const MOTIFS = {
   sun: (chance) => {
-    const x = 60 + 80 * chance(), horizon = 140 + 30 * chance();
+    const x = 60 + 80 * chance();
+    const horizon = 140 + 30 * chance();
     const lines = range(4).map((n) => path(`M0 ${horizon + 14 + n * n * 6 + n * 12}H200`, "line"));
-    return [circle(x, horizon - 30 * chance(), 46 + 16 * chance(), "high"), path(`M0 ${horizon}H200V250H0z`, "deep"), ...lines];
+    return [
+      circle(x, horizon - 30 * chance(), 46 + 16 * chance(), "high"),
+      path(`M0 ${horizon}H200V250H0z`, "deep"),
+      ...lines,
+    ];
   },
   rings: (chance) => {
-    const x = 30 + 140 * chance(), y = 50 + 70 * chance();
+    const x = 30 + 140 * chance();
+    const y = 50 + 70 * chance();
     const rings = range(5).map((n) => circle(x, y, 34 + n * 26, "line"));
     const turn = 6.28 * chance();
     return [...rings, circle(x, y, 20, "high"), circle(x + 86 * Math.cos(turn), y + 86 * Math.sin(turn), 8, "high")];
@@ -50,58 +71,94 @@ const MOTIFS = {
   bars: (chance) => {
     const lean = 30 + 60 * chance();
     return range(4).map((n) => {
-      const x = -60 + n * 62 + 20 * chance(), wide = 14 + 24 * chance();
+      const x = -60 + n * 62 + 20 * chance();
+      const wide = 14 + 24 * chance();
       return path(`M${x} 250L${x + lean + 60} 0h${wide}L${x + wide} 250z`, n % 2 ? "high" : "mid");
     });
   },
   arcs: (chance) => {
-    const x = 50 + 100 * chance(), y = 120 + 40 * chance(), turn = chance() < 0.5 ? 1 : 0;
+    const x = 50 + 100 * chance();
+    const y = 120 + 40 * chance();
+    const turn = chance() < 0.5 ? 1 : 0;
     return range(4).map((n) => {
       const r = 92 - 22 * n;
       return path(`M${x - r} ${y}a${r} ${r} 0 0 ${turn} ${2 * r} 0z`, n % 2 ? "high" : "mid");
     });
   },
   stage: (chance) => {
-    const x = 50 + 100 * chance(), wide = 50 + 20 * chance();
-    return [path(`M${x - 12} 0L${x - wide} 186H${x + wide}L${x + 12} 0z`), s("ellipse", { cx: x, cy: 186, rx: wide, ry: 15, class: "high" }), circle(x, 120, 24, "deep"), path(`M${x - 30} 186q0 -42 30 -42t30 42z`, "deep")];
+    const x = 50 + 100 * chance();
+    const wide = 50 + 20 * chance();
+    return [
+      path(`M${x - 12} 0L${x - wide} 186H${x + wide}L${x + 12} 0z`),
+      s("ellipse", { cx: x, cy: 186, rx: wide, ry: 15, class: "high" }),
+      circle(x, 120, 24, "deep"),
+      path(`M${x - 30} 186q0 -42 30 -42t30 42z`, "deep"),
+    ];
   },
   shards: (chance) => {
-    const x = 60 + 80 * chance(), y = 60 + 70 * chance();
+    const x = 60 + 80 * chance();
+    const y = 60 + 70 * chance();
     return range(7).map((n) => {
-      const turn = 0.9 * n + 0.5 * chance(), far = 340, open = 0.08 + 0.16 * chance();
+      const turn = 0.9 * n + 0.5 * chance();
+      const far = 340;
+      const open = 0.08 + 0.16 * chance();
       const at = (/** @type {number} */ angle) => `${x + far * Math.cos(angle)} ${y + far * Math.sin(angle)}`;
       return path(`M${x} ${y}L${at(turn)}L${at(turn + open)}z`, n % 3 === 0 ? "high" : "mid");
     });
   },
   confetti: (chance) =>
     range(16).map((n) => {
-      const x = 20 + 160 * chance(), y = 14 + 170 * chance(), size = 6 + 15 * chance(), tone = n % 3 ? "mid" : "high";
+      const x = 20 + 160 * chance();
+      const y = 14 + 170 * chance();
+      const size = 6 + 15 * chance();
+      const tone = n % 3 ? "mid" : "high";
       return n % 2 ? circle(x, y, size, tone) : path(`M${x} ${y - size}l${size} ${size * 1.6}h${-2 * size}z`, tone);
     }),
   orbits: (chance) => {
-    const x = 70 + 60 * chance(), y = 86 + 30 * chance(), tilt = -40 + 80 * chance();
-    const rings = range(3).map((n) => s("ellipse", { cx: x, cy: y, rx: 62 + 34 * n, ry: 16 + 12 * n, class: "line", transform: `rotate(${tilt} ${x} ${y})` }));
-    return [circle(x, y, 38, "high"), ...rings, circle(x + 62 * Math.cos(tilt / 57.3), y + 62 * Math.sin(tilt / 57.3), 9, "high")];
+    const x = 70 + 60 * chance();
+    const y = 86 + 30 * chance();
+    const tilt = -40 + 80 * chance();
+    const rings = range(3).map((n) =>
+      s("ellipse", {
+        cx: x,
+        cy: y,
+        rx: 62 + 34 * n,
+        ry: 16 + 12 * n,
+        class: "line",
+        transform: `rotate(${tilt} ${x} ${y})`,
+      }),
+    );
+    return [
+      circle(x, y, 38, "high"),
+      ...rings,
+      circle(x + 62 * Math.cos(tilt / 57.3), y + 62 * Math.sin(tilt / 57.3), 9, "high"),
+    ];
   },
   peaks: (chance) =>
     range(3).map((n) => {
-      const x = 20 + 80 * n - 20 * chance(), top = 50 + 30 * n + 30 * chance();
+      const x = 20 + 80 * n - 20 * chance();
+      const top = 50 + 30 * n + 30 * chance();
       return path(`M${x - 110} 250L${x} ${top}L${x + 110} 250z`, ["high", "mid", "deep"][n]);
     }),
   pair: (chance) => {
-    const r = 46 + 10 * chance(), y = 84 + 24 * chance(), apart = 26 + 8 * chance();
+    const r = 46 + 10 * chance();
+    const y = 84 + 24 * chance();
+    const apart = 26 + 8 * chance();
     return [circle(100 - apart, y, r, "high"), circle(100 + apart, y + 12 * chance(), r, "glass")];
   },
   dots: (chance) => {
     const grow = chance() < 0.5;
     return range(30).map((n) => {
-      const column = n % 5, row = Math.floor(n / 5), size = 3 + 2.6 * (grow ? row : 5 - row);
+      const column = n % 5;
+      const row = Math.floor(n / 5);
+      const size = 3 + 2.6 * (grow ? row : 5 - row);
       return circle(24 + column * 38, 24 + row * 34, size, chance() < 0.25 ? "high" : "mid");
     });
   },
   spikes: (chance) =>
     range(9).map((n) => {
-      const x = n * 24 - 6, tip = 40 + 110 * chance();
+      const x = n * 24 - 6;
+      const tip = 40 + 110 * chance();
       return path(`M${x} 0L${x + 14 + 10 * chance()} ${tip}L${x + 30} 0z`, n % 3 === 1 ? "high" : "mid");
     }),
   blinds: (chance) => {
@@ -110,40 +167,59 @@ const MOTIFS = {
     return [circle(x, 80 + 30 * chance(), 48, "high"), ...bars];
   },
   moon: (chance) => {
-    const x = 70 + 60 * chance(), stars = range(9).map(() => circle(200 * chance(), 160 * chance(), 1.5 + 2 * chance(), "high"));
+    const x = 70 + 60 * chance();
+    const stars = range(9).map(() => circle(200 * chance(), 160 * chance(), 1.5 + 2 * chance(), "high"));
     return [...stars, path(`M${x} 40a48 48 0 1 0 40 74a40 40 0 0 1 -40 -74z`, "high")];
   },
   blocks: (chance) =>
     range(20).flatMap((n) => {
       const tone = chance();
-      const x = (n % 4) * 50, y = Math.floor(n / 4) * 50;
+      const x = (n % 4) * 50;
+      const y = Math.floor(n / 4) * 50;
       return tone < 0.45 ? [] : [path(`M${x + 2} ${y + 2}h46v46h-46z`, tone > 0.85 ? "high" : "mid")];
     }),
   waves: (chance) =>
     range(5).map((n) => {
-      const y = 40 + n * 34, tall = 16 + 18 * chance();
-      return path(`M-10 ${y}q30 ${-tall} 60 0t60 0t60 0t60 0v14q-30 ${tall} -60 0t-60 0t-60 0t-60 0z`, n % 2 ? "high" : "mid");
+      const y = 40 + n * 34;
+      const tall = 16 + 18 * chance();
+      return path(
+        `M-10 ${y}q30 ${-tall} 60 0t60 0t60 0t60 0v14q-30 ${tall} -60 0t-60 0t-60 0t-60 0z`,
+        n % 2 ? "high" : "mid",
+      );
     }),
   chevrons: (chance) => {
     const x = 60 + 80 * chance();
-    return range(4).map((n) => path(`M${x - 130} ${80 + n * 44}L${x} ${20 + n * 44}L${x + 130} ${80 + n * 44}v18L${x} ${38 + n * 44}L${x - 130} ${98 + n * 44}z`, n === 1 ? "high" : "mid"));
+    return range(4).map((n) =>
+      path(`M${x - 160} ${94 + n * 44}l160 -74l160 74v18l-160 -74l-160 74z`, n === 1 ? "high" : "mid"),
+    );
   },
 };
 
 /** @param {string} genre @param {Chance} chance @returns {[number, keyof typeof MOTIFS]} */
 function lookOf(genre, chance) {
   const known = Object.hasOwn(GENRES, genre) ? GENRES[genre] : null;
-  const [hue, ...motifs] = known ?? [360 * chanceOf(genre)(), .../** @type {(keyof typeof MOTIFS)[]} */ (Object.keys(MOTIFS))];
+  const [hue, ...motifs] = known ?? [
+    360 * chanceOf(genre)(),
+    .../** @type {(keyof typeof MOTIFS)[]} */ (Object.keys(MOTIFS)),
+  ];
   return [hue, motifs[Math.floor(motifs.length * chance())]];
 }
 
 /** Up to three letters of a title, or the number that it begins with. @param {string} title */
 export function initialsOf(title) {
   const words = title.split(/[:\u2013(]/)[0].match(/[\p{L}\p{N}]+(?:['\u2019]\p{L}+)?/gu) ?? [];
-  const telling = words.filter((word, place) => !/^(the|an?|of|and|in|to|on|for|de|la|le|les|el|il)$/i.test(word) || (place > 0 && words.length < 2));
+  const telling = words.filter(
+    (word, place) =>
+      !/^(the|an?|of|and|in|to|on|for|de|la|le|les|el|il)$/i.test(word) || (place > 0 && words.length < 2),
+  );
   const used = telling.length ? telling : words;
   if (used.length && /^\d{1,4}$/.test(used[0])) return used[0];
-  return used.slice(0, 3).map((word) => [...word][0].toUpperCase()).join("") || "?";
+  return (
+    used
+      .slice(0, 3)
+      .map((word) => [...word][0].toUpperCase())
+      .join("") || "?"
+  );
 }
 
 /**
@@ -152,13 +228,19 @@ export function initialsOf(title) {
  * @param {"large" | "small"} [size] small ones leave the year out
  */
 export function poster(movie, size = "large") {
-  const genres = genresOf(movie), chance = chanceOf(`${movie.movie_id} ${movie.title}`);
+  const genres = genresOf(movie);
+  const chance = chanceOf(`${movie.movie_id} ${movie.title}`);
   const [hue, motif] = lookOf(genres[0] ?? movie.movie_id, chance);
   const second = genres[1] ? lookOf(genres[1], chance)[0] : hue + 26;
   const initials = initialsOf(titleOf(movie));
   const shown = [s("text", { x: 14, y: 232, class: `initials of-${Math.min(initials.length, 4)}`, text: initials })];
   if (size === "large" && movie.year) shown.push(s("text", { x: 14, y: 30, class: "year", text: movie.year }));
-  const art = s("svg", { viewBox: "0 0 200 250", preserveAspectRatio: "xMidYMid slice" }, ...MOTIFS[motif](chance), ...shown);
+  const art = s(
+    "svg",
+    { viewBox: "0 0 200 250", preserveAspectRatio: "xMidYMid slice" },
+    ...MOTIFS[motif](chance),
+    ...shown,
+  );
   const element = h("div", { class: `poster ${size}`, "aria-hidden": "true" }, art);
   element.style.setProperty("--hue", String(hue + 22 * (chance() - 0.5)));
   element.style.setProperty("--second", String(second + 22 * (chance() - 0.5)));

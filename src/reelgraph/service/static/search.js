@@ -1,12 +1,13 @@
 /** Search as you type: titles under the field, with stars to give right there. */
 
-import { ApiError, calmly, dropped, Latest } from "./api.js";
+import { calmly, dropped, inWords, Latest } from "./api.js";
 import { byId, h } from "./dom.js";
 import { counted, factsOf, titleOf, value } from "./format.js";
 import { poster } from "./poster.js";
 import { stars } from "./stars.js";
 
-const PART = 8, MOST = 100;
+const PART = 8;
+const MOST = 100;
 
 export class Search {
   /** @param {import("./api.js").Api} api @param {import("./card.js").Page} page */
@@ -37,14 +38,29 @@ export class Search {
     this.form.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => this.#key(event));
     this.form.addEventListener("focusout", (/** @type {FocusEvent} */ event) => {
       // A dialog opened from here takes the focus and gives it back.
-      if (event.relatedTarget instanceof Node && !this.form.contains(event.relatedTarget) && !byId("sheet").contains(event.relatedTarget)) this.close();
+      if (
+        event.relatedTarget instanceof Node &&
+        !this.form.contains(event.relatedTarget) &&
+        !byId("sheet").contains(event.relatedTarget)
+      )
+        this.close();
     });
     document.addEventListener("pointerdown", (event) => {
       if (!byId("sheet").open && event.target instanceof Node && !this.form.contains(event.target)) this.close();
     });
     document.addEventListener("keydown", (event) => {
-      const typing = event.target instanceof Element && event.target.closest("input:not([type=range]):not([type=radio]), select, textarea");
-      if (event.key !== "/" || typing || event.ctrlKey || event.metaKey || byId("sheet").open || byId("share-sheet").open) return;
+      const typing =
+        event.target instanceof Element &&
+        event.target.closest("input:not([type=range]):not([type=radio]), select, textarea");
+      if (
+        event.key !== "/" ||
+        typing ||
+        event.ctrlKey ||
+        event.metaKey ||
+        byId("sheet").open ||
+        byId("share-sheet").open
+      )
+        return;
       event.preventDefault();
       this.field.focus();
       this.field.select();
@@ -71,7 +87,7 @@ export class Search {
       this.#show(text, found.movies, found.total);
     } catch (error) {
       if (dropped(error)) return;
-      const message = error instanceof ApiError ? error.message : "Something went wrong.";
+      const message = inWords(error);
       this.rows = [];
       this.#open([h("p", { class: "hint", text: message })]);
       this.status.textContent = message;
@@ -81,18 +97,36 @@ export class Search {
   /** @param {string} text @param {import("./api.js").MovieFacts[]} movies @param {number} total */
   #show(text, movies, total) {
     this.rows = movies.map((movie) => this.#row(movie));
-    this.status.textContent = total ? `${counted(total, "movie")} found. Arrow down goes to the first.` : `No title like ${text}.`;
+    this.status.textContent = total
+      ? `${counted(total, "movie")} found. Arrow down goes to the first.`
+      : `No title like ${text}.`;
     /** @type {HTMLElement[]} */
     const content = total
       ? [h("ul", { class: "found" }, ...this.rows.map((row) => row.element))]
-      : [h("p", { class: "hint" }, "No title like ", h("b", { text }), ". A word or two of it is enough, in any order.")];
+      : [
+          h(
+            "p",
+            { class: "hint" },
+            "No title like ",
+            h("b", { text }),
+            ". A word or two of it is enough, in any order.",
+          ),
+        ];
     if (total > movies.length && movies.length < MOST) {
-      content.push(h("button", { type: "button", class: "quiet wide", text: `Show more of ${total.toLocaleString("en")}`, onclick: () => this.#longer() }));
+      content.push(
+        h("button", {
+          type: "button",
+          class: "quiet wide",
+          text: `Show more of ${total.toLocaleString("en")}`,
+          onclick: () => this.#longer(),
+        }),
+      );
     }
     this.#open(content);
     this.shownFor = text;
-    if (this.descending) this.rows[0]?.input.focus();
+    if (!this.descending || text !== this.field.value.trim()) return;
     this.descending = false;
+    this.rows[0]?.input.focus();
   }
 
   async #longer() {
@@ -111,12 +145,25 @@ export class Search {
   /** @param {import("./api.js").MovieFacts} movie */
   #row(movie) {
     const given = stars({ movie, scale: this.page.scale, visitor: this.page.visitor });
-    const mean = movie.mean === null ? "" : `${value(movie.mean, this.page.scale)} from ${counted(movie.ratings, "rating")}`;
-    const element = h("li", { class: "found-row", "data-movie": movie.movie_id }, poster(movie, "small"),
-      h("div", { class: "found-words" },
-        h("button", { type: "button", class: "tile-open", text: titleOf(movie), onclick: () => this.page.open(movie, "why") }),
-        h("p", { class: "card-facts" }, factsOf(movie), mean && h("span", { class: "found-mean", text: mean }))),
-      given.element);
+    const mean =
+      movie.mean === null ? "" : `${value(movie.mean, this.page.scale)} from ${counted(movie.ratings, "rating")}`;
+    const element = h(
+      "li",
+      { class: "found-row", "data-movie": movie.movie_id },
+      poster(movie, "small"),
+      h(
+        "div",
+        { class: "found-words" },
+        h("button", {
+          type: "button",
+          class: "tile-open",
+          text: titleOf(movie),
+          onclick: () => this.page.open(movie, "why"),
+        }),
+        h("p", { class: "card-facts" }, factsOf(movie), mean && h("span", { class: "found-mean", text: mean })),
+      ),
+      given.element,
+    );
     return { element, input: given.input, update: given.update };
   }
 

@@ -5,13 +5,16 @@ import { counted } from "./format.js";
 import { notice } from "./notices.js";
 import { MOST_RATINGS } from "./state.js";
 
-/** @typedef {import("./state.js").Visitor} Visitor */
-
 const NAME = "ratings=";
 
 /** `ratings=260:4.5~31:3`. @param {Record<string, number>} ratings */
 export function toFragment(ratings) {
-  return NAME + Object.entries(ratings).map(([id, stars]) => `${encodeURIComponent(id).replaceAll("~", "%7E")}:${stars}`).join("~");
+  return (
+    NAME +
+    Object.entries(ratings)
+      .map(([id, stars]) => `${encodeURIComponent(id).replaceAll("~", "%7E")}:${stars}`)
+      .join("~")
+  );
 }
 
 /**
@@ -21,10 +24,18 @@ export function toFragment(ratings) {
  * @returns {Map<string, number>}
  */
 export function fromFragment(fragment, scale) {
-  const found = new Map(), text = fragment.replace(/^#/, "");
+  const found = new Map();
+  const text = fragment.replace(/^#/, "");
   for (const part of text.startsWith(NAME) ? text.slice(NAME.length).split("~") : []) {
-    const end = part.lastIndexOf(":"), stars = Number(part.slice(end + 1));
-    if (end < 1 || part.length === end + 1 || !(stars >= scale.low && stars <= scale.high) || found.size >= MOST_RATINGS) continue;
+    const end = part.lastIndexOf(":");
+    const stars = Number(part.slice(end + 1));
+    if (
+      end < 1 ||
+      part.length === end + 1 ||
+      !(stars >= scale.low && stars <= scale.high) ||
+      found.size >= MOST_RATINGS
+    )
+      continue;
     try {
       found.set(decodeURIComponent(part.slice(0, end)), stars);
     } catch {
@@ -41,16 +52,24 @@ export class Share {
     this.page = page;
     /** @type {HTMLDialogElement} */
     this.dialog = byId("share-sheet");
-    for (const button of document.querySelectorAll("[data-share]")) button.addEventListener("click", () => this.#open());
+    for (const button of document.querySelectorAll("[data-share]"))
+      button.addEventListener("click", () => this.#open());
     this.dialog.addEventListener("click", (event) => event.target === this.dialog && this.dialog.close());
     addEventListener("hashchange", () => this.restore());
     api.addEventListener("up", () => this.restore());
   }
 
   #open() {
-    const ratings = this.page.visitor.toJson(), number = Object.keys(ratings).length;
+    const ratings = this.page.visitor.toJson(this.page.scale);
+    const number = Object.keys(ratings).length;
     const link = `${location.href.split("#")[0]}#${toFragment(ratings)}`;
-    const field = h("input", { id: "share-link", readonly: true, value: link, "aria-label": "Link with your ratings", onfocus: () => field.select() });
+    const field = h("input", {
+      id: "share-link",
+      readonly: true,
+      value: link,
+      "aria-label": "Link with your ratings",
+      onfocus: () => field.select(),
+    });
     const said = h("span", { class: "copied", role: "status" });
     const copy = async () => {
       try {
@@ -61,13 +80,34 @@ export class Share {
       }
       said.replaceChildren(icon("check"), "Copied");
     };
-    this.dialog.replaceChildren(h("div", { class: "sheet-inside" },
-      h("div", { class: "sheet-tools" }, h("button", { type: "button", class: "round", "aria-label": "Close", onclick: () => this.dialog.close() }, icon("close"))),
-      h("h2", { id: "share-title", text: "Take your ratings along" }),
-      ...(number ? [
-        h("p", { text: `This link holds your ${counted(number, "rating")}. Open it on another device, keep it, or send it to a friend. Nothing is uploaded: the ratings are in the link itself, in the part that browsers never send.` }),
-        h("div", { class: "share-row" }, field, h("button", { type: "button", class: "button", onclick: copy }, icon("copy"), "Copy link")), said,
-      ] : [h("p", { text: "Give some stars first; then there is something to take along." })])));
+    this.dialog.replaceChildren(
+      h(
+        "div",
+        { class: "sheet-inside" },
+        h(
+          "div",
+          { class: "sheet-tools" },
+          h(
+            "button",
+            { type: "button", class: "round", "aria-label": "Close", onclick: () => this.dialog.close() },
+            icon("close"),
+          ),
+        ),
+        h("h2", { id: "share-title", text: "Take your ratings along" }),
+        h("p", {
+          text:
+            `This link holds your ${counted(number, "rating")}. Open it on another device, keep it, or send it ` +
+            "to a friend. Nothing is uploaded: the ratings are in the part of the link that browsers never send.",
+        }),
+        h(
+          "div",
+          { class: "share-row" },
+          field,
+          h("button", { type: "button", class: "button", onclick: copy }, icon("copy"), "Copy link"),
+        ),
+        said,
+      ),
+    );
     this.dialog.showModal();
   }
 
@@ -80,35 +120,58 @@ export class Share {
       const known = new Map((await this.api.movies([...given.keys()])).map((movie) => [movie.movie_id, movie]));
       movies = [...given.keys()].flatMap((id) => known.get(id) ?? []);
     } catch {
-      return notice("The link\u2019s ratings could not be looked up yet.", { label: "Try again", run: () => this.restore() });
+      return notice("The link\u2019s ratings could not be looked up yet.", {
+        label: "Try again",
+        run: () => this.restore(),
+      });
     }
     history.replaceState(null, "", location.href.split("#")[0]);
     const now = Date.now();
-    const ratings = movies.map((movie, place) => ({ movie, stars: /** @type {number} */ (given.get(movie.movie_id)), at: now - place }));
-    const { visitor } = this.page, missing = given.size - ratings.length;
+    const ratings = movies.map((movie, place) => ({
+      movie,
+      stars: /** @type {number} */ (given.get(movie.movie_id)),
+      at: now - place,
+    }));
+    const { visitor } = this.page;
+    const missing = given.size - ratings.length;
     if (!ratings.length) return notice("None of the link\u2019s movies is in this catalogue.");
     if (ratings.every(({ movie, stars }) => visitor.starsOf(movie.movie_id) === stars)) return undefined;
     if (visitor.ratings.size) return this.#choose(ratings);
     visitor.replace(ratings);
-    const absent = missing ? ` ${counted(missing, "movie")} of it ${missing === 1 ? "is" : "are"} not in this catalogue.` : "";
+    const absent = missing
+      ? ` ${counted(missing, "movie")} of it ${missing === 1 ? "is" : "are"} not in this catalogue.`
+      : "";
     return notice(`${counted(ratings.length, "rating")} taken over from the link.${absent}`);
   }
 
   /** Whose ratings are to hold: the link's, the visitor's, or both. @param {import("./state.js").Rated[]} ratings */
   #choose(ratings) {
     const own = [...this.page.visitor.ratings.values()];
-    const choice = (/** @type {string} */ text, /** @type {import("./state.js").Rated[] | null} */ chosen, kind = "") => h("button", {
-      type: "button", class: `button ${kind}`, text,
-      onclick: () => {
-        if (chosen) this.page.visitor.replace(chosen);
-        this.dialog.close();
-      },
-    });
-    this.dialog.replaceChildren(h("div", { class: "sheet-inside" },
-      h("h2", { id: "share-title", text: `A link with ${counted(ratings.length, "rating")}` }),
-      h("p", { text: `You have ${counted(own.length, "rating")} of your own in this browser.` }),
-      h("div", { class: "share-row" },
-        choice("Keep mine", null), choice("Add them to mine", [...own, ...ratings], "plain"), choice("Use the link\u2019s instead", ratings, "plain"))));
+    const choice = (/** @type {string} */ text, /** @type {import("./state.js").Rated[] | null} */ chosen, kind = "") =>
+      h("button", {
+        type: "button",
+        class: `button ${kind}`,
+        text,
+        onclick: () => {
+          if (chosen) this.page.visitor.replace(chosen);
+          this.dialog.close();
+        },
+      });
+    this.dialog.replaceChildren(
+      h(
+        "div",
+        { class: "sheet-inside" },
+        h("h2", { id: "share-title", text: `A link with ${counted(ratings.length, "rating")}` }),
+        h("p", { text: `You have ${counted(own.length, "rating")} of your own in this browser.` }),
+        h(
+          "div",
+          { class: "share-row" },
+          choice("Keep mine", null),
+          choice("Add them to mine", [...ratings, ...own], "plain"),
+          choice("Use the link\u2019s instead", ratings, "plain"),
+        ),
+      ),
+    );
     this.dialog.showModal();
   }
 }

@@ -1,6 +1,6 @@
 /** The sheet of one movie: its facts, stars to give, why it is suggested, and movies like it. */
 
-import { ApiError, dropped, Latest } from "./api.js";
+import { ApiError, calmly, dropped, inWords, Latest } from "./api.js";
 import { byId, h, icon } from "./dom.js";
 import { forecast } from "./forecast.js";
 import { counted, factsOf, titleOf, titlesOf, value } from "./format.js";
@@ -31,6 +31,7 @@ export class Sheet {
       if (this.opener && !this.opener.isConnected) byId("list").focus({ preventScroll: true });
       this.dialog.replaceChildren();
     });
+    this.reload = calmly(() => this.dialog.open && this.#load(), 150);
     page.visitor.addEventListener("change", () => this.#changed());
     api.addEventListener("up", () => this.dialog.open && this.#load());
   }
@@ -50,27 +51,82 @@ export class Sheet {
   }
 
   #build() {
-    const { movie, view } = this.#here, { title, others } = titlesOf(movie);
+    const { movie, view } = this.#here;
+    const { title, others } = titlesOf(movie);
     this.given = stars({ movie, scale: this.page.scale, visitor: this.page.visitor });
     this.predicted = forecast(this.page.scale);
     this.predicted.element.hidden = true;
     this.facts = h("p", { class: "sheet-mean" });
-    this.body = h("div", { class: "sheet-body", role: "tabpanel", id: "sheet-body", tabindex: 0, "aria-labelledby": `tab-${view}` });
-    const tab = (/** @type {View} */ name, /** @type {string} */ words) => h("button", {
-      type: "button", role: "tab", id: `tab-${name}`, class: "tab", "aria-selected": String(name === view), "aria-controls": "sheet-body",
-      tabindex: name === view ? 0 : -1, onclick: () => this.#turn(name), onkeydown: (/** @type {KeyboardEvent} */ event) => this.#arrow(event, name),
-    }, icon(name), words);
-    const back = this.trail.length > 1 && h("button", { type: "button", class: "round", "aria-label": "Back to the movie before", onclick: () => this.#back() }, icon("undo"));
+    this.body = h("div", {
+      class: "sheet-body",
+      role: "tabpanel",
+      id: "sheet-body",
+      tabindex: 0,
+      "aria-labelledby": `tab-${view}`,
+    });
+    const tab = (/** @type {View} */ name, /** @type {string} */ words) =>
+      h(
+        "button",
+        {
+          type: "button",
+          role: "tab",
+          id: `tab-${name}`,
+          class: "tab",
+          "aria-selected": String(name === view),
+          "aria-controls": "sheet-body",
+          tabindex: name === view ? 0 : -1,
+          onclick: () => this.#turn(name),
+          onkeydown: (/** @type {KeyboardEvent} */ event) => this.#arrow(event, name),
+        },
+        icon(name),
+        words,
+      );
+    const back =
+      this.trail.length > 1 &&
+      h(
+        "button",
+        { type: "button", class: "round", "aria-label": "Back to the movie before", onclick: () => this.#back() },
+        icon("undo"),
+      );
     this.dialog.setAttribute("aria-labelledby", "sheet-title");
-    this.dialog.replaceChildren(h("div", { class: "sheet-inside" },
-      h("div", { class: "sheet-tools" }, back, h("button", { type: "button", class: "round", "aria-label": "Close", onclick: () => this.dialog.close() }, icon("close"))),
-      h("header", { class: "sheet-head" }, poster(movie),
-        h("div", {},
-          h("h2", { id: "sheet-title", tabindex: -1, text: title }),
-          others.length > 0 && h("p", { class: "sheet-others", text: others.join(" · ") }),
-          h("p", { class: "sheet-facts", text: factsOf(movie, 6) }), this.facts, this.predicted.element, this.given.element)),
-      h("div", { class: "tabs", role: "tablist", "aria-label": "About this movie" }, tab("why", "Why"), tab("similar", "Similar movies")),
-      this.body));
+    this.dialog.replaceChildren(
+      h(
+        "div",
+        { class: "sheet-inside" },
+        h(
+          "div",
+          { class: "sheet-tools" },
+          back,
+          h(
+            "button",
+            { type: "button", class: "round", "aria-label": "Close", onclick: () => this.dialog.close() },
+            icon("close"),
+          ),
+        ),
+        h(
+          "header",
+          { class: "sheet-head" },
+          poster(movie),
+          h(
+            "div",
+            {},
+            h("h2", { id: "sheet-title", tabindex: -1, text: title }),
+            others.length > 0 && h("p", { class: "sheet-others", text: others.join(" · ") }),
+            h("p", { class: "sheet-facts", text: factsOf(movie, 6) }),
+            this.facts,
+            this.predicted.element,
+            this.given.element,
+          ),
+        ),
+        h(
+          "div",
+          { class: "tabs", role: "tablist", "aria-label": "About this movie" },
+          tab("why", "Why"),
+          tab("similar", "Similar movies"),
+        ),
+        this.body,
+      ),
+    );
     this.#load();
   }
 
@@ -104,32 +160,43 @@ export class Sheet {
     if (!this.dialog.open) return;
     this.given?.update();
     for (const one of this.likes ?? []) one.update();
-    if (this.#here.view === "why") this.#load();
+    if (this.#here.view === "why") this.reload();
   }
 
   async #load() {
-    const { movie, view } = this.#here, body = /** @type {HTMLElement} */ (this.body);
+    const { movie, view } = this.#here;
+    const body = /** @type {HTMLElement} */ (this.body);
     body.setAttribute("aria-busy", "true");
     if (body.dataset.view !== view) body.replaceChildren(h("div", { class: "skeleton tall" }));
     body.dataset.view = view;
     try {
-      const [facts, found] = await this.latest.run((signal) => Promise.all([
-        this.api.movie(movie.movie_id, signal),
-        view === "why" ? this.#reasons(movie, signal) : this.#similar(movie, signal),
-      ]));
-      /** @type {HTMLElement} */ (this.facts).textContent = facts.ratings && facts.mean !== null
-        ? `${value(facts.mean, this.page.scale)} on average from ${counted(facts.ratings, "rating")}` : "Not rated by anyone yet";
-      body.replaceChildren(...found);
+      await this.latest.run(async (signal) => {
+        const found = view === "why" ? this.#reasons(movie, signal) : this.#similar(movie, signal);
+        const facts = this.api.movie(movie.movie_id, signal).then((answer) => this.#tell(answer));
+        body.replaceChildren(...(await found));
+        await facts;
+      });
     } catch (error) {
       if (dropped(error)) return;
-      body.replaceChildren(h("p", { class: "hint", text: error instanceof ApiError ? error.message : "Something went wrong." }));
+      const none = view === "why" && error instanceof ApiError && error.code === "invalid";
+      body.replaceChildren(
+        h("p", { class: "hint", text: none ? "This kind of model gives no reasons." : inWords(error) }),
+      );
     }
     body.removeAttribute("aria-busy");
   }
 
+  /** @param {import("./api.js").MovieFacts} found */
+  #tell({ ratings, mean }) {
+    /** @type {HTMLElement} */ (this.facts).textContent =
+      ratings && mean !== null
+        ? `${value(mean, this.page.scale)} on average from ${counted(ratings, "rating")}`
+        : "Not rated by anyone yet";
+  }
+
   /** @param {Movie} movie @param {AbortSignal} signal @returns {Promise<Node[]>} */
   async #reasons(movie, signal) {
-    const found = await this.api.explain(movie.movie_id, this.page.visitor.toJson(), signal);
+    const found = await this.api.explain(movie.movie_id, this.page.visitor.toJson(this.page.scale), signal);
     const { low, high } = this.page.scale;
     this.predicted?.update(Math.min(high, Math.max(low, found.prediction)), found.interval);
     if (this.predicted) this.predicted.element.hidden = false;
@@ -140,12 +207,27 @@ export class Sheet {
   async #similar(movie, signal) {
     const { movies } = await this.api.similar(movie.movie_id, signal);
     this.likes = movies.map((one) => stars({ movie: one, scale: this.page.scale, visitor: this.page.visitor }));
-    const tiles = movies.map((one, place) => h("li", { class: "tile" },
-      h("div", { class: "tile-art" }, poster(one, "small")),
-      h("div", { class: "tile-body" },
-        h("button", { type: "button", class: "tile-open", text: titleOf(one), onclick: () => this.open(one, "similar") }),
-        h("p", { class: "card-facts", text: factsOf(one) }),
-        this.likes?.[place].element)));
-    return [tiles.length ? h("ul", { class: "tiles" }, ...tiles) : h("p", { class: "hint", text: "No movie is like it." })];
+    const tiles = movies.map((one, place) =>
+      h(
+        "li",
+        { class: "tile" },
+        h("div", { class: "tile-art" }, poster(one, "small")),
+        h(
+          "div",
+          { class: "tile-body" },
+          h("button", {
+            type: "button",
+            class: "tile-open",
+            text: titleOf(one),
+            onclick: () => this.open(one, "similar"),
+          }),
+          h("p", { class: "card-facts", text: factsOf(one) }),
+          this.likes?.[place].element,
+        ),
+      ),
+    );
+    return [
+      tiles.length ? h("ul", { class: "tiles" }, ...tiles) : h("p", { class: "hint", text: "No movie is like it." }),
+    ];
   }
 }

@@ -36,15 +36,22 @@ export class Shelf {
     const fresh = spines.filter(([id]) => !this.spines.has(/** @type {string} */ (id)));
     this.spines = new Map(/** @type {[string, Spine][]} */ (spines));
     const elements = [...this.spines.values()].map((spine) => spine.element);
-    if (elements.length !== this.row.children.length || elements.some((one, place) => this.row.children[place] !== one)) this.row.replaceChildren(...elements);
+    if (elements.length !== this.row.children.length || elements.some((one, place) => this.row.children[place] !== one))
+      this.row.replaceChildren(...elements);
     if (focused instanceof HTMLElement && focused !== document.activeElement) {
       if (focused.isConnected) focused.focus({ preventScroll: true });
       else byId(ratings.size ? "shelf-heading" : "list").focus({ preventScroll: true });
     }
     for (const spine of this.spines.values()) spine.update();
+    if (fresh.length) this.row.scrollTo({ left: 0 });
     if (fresh.length === 1 && mayMove()) {
-      this.row.scrollTo({ left: 0 });
-      /** @type {Spine} */ (fresh[0][1]).element.animate([{ opacity: 0, transform: "scale(.92)" }, { opacity: 1, transform: "none" }], { duration: 260, easing: "ease-out" });
+      /** @type {Spine} */ (fresh[0][1]).element.animate(
+        [
+          { opacity: 0, transform: "scale(.92)" },
+          { opacity: 1, transform: "none" },
+        ],
+        { duration: 260, easing: "ease-out" },
+      );
     }
     this.#hidden([...hidden.values()]);
   }
@@ -58,10 +65,30 @@ export class Shelf {
   #spine(movie) {
     const given = stars({ movie, scale: this.page.scale, visitor: this.page.visitor });
     const facts = h("p", { class: "card-facts", text: factsOf(movie, 1) });
-    const element = h("li", { class: "spine", "data-movie": movie.movie_id }, poster(movie, "small"),
-      h("div", { class: "spine-words" },
-        h("button", { type: "button", class: "tile-open", text: titleOf(movie), onclick: () => this.page.open(movie, "similar") }), facts, given.element));
-    return { element, update: given.update, note: (text) => { facts.textContent = text || factsOf(movie, 1); } };
+    const element = h(
+      "li",
+      { class: "spine", "data-movie": movie.movie_id },
+      poster(movie, "small"),
+      h(
+        "div",
+        { class: "spine-words" },
+        h("button", {
+          type: "button",
+          class: "tile-open",
+          text: titleOf(movie),
+          onclick: () => this.page.open(movie, "similar"),
+        }),
+        facts,
+        given.element,
+      ),
+    );
+    return {
+      element,
+      update: given.update,
+      note: (text) => {
+        facts.textContent = text || factsOf(movie, 1);
+      },
+    };
   }
 
   /** @param {import("./format.js").Movie[]} movies */
@@ -70,9 +97,26 @@ export class Shelf {
     if (box.contains(document.activeElement) && !movies.length) byId("list").focus({ preventScroll: true });
     box.hidden = movies.length === 0;
     byId("hidden-count").textContent = `Not interested: ${counted(movies.length, "movie")}`;
-    byId("hidden-list").replaceChildren(...movies.reverse().map((movie) => h("li", { class: "hidden-row" },
-      h("span", { text: titleOf(movie) }),
-      h("button", { type: "button", class: "quiet", "aria-label": `Bring back ${titleOf(movie)}`, onclick: () => this.#bringBack(movie.movie_id) }, icon("undo"), "Bring back"))));
+    byId("hidden-list").replaceChildren(
+      ...movies.reverse().map((movie) =>
+        h(
+          "li",
+          { class: "hidden-row" },
+          h("span", { text: titleOf(movie) }),
+          h(
+            "button",
+            {
+              type: "button",
+              class: "quiet",
+              "aria-label": `Bring back ${titleOf(movie)}`,
+              onclick: () => this.#bringBack(movie.movie_id),
+            },
+            icon("undo"),
+            "Bring back",
+          ),
+        ),
+      ),
+    );
   }
 
   /** @param {string} id */
@@ -86,7 +130,10 @@ export class Shelf {
     const before = [...this.page.visitor.ratings.values()];
     this.page.visitor.replace([]);
     byId("list").focus({ preventScroll: true });
-    notice(`${counted(before.length, "rating")} cleared.`, { label: "Undo", run: () => this.page.visitor.replace(before) });
+    notice(`${counted(before.length, "rating")} cleared.`, {
+      label: "Undo",
+      run: () => this.page.visitor.replace(before),
+    });
   }
 
   #unfold() {

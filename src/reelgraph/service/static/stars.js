@@ -15,7 +15,8 @@ const STRAY = 34; // pixels up or down from where a finger or button was set dow
 function row() {
   const stars = Array.from({ length: COUNT }, (_, place) => {
     const points = Array.from({ length: 10 }, (_, corner) => {
-      const radius = corner % 2 ? 4.4 : 10, turn = (Math.PI / 5) * corner - Math.PI / 2;
+      const radius = corner % 2 ? 4.4 : 10;
+      const turn = (Math.PI / 5) * corner - Math.PI / 2;
       return `${(place * 24 + 12 + radius * Math.cos(turn)).toFixed(2)} ${(12.6 + radius * Math.sin(turn)).toFixed(2)}`;
     });
     return `M${points.join("L")}z`;
@@ -37,9 +38,10 @@ export function shownStars(share) {
   return element;
 }
 
-/** The values that may be given: all steps of the scale, coarser where there are too many to point at. @param {Scale} scale */
+/** The values that may be given: all steps of the scale, ten where it has none. @param {Scale} scale */
 export function valuesOf(scale) {
-  const span = scale.high - scale.low, step = scale.step || span / 10;
+  const span = scale.high - scale.low;
+  const step = scale.step || span / 10;
   const size = Math.round(span / step);
   return Array.from({ length: size + 1 }, (_, place) => Math.round((scale.low + place * step) * 1e6) / 1e6);
 }
@@ -49,13 +51,29 @@ export function valuesOf(scale) {
  * @param {{movie: Movie, scale: Scale, visitor: Visitor}} what
  */
 export function stars({ movie, scale, visitor }) {
-  const values = valuesOf(scale), id = movie.movie_id, title = titleOf(movie);
+  const values = valuesOf(scale);
+  const id = movie.movie_id;
+  const title = titleOf(movie);
   const input = h("input", {
-    type: "range", min: 0, max: values.length, step: 1, class: "stars-input", "aria-label": `Your stars for ${title}`,
+    type: "range",
+    min: 0,
+    max: values.length,
+    step: 1,
+    class: "stars-input",
+    "aria-label": `Your stars for ${title}`,
   });
   const display = shownStars(0);
   const hint = h("span", { class: "stars-hint", "aria-hidden": "true" });
-  const remove = h("button", { type: "button", class: "stars-remove", "aria-label": `Take back your stars for ${title}`, title: "Take back your stars" }, icon("close"));
+  const remove = h(
+    "button",
+    {
+      type: "button",
+      class: "stars-remove",
+      "aria-label": `Take back your stars for ${title}`,
+      title: "Take back your stars",
+    },
+    icon("close"),
+  );
   const pad = h("span", { class: "stars-pad" }, display, input);
   const element = h("span", { class: "stars", "data-movie": id }, pad, remove, hint);
 
@@ -79,7 +97,10 @@ export function stars({ movie, scale, visitor }) {
     else visitor.rate(movie, given);
     update();
     if (given !== null && mayMove()) {
-      pad.animate([{ transform: "scale(1)" }, { transform: "scale(1.14)" }, { transform: "scale(1)" }], { duration: 220, easing: "ease-out" });
+      pad.animate([{ transform: "scale(1)" }, { transform: "scale(1.14)" }, { transform: "scale(1)" }], {
+        duration: 220,
+        easing: "ease-out",
+      });
     }
   };
   let startY = 0;
@@ -130,7 +151,10 @@ export function stars({ movie, scale, visitor }) {
 
 /** The place of the nearest value. @param {number[]} values @param {number} given */
 function nearest(values, given) {
-  return values.reduce((best, value, place) => (Math.abs(value - given) < Math.abs(values[best] - given) ? place : best), 0);
+  return values.reduce(
+    (best, value, place) => (Math.abs(value - given) < Math.abs(values[best] - given) ? place : best),
+    0,
+  );
 }
 
 /**
@@ -140,7 +164,9 @@ function nearest(values, given) {
  * @param {Scale} scale
  */
 export function pointed(values, share, scale) {
-  const halves = values.filter((value) => Math.abs(2 * COUNT * shareOf(value, scale) - Math.round(2 * COUNT * shareOf(value, scale))) < 1e-6);
+  const halves = values.filter(
+    (value) => Math.abs(2 * COUNT * shareOf(value, scale) - Math.round(2 * COUNT * shareOf(value, scale))) < 1e-6,
+  );
   const choices = values.length > 2 * COUNT + 1 && halves.length > 1 ? halves : values;
   if (share < EDGE) return choices[0];
   return choices.find((value) => shareOf(value, scale) >= share - 1e-9) ?? choices[choices.length - 1];

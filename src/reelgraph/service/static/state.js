@@ -5,12 +5,14 @@
 /** @typedef {"rate" | "remove" | "hide" | "unhide" | "all"} Kind */
 
 const KEY = "reelgraph.visitor.1";
-export const MOST_RATINGS = 2000; // as many as the server takes
+export const MOST_RATINGS = 2000; // as many as the server takes, of movies of no interest, too
 
 /** Only what the page shows of a movie. @param {any} movie @returns {Movie | null} */
 function movieOf(movie) {
   if (!movie || typeof movie.movie_id !== "string") return null;
-  const genres = Array.isArray(movie.genres) ? movie.genres.filter((/** @type {any} */ one) => typeof one === "string") : [];
+  const genres = Array.isArray(movie.genres)
+    ? movie.genres.filter((/** @type {any} */ one) => typeof one === "string")
+    : [];
   return {
     movie_id: movie.movie_id,
     title: typeof movie.title === "string" ? movie.title : null,
@@ -41,9 +43,14 @@ export class Visitor extends EventTarget {
     return this.ratings.get(id)?.stars ?? null;
   }
 
-  /** Ratings by movie id, as the server wants them. @returns {Record<string, number>} */
-  toJson() {
-    return Object.fromEntries([...this.ratings].map(([id, rated]) => [id, rated.stars]));
+  /**
+   * Ratings by movie id, as the server wants them; without those of another scale, from before another model.
+   * @param {import("./format.js").Scale} scale
+   * @returns {Record<string, number>}
+   */
+  toJson({ low, high }) {
+    const fitting = [...this.ratings].filter(([, { stars }]) => stars >= low && stars <= high);
+    return Object.fromEntries(fitting.map(([id, { stars }]) => [id, stars]));
   }
 
   /** Give or change stars. @param {Movie} movie @param {number} stars */
@@ -75,10 +82,9 @@ export class Visitor extends EventTarget {
     if (this.hidden.delete(id)) this.#changed("unhide", id);
   }
 
-  /** Everything at once; null leaves the movies of no interest as they are. @param {Rated[]} ratings @param {Movie[] | null} [hidden] */
-  replace(ratings, hidden = null) {
+  /** All ratings at once. @param {Rated[]} ratings */
+  replace(ratings) {
     this.ratings = new Map(ratings.slice(0, MOST_RATINGS).map((rated) => [rated.movie.movie_id, rated]));
-    if (hidden) this.hidden = new Map(hidden.map((movie) => [movie.movie_id, movie]));
     for (const id of this.ratings.keys()) this.hidden.delete(id);
     this.#changed("all", null);
   }

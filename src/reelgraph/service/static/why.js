@@ -8,20 +8,30 @@ import { initialsOf } from "./poster.js";
 /** @typedef {import("./format.js").Scale} Scale */
 /** @typedef {{movie: Movie, rating: number, contribution: number}} Reason */
 /** @typedef {{target: Movie, prediction: number, mean: number, user: number, movie: number, because: Reason[],
- *   interval: [number, number] | null, ranking: {score: number, movie: number, because: Reason[]} | null}} Explanation */
+ *   interval: [number, number] | null,
+ *   ranking: {score: number, movie: number, because: Reason[]} | null}} Explanation */
 /** @typedef {{label: string, detail: string, pull: number}} Pull */
 
 const MOST = 8; // ribbons of their own; the others are taken together
-const ROW = 38, TOP = 14;
+const ROW = 38;
+const TOP = 14;
 
-/** The largest pulls, upward ones first, and what all others come to. @param {Reason[]} because @param {Scale} scale @returns {Pull[]} */
-export function pullsOf(because, scale) {
+/** The largest pulls and what all others come to, upward ones first. @param {Reason[]} because @returns {Pull[]} */
+export function pullsOf(because) {
   const telling = because.filter(({ contribution }) => Math.abs(contribution) >= 0.005);
   const own = telling.length > MOST ? telling.slice(0, MOST) : telling;
   const rest = because.slice(own.length); // The largest come first.
-  const pulls = own.map(({ movie, rating, contribution }) => ({ label: titleOf(movie), detail: `${exact(rating)}\u2009\u2605`, pull: contribution }));
+  const pulls = own.map(({ movie, rating, contribution }) => ({
+    label: titleOf(movie),
+    detail: `${exact(rating)}\u2009\u2605`,
+    pull: contribution,
+  }));
   if (rest.length) {
-    pulls.push({ label: counted(rest.length, own.length ? "other rating" : "rating"), detail: "", pull: rest.reduce((sum, one) => sum + one.contribution, 0) });
+    pulls.push({
+      label: counted(rest.length, own.length ? "other rating" : "rating"),
+      detail: "",
+      pull: rest.reduce((sum, one) => sum + one.contribution, 0),
+    });
   }
   return pulls.sort((a, b) => b.pull - a.pull);
 }
@@ -44,43 +54,77 @@ function cut(text, room) {
  */
 function picture(pulls, target, result, width) {
   const narrow = width < 480;
-  const left = narrow ? width * 0.58 : Math.min(320, width * 0.48), tile = narrow ? 58 : 84;
+  const left = narrow ? width * 0.58 : Math.min(320, width * 0.48);
+  const tile = narrow ? 58 : 84;
   const height = Math.max(TOP * 2 + pulls.length * ROW, tile * 1.25 + 56);
-  const right = width - tile - 8, middle = height / 2 - 14;
+  const right = width - tile - 8;
+  const middle = height / 2 - 14;
   const largest = Math.max(...pulls.map(({ pull }) => Math.abs(pull)), 1e-9);
   const widths = pulls.map(({ pull }) => 1.5 + (14 * Math.abs(pull)) / largest);
   const total = widths.reduce((sum, one) => sum + one, 0);
   const first = (height - pulls.length * ROW) / 2 + ROW / 2;
   let arriving = middle - total / 2;
-  const ribbons = [], words = [];
+  const ribbons = [];
+  const words = [];
   for (const [place, { label, detail, pull }] of pulls.entries()) {
-    const y = first + place * ROW, thick = widths[place], end = arriving + thick / 2, bend = (right - left) / 2;
+    const y = first + place * ROW;
+    const thick = widths[place];
+    const end = arriving + thick / 2;
+    const bend = (right - left) / 2;
     arriving += thick;
     const tone = pull >= 0 ? "up" : "down";
-    ribbons.push(s("path", { class: `ribbon ${tone}`, "stroke-width": thick.toFixed(1), d: `M${left} ${y}C${left + bend} ${y} ${right - bend} ${end} ${right} ${end}` }));
+    ribbons.push(
+      s("path", {
+        class: `ribbon ${tone}`,
+        "stroke-width": thick.toFixed(1),
+        d: `M${left} ${y}C${left + bend} ${y} ${right - bend} ${end} ${right} ${end}`,
+      }),
+    );
     words.push(
       s("text", { x: 0, y: detail ? y - 2 : y + 4, class: "pull-title", text: cut(label, left - 62) }),
       detail && s("text", { x: 0, y: y + 13, class: "pull-detail", text: `you gave ${detail}` }),
-      s("text", { x: left - 8, y: y + 5, class: `pull-number ${Math.abs(pull) < 0.005 ? "" : tone}`, text: signed(pull) }));
+      s("text", {
+        x: left - 8,
+        y: y + 5,
+        class: `pull-number ${Math.abs(pull) < 0.005 ? "" : tone}`,
+        text: signed(pull),
+      }),
+    );
   }
   const box = { x: right, y: middle - tile * 0.625, width: tile, height: tile * 1.25, rx: 8, class: "pull-target" };
-  return s("svg", { class: "pulls", viewBox: `0 0 ${width} ${height}`, width, height, "aria-hidden": "true" }, ...ribbons,
-    s("rect", box), s("text", { x: right + tile / 2, y: middle + 8, class: "pull-initials", text: initialsOf(titleOf(target)) }),
-    s("text", { x: right + tile / 2, y: middle + tile * 0.625 + 24, class: "pull-result", text: result }), ...words);
+  return s(
+    "svg",
+    { class: "pulls", viewBox: `0 0 ${width} ${height}`, width, height, "aria-hidden": "true" },
+    ...ribbons,
+    s("rect", box),
+    s("text", { x: right + tile / 2, y: middle + 8, class: "pull-initials", text: initialsOf(titleOf(target)) }),
+    s("text", { x: right + tile / 2, y: middle + tile * 0.625 + 24, class: "pull-result", text: result }),
+    ...words,
+  );
 }
 
 /** The picture in words. @param {Reason[]} because @param {Scale} scale @param {string} unit */
 function sentences(because, scale, unit) {
   return because.map(({ movie, rating, contribution }) =>
-    h("li", { text: `You gave ${titleOf(movie)} ${spoken(rating, scale)}: ${signed(contribution)}${unit}` }));
+    h("li", { text: `You gave ${titleOf(movie)} ${spoken(rating, scale)}: ${signed(contribution)}${unit}` }),
+  );
 }
 
 /** @param {number} number @param {string} label @param {string} [kind] */
 function term(number, label, kind = "") {
-  return h("li", { class: `term ${kind}` }, h("b", { text: kind ? number.toFixed(2) : signed(number) }), h("span", { text: label }));
+  return h(
+    "li",
+    { class: `term ${kind}` },
+    h("b", { text: kind ? number.toFixed(2) : signed(number) }),
+    h("span", { text: label }),
+  );
 }
 
-/** A picture that is drawn anew for the width there is. @param {(width: number) => SVGElement} draw @param {string} label */
+/**
+ * A picture that is drawn anew for the width there is.
+ * @param {(width: number) => SVGElement} draw
+ * @param {string} label
+ */
 function figure(draw, label) {
   const element = h("div", { class: "pulls-box", role: "img", "aria-label": label });
   let drawn = 0;
@@ -101,33 +145,71 @@ function figure(draw, label) {
 export function why(found, scale) {
   const own = found.because.reduce((sum, one) => sum + one.contribution, 0);
   const clipped = Math.min(scale.high, Math.max(scale.low, found.prediction));
-  const sum = h("ul", { class: "sum", "aria-label": "The prediction as a sum" },
+  const sum = h(
+    "ul",
+    { class: "sum", "aria-label": "The prediction as a sum" },
     term(found.mean, "the average rating", "from"),
     term(found.user, "how high you rate"),
     term(found.movie, "this movie, for everyone"),
     term(own, "your taste"),
-    term(found.prediction, "predicted", "to"));
-  const parts = [picturePart(found.because, found.target, scale, {
-    heading: "What your ratings do to the stars", result: `${value(clipped, scale)} \u2605`, unit: " stars",
-    label: `How your ratings pull the predicted stars of ${titleOf(found.target)}`,
-  }), sum];
+    term(found.prediction, "predicted", "to"),
+  );
+  const parts = [
+    picturePart(found.because, found.target, scale, {
+      heading: "What your ratings do to the stars",
+      result: `${value(clipped, scale)} \u2605`,
+      unit: " stars",
+      label: `How your ratings pull the predicted stars of ${titleOf(found.target)}`,
+    }),
+    sum,
+  ];
   if (found.ranking && found.because.length) {
-    parts.push(picturePart(found.ranking.because, found.target, scale, {
-      heading: "What brings it into your list", result: "in your list", unit: "",
-      label: `How your ratings pull ${titleOf(found.target)} up or down in your list`,
-    }));
+    parts.push(
+      picturePart(found.ranking.because, found.target, scale, {
+        heading: "What brings it into your list",
+        result: "in your list",
+        unit: "",
+        label: `How your ratings pull ${titleOf(found.target)} up or down in your list`,
+      }),
+    );
   }
-  if (!found.because.length) parts[0] = h("p", { class: "hint", text: "You have not rated anything yet: this is what everyone\u2019s ratings say. Give some stars, and your own show up here." });
+  if (!found.because.length)
+    parts[0] = h("p", {
+      class: "hint",
+      text:
+        "You have not rated anything yet: this is what everyone\u2019s ratings say. " +
+        "Give some stars, and your own show up here.",
+    });
   return h("div", { class: "why" }, ...parts);
 }
 
-/** @param {Reason[]} because @param {Movie} target @param {Scale} scale @param {{heading: string, result: string, unit: string, label: string}} words */
+/**
+ * @param {Reason[]} because
+ * @param {Movie} target
+ * @param {Scale} scale
+ * @param {{heading: string, result: string, unit: string, label: string}} words
+ */
 function picturePart(because, target, scale, { heading, result, unit, label }) {
-  const pulls = pullsOf(because, scale), ups = pulls.filter(({ pull }) => pull >= 0).length;
-  const summary = `${label}: ${ups} up, ${pulls.length - ups} down. The strongest: ${because[0] ? `${titleOf(because[0].movie)}, ${signed(because[0].contribution)}` : "none"}.`;
-  return h("section", { class: "why-part" },
+  const pulls = pullsOf(because);
+  const ups = pulls.filter(({ pull }) => pull >= 0).length;
+  const strongest = because[0] ? `${titleOf(because[0].movie)}, ${signed(because[0].contribution)}` : "none";
+  const summary = `${label}: ${ups} up, ${pulls.length - ups} down. The strongest: ${strongest}.`;
+  return h(
+    "section",
+    { class: "why-part" },
     h("h3", { text: heading }),
-    h("p", { class: "legend" }, h("span", { class: "key up", text: "pulls up" }), h("span", { class: "key down", text: "pulls down" })),
+    h(
+      "p",
+      { class: "legend" },
+      h("span", { class: "key up", text: "pulls up" }),
+      h("span", { class: "key down", text: "pulls down" }),
+    ),
     figure((width) => picture(pulls, target, result, width), summary),
-    h("details", { class: "in-words" }, h("summary", { text: "In words" }), h("ol", {}, ...sentences(because, scale, unit))));
+    h(
+      "details",
+      { class: "in-words" },
+      h("summary", { text: "In words" }),
+      h("ol", {}, ...sentences(because, scale, unit)),
+    ),
+  );
 }

@@ -1,0 +1,100 @@
+"""A browser, and someone's visit to the page with it."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from programs import chromium_program
+
+# A browser that runs as root, without a graphics card, and asks nobody for anything.
+FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+SMALL: dict[str, Any] = {"viewport": PHONE, "has_touch": True, "is_mobile": True}
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """A running Chromium."""
+    program = chromium_program()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+class Visit:
+    """Someone's visit to the page: every complaint of the browser is kept, and every host that was asked."""
+
+    def __init__(self, context: BrowserContext, url: str) -> None:
+        self.context, self.url = context, f"{url}/"
+        self.complaints: list[str] = []
+        self.hosts: set[str] = set()
+        context.on("request", lambda request: self.hosts.add(urlsplit(request.url).netloc))
+        context.on("weberror", lambda error: self.complaints.append(str(error.error)))
+        context.on("console", self._listen)
+        self.page: Page = context.new_page()
+        self.page.set_default_timeout(10_000)
+
+    def _listen(self, message: Any) -> None:
+        if message.type in {"error", "warning"}:
+            self.complaints.append(message.text)
+
+    def open(self, fragment: str = "") -> Page:
+        """Open the page and wait for its list."""
+        self.page.goto(self.url + fragment)
+        self.page.wait_for_selector(".card")
+        self.settled()
+        return self.page
+
+    def settled(self) -> None:
+        """Wait until the list that the last change asked for is there."""
+        self.page.wait_for_timeout(180)  # The page waits a moment for further changes before it asks.
+        self.page.wait_for_selector("#list:not([aria-busy])")
+
+    def titles(self) -> list[str]:
+        """The titles of the list."""
+        return self.page.locator(".card .card-open").all_text_contents()
+
+    def rate(self, title: str, stars: int) -> None:
+        """Search a movie and give it stars, by keyboard."""
+        page = self.page
+        page.fill("#q", title)
+        page.keyboard.press("ArrowDown")
+        page.locator(f'.found-row .stars-input:focus[aria-label="Your stars for {title}"]').press(str(stars))
+        page.keyboard.press("Escape")
+        self.settled()
+
+    def rated(self) -> dict[str, str]:
+        """The visitor's ratings as the shelf shows them."""
+        spines = self.page.locator(".spine").all()
+        return {
+            spine.locator(".tile-open").inner_text(): spine.locator(".stars-input").get_attribute("aria-valuetext")
+            or ""
+            for spine in spines
+        }
+
+    def photograph(self, name: str) -> None:
+        """Keep what the page looks like, where `REELGRAPH_SCREENSHOTS` names a folder."""
+        folder = os.environ.get("REELGRAPH_SCREENSHOTS")
+        if folder:
+            self.page.wait_for_timeout(450)  # Until what moves has come to rest.
+            self.page.screenshot(path=Path(folder) / f"{name}.png")
+
+    def barriers(self, *rules: str) -> list[str]:
+        """What axe finds that keeps people out, by some of its rules or by all, one line each."""
+        options = {"runOnly": list(rules)} if rules else None
+        found = Axe().run(self.page, options=options).response["violations"]
+        return [
+            f"{one['id']} ({one['impact']}): {node['html'][:200]}"
+            for one in found
+            if one["impact"] in {"serious", "critical"}
+            for node in one["nodes"]
+        ]
