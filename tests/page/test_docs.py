@@ -1,14 +1,11 @@
 """The routes to look at and to try: no outside host, nothing that the security policy stops."""
 
-from collections.abc import Callable
-
-from page.cinema import Server
-from page.conftest import Visit
+from page.browsing import Visit
 
 
-def test_a_route_is_tried_from_the_docs(visits: Callable[..., Visit], server: Server) -> None:
-    page = visits().page
-    page.goto(f"{server.url}docs")
+def test_a_route_is_tried_from_the_docs(visit: Visit) -> None:
+    page = visit.page
+    page.goto(f"{visit.url}docs")
     route = page.locator(".opblock", has_text="/api/movies").first
     route.click()
     route.get_by_role("button", name="Try it out").click()
