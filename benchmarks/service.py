@@ -24,6 +24,7 @@ from typing import Any
 
 from fuzz import fuzz
 from loads import at_a_rate, one_after_another, post, quiet
+from playwright.sync_api import sync_playwright
 from visitor import RATINGS, visitors
 
 import reelgraph as rg
@@ -62,14 +63,14 @@ class Server:
 
 
 @contextmanager
-def serving(model: Path, folder: Path, *options: str) -> Iterator[Server]:
+def serving(model: Path, folder: Path, *options: str, **environment: str) -> Iterator[Server]:
     """A service in a process of its own, on a free port."""
-    command = [sys.executable, "-m", "reelgraph", "serve", str(model), "--port", "0", "--watch", "0"]
+    command = [sys.executable, "-m", "reelgraph", "serve", str(model), "--port", "0"]
     command += ["--database", str(folder / "ratings.sqlite"), *options]
-    began = time.perf_counter()
+    keyed, began = os.environ | environment, time.perf_counter()
     with (
         (folder / "log").open("a") as log,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as process,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=keyed) as process,
     ):
         try:
             assert process.stdout is not None
@@ -158,18 +159,38 @@ def swaps(model: Path, folder: Path, requests: list[bytes]) -> Mapping[str, Any]
     return dict(facts) | {"megabytes before": round(before, 1), "megabytes after": round(after, 1), "growth": growth}
 
 
+def page(model: Path, folder: Path, _: list[bytes]) -> Mapping[str, Any]:
+    """The page in Chromium with nothing kept: seconds to its first list, and what was sent; the median of five."""
+    program = os.environ.get("REELGRAPH_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    found = []
+    with serving(model, folder) as server, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+        for _visit in range(6):
+            visit = browser.new_context().new_page()
+            began = time.perf_counter()
+            visit.goto(f"http://127.0.0.1:{server.port}/")
+            visit.wait_for_selector(".card")
+            seconds = time.perf_counter() - began
+            kinds = "[...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]"
+            sent = visit.evaluate(f"{kinds}.reduce((sum, one) => sum + one.transferSize, 0)")
+            found.append((seconds, sent))
+            visit.context.close()
+        browser.close()
+    seconds, sent = sorted(found[1:])[2]  # The first visit starts the browser's own processes.
+    return {"seconds to the first list": round(seconds, 2), "kilobytes sent": round(sent / 1000, 1)}
+
+
 def fuzzer(model: Path, folder: Path, _: list[bytes]) -> Mapping[str, Any]:
     """Ten thousand malformed requests; an answer that is not what it must be ends all."""
     key = secrets.token_hex(16)
-    os.environ |= {"REELGRAPH_WRITE_KEY": key, "REELGRAPH_ADMIN_KEY": key}
-    with serving(model, folder, "--rate", "0") as server:
+    with serving(model, folder, "--rate", "0", REELGRAPH_WRITE_KEY=key, REELGRAPH_ADMIN_KEY=key) as server:
         facts = fuzz(f"http://127.0.0.1:{server.port}", MALFORMED, key=key)
     log = (folder / "log").read_text(encoding="utf-8")
     return facts | {"tracebacks in the log": log.count("Traceback")}
 
 
 PARTS: dict[str, Part] = {
-    "start": start, "single": single, "rate": rate, "most": most, "swaps": swaps, "fuzzer": fuzzer,
+    "start": start, "single": single, "rate": rate, "most": most, "swaps": swaps, "page": page, "fuzzer": fuzzer,
 }  # fmt: skip
 
 
