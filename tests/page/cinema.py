@@ -23,8 +23,8 @@ HEARTS = (
 )  # fmt: skip
 BOTH = (
     ("Godfather, The", 1972), ("Shawshank Redemption, The", 1994), ("Schindler's List", 1993), ("Fargo", 1996),
-    ("Casino", 1995), ("Heat", 1995), ("Seven (a.k.a. Se7en)", 1995), ("Léon: The Professional", 1994), ("M", 1931),
-    ("Usual Suspects, The", 1995), ("Pulp Fiction", 1994), ("Rear Window", 1954),
+    ("Casino", 1995), ("Heat", 1995), ("Seven (a.k.a. Se7en)", 1995), ("Léon: The Professional", 1994),
+    ("<i>M</i>", 1931), ("Usual Suspects, The", 1995), ("Pulp Fiction", 1994), ("Rear Window", 1954),
 )  # fmt: skip
 GENRES = {SPACE: "Action|Sci-Fi", HEARTS: "Comedy|Romance", BOTH: "Crime|Drama"}
 

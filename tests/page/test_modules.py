@@ -1,10 +1,12 @@
 """The page's modules by themselves, in the browser, against answers that are known."""
 
+import re
 from typing import Any
 
 import pytest
 
 from page.browsing import Visit
+from reelgraph.service.assets import STATIC
 
 HALVES = {"low": 0.5, "high": 5, "step": 0.5}
 WHOLE = {"low": 1, "high": 5, "step": 1}
@@ -110,6 +112,14 @@ def test_the_strongest_reasons_have_ribbons_and_the_others_one_together(call: An
     assert [round(pull["pull"], 3) for pull in pulls] == [0.9, 0.7, 0.5, 0.4, 0.3, 0.2, 0.051, -0.6, -0.8]
     assert pulls[6]["label"] == "3 other ratings"
     assert sum(pull["pull"] for pull in pulls) == pytest.approx(1.651)
+
+
+def test_the_document_asks_for_all_modules_at_once() -> None:
+    named = set(re.findall(r'modulepreload" href="static/(.*?)"', (STATIC / "index.html").read_text(encoding="utf-8")))
+    imported = {
+        name for file in STATIC.glob("*.js") for name in re.findall(r'from "\./(.*?)"', file.read_text("utf-8"))
+    }
+    assert named == imported | {"main.js"}
 
 
 def test_a_movie_always_has_the_same_poster(visit: Visit) -> None:
