@@ -73,6 +73,8 @@ ORDER = (
     "quality",
     "pipeline",
     "spark",
+    "spark.part",
+    "spark.batch",
     "spark.process",
     "spark.launch",
     "cold",
@@ -153,6 +155,7 @@ SERVING = (
     "visitor",
     "recommender",
     "quality",
+    "spark.part",
     "service.server",
 )
 STARTING = (
@@ -173,7 +176,7 @@ LEARNING = (
     "checkpoint", "runs", "tuning", "heads", "pipeline", "spark.process", "spark.launch", "cold", "rebuild", "update",
 )  # fmt: skip
 MAX_LINES = 300
-MAX_FILES = 118
+MAX_FILES = 120
 
 
 class Tree:

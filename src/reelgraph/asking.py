@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from reelgraph import bars, console, lists
 from reelgraph.atomic import new_file
+from reelgraph.data import engine as engines
 from reelgraph.data import pairs
 from reelgraph.errors import ConfigError
 from reelgraph.options import PATH
@@ -35,23 +36,34 @@ PART = 4096  # users whose lists are made before the bar moves
 @click.option("--deny", type=PATH, help="no movie of this file: a column movieId")
 @click.option("--include-seen", is_flag=True, help="also movies that were rated already")
 @click.option("--json", "as_json", is_flag=True, help="print JSON instead of a table")
-@click.option("--out", type=PATH, help="file for the lists: Parquet for --all, else JSON")
-@click.option("--engine", default="duckdb", show_default=True, help="duckdb: lists are made on this machine")
+@click.option("--out", type=PATH, help="where the lists go: JSON; with --all Parquet, of Spark a directory")
+@click.option("--engine", default="duckdb", show_default=True, help="who makes --all: duckdb (this process) or Spark")
+@click.option("--partitions", type=click.IntRange(min=1), help="parts that Spark makes --all in [one per 4,096 users]")
+@click.option("--stage", type=PATH, help="directory for unfinished parts, shared by Spark's workers [beside --out]")
+@click.option("--resume", is_flag=True, help="keep the parts that an interrupted --all has finished")
 def recommend(
     model: Path, user: str | None, ratings: Path | None, everyone: bool, as_json: bool, out: Path | None, engine: str,
-    **how: Any,
+    partitions: int | None, stage: Path | None, resume: bool, **how: Any,
 ) -> None:  # fmt: skip
     """The best movies for a --user, for a visitor's --ratings, or for --all users."""
     if (user is not None) + (ratings is not None) + everyone != 1:
         raise ConfigError("recommend: expected one of --user, --ratings and --all, found none or several", "give one")
-    if engine != "duckdb":
-        raise ConfigError(f"--engine: expected duckdb for lists, found {engine!r}", "leave --engine out")
+    engines.check_name(engine)
+    by_spark = everyone and engine != "duckdb"
+    if not by_spark and (engine != "duckdb" or partitions or stage or resume):
+        raise ConfigError(
+            "recommend: expected --engine, --partitions, --stage and --resume for --all by Spark, found other lists",
+            "add --all and --engine spark, or leave them out",
+        )
     how["allow"] = None if how["allow"] is None else pairs.read_movies(how["allow"])
     how["deny"] = () if how["deny"] is None else pairs.read_movies(how["deny"])
     if everyone:
         if out is None:
             raise ConfigError("recommend --all: expected --out FILE.parquet, found none", "name a file for the lists")
-        _write_all(model, out, how)
+        if by_spark:
+            _write_by_spark(model, out, how, engine=engine, partitions=partitions, stage=stage, resume=resume)
+        else:
+            _write_all(model, out, how)
         return
     recommender = open_model(model)
     if ratings is not None:
@@ -83,6 +95,15 @@ def _write_all(model: Path, out: Path, how: dict[str, Any]) -> None:
     with bars.progress("users") as show:
         rows = pairs.write_lists(made(show), recommender.id_types, out)
     console.note(f"{out}: {rows:,} rows for {count:,} users")
+
+
+def _write_by_spark(model: Path, out: Path, how: dict[str, Any], **where: Any) -> None:
+    """Everyone's lists to a directory, by Spark."""
+    from reelgraph.spark import batch  # noqa: PLC0415 (most commands need none of it)
+
+    with bars.job_progress() as shown:
+        done = batch.write_lists(batch.Batch(model, lists.Choice(**how), out, **where), shown.note, shown.jobs)
+    console.note(f"{out}: {done.rows:,} rows for {done.users:,} users in {done.parts:,} parts")
 
 
 @click.command()

@@ -61,19 +61,20 @@ def new_file(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def check_target(path: Path, kind: str) -> None:
+def check_target(path: Path, kind: str, manifest: str = MANIFEST) -> None:
     """Refuse, before any work is done, an output directory that a run could not write or may not replace.
 
     Args:
         path: the output directory; it may be missing, empty, or an older result of the same `kind`.
         kind: the `kind` entry that the manifest of such a result carries.
+        manifest: the manifest's name.
 
     Raises:
         OutputError: if something else is there, or if the parent cannot be written.
     """
     with output_errors(path):
         if path.is_dir():
-            if any(path.iterdir()) and _kind_of(path) != kind:
+            if any(path.iterdir()) and _kind_of(path / manifest) != kind:
                 raise OutputError(
                     f"{path}: expected a new directory or an earlier {kind}, found other files there",
                     "choose another --out or empty it yourself",
@@ -88,16 +89,16 @@ def check_target(path: Path, kind: str) -> None:
 
 
 @contextmanager
-def new_directory(path: Path, kind: str) -> Iterator[Path]:
+def new_directory(path: Path, kind: str, manifest: str = MANIFEST) -> Iterator[Path]:
     """Yield a temporary sibling of `path` to fill; put it in the place of `path` if the block ends well.
 
-    The block writes a `manifest.json` whose `kind` is `kind`. An older result is replaced only once the new one is
-    complete and flushed; on any failure the older one stays and nothing half-written is left.
+    The block writes a manifest of that name whose `kind` is `kind`. An older result is replaced only once the new one
+    is complete and flushed; on any failure the older one stays and nothing half-written is left.
 
     Raises:
         OutputError: if it cannot be written or `path` holds something that is not ours.
     """
-    check_target(path, kind)
+    check_target(path, kind, manifest)
     with output_errors(path):
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
         try:
@@ -128,9 +129,9 @@ def _swap(temporary: Path, path: Path) -> None:
     shutil.rmtree(older, ignore_errors=True)
 
 
-def _kind_of(path: Path) -> str | None:
+def _kind_of(file: Path) -> str | None:
     try:
-        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        manifest = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     kind = manifest.get("kind") if isinstance(manifest, dict) else None

@@ -102,7 +102,8 @@ HEADS = {
 DATA = Cost(fixed=4.5e8, rating=45, node=500)
 GRAPHS = Cost(rating=48)
 PREPARE, PREPARE_SECONDS = Cost(fixed=3.0e8, rating=160, node=300), Cost(fixed=1.5, rating=7e-7)
-LISTS, LISTS_SECONDS = Cost(fixed=3.0e8, rating=60, node=500, number=32), Cost(fixed=1.0, node=1e-3)
+LISTS = Cost(fixed=2.2e8, rating=12, node=500, number=6)
+LISTS_SECONDS, LISTS_PAIR_SECONDS = Cost(fixed=1.0, rating=1.5e-7), 5.5e-9  # a pair of a user and a movie
 MEASURED = Speed(1.44e8, 2)
 # What the search may take, in plain trainings, and how wide it may make the tables; see `tuning`.
 SEARCHED, RANK_SEARCHED = {"none": 0.0, "quick": 2.0, "full": 30.0}, 0.375
@@ -167,7 +168,8 @@ def plan(size: Size, config: TrainConfig, speed: Speed, memory: Memory | None) -
     train = Stage("train", sum(part.seconds for part in parts), max(part.memory for part in parts), most=True)
     dims = config.dim + (config.rank_dim if config.ranking else 0)
     prepare = Stage("prepare", speed.seconds(PREPARE_SECONDS.of(size)), PREPARE.of(size))
-    lists = Stage("recommend --all", speed.seconds(LISTS_SECONDS.of(size)), LISTS.of(size, dims))
+    lists_seconds = LISTS_SECONDS.of(size) + LISTS_PAIR_SECONDS * size.users * size.movies
+    lists = Stage("recommend --all", speed.seconds(lists_seconds), LISTS.of(size, dims))
     return Plan(size, prepare, train, parts, lists, memory)
 
 

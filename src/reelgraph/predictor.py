@@ -25,6 +25,14 @@ Indices = npt.NDArray[np.int32]
 Times = npt.NDArray[np.int64]
 
 
+def _counts(index: Indices, length: int) -> npt.NDArray[np.int64]:
+    """How often each number occurs; in steps, since `bincount` takes a copy of what it counts."""
+    counts = np.zeros(length, np.int64)
+    for start in range(0, len(index), 1 << 20):
+        counts += np.bincount(index[start : start + (1 << 20)], minlength=length)
+    return counts
+
+
 @dataclass(frozen=True)
 class _Pairs:
     """Pairs by index, and what is known of them; all `(num_pairs,)`. An unknown id's index means nothing."""
@@ -59,7 +67,7 @@ class Predictor:
         self.seen_item, self.seen_user = numbers(seen, "item_index"), numbers(seen, "user_index")
         self.seen_start = np.searchsorted(self.seen_user, np.arange(len(self.users) + 1))
         self.user_counts = np.diff(self.seen_start)
-        self.item_counts = np.bincount(self.seen_item, minlength=len(self.items))
+        self.item_counts = _counts(self.seen_item, len(self.items))
         self.session = effect_of(manifest.get("session"))
         entry = manifest.get("intervals") or {}
         self._intervals = {name: intervals_of(entry.get(name)) for name in ("untimed", "timed")}

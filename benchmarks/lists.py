@@ -1,0 +1,150 @@
+"""Everyone's lists at the size of MovieLens 20M: python benchmarks/lists.py; writes results/lists.json.
+
+The model is not trained: its states are random, which costs what trained ones cost. Each run is the command in a
+process of its own; its memory is that of all its processes together, looked at several times a second, shared pages
+counted once.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from reelgraph import __version__
+from reelgraph.artifact import Artifact, write_artifact
+
+HERE = Path(__file__).resolve().parent
+USERS, MOVIES, RATINGS, DIM, RANK_DIM, K = 138_000, 27_000, 20_000_000, 32, 128, 10
+GENRES = ("Action", "Comedy", "Crime", "Documentary", "Drama", "Horror", "Romance", "Sci-Fi", "Thriller", "War")
+ENGINES = ("duckdb", "local[2]")
+EVERY = 0.2  # seconds between two looks at the memory
+
+
+def artifact(ranking: bool, users: int, movies: int, ratings: int, seed: int = 0) -> Artifact:
+    """A model of random states, with as many arrays and columns as a trained one has."""
+    rng = np.random.default_rng(seed)
+
+    def normal(*shape: int) -> Any:
+        return 0.3 * rng.standard_normal(shape, np.float32)
+
+    weights: dict[str, Any] = {"mean": np.zeros((), np.float32), "gain": np.ones((), np.float32)}
+    for side, count in (("user", users), ("item", movies)):
+        weights |= {f"{side}.{name}": normal(count) for name in ("bias", "offset")}
+        for name in ("state", "free", "side", "implicit", "residual"):
+            weights[f"{side}.{name}"] = normal(count, DIM)
+        if ranking:
+            weights[f"rank.{side}.baseline"] = normal(count)
+            for name in ("state", "implicit", "residual", "own", "channel"):
+                weights[f"rank.{side}.{name}"] = normal(count, RANK_DIM)
+    if ranking:
+        weights |= {"rank.mean": np.zeros((), np.float32), "rank.item.bias": normal(movies)}
+        weights |= {f"rank.item.{name}": normal(movies, RANK_DIM) for name in ("free", "side")}
+    manifest = {
+        "config": {"model": "residual"},
+        "data": {"source": {"files": [], "id_types": {"user": "int64", "item": "int64"}}},
+        "scale": {"low": 0.5, "high": 5.0, "step": 0.5},
+        "standardise": {"mean": 3.5, "std": 1.05},
+        "session": {"seconds": 600.0, "damping": 3.0, "gain": 0.5, "causal": False},
+        "ranking": {"blend": 0.4} if ranking else None,
+    }
+    numbers = np.arange(1, movies + 1)
+    items = pa.table({
+        "movieId": [str(number) for number in numbers],
+        "title": [f"Movie {number} ({1920 + number % 100})" for number in numbers],
+        "year": (1920 + numbers % 100).astype(np.int32),
+        "genres": [f"{GENRES[number % 10]}|{GENRES[number % 7]}" for number in numbers],
+    })  # fmt: skip
+    people = pa.table({"userId": [str(number) for number in range(1, users + 1)]})
+    return Artifact(manifest, weights, people, items, seen(rng, users, movies, ratings))
+
+
+def seen(rng: np.random.Generator, users: int, movies: int, ratings: int) -> pa.Table:
+    """Ratings by people who rate much and little, of movies by a Zipf law; a few less than asked for."""
+    counts = 1 + rng.lognormal(0, 1.2, users)
+    counts = np.clip(counts * (1.3 * ratings / counts.sum()), 1, movies // 3).astype(np.int64)
+    shares = np.cumsum(1 / np.arange(1, movies + 1) ** 0.9)
+    user = np.repeat(np.arange(users, dtype=np.int64), counts)
+    movie = np.minimum(np.searchsorted(shares / shares[-1], rng.random(len(user))), movies - 1)
+    cell = np.unique(user * movies + movie)
+    cell = np.sort(rng.choice(cell, min(ratings, len(cell)), replace=False))
+    return pa.table({
+        "user_index": (cell // movies).astype(np.int32),
+        "item_index": (cell % movies).astype(np.int32),
+        "rating": rng.integers(1, 11, len(cell)).astype(np.float32) / 2,
+        "timestamp": rng.integers(789_652_009, 1_427_784_002, len(cell)),
+        "residual": rng.standard_normal(len(cell), np.float32),
+    })  # fmt: skip
+
+
+def measured(model: Path, out: Path, engine: str) -> dict[str, float]:
+    """Seconds of the command, and the most memory that its processes had together, in GB."""
+    options = ["--all", "-k", K, "--engine", engine, "--out", out]
+    started, most = time.perf_counter(), 0
+    run = subprocess.Popen([sys.executable, "-m", "reelgraph", "recommend", str(model), *map(str, options)])
+    while run.poll() is None:
+        most = max(most, memory(run.pid))
+        time.sleep(EVERY)
+    if run.returncode:
+        sys.exit(run.returncode)
+    return {"seconds": round(time.perf_counter() - started, 1), "memory_gb": round(most / 1e9, 2)}
+
+
+def memory(pid: int) -> int:
+    """Bytes of a process and all that it has started."""
+    total = 0
+    with suppress(psutil.NoSuchProcess):
+        for process in (root := psutil.Process(pid), *root.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                total += process.memory_full_info().pss
+    return total
+
+
+def main() -> None:
+    """Measure, compare the engines' lists, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name, value in (("users", USERS), ("movies", MOVIES), ("ratings", RATINGS)):
+        parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--out", type=Path, default=HERE / "results" / "lists.json")
+    given = parser.parse_args()
+    runs = []
+    with tempfile.TemporaryDirectory(prefix="reelgraph-lists-") as folder:
+        for ranking in (True, False):
+            model = Path(folder) / f"model-{ranking}"
+            write_artifact(artifact(ranking, given.users, given.movies, given.ratings), model)
+            for engine in ENGINES:
+                found = measured(model, Path(folder) / f"{engine}-{ranking}", engine)
+                runs.append({"engine": engine, "ranking_head": ranking} | found)
+            here, there = (pq.read_table(Path(folder) / f"{engine}-{ranking}") for engine in ENGINES)
+            if not here.equals(there):
+                sys.exit("the engines' lists differ")
+    facts = {
+        "reelgraph": __version__,
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
+        "command": " ".join(["python benchmarks/lists.py", *sys.argv[1:]]),
+        "threads": os.environ.get("OMP_NUM_THREADS", "all"),
+        "users": given.users,
+        "movies": given.movies,
+        "ratings": given.ratings,
+        "k": K,
+        "runs": runs,
+        "lists_of_both_engines_equal": True,
+    }
+    given.out.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    sys.stdout.write(json.dumps(facts, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
