@@ -250,8 +250,12 @@ class ListMaker:
         scores[0][0, ~wanted] = -np.inf
         pages, length = [], choice.k if diversity else offset + choice.k
         for _ in range(0, offset + choice.k, length):
-            pages.append(self.ordering.best(people, weights, scores, length, diversity))
-            scores[0][0, pages[-1].item[pages[-1].item != NOTHING]] = -np.inf
+            page = self.ordering.best(people, weights, scores, length, diversity)
+            there = page.item[page.item != NOTHING]
+            if not len(there):
+                break
+            pages.append(page)
+            scores[0][0, there] = -np.inf
         listed = [line for page in pages for line in page.of(0)][offset : offset + choice.k]
         items = np.asarray([item for item, _, _ in listed], np.int32)
         stars = self.predictor.stars(np.asarray([prediction for _, _, prediction in listed], np.float64))

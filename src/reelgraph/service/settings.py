@@ -28,7 +28,7 @@ class Settings(BaseModel):
     body_limit: int = Field(262_144, ge=1024, description="largest body of a request, in bytes")
     grace: float = Field(20.0, ge=0, le=600, description="seconds that running requests get when the service stops")
     wait: bool = Field(False, description="start before there is a model; not ready until one is put in place")
-    origins: str = Field("", description="other sites whose pages may ask, separated by commas")
+    origins: str | None = Field(None, description="other sites whose pages may ask, separated by commas")
     proxies: str = Field("127.0.0.1", description="proxies whose word on the client's address counts, or *")
 
     @property

@@ -35,6 +35,7 @@ from reelgraph.service.models import (
 )
 from reelgraph.service.problems import ServiceError, unknown
 from reelgraph.service.state import State, served, state_of
+from reelgraph.why import Person
 
 routes = APIRouter(prefix="/api", responses=FAILURES, tags=["visitors"])
 
@@ -148,7 +149,17 @@ async def user_list(
         person = model.recommender.person(ratings=known_ratings(model, since)[0])
     else:
         raise unknown("user", user_id)
-    return answer(page_json(model.recommender.lists.page(person, choice, offset), offset))
+    return answer(await _page(model, person, choice, offset))
+
+
+async def _page(model: Served, person: Person, choice: Choice, offset: int) -> dict[str, Any]:
+    """A part of a list as JSON."""
+
+    def make() -> dict[str, Any]:
+        return page_json(model.recommender.lists.page(person, choice, offset), offset)
+
+    # Later pages of a diverse list need those before: beside the other requests, not before them.
+    return await run_in_threadpool(make) if offset else make()
 
 
 async def _given_since(state: State, user_id: str) -> dict[str, float]:
@@ -173,8 +184,7 @@ async def visitor_list(request: Request, wanted: ListWanted) -> Response:
     )  # fmt: skip
     state_of(request).metrics.fold_ins.inc()
     person = model.recommender.person(ratings=known)
-    page = model.recommender.lists.page(person, choice, wanted.offset)
-    return answer(page_json(page, wanted.offset) | {"unknown": strange})
+    return answer(await _page(model, person, choice, wanted.offset) | {"unknown": strange})
 
 
 def known_ratings(model: Served, ratings: dict[str, float]) -> tuple[dict[str, float], list[str]]:
