@@ -38,6 +38,17 @@ def test_a_limit_of_a_group_above_counts(tmp_path: Path) -> None:
     assert capacity.free_memory(tmp_path) == Memory(1_300_000, 6_000_000, "in this container")
 
 
+def test_the_whole_is_that_of_the_smallest_group(tmp_path: Path) -> None:
+    write(tmp_path, proc__meminfo=MEMINFO)
+    assert capacity.whole_memory(tmp_path) == 16000 * 1024
+    write(tmp_path, proc__self__cgroup="0::/a/b\n")
+    for group, limit in (("a", 9_000_000), ("a/b", 12_000_000)):
+        (tmp_path / "sys/fs/cgroup" / group).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "sys/fs/cgroup" / group / "memory.max").write_text(f"{limit}\n")
+        (tmp_path / "sys/fs/cgroup" / group / "memory.current").write_text("1\n")
+    assert capacity.whole_memory(tmp_path) == 9_000_000
+
+
 def test_a_group_that_sees_itself_as_the_top(tmp_path: Path) -> None:
     write(tmp_path, proc__meminfo=MEMINFO, proc__self__cgroup="0::/somewhere/not/mounted\n")
     group = tmp_path / "sys/fs/cgroup"

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from reelgraph import doctor, machine
+from reelgraph import capacity, doctor
 from reelgraph.checkup import Check, requirements, within
 from reelgraph.data import engine, sources
 from reelgraph.doctor import checks
@@ -136,13 +136,9 @@ def test_an_old_python(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "Python 9.9 or newer" in check.remedy
 
 
-def test_a_small_container(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "max").write_text("max\n")
-    monkeypatch.setattr(machine, "LIMITS", (tmp_path / "max", tmp_path / "missing"))
-    whole = look("memory")
-    assert whole.ok
-    (tmp_path / "small").write_text(f"{300 << 20}\n")
-    monkeypatch.setattr(machine, "LIMITS", (tmp_path / "max", tmp_path / "small"))
+def test_a_small_container(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert look("memory").ok
+    monkeypatch.setattr(capacity, "whole_memory", lambda: 300 << 20)
     small = look("memory")
     assert (small.ok, small.found) == (False, "0.3 GiB")
     assert "1.0 GiB" in small.remedy

@@ -1,4 +1,4 @@
-"""What a machine gives, and the Java that Spark will take."""
+"""The Java that Spark will take."""
 
 import os
 from pathlib import Path
@@ -62,13 +62,3 @@ def test_java_that_does_not_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
     with pytest.raises(SetupError, match=r"expected Java 17 .*, found .*/bin/java of JAVA_HOME=.*(format|processor)"):
         find_java("x")
-
-
-def test_memory_is_what_a_container_leaves_of_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "max").write_text("max\n")
-    monkeypatch.setattr(machine, "LIMITS", (tmp_path / "max", tmp_path / "missing"))
-    whole = machine.memory()
-    assert whole == os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    (tmp_path / "small").write_text(f"{300 << 20}\n")
-    monkeypatch.setattr(machine, "LIMITS", (tmp_path / "max", tmp_path / "small"))
-    assert machine.memory() == 300 << 20

@@ -52,6 +52,12 @@ def free_memory(root: Path = Path("/")) -> Memory | None:
     return min(inside, key=lambda group: group.free, default=whole)
 
 
+def whole_memory(root: Path = Path("/")) -> int | None:
+    """The bytes of this machine, or of the smallest control group that holds this process; None where nobody tells."""
+    whole = _of_machine(root)
+    return min((one.total for one in (whole, *_of_groups(root)) if one is not None), default=None)
+
+
 def _of_machine(root: Path) -> Memory | None:
     try:
         lines = (root / "proc/meminfo").read_text(encoding="ascii").splitlines()

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
-from reelgraph import doctor_spark, machine
+from reelgraph import capacity, doctor_spark, machine
 from reelgraph.checkup import Check, attempt, gigabytes, judge, library, requirements
 
 PYTHON = (3, 11)
@@ -62,7 +62,7 @@ def _package(ranges: dict[str, str]) -> Check:
 
 
 def _memory() -> Check:
-    name, size = "memory", machine.memory()
+    name, size = "memory", capacity.whole_memory()
     if size is None:
         return Check(name, True, "not told by this system")
     return judge(name, size >= MEMORY, gigabytes(size), f"give this machine or container {gigabytes(MEMORY)} or more")

@@ -10,7 +10,7 @@ from importlib import metadata
 from os import environ
 from pathlib import Path
 
-from reelgraph import doctor_workers, machine
+from reelgraph import capacity, doctor_workers, machine
 from reelgraph.checkup import Check, gigabytes, judge, library, requirements
 from reelgraph.data.engine import check_name
 from reelgraph.data.spark_session import check_answers
@@ -82,13 +82,14 @@ def _home() -> list[Check]:
     if not home:
         return []
     jars = (re.search(r"spark-core_[\d.]+-(.+)\.jar", path.name) for path in Path(home).glob("jars/spark-core_*.jar"))
-    found = next((jar[1] for jar in jars if jar), "no Spark")
-    remedy = f"unset SPARK_HOME, or point it to Spark {version}, or: python -m pip install pyspark=={found}"
-    return [judge("SPARK_HOME", found == version, f"{found} in {home}, pyspark is {version}", remedy)]
+    found = next((jar[1] for jar in jars if jar), None)
+    remedy = f"unset SPARK_HOME or point it to Spark {version}"
+    remedy += f", or: python -m pip install pyspark=={found}" if found else ""
+    return [judge("SPARK_HOME", found == version, f"{found or 'no Spark'} in {home}, pyspark is {version}", remedy)]
 
 
 def _driver_memory() -> Check:
-    given, whole = driver_memory(), machine.memory()
+    given, whole = driver_memory(), capacity.whole_memory()
     size = _bytes(given)
     remedy = "export SPARK_DRIVER_MEMORY=4g, or put spark.driver.memory into spark-defaults.conf"
     if size is None:

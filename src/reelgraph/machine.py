@@ -1,4 +1,4 @@
-"""What this machine or container gives: memory, processors, Java."""
+"""What this machine gives: processors, and the Java that Spark will take."""
 
 import os
 import re
@@ -11,7 +11,6 @@ from pathlib import Path
 from reelgraph.errors import SetupError
 
 JAVA = 17
-LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
 @dataclass(frozen=True)
@@ -20,18 +19,6 @@ class Java:
 
     launcher: Path
     version: str
-
-
-def memory() -> int | None:
-    """Bytes of this machine or container, whichever is less; None where the system does not tell."""
-    try:
-        limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    except (AttributeError, OSError, ValueError):
-        return None
-    for file in LIMITS:
-        text = file.read_text().strip() if file.is_file() else ""
-        limits += [int(text)] if text.isdigit() else []
-    return min(limits)
 
 
 def processors() -> int:

@@ -16,7 +16,7 @@ from clusters import settings
 from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
-from reelgraph import machine
+from reelgraph import capacity
 from reelgraph.data import spark_session
 from reelgraph.data.engine import check_name, open_engine
 from reelgraph.data.spark_jobs import JobProgress
@@ -217,11 +217,11 @@ def test_settings_of_the_user_are_read_as_spark_reads_them(tmp_path: Path, monke
 
 def test_the_driver_gets_half_of_the_machine_unless_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPARK_CONF_DIR", str(tmp_path))
-    monkeypatch.setattr(machine, "memory", lambda: 6 << 30)
+    monkeypatch.setattr(capacity, "whole_memory", lambda: 6 << 30)
     assert driver_memory() == "3072m"
-    monkeypatch.setattr(machine, "memory", lambda: 1 << 30)
+    monkeypatch.setattr(capacity, "whole_memory", lambda: 1 << 30)
     assert driver_memory() == "1024m"
-    monkeypatch.setattr(machine, "memory", lambda: None)
+    monkeypatch.setattr(capacity, "whole_memory", lambda: None)
     assert driver_memory() == "1024m"
     monkeypatch.setenv("SPARK_DRIVER_MEMORY", "5g")
     assert driver_memory() == "5g"

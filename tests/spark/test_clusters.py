@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from clusters import Cluster, Program, until
-from pyspark.sql import SparkSession
+
+from reelgraph.data.engine import open_engine
 
 
 def alive(pid: int) -> bool:
@@ -21,14 +22,11 @@ def alive(pid: int) -> bool:
 
 def test_two_workers_compute_and_one_goes_on(cluster: Cluster) -> None:
     assert cluster.state()["aliveworkers"] == 2
-    session = SparkSession.builder.master(cluster.url).config("spark.ui.enabled", "false").getOrCreate()
-    try:
-        numbers = session.range(1000).repartition(4).selectExpr("sum(id)")
+    with open_engine(cluster.url) as engine:
+        numbers = engine.spark.range(1000).repartition(4).selectExpr("sum(id)")
         assert numbers.collect()[0][0] == 499_500
         cluster.kill_worker()
         assert numbers.collect()[0][0] == 499_500
-    finally:
-        session.stop()
     assert cluster.state()["aliveworkers"] == 1
 
 

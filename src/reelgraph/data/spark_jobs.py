@@ -138,7 +138,7 @@ def _cause(error: Exception, log: Path | None) -> str | None:
     kind, trace = type(error).__name__, getattr(error, "_stackTrace", None) or getattr(error, "_stacktrace", None)
     if kind == "Py4JJavaError":
         return root_cause(str(error))
-    if kind.startswith("Py4J") or isinstance(error, ConnectionError):
+    if kind.startswith("Py4J") or isinstance(error, ConnectionRefusedError | ConnectionResetError):
         last = complaints(log)[-1:] if log else []
         return f"that its Java ended ({last[0] if last else 'without a word'})"
     if kind == "PythonException":

@@ -112,13 +112,16 @@ def check_answers(master: str) -> None:
                 return
         except (OSError, ValueError) as error:
             reasons.append(f"{address}: {error}")
-    what, start = {
+    what, program = {
         "spark": ("a Spark master", "spark-class org.apache.spark.deploy.master.Master"),
-        "sc": ("a Spark Connect server", "start-connect-server.sh"),
+        "sc": (
+            "a Spark Connect server",
+            "spark-submit --class org.apache.spark.sql.connect.service.SparkConnectServer spark-internal",
+        ),
     }[kind]
     raise SetupError(
         f"--engine {master}: expected {what} to answer, found {'; '.join(reasons)}",
-        f"start it ({start}) or correct the address",
+        f"start it ({program}) or correct the address",
     )
 
 

@@ -9,7 +9,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from reelgraph import machine
+from reelgraph import capacity, machine
 
 SPARK, CONNECT = "spark://", "sc://"
 
@@ -39,7 +39,7 @@ def driver_memory() -> str:
     given = user_settings().get("spark.driver.memory") or os.environ.get("SPARK_DRIVER_MEMORY")
     if given:
         return given
-    memory = machine.memory()
+    memory = capacity.whole_memory()
     return f"{max(1 << 10, (memory or 0) // 2 >> 20)}m"
 
 
