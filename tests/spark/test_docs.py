@@ -16,7 +16,7 @@ LINES = [shlex.split(line) for line in re.findall(r"^    (.+)$", PAGE, re.MULTIL
 
 def test_commands_take_the_options_that_are_given_to_them() -> None:
     ours = [words[1:] for words in LINES if words[0] == "reelgraph"]
-    assert {words[0] for words in ours} == {"doctor", "prepare"}
+    assert {"doctor", "prepare"} <= {words[0] for words in ours}
     for words in ours:
         command = commands.commands[words[0]]
         given = command.make_context(words[0], words[1:], parent=click.Context(commands)).params
