@@ -27,6 +27,9 @@ from reelgraph.atomic import new_file
 from reelgraph.data.dataset import Interactions, load_prepared
 
 HERE = Path(__file__).resolve().parent
+OUT = HERE / "results" / "scale"
+DOCUMENT = HERE.parent / "docs" / "performance.md"
+START, END = "<!-- scale: made by benchmarks/scale.py -->", "<!-- end of scale -->"
 SIZES = (1e5, 1e6, 1e7, 2e7)
 DIM = 32
 RESULTS = "scale.json"
@@ -113,9 +116,7 @@ class Watch:
 
 def fit(prepared: str, made: str, out: str, max_steps: str, longer: str = "1") -> dict[str, Any]:
     """Fit the rating head, judge and save: seconds, steps, peak memory; RMSE beside the same rows' noise floor."""
-    import torch  # noqa: PLC0415 (the parent stays small)
-
-    from reelgraph import pipeline  # noqa: PLC0415
+    from reelgraph import pipeline  # noqa: PLC0415 (the parent stays small)
     from reelgraph.config import TrainConfig  # noqa: PLC0415
 
     started = time.perf_counter()
@@ -139,7 +140,6 @@ def fit(prepared: str, made: str, out: str, max_steps: str, longer: str = "1") -
         "memory_gb": round(memory / 1e9, 3),
     }
     return {
-        "threads": torch.get_num_threads(),
         "fit": cost | watch.seconds(config.eval_every),
         "rmse": {"floor": floor["rmse"], "bias": test["bias"], "model": test["model"]},
     }
@@ -204,11 +204,49 @@ def drawn(rows: list[dict[str, Any]], out: Path) -> None:
         panel.set(xscale="log", xlabel="ratings", ylabel=title, yscale="linear" if "RMSE" in title else "log")
         panel.grid(alpha=0.25, which="both")
         panel.legend(frameon=False, fontsize=8)
-    for path in (out / "figure.svg", out / "figure.png"):
-        with new_file(path) as temporary:
-            drawing.savefig(
-                temporary, format=path.suffix[1:], dpi=120, metadata={"Date": None} if path.suffix == ".svg" else None
-            )
+    for ending, facts in (("svg", {"Date": None}), ("png", None)):
+        with new_file(out / f"figure.{ending}") as temporary:
+            drawing.savefig(temporary, format=ending, dpi=120, metadata=facts)
+
+
+def rendered(found: dict[str, Any]) -> str:
+    """docs/performance.md with the table of the results."""
+    head, rest = DOCUMENT.read_text(encoding="utf-8").split(START, 1)
+    titles = (
+        "ratings",
+        "prepare",
+        "a step",
+        "its products",
+        "train",
+        "lists for all",
+        "RMSE",
+        "of biases",
+        "noise floor",
+    )
+    lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
+    for row in found["rows"]:
+        fit, rmse = row["fit"], row["rmse"]
+        cells = [
+            f"{row['ratings']:,}",
+            _both(row["prepare"]),
+            f"{1000 * fit['step_seconds']:.0f} ms",
+            f"{1000 * fit['product_seconds']:.0f} ms",
+            f"{fit['all_steps']} steps, {_both(fit)}",
+            _both(row["lists"]),
+            *(f"{rmse[name]:.4f}" for name in ("model", "bias", "floor")),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    note = (
+        f"The rating head with {DIM} dimensions and settings by the rule, fit and refit; each command in a process of "
+        f"its own, with its peak of memory. {found['machine']}, {found['threads']} threads, "
+        f"reelgraph {found['reelgraph']}, {found['date']}."
+    )
+    picture = "![cost and error against the number of ratings](../benchmarks/results/scale/figure.png)"
+    return "\n".join([head + START, *lines, "", note, "", picture, END]) + rest.split(END, 1)[1]
+
+
+def _both(cost: dict[str, float]) -> str:
+    return f"{cost['seconds']:.0f} s, {cost['memory_gb']:.1f} GB"
 
 
 def main() -> None:
@@ -216,7 +254,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ratings", type=float, nargs="+", default=SIZES, help="sizes; 1e8 takes 100 million")
     parser.add_argument("--work", type=Path, default=Path("scale-data"), help="directory for the data [scale-data]")
-    parser.add_argument("--out", type=Path, default=HERE / "results" / "scale", help="directory for the results")
+    parser.add_argument("--out", type=Path, default=OUT, help="directory for the results")
     parser.add_argument("--max-steps", type=int, default=1000, help="most steps of a fit [1000]")
     parser.add_argument("--longer", type=int, default=1, help="fit a second time with so many times the steps")
     parser.add_argument("--again", action="store_true", help="run sizes again that have results")
@@ -237,13 +275,16 @@ def main() -> None:
             "reelgraph": __version__,
             "date": time.strftime("%Y-%m-%d"),
             "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
+            "threads": capacity.threads(),
             "gathers": round(capacity.gathers()),
-            "command": " ".join(["python", "benchmarks/scale.py", *sys.argv[1:]]),
+            "command": f"python benchmarks/scale.py --ratings {' '.join(map(str, sorted(rows)))}",
             "rows": [rows[size] for size in sorted(rows)],
         }
         with new_file(asked.out / RESULTS) as temporary:
             temporary.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
         drawn(found["rows"], asked.out)
+        if asked.out == OUT:
+            DOCUMENT.write_text(rendered(found), encoding="utf-8")
         sys.stdout.write(json.dumps(rows[ratings], indent=1) + "\n")
 
 

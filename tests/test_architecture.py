@@ -33,6 +33,7 @@ ORDER = (
     "data.prepare",
     "data.pairs",
     "data.counting",
+    "costs",
     "planning",
     "baselines",
     "shard",
@@ -164,6 +165,7 @@ STARTING = (
     "judging",
     "estimating",
     "planning",
+    "costs",
     "capacity",
     "options",
     "console",
@@ -176,7 +178,7 @@ LEARNING = (
     "checkpoint", "runs", "tuning", "heads", "pipeline", "spark.process", "spark.launch", "cold", "rebuild", "update",
 )  # fmt: skip
 MAX_LINES = 300
-MAX_FILES = 120
+MAX_FILES = 121
 
 
 class Tree:

@@ -141,3 +141,14 @@ def benchmark(name: str) -> Any:
     if folder not in sys.path:
         sys.path.append(folder)
     return importlib.import_module(name)
+
+
+def synthetic(ratings: int, users: int, movies: int) -> Dataset:
+    """Ratings of benchmarks/synthetic.py, with the usual shares for validation and test."""
+    maker = benchmark("synthetic")
+    drawn = maker.blocks(maker.Truth.drawn(ratings, users, movies, 0))
+    user, movie, rating, timestamp = (np.concatenate(part) for part in zip(*drawn, strict=True))
+    order, part = np.lexsort((movie, user)), np.random.default_rng(0).random(ratings)
+    rows = Interactions(user[order].astype(np.int32), movie[order].astype(np.int32), rating[order], timestamp[order])
+    train, valid, test = (rows.take((low <= part) & (part < high)) for low, high in ((0, 0.81), (0.81, 0.9), (0.9, 1)))
+    return dataset(train, valid, test, users, movies)

@@ -90,7 +90,7 @@ def train(
     config = settings(TrainConfig, config_file, given)
     data_config = settings(DataConfig, config_file, given)
     check_target(out, artifact.KIND)
-    if plan_check:
+    if plan_check and not planning.elsewhere(config, data_config.engine):
         planning.check(counting.size_of(ratings, items, users, test, data_config), config, capacity.free_memory())
     # Torch is slow to import; what is wrong above is said without it.
     from reelgraph import pipeline, runs  # noqa: PLC0415

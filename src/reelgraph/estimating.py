@@ -7,7 +7,7 @@ from typing import Any
 import click
 from rich.table import Table
 
-from reelgraph import capacity, console, planning
+from reelgraph import capacity, console, costs, planning
 from reelgraph.config import DataConfig, TrainConfig
 from reelgraph.data import counting
 from reelgraph.errors import ConfigError
@@ -45,7 +45,7 @@ def plan(
         size = counting.Size(*map(int, counts))
     else:
         size = counting.size_of(ratings, items, users, test, data_config)
-    found = planning.plan(size, config, planning.Speed(capacity.gathers(), capacity.threads()), capacity.free_memory())
+    found = planning.plan(size, config, costs.Speed(capacity.gathers(), capacity.threads()), capacity.free_memory())
     if as_json:
         click.echo(json.dumps(found.to_json(), indent=2))
         return
