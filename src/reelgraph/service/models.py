@@ -15,7 +15,7 @@ Genre = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 Years = Annotated[str, StringConstraints(max_length=20, pattern=r"^([0-9]{4}|[0-9]{4}-[0-9]{4}|[0-9]{4}-|-[0-9]{4})$")]
 Order = Literal["rank", "stars", "blend"]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Ids = Annotated[list[Id] | None, Field(max_length=MOST_LISTED)]
+Ids = Annotated[list[Id], Field(max_length=MOST_LISTED)]
 Ratings = Annotated[dict[Id, Stars], Field(max_length=MOST_RATINGS)]
 
 

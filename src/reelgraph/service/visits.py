@@ -79,10 +79,12 @@ def _years(movies: Catalogue) -> tuple[int, int] | None:
 @routes.get("/movies", response_model=MoviesFound)
 async def movies(
     request: Request,
+    only: Annotated[
+        Ids, Query(alias="id", default_factory=list, description="none but these movies; all if not given")
+    ],
     q: Annotated[str, Query(max_length=200, description="words of the title or the year, as typed so far")] = "",
     genre: Genre | None = None,
     year: Years | None = None,
-    only: Annotated[Ids, Query(alias="id", description="none but these movies")] = None,
     limit: Length = 20,
     offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
 ) -> Response:
@@ -91,7 +93,7 @@ async def movies(
 
     def find() -> dict[str, Any]:
         found = model.titles.find(q)
-        if only is not None:
+        if only:
             index, known = model.recommender.items.indices(only)
             found = found[np.isin(found, index[known])]
         if genre is not None or year is not None:
