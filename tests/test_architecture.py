@@ -95,8 +95,9 @@ ORDER = (
     "bench.libraries",
     "bench.own",
     "bench.methods",
-    "bench.race",
     "bench.report",
+    "bench.figures",
+    "bench.race",
     "options",
     "asking",
     "judging",
@@ -125,6 +126,7 @@ ORDER = (
     "service.visits",
     "service.ratings",
     "service.operations",
+    "service.insights",
     "service.assets",
     "service.edge",
     "service.app",
@@ -178,7 +180,7 @@ LEARNING = (
     "checkpoint", "runs", "tuning", "heads", "pipeline", "spark.process", "spark.launch", "cold", "rebuild", "update",
 )  # fmt: skip
 MAX_LINES = 300
-MAX_FILES = 121
+MAX_FILES = 123
 
 
 class Tree:

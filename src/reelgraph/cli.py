@@ -193,7 +193,7 @@ def bench(
     out: Path,
 ) -> None:
     """Compare methods on DATASETs: names such as ml-100k-u1, or files of yours."""
-    from reelgraph.bench import methods, race, report  # noqa: PLC0415 (most commands need none of it)
+    from reelgraph.bench import figures, methods, race, report  # noqa: PLC0415 (most commands need none of it)
 
     chosen = methods.chosen(models)
     todo = race.jobs(names, chosen, seeds, budget, "residual" in chosen if cold is None else cold)
@@ -201,7 +201,7 @@ def bench(
     with console.live() as show:
         for result in race.race(todo, out, "reelgraph " + " ".join(sys.argv[1:]), console.note):
             show(lambda width: report.table(result["runs"], False, width))  # noqa: B023 (called at once)
-    pictures = report.figure(result["runs"], published, out) + report.cold_figure(result["cold"], out)
+    pictures = figures.figure(result["runs"], published, out) + figures.cold_figure(result["cold"], out)
     if as_json:
         summaries = {"summary": report.summary(result["runs"]), "cold_summary": report.cold_summary(result["cold"])}
         click.echo(json.dumps(result | summaries, indent=2))
@@ -209,7 +209,7 @@ def bench(
     console.show_tables(
         lambda width: report.table(result["runs"], published, width) + report.cold_table(result["cold"])
     )
-    console.note(f"{', '.join(map(str, [out / race.RESULTS, out / race.TABLE, *pictures]))}")
+    console.note(f"{', '.join(map(str, [out / report.RESULTS, out / race.TABLE, *pictures]))}")
 
 
 @commands.command()

@@ -18,8 +18,9 @@ from rich.console import Console
 
 from reelgraph.bench import datasets
 from reelgraph.bench import race as race_module
+from reelgraph.bench.figures import figure
 from reelgraph.bench.race import BUDGET, Job, jobs, race
-from reelgraph.bench.report import cold_summary, figure, interval, summary, table
+from reelgraph.bench.report import cold_summary, interval, summary, table
 from reelgraph.config import DataConfig
 from reelgraph.data.prepare import prepare
 from reelgraph.data.sources import find

@@ -32,6 +32,8 @@ READS: list[Route] = [
     ("GET", "/api/users/{user_id}/recommendations", None),
     ("POST", "/api/recommendations", {"ratings": {"M": 3.0}}),
     ("POST", "/api/explanations", {"movie": "M", "ratings": {}}),
+    ("GET", "/api/insights", None),
+    ("GET", "/api/insights/compare?user={user_id}", None),
 ]
 WRITES: list[Route] = [
     ("POST", "/api/ratings", {"user": "U", "movie": "M", "rating": 3.0}),
@@ -43,7 +45,12 @@ WRITES: list[Route] = [
 ADMINS: list[Route] = [("POST", "/api/admin/reload", {}), ("POST", "/api/admin/rollback", None)]
 PLAIN: list[Route] = [("GET", "/health/live", None), ("GET", "/health/ready", None), ("GET", "/metrics", None)]
 ROUTES = READS + WRITES + ADMINS + PLAIN
-PAGES: list[Route] = [("GET", "/", None), ("GET", "/static/index.html", None), ("GET", "/docs", None)]
+PAGES: list[Route] = [
+    ("GET", "/", None),
+    ("GET", "/insights", None),
+    ("GET", "/static/index.html", None),
+    ("GET", "/docs", None),
+]
 
 
 def ask(client: httpx.Client, model: Recommender, route: Route, **more: Any) -> httpx.Response:
@@ -73,7 +80,7 @@ def failed(answer: httpx.Response, code: str) -> dict[str, Any]:
 
 
 def named(route: Route) -> str:
-    return f"{route[0]} {route[1]}"
+    return f"{route[0]} {route[1].partition('?')[0]}"
 
 
 def test_no_route_is_left_out(client: httpx.Client) -> None:

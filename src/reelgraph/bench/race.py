@@ -22,14 +22,14 @@ from reelgraph import __version__
 from reelgraph.atomic import new_file
 from reelgraph.bench import datasets
 from reelgraph.bench.methods import TUNES_ITSELF, complete, trial
+from reelgraph.bench.report import KIND, RESULTS, read_results
 from reelgraph.capacity import peak_memory
 from reelgraph.data.dataset import load_prepared, merge
 from reelgraph.errors import DataError
 from reelgraph.metrics import mae, rmse
 from reelgraph.ranking import evaluate_ranking
 
-RESULTS, TABLE = "results.json", "results.csv"
-KIND = "reelgraph-bench"
+TABLE = "results.csv"
 COLD = "cold"  # in the place of a method: users and movies held out, for the default model
 BUDGET = 60.0  # seconds for settings where nothing of ours ran before and none was given
 
@@ -111,15 +111,7 @@ def write(result: dict[str, Any], out: Path) -> None:
 def _earlier(out: Path) -> dict[str, Any]:
     """The results that are there."""
     path = out / RESULTS
-    if not path.exists():
-        return {"kind": KIND, "version": 1, "runs": []}
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: expected results of a bench, found {error}", "choose another --out") from None
-    if not isinstance(found, dict) or found.get("kind") != KIND:
-        raise DataError(f"{path}: expected results of a bench, found another file", "choose another --out")
-    return found
+    return read_results(path, "choose another --out") if path.exists() else {"kind": KIND, "version": 1, "runs": []}
 
 
 def _header(command: str) -> dict[str, Any]:

@@ -1,17 +1,18 @@
-"""The results of a race as tables and as a figure."""
+"""The results of a race as tables; the service shows them, too, and has no matplotlib."""
 
+import json
 import math
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
 from rich.markup import escape
 from rich.table import Table
 
-from reelgraph.atomic import new_file
+from reelgraph.errors import DataError
 
+RESULTS, KIND = "results.json", "reelgraph-bench"
 # Student's t, two-sided 95 %, by degrees of freedom (Fisher and Yates, Statistical Tables); 1.96 beyond the table.
 T_95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
 # What each row shows: column, title, digits.
@@ -46,6 +47,21 @@ PUBLISHED = {
         ("GLocal-K", 0.8227, "Han et al. 2021"),
     ),
 }
+
+
+def read_results(path: Path, remedy: str) -> dict[str, Any]:
+    """What `results.json` of a race holds.
+
+    Raises:
+        DataError: if it cannot be read or is another file.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: expected results of a bench, found {error}", remedy) from None
+    if not isinstance(found, dict) or found.get("kind") != KIND:
+        raise DataError(f"{path}: expected results of a bench, found another file", remedy)
+    return found
 
 
 def summary(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -112,25 +128,6 @@ def cell(row: dict[str, Any], name: str, digits: int, halves: bool = True) -> st
     return f"{value:.{digits}f}" + (f" ± {half:.{digits}f}" if shown else "")
 
 
-def figure(runs: Sequence[dict[str, Any]], published: bool, out: Path) -> list[Path]:
-    """Accuracy against time, a panel a data set, as `figure.svg` and `figure.png`."""
-    rows = [row for row in summary(runs) if row["rmse"] is not None]
-    names = list(dict.fromkeys(row["dataset"] for row in rows))
-    if not names:
-        return []
-    drawing = Figure(figsize=(7.5 * len(names), 5.5), layout="constrained")
-    for place, name in enumerate(names, start=1):
-        panel = drawing.add_subplot(1, len(names), place)
-        _draw(panel, [row for row in rows if row["dataset"] == name])
-        for number, (method, error, _) in enumerate(PUBLISHED.get(name, ()) if published else ()):
-            side, edge = (("right", 1.0), ("left", 0.0))[number % 2]  # neighbours would write over one another
-            panel.axhline(error, color="0.75", linewidth=0.8, linestyle="--", zorder=0)
-            panel.annotate(f"{method} (published)", (edge, error), xycoords=("axes fraction", "data"), fontsize=7,
-                           color="0.45", ha=side, va="bottom")  # fmt: skip
-        panel.set(title=name, xscale="log", xlabel="seconds to tune and fit", ylabel="test RMSE")
-    return _save(drawing, out, "figure")
-
-
 def cold_summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Mean and half width of the 95 % interval over the seeds, for each data set and number of ratings revealed.
 
@@ -164,53 +161,5 @@ def cold_table(rows: Sequence[dict[str, Any]]) -> list[Table]:
     return tables
 
 
-def cold_figure(rows: Sequence[dict[str, Any]], out: Path) -> list[Path]:
-    """The errors and lists of new users as curves, a column a data set, as `cold.svg` and `cold.png`."""
-    lines = cold_summary(rows)
-    names = list(dict.fromkeys(line["dataset"] for line in lines))
-    if not names:
-        return []
-    drawing = Figure(figsize=(6 * len(names), 7), layout="constrained")
-    panels = drawing.subplots(2, len(names), squeeze=False, sharex="col")
-    for place, name in enumerate(names):
-        mine = [line for line in lines if line["dataset"] == name]
-        revealed = [line["revealed"] for line in mine]
-        for row, measure, label, colour in (
-            (0, "rmse", "residual", "tab:red"), (0, "bias_rmse", "damped biases", "0.5"),
-            (1, "ndcg", "residual", "tab:red"),
-        ):  # fmt: skip
-            panels[row][place].errorbar(
-                revealed, [line[measure] for line in mine], yerr=[line[f"{measure}_half"] or 0 for line in mine],
-                marker="o", markersize=4, capsize=3, color=colour, label=label,
-            )  # fmt: skip
-        panels[0][place].set(title=name, ylabel="RMSE")
-        panels[1][place].set(xlabel="ratings revealed of a new user", ylabel="nDCG@10")
-        panels[0][place].legend(frameon=False)
-        for panel in panels[:, place]:
-            panel.grid(alpha=0.25)
-    return _save(drawing, out, "cold")
-
-
 def _titled(title: str) -> Table:
     return Table(title=escape(title), title_justify="left", title_style="bold", pad_edge=False, box=None)
-
-
-def _save(drawing: Figure, out: Path, name: str) -> list[Path]:
-    paths = [out / f"{name}.svg", out / f"{name}.png"]
-    for path in paths:
-        with new_file(path) as temporary:
-            drawing.savefig(temporary, format=path.suffix[1:], dpi=120)
-    return paths
-
-
-def _draw(panel: Any, rows: Sequence[dict[str, Any]]) -> None:
-    """Points with intervals; what is far above the rest, such as the mean, is left to the table."""
-    best = min(row["rmse"] for row in rows)
-    for row in (row for row in rows if row["rmse"] < best * 1.15):
-        ours = row["method"].startswith("residual")
-        seconds = max(row["seconds"], 0.01)
-        panel.errorbar(seconds, row["rmse"], yerr=row["rmse_half"] or 0, fmt="o", capsize=3,
-                       color="tab:red" if ours else "tab:blue")  # fmt: skip
-        panel.annotate(row["method"], (seconds, row["rmse"]), textcoords="offset points", xytext=(6, 5), fontsize=8)
-    panel.grid(alpha=0.25, which="both")
-    panel.margins(x=0.2)

@@ -10,7 +10,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 
 from reelgraph import __version__
-from reelgraph.service import operations, ratings, visits
+from reelgraph.service import insights, operations, ratings, visits
 from reelgraph.service.assets import STATIC, asset_routes, docs_routes, read_assets
 from reelgraph.service.current import Current, newest
 from reelgraph.service.database import address
@@ -42,8 +42,10 @@ def create_app(
     Raises:
         ArtifactError: if the model cannot be used.
         DatabaseError: if ratings cannot be kept and waiting will not mend it.
+        DataError: if bench results cannot be read.
     """
     settings, current = settings or Settings(), Current(directory.absolute(), changed)
+    beside = insights.Insights.of(settings.bench, settings.compare)
     metrics = Metrics(current)
     ledger = Ledger(address(settings.database, beside=directory), metrics)
     state = State(settings, keys or Keys(), current, metrics, ledger)
@@ -56,9 +58,16 @@ def create_app(
         docs_url=None, redoc_url=None, openapi_url="/api/openapi.json", redirect_slashes=False,
         lifespan=_life(state),
     )  # fmt: skip
-    app.state.service = state
+    app.state.service, app.state.insights = state, beside
     handle_problems(app)
-    for routes in (visits.routes, ratings.routes, operations.admin, operations.health, operations.measures):
+    for routes in (
+        visits.routes,
+        insights.routes,
+        ratings.routes,
+        operations.admin,
+        operations.health,
+        operations.measures,
+    ):
         app.include_router(routes)
     for routes in (asset_routes(read_assets(STATIC)), docs_routes()):
         app.include_router(routes)
@@ -76,7 +85,7 @@ def create_app(
 
 def _life(state: State) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
-    async def life(_: FastAPI) -> AsyncIterator[None]:
+    async def life(app: FastAPI) -> AsyncIterator[None]:
         watching = asyncio.create_task(operations.watch(state))
         try:
             yield
@@ -85,5 +94,6 @@ def _life(state: State) -> Callable[[FastAPI], AbstractAsyncContextManager[None]
             await asyncio.gather(watching, return_exceptions=True)  # It may be reading a model.
             state.ledger.close()
             state.current.close()
+            app.state.insights.close()
 
     return life

@@ -29,6 +29,8 @@ class Settings(BaseModel):
     grace: float = Field(20.0, ge=0, le=600, description="seconds that running requests get when the service stops")
     wait: bool = Field(False, description="start before there is a model; not ready until one is put in place")
     origins: str | None = Field(None, description="other sites whose pages may ask, separated by commas")
+    bench: Path | None = Field(None, description="directory of bench results, for the leaderboard of /insights")
+    compare: Path | None = Field(None, description="second model, whose lists /insights shows beside those of DIR")
     proxies: str = Field("127.0.0.1", description="proxies whose word on the client's address counts, or *")
 
     @property
