@@ -149,6 +149,22 @@ def test_top_k_is_a_stable_sort_without_what_may_not_be_listed(rows: list[list[f
         assert list_[len(expected[:k]) :] == [NOTHING] * (min(k, 6) - len(expected[:k]))
 
 
+@pytest.mark.parametrize("columns", [64, 65, 700, 5000])
+@pytest.mark.parametrize("kind", ["apart", "tied", "few"])
+def test_top_k_of_many_columns_is_a_stable_sort_too(columns: int, kind: str) -> None:
+    rng = np.random.default_rng(columns)
+    scores = rng.normal(0, 1, (9, columns)).astype(np.float32)
+    if kind == "tied":
+        scores = np.round(scores)
+        scores[3] = 1
+    if kind == "few":
+        scores[rng.random(scores.shape) < 0.997] = -np.inf
+    for k in (1, 2, 10, 60, columns - 1):
+        for row, list_ in zip(scores, top_k(scores, k), strict=True):
+            expected = [place for place in np.argsort(-row, kind="stable").tolist() if row[place] > -np.inf][:k]
+            assert list_.tolist() == expected + [NOTHING] * (k - len(expected))
+
+
 def test_the_best_ranking_reaches_one() -> None:
     seen, test = split(1)
     scores = np.zeros((USERS, ITEMS))

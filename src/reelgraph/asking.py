@@ -17,6 +17,7 @@ from reelgraph.errors import ConfigError
 from reelgraph.options import PATH
 from reelgraph.recommender import open_model
 
+DIRECTORY = click.Path(path_type=Path, exists=True, file_okay=False)
 PART = 4096  # users whose lists are made before the bar moves
 
 
@@ -39,7 +40,9 @@ PART = 4096  # users whose lists are made before the bar moves
 @click.option("--out", type=PATH, help="where the lists go: JSON; with --all Parquet, of Spark a directory")
 @click.option("--engine", default="duckdb", show_default=True, help="who makes --all: duckdb (this process) or Spark")
 @click.option("--partitions", type=click.IntRange(min=1), help="parts that Spark makes --all in [one per 4,096 users]")
-@click.option("--stage", type=PATH, help="directory for unfinished parts, shared by Spark's workers [beside --out]")
+@click.option(
+    "--stage", type=DIRECTORY, help="where unfinished parts go, shared by all workers of Spark [beside --out]"
+)
 @click.option("--resume", is_flag=True, help="keep the parts that an interrupted --all has finished")
 def recommend(
     model: Path, user: str | None, ratings: Path | None, everyone: bool, as_json: bool, out: Path | None, engine: str,

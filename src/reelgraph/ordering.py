@@ -113,18 +113,19 @@ class Ordering:
 
     @cached_property
     def _items(self) -> Floats:
-        """The movies' side of the product, `(num_items, width)`: rating head, log counts, ranking head."""
-        parts = [self.log_counts[:, None]]
+        """The movies' side of the product, `(width, num_items)`: rating head, log counts, ranking head."""
+        parts = [self.log_counts[None]]
         if self.scorer.item_offset is not None:
-            parts = [self.scorer.item_states, self.scorer.item_offset[:, None], *parts]
+            parts = [self.scorer.item_states.T, self.scorer.item_offset[None], *parts]
         if self.ranker is not None:
-            parts += [self.ranker.item_states, self.ranker.item_bias[:, None]]
-        return np.concatenate(parts, axis=1, dtype=np.float32, casting="same_kind")
+            parts += [self.ranker.item_states.T, self.ranker.item_bias[None]]
+        return np.concatenate(parts, dtype=np.float32, casting="same_kind")
 
     def block(self, k: int, diverse: bool) -> int:
         """How many people to score at a time, so that nothing held is larger than `BLOCK_FLOATS` numbers."""
-        pool = 2 * ((POOL if diverse else 1) * k + SPARE) * self._items.shape[1]
-        movies = len(self._items) * (1 if self.scorer.item_offset is not None else self.scorer.terms)
+        width, count = self._items.shape
+        pool = 2 * ((POOL if diverse else 1) * k + SPARE) * width
+        movies = count * (1 if self.scorer.item_offset is not None else self.scorer.terms)
         return max(1, BLOCK_FLOATS // int(max(movies, pool)))
 
     def scores(self, people: People, weights: Weights) -> tuple[Floats, Doubles]:
@@ -136,7 +137,7 @@ class Ordering:
         """
         count = len(people.state.offset)
         parts: list[Floats] = [np.full((count, 1), weights.counts, np.float32)]
-        first, last = 0, self._items.shape[1]
+        first, last = 0, len(self._items)
         if self.scorer.item_offset is not None and weights.stars:
             of_item = np.full((count, 1), weights.stars, np.float32)
             parts = [np.float32(weights.stars) * people.state.state, of_item, *parts]
@@ -146,7 +147,7 @@ class Ordering:
             parts += [np.float32(weights.rank) * people.rank_state, np.full((count, 1), weights.rank, np.float32)]
         elif self.ranker is not None:
             last -= self.ranker.item_states.shape[1] + 1
-        score = np.concatenate(parts, axis=1) @ self._items[:, first:last].T
+        score = np.concatenate(parts, axis=1) @ self._items[first:last]
         if self.scorer.item_offset is None and weights.stars:
             score += np.float32(weights.stars) * self.scorer.score(people.state)
         return score, self._error(people, weights)

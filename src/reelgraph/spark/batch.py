@@ -120,10 +120,12 @@ def _facts(batch: Batch, users: int, parts: int) -> dict[str, Any]:
     """What parts belong to: they fit together only if all of this is the same."""
     choice = dict(vars(batch.choice))
     for name in ("allow", "deny"):  # They may be long: a checksum says whether they are others.
-        if choice[name]:
-            text = "\n".join(sorted(map(str, choice[name])))
-            choice[name] = f"{len(choice[name])} movies, sha256 {hashlib.sha256(text.encode()).hexdigest()}"
-    model = hashlib.sha256((batch.model / MANIFEST).read_bytes()).hexdigest()  # It holds the checksums of all files.
+        if choice[name] is not None:
+            movies = sorted({str(movie) for movie in choice[name]})
+            checksum = hashlib.sha256("\n".join(movies).encode()).hexdigest()
+            choice[name] = f"{len(movies)} movies, sha256 {checksum}"
+    # The model's manifest holds the checksums of all its files.
+    model = hashlib.sha256((batch.model / MANIFEST).read_bytes()).hexdigest()
     facts = {"kind": KIND, "version": VERSION, "reelgraph": __version__, "model": model, "users": users}
     # As they are when they have been written and read.
     read: dict[str, Any] = json.loads(json.dumps(facts | {"partitions": parts} | choice))
