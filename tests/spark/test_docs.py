@@ -14,8 +14,10 @@ PAGE = (Path(__file__).resolve().parents[2] / "docs" / "spark.md").read_text(enc
 LINES = [shlex.split(line) for line in re.findall(r"^    (.+)$", PAGE, re.MULTILINE)]
 
 
-def test_commands_take_the_options_that_are_given_to_them() -> None:
-    ours = [words[1:] for words in LINES if words[0] == "reelgraph"]
+def test_commands_take_the_options_that_are_given_to_them(tmp_path: Path) -> None:
+    # The page's shared directory is not on this machine; a directory that must be there is.
+    shared = [[str(tmp_path) if word == "/shared/tmp" else word for word in words] for words in LINES]
+    ours = [words[1:] for words in shared if words[0] == "reelgraph"]
     assert {"doctor", "prepare"} <= {words[0] for words in ours}
     for words in ours:
         command = commands.commands[words[0]]
