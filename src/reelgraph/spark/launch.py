@@ -20,13 +20,11 @@ from typing import TextIO
 
 from reelgraph.atomic import output_errors
 from reelgraph.config import TrainConfig
-from reelgraph.data.dataset import load_prepared
 from reelgraph.data.engine import open_engine
-from reelgraph.errors import ReelgraphError, StoppedError, TrainingError
-from reelgraph.pipeline import take_part
+from reelgraph.errors import StoppedError, TrainingError
 from reelgraph.recommender import Recommender, open_model
 from reelgraph.runs import Checkpoints, Observe
-from reelgraph.spark.process import GONE, MARK, Job, launched, on_worker
+from reelgraph.spark.process import GONE, MARK, Job, fit_and_write, launched, on_worker
 from reelgraph.training import Evaluation, Progress
 
 GRACE = 15.0  # seconds that the others have to end after one has died
@@ -60,10 +58,7 @@ def train(
         (_on_spark if engine.startswith("spark://") else _here)(job, config.processes, engine, told)
         told.settle()
         return open_model(out)
-    model = take_part(load_prepared(prepared), config, observe=observe, checkpoints=checkpoints)
-    if model is not None:
-        model.save(out)
-    return model
+    return fit_and_write(prepared, out, config, checkpoints, observe)
 
 
 @contextmanager
@@ -196,7 +191,7 @@ def _on_spark(job: Job, processes: int, engine: str, told: _Told) -> None:
                 distributor = TorchDistributor(num_processes=processes, local_mode=False, use_gpu=False)
                 distributor.run(on_worker, asdict(job))
         except Exception as error:
-            if isinstance(error, ReelgraphError) or told.error is not None:
+            if told.error is not None:  # `train` raises it.
                 return
             text = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             cause = next((line for line in reversed(text) if "Error" in line), str(error).splitlines()[0])

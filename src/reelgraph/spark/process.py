@@ -19,7 +19,8 @@ from reelgraph.config import TrainConfig
 from reelgraph.data.dataset import load_prepared
 from reelgraph.errors import ReelgraphError, StoppedError, TrainingError
 from reelgraph.pipeline import take_part
-from reelgraph.runs import Checkpoints
+from reelgraph.recommender import Recommender
+from reelgraph.runs import Checkpoints, Observe
 from reelgraph.shard import place
 from reelgraph.training import Progress
 
@@ -75,7 +76,7 @@ def joined() -> Iterator[None]:
         with _silence() if rank else nullcontext():
             yield
     except RuntimeError as error:
-        if isinstance(error, ReelgraphError) or not _is_loss(error):
+        if not _is_loss(error):
             raise
         raise LostError(
             f"training: expected {size} processes to the end, found one gone", "run it again with --resume"
@@ -107,6 +108,16 @@ def _is_loss(error: BaseException) -> bool:
     return any(word in text for word in ("gloo", "nccl", "connection", "socket", "peer", "broken pipe", "tcpstore"))
 
 
+def fit_and_write(
+    prepared: Path, out: Path, config: TrainConfig, checkpoints: Checkpoints, observe: Observe
+) -> Recommender | None:
+    """This process's part of a training on a Prepared directory; the leader, or the only one, writes and returns it."""
+    model = take_part(load_prepared(prepared), config, observe=observe, checkpoints=checkpoints)
+    if model is not None:
+        model.save(out)
+    return model
+
+
 def work(job: Job, tell: Callable[[dict[str, Any]], None]) -> None:
     """One process's part; the leader writes the model and tells of its steps."""
     with joined():
@@ -123,10 +134,7 @@ def work(job: Job, tell: Callable[[dict[str, Any]], None]) -> None:
                 })  # fmt: skip
 
         checkpoints = Checkpoints(Path(job.checkpoints), job.resume)
-        config = TrainConfig(**job.config)
-        model = take_part(load_prepared(Path(job.prepared)), config, observe=observe, checkpoints=checkpoints)
-        if model is not None:
-            model.save(job.out)
+        fit_and_write(Path(job.prepared), Path(job.out), TrainConfig(**job.config), checkpoints, observe)
 
 
 def on_worker(job: dict[str, Any]) -> None:
