@@ -19,10 +19,13 @@ ORDER = (
     "capacity",
     "data",
     "data.vocabulary",
-    "data.dataset",
-    "data.features",
     "data.textfile",
+    "data.parquet",
+    "data.dataset",
+    "data.fingerprints",
+    "data.features",
     "data.sources",
+    "data.staging",
     "data.tables",
     "data.spark_settings",
     "data.spark_jobs",
@@ -30,6 +33,7 @@ ORDER = (
     "data.engine",
     "data.checks",
     "data.splits",
+    "data.passes",
     "data.prepare",
     "data.pairs",
     "data.counting",
@@ -180,7 +184,7 @@ LEARNING = (
     "checkpoint", "runs", "tuning", "heads", "pipeline", "spark.process", "spark.launch", "cold", "rebuild", "update",
 )  # fmt: skip
 MAX_LINES = 300
-MAX_FILES = 123
+MAX_FILES = 127
 
 
 class Tree:

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pytest
 
 from reelgraph.config import DataConfig
-from reelgraph.data.dataset import Interactions, fingerprint, load_prepared, merge
+from reelgraph.data.dataset import Interactions, load_prepared, merge
+from reelgraph.data.fingerprints import fingerprint
 from reelgraph.data.prepare import prepare
 from reelgraph.data.sources import find
 from reelgraph.data.vocabulary import Vocabulary

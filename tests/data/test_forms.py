@@ -1,5 +1,6 @@
 """MovieLens folders, ids of every type and files of one name, through the whole preparation."""
 
+import hashlib
 import uuid
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,64 @@ def test_ids_of_every_type_come_back_exactly(tmp_path: Path, name: str, form: st
         assert sorted(back.to_pylist()) == sorted(column.to_pylist())
     else:
         assert sorted(back.to_pylist()) == sorted(ids)
+
+
+def test_a_directory_of_parts_is_one_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [(f"{user}", f"{item}", float((user + item) % 5 + 1), 1000 + user) for user in range(9) for item in range(9)]
+    rows[40] = ("5", "7", float("nan"), 3)
+    columns = ("userId", "movieId", "rating", "timestamp")
+    table = pa.table({name: list(cells) for name, cells in zip(columns, zip(*rows, strict=True), strict=True)})
+    times = table["timestamp"].cast(pa.timestamp("s"))
+    whole, parts = tmp_path / "ratings.parquet", tmp_path / "parts"
+    pq.write_table(table, whole)
+    parts.mkdir()
+    # Types that differ from part to part say the same; Spark leaves marks beside them.
+    pq.write_table(table.slice(30).set_column(3, "timestamp", times.slice(30)), parts / "part-1.snappy.parquet")
+    pq.write_table(
+        table.slice(0, 30).set_column(2, "rating", table["rating"].slice(0, 30).cast("float")), parts / "0.pq"
+    )
+    (parts / "_SUCCESS").touch()
+    (parts / ".part-1.snappy.parquet.crc").write_bytes(b"crc")
+    one, other = loaded(find(whole), tmp_path / "one"), loaded(find(parts), tmp_path / "other")
+    monkeypatch.chdir(parts)
+    inside = loaded(find(Path()), tmp_path / "inside")
+    assert ratings(one) == ratings(other) == ratings(inside)
+    for data, name in ((one, "ratings.parquet"), (other, "parts"), (inside, "parts")):
+        assert data.manifest["split"] == one.manifest["split"]
+        assert [(row["file"], row["row"], row["reason"]) for row in data.rejects.to_pylist()] == [
+            (name, 41, "rating is NaN")
+        ]
+    (file,) = other.manifest["source"]["files"]
+    bytes_of_parts = b"".join((parts / name).read_bytes() for name in ("0.pq", "part-1.snappy.parquet"))
+    assert file["bytes"] == len(bytes_of_parts)
+    assert file["sha256"] == hashlib.sha256(bytes_of_parts).hexdigest()
+
+
+def test_parts_beside_movies_in_a_folder_are_found(tmp_path: Path) -> None:
+    (tmp_path / "ratings.parquet").mkdir()
+    pq.write_table(
+        pa.table({"u_id": [1, 2, 2], "movie": [5, 5, 6], "stars": [1, 2, 3]}), tmp_path / "ratings.parquet/0.pq"
+    )
+    (tmp_path / "movies.parquet").mkdir()
+    pq.write_table(pa.table({"movieId": [5, 6], "title": ["A (1990)", "B"]}), tmp_path / "movies.parquet/0.pq")
+    data = loaded(find(tmp_path), tmp_path / "prepared", columns={"user": "u_id"})
+    assert ratings(data) == {("1", "5", 1), ("2", "5", 2), ("2", "6", 3)}
+    assert {row["movieId"]: row["title"] for row in data.item_table.to_pylist()} == {"5": "A (1990)", "6": "B"}
+
+
+def test_times_of_numbers_in_one_file_and_of_text_in_the_other(tmp_path: Path) -> None:
+    pq.write_table(
+        pa.table({"userId": [1, 1, 2], "movieId": [1, 2, 1], "rating": [1, 2, 3], "timestamp": [-5, 10**12, None]}),
+        tmp_path / "r.parquet",
+    )
+    (tmp_path / "t.csv").write_text("userId,movieId,rating,timestamp\n2,2,4,1970-01-02\n1,1,4,never\n")
+    source = find(tmp_path / "r.parquet", test=tmp_path / "t.csv")
+    data = loaded(source, tmp_path / "p", split="given", valid_share=0)
+    assert data.train.timestamp is not None
+    assert sorted(data.train.timestamp.tolist()) == [-5, 0, 10**9]
+    assert data.test.timestamp is not None
+    assert data.test.timestamp.tolist() == [86_400]
+    assert [row["timestamp"] for row in data.rejects.to_pylist()] == ["never"]
 
 
 def test_files_of_one_name_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

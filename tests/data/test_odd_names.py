@@ -1,5 +1,6 @@
 """Names that SQL gives a meaning to, columns that differ by case, scales and times that no rule foresees."""
 
+import tempfile
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -36,6 +37,15 @@ def test_an_output_path_with_a_quote_is_written(tmp_path: Path) -> None:
     file = write(tmp_path / "it's ours")
     out = prepare(sources.find(file), DataConfig(), tmp_path / "it's ours" / "out'put", lambda line: None)
     assert len(load_prepared(out).train) + len(load_prepared(out).valid) + len(load_prepared(out).test) == len(PAIRS)
+
+
+def test_temporary_files_may_lie_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    odd = tmp_path / "it's [a] *"
+    odd.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(odd))
+    out = prepare(sources.find(write(tmp_path)), DataConfig(), tmp_path / "out", lambda line: None)
+    assert load_prepared(out).manifest["counts"]["ratings"] == len(PAIRS)
+    assert list(odd.iterdir()) == []
 
 
 def test_a_scale_that_is_used_to_less_than_half_is_taken_from_the_ratings(tmp_path: Path) -> None:

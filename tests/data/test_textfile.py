@@ -1,18 +1,14 @@
-"""Separator, encoding and rows of text files, and typed columns as the text they stand for."""
+"""Separator, encoding and rows of text files."""
 
 import codecs
 import gzip
-from datetime import UTC, date, datetime
-from decimal import Decimal
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from reelgraph.data.textfile import Malformed, as_text, layout_of, open_parquet, read_text
+from reelgraph.data.textfile import Malformed, layout_of, read_text
 from reelgraph.errors import DataError
 
 
@@ -132,37 +128,3 @@ def test_paths_that_are_no_file(tmp_path: Path) -> None:
     for path, found in ((tmp_path / "none.csv", "found none"), (tmp_path, "found a directory")):
         with pytest.raises(DataError, match=f"expected a file, {found}"):
             layout_of(path)
-
-
-def test_parquet_columns_of_one_name_are_refused(tmp_path: Path) -> None:
-    pq.write_table(pa.Table.from_arrays([pa.array([1])] * 3, ["userId", "x", "x"]), tmp_path / "f.parquet")
-    with pytest.raises(DataError, match="expected columns of different names, found 'x' twice"):
-        open_parquet(tmp_path / "f.parquet")
-
-
-NOON = datetime(1997, 12, 4, 12, 0, 0, tzinfo=UTC)
-
-
-@pytest.mark.parametrize(
-    ("column", "text"),
-    [
-        (pa.array([1, None, -(2**63)]), ["1", None, "-9223372036854775808"]),
-        (pa.array([2**64 - 1], pa.uint64()), ["18446744073709551615"]),
-        (pa.array([1.0, 4.5, None, -0.25, 2.0**52]), ["1", "4.5", None, "-0.25", "4503599627370496"]),
-        (pa.array([4.1, 3.0], pa.float32()), ["4.1", "3"]),
-        (pa.array([float("nan"), float("inf")]), ["nan", "inf"]),
-        (pa.array([Decimal("4.50")]), ["4.50"]),
-        (pa.array(["007", " x ", "é"], pa.large_string()), ["007", " x ", "é"]),
-        (pa.array(["b", "a", "b"]).dictionary_encode(), ["b", "a", "b"]),
-        (pa.array([b"\x12" * 16], pa.binary(16)), ["12121212-1212-1212-1212-121212121212"]),
-        (pa.array([b"\x12" * 16], pa.uuid()), ["12121212-1212-1212-1212-121212121212"]),
-        (pa.array([["War", "Drama"], [], ["War"], None]), ["War|Drama", "", "War", None]),
-        (pa.array([[1, 2]], pa.large_list(pa.int8())), ["1|2"]),
-        (pa.array([date(1970, 1, 2), date(1969, 12, 31)]), ["86400", "-86400"]),
-        (pa.array([NOON], pa.timestamp("s", "UTC")), ["881236800"]),
-        (pa.array([NOON], pa.timestamp("us", "America/New_York")), ["881236800"]),
-        (pa.array([881236800_999_999_999, -1], pa.timestamp("ns")), ["881236800", "-1"]),
-    ],
-)
-def test_typed_columns_become_text(column: pa.Array, text: list[str | None]) -> None:
-    assert as_text(column).to_pylist() == text

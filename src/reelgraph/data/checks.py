@@ -1,6 +1,7 @@
 """The rating scale, what is wrong with a row, and whether enough rows are left; the same on either engine."""
 
 from dataclasses import asdict, dataclass
+from string import ascii_lowercase, ascii_uppercase
 from typing import Any
 
 from reelgraph.data.sources import CANONICAL, NUMBER
@@ -12,10 +13,11 @@ _NAN = ("nan", "+nan", "-nan")
 _INFINITE = ("inf", "infinity", "+inf", "+infinity", "-inf", "-infinity")
 # The end is \z: on Spark $ also stands before a line break at the end of the text, on DuckDB it does not.
 _NUMBER = rf"^{NUMBER}\z"
-DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?Z?)?"
+DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}([ T]([01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}([.][0-9]+)?Z?)?"  # no engine's hour 24
 _DATE = rf"^{DATE}\z"
 MILLISECONDS = 1e11  # seconds would be the year 5138
 SECONDS_LIMIT = 1e16
+LARGEST = 3.4e38  # about the largest number of 32 bits, as which ratings are written
 HIGHS = (1.0, 5.0, 10.0, 100.0)
 NO_TIME = "timestamp is not a number or date"
 RARE = 0.001  # a share of ratings that may be slips of the pen
@@ -92,56 +94,91 @@ def infer_scale(f: Any, rows: Any, given: tuple[float, float] | None) -> Scale |
     return Scale(0.0 if high == 1 else low, high, step, inferred=True)
 
 
-def typed(f: Any, rows: DataFrame) -> DataFrame:
-    """What the cells say: `value`, the rating as a double, `seconds`, the time as a bigint, and `reason`.
+def judge_words(f: Any, rows: DataFrame) -> DataFrame:
+    """What the texts of ratings say, each of the different ones once, as patterns cost more than all else.
 
-    The expressions name each pattern as seldom as they can: a pattern costs more than all else that is done to a row.
+    Args:
+        f: the engine's functions.
+        rows: staged rows, with `rating` as text.
+
+    Returns:
+        `rating`, each text but null once; `value`, a double, or null where it is none; `fault`, why it cannot be used,
+        or null where it can.
+    """
+    rows = rows.select("rating").where(f.col("rating").isNotNull()).distinct()
+    rows = rows.withColumn("r", _plain(f, "rating"))
+    r = f.col("r")
+    # The engines differ in what else they cast ("1d", "1_000", "1e999"), so only what looks like a number is cast.
+    number = f.when(r.rlike(_NUMBER), f.coalesce(f.expr("try_cast(r as double)"), f.lit(float("inf"))))
+    value = f.when(r.isin(*_NAN), f.lit(float("nan"))).when(r.isin(*_INFINITE), f.lit(float("inf"))).otherwise(number)
+    rows = rows.withColumn("value", value)
+    # One engine reads a zero with a sign.
+    rows = rows.withColumn("value", f.when(f.col("value") == 0, f.lit(0.0)).otherwise(f.col("value")))
+    fault = (
+        f.when(r.isin(*_MISSING), f.lit("rating is missing"))
+        .when(f.col("value").isNull(), f.lit("rating is not a number"))
+        .when(f.isnan(f.col("value")), f.lit("rating is NaN"))
+        .when(f.abs(f.col("value")) > f.lit(LARGEST), f.lit("rating is infinite"))
+    )
+    return rows.withColumn("fault", fault).drop("r")
+
+
+def typed(f: Any, rows: DataFrame, words: DataFrame, *, whole_times: bool) -> DataFrame:
+    """What the cells say: `value`, the rating as a double, `seconds`, the time as a bigint, and `reason`.
 
     Args:
         f: the engine's functions.
         rows: staged rows, every cell a text.
+        words: what `judge_words` made of their ratings.
+        whole_times: whether `timestamp` is a whole number instead.
 
     Returns:
-        The rows with three more columns; `reason` is why a row cannot be used, null where it can.
+        The rows with these columns; `reason` is why a row cannot be used, null where it can.
     """
 
     def empty(name: str) -> Any:
         return f.col(name).isNull() | (f.col(name) == f.lit(""))
 
-    rows = rows.withColumn("r", f.lower(f.trim(f.col("rating")))).withColumn("t", f.trim(f.col("timestamp")))
-    r, t = f.col("r"), f.col("t")
-    # The engines differ in what else they cast ("1d", "1_000", "1e999"), so only what looks like a number is cast.
-    number = f.coalesce(f.expr("try_cast(r as double)"), f.lit(float("inf")))
-    value = (
-        f.when(r.rlike(_NUMBER), number)
-        .when(r.isin(*_NAN), f.lit(float("nan")))
-        .when(r.isin(*_INFINITE), f.lit(float("inf")))
-    )
-    rows = rows.withColumn("value", value).withColumn("seconds", _seconds(f))
+    rows = rows.join(words, on="rating", how="left")
     reason = (
         f.when(f.col("malformed").isNotNull(), f.concat(f.lit("malformed row: "), f.col("malformed")))
         .when(empty("userId"), f.lit("user id is missing"))
         .when(empty("movieId"), f.lit("movie id is missing"))
-        .when(f.col("rating").isNull() | r.isin(*_MISSING), f.lit("rating is missing"))
-        .when(r.isin(*_NAN), f.lit("rating is NaN"))
-        .when(r.isin(*_INFINITE), f.lit("rating is infinite"))
-        .when(~r.rlike(_NUMBER), f.lit("rating is not a number"))
-        .when(f.abs(number) == f.lit(float("inf")), f.lit("rating is infinite"))
-        .when(f.col("seconds").isNull() & t.isNotNull() & ~f.lower(t).isin(*_MISSING, "nan"), f.lit(NO_TIME))
+        .when(f.col("rating").isNull(), f.lit("rating is missing"))
+        .when(f.col("fault").isNotNull(), f.col("fault"))
     )
-    return rows.withColumn("reason", reason).drop("r", "t")
+    if whole_times:
+        return rows.withColumn("seconds", _seconds(f, f.col("timestamp").cast("double"))).withColumn("reason", reason)
+    rows = rows.withColumn("t", _trimmed(f, "timestamp")).withColumn("seconds", _seconds_of_text(f))
+    t = f.col("t")
+    unreadable = f.col("seconds").isNull() & t.isNotNull() & ~_plain(f, "t").isin(*_MISSING, "nan")
+    return rows.withColumn("reason", reason.when(unreadable, f.lit(NO_TIME)))
 
 
-def _seconds(f: Any) -> Any:
+def _plain(f: Any, name: str) -> Any:
+    """A column's text without capitals and without spaces around it."""
+    # Of ASCII alone: the engines' own functions differ in what is a space, and in the small letters of some others.
+    return f.translate(_trimmed(f, name), ascii_uppercase, ascii_lowercase)
+
+
+def _trimmed(f: Any, name: str) -> Any:
+    return f.expr(f"trim(both ' ' from {name})")
+
+
+def _seconds_of_text(f: Any) -> Any:
     """Seconds since 1970 from `t`: seconds, milliseconds, a date, or a date and time of day in UTC."""
     t, number = f.col("t"), f.expr("try_cast(t as double)")
     # Without the fraction of a second, which one engine would round and the other cut.
     date = f.expr("try_cast(substring(replace(t, 'T', ' '), 1, 19) as timestamp)")
+    return f.when(t.rlike(_NUMBER), _seconds(f, number)).when(t.rlike(_DATE), f.unix_timestamp(date).cast("bigint"))
+
+
+def _seconds(f: Any, number: Any) -> Any:
+    """Whole seconds since 1970 from seconds or milliseconds, by their size."""
     thousandth = number / f.lit(1000.0)
-    counted = f.when(f.abs(number) <= f.lit(MILLISECONDS), f.floor(number).cast("bigint")).when(
+    return f.when(f.abs(number) <= f.lit(MILLISECONDS), f.floor(number).cast("bigint")).when(
         f.abs(thousandth) < f.lit(SECONDS_LIMIT), f.floor(thousandth).cast("bigint")
     )
-    return f.when(t.rlike(_NUMBER), counted).when(t.rlike(_DATE), f.unix_timestamp(date).cast("bigint"))
 
 
 def missing_counts(f: Any, staged: DataFrame, judged: DataFrame) -> dict[str, dict[str, int]]:
@@ -157,13 +194,12 @@ def missing_counts(f: Any, staged: DataFrame, judged: DataFrame) -> dict[str, di
 
 def check_enough(judged: DataFrame, f: Any) -> None:
     """Refuse ratings that leave nothing to learn from."""
-    good = judged.where(f.col("reason").isNull() & (f.col("part") == f.lit("train")))
+    columns = ("user_index", "item_index", "value")
+    good = judged.where(f.col("reason").isNull() & (f.col("part") == f.lit(0)))
     facts = good.agg(
         f.count(f.lit(1)).alias("ratings"),
-        f.countDistinct(f.col("userId")).alias("users"),
-        f.countDistinct(f.col("movieId")).alias("movies"),
-        f.min(f.col("value")).alias("low"),
-        f.max(f.col("value")).alias("high"),
+        *(f.min(f.col(name)).alias(f"lowest_{name}") for name in columns),
+        *(f.max(f.col(name)).alias(f"highest_{name}") for name in columns),
     ).collect()[0]
     if not facts["ratings"]:
         refused = judged.where(f.col("reason").isNotNull())
@@ -179,10 +215,13 @@ def check_enough(judged: DataFrame, f: Any) -> None:
             if about_time
             else "check the file, or name its columns with --columns",
         )
-    for count, what in ((facts["ratings"], "rating"), (facts["users"], "user"), (facts["movies"], "movie")):
-        if count < 2:
+    if facts["ratings"] < 2:
+        raise DataError("ratings: expected at least two ratings, found one", "give more ratings")
+    for name, what in (("user_index", "user"), ("item_index", "movie")):
+        if facts[f"lowest_{name}"] == facts[f"highest_{name}"]:
             raise DataError(f"ratings: expected at least two {what}s, found one", "give more ratings")
-    if facts["low"] == facts["high"]:
+    if facts["lowest_value"] == facts["highest_value"]:
         raise DataError(
-            f"ratings: expected ratings that differ, found {facts['low']:g} in every row", "give ratings to tell apart"
+            f"ratings: expected ratings that differ, found {facts['lowest_value']:g} in every row",
+            "give ratings to tell apart",
         )

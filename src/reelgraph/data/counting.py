@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 from reelgraph.config import DataConfig
 from reelgraph.data import sources, tables
 from reelgraph.data.dataset import is_prepared, read_manifest
-from reelgraph.data.textfile import as_text, is_parquet, layout_of, open_parquet, read_text
+from reelgraph.data.parquet import as_text, batches_of, is_parquet, schemas_of
+from reelgraph.data.textfile import layout_of, read_text
 from reelgraph.errors import DataError
 
 _NOTHING = pa.nulls(0, pa.string())  # `pa.array` would import pandas
@@ -80,17 +81,13 @@ def _ids(path: Path, columns: Mapping[str, str]) -> Iterator[pa.RecordBatch]:
     """The columns `user` and `item` of a ratings file, chosen as preparation chooses them."""
     needed, roles = ("user", "item", "rating"), ["user", "item"]
     if is_parquet(path):
-        file = open_parquet(path)
-        found = sources.roles_of(path, file.schema_arrow.names, columns, needed)
+        found = sources.roles_of(path, schemas_of(path)[0].names, columns, needed)
         names = [found[role] for role in roles]
-        batches = file.iter_batches(columns=names, batch_size=_ROWS)
+        batches = batches_of(path, list(dict.fromkeys(names)), _ROWS)
     else:
         layout = layout_of(path)
         chosen = sources.choose_columns(path, layout, columns, needed)
         names = [chosen.roles[role] for role in roles]
         batches = read_text(path, layout, chosen.names, names, chosen.header, lambda _: None)
-    try:
-        for batch in batches:
-            yield pa.RecordBatch.from_arrays([batch[name] for name in names], roles)
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path}: expected a Parquet file, found a damaged one ({error})", "write it again") from None
+    for batch in batches:
+        yield pa.RecordBatch.from_arrays([batch[name] for name in names], roles)

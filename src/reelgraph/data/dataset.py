@@ -1,7 +1,8 @@
 """A Prepared directory, loaded: the frozen value that graphs, models and evaluations are made from."""
 
-import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from reelgraph.atomic import MANIFEST
+from reelgraph.data.parquet import parts_of
 from reelgraph.data.vocabulary import Vocabulary
 from reelgraph.errors import DataError
 
 KIND = "reelgraph-prepared"
 VERSION = 1
 SPLITS = ("train", "valid", "test")
+_BLOCK = 1 << 17  # rows read at a time
 NO_TIME = np.iinfo(np.int64).min  # among timestamps: none
 
 
@@ -84,8 +87,9 @@ def load_prepared(path: Path) -> Dataset:
         DataError: if a file is missing or damaged, or the format version is not known.
     """
     manifest = read_manifest(path)
-    users, items, rejects = (_read_table(path / f"{name}.parquet") for name in ("users", "items", "rejects"))
-    splits = _splits(path)
+    users, items = read_nodes(path)
+    rejects = _read_table(path / "rejects.parquet")
+    splits = _read_splits(path)
     # Arrow keeps what it read for a next time that does not come: 40 bytes a rating.
     pa.default_memory_pool().release_unused()
     scale = manifest["scale"]
@@ -99,35 +103,6 @@ def load_prepared(path: Path) -> Dataset:
         scale=(float(scale["low"]), float(scale["high"])),
         manifest=manifest,
     )
-
-
-def _splits(path: Path) -> dict[str, Interactions]:
-    ratings = _read_table(path / "ratings.parquet")
-    return {name: _interactions(ratings, name) for name in SPLITS}
-
-
-def describe_splits(path: Path) -> dict[str, Any]:
-    """Counts and fingerprints of the ratings of a Prepared directory, from its Parquet files.
-
-    Returns:
-        `counts`: users, movies, ratings, train, valid, test, and how many users and movies of the test split have no
-        training rating; `fingerprints`: one for each split.
-    """
-    users, items = (_read_table(path / f"{name}.parquet") for name in ("users", "items"))
-    splits = _splits(path)
-    vocabularies = (
-        Vocabulary.of(users, "user"),
-        Vocabulary.of(items, "movie"),
-    )
-
-    def strangers(column: str) -> int:
-        return len(np.setdiff1d(getattr(splits["test"], column), getattr(splits["train"], column)))
-
-    counts = {"users": users.num_rows, "movies": items.num_rows}
-    counts |= {"ratings": sum(map(len, splits.values()))} | {name: len(part) for name, part in splits.items()}
-    counts |= {"unknown_test_users": strangers("user_index"), "unknown_test_movies": strangers("item_index")}
-    fingerprints = {name: fingerprint(part, *vocabularies) for name, part in splits.items()}
-    return {"counts": counts, "fingerprints": fingerprints}
 
 
 def merge(first: Interactions, second: Interactions) -> Interactions:
@@ -169,59 +144,96 @@ def is_prepared(path: Path) -> bool:
     return (path / MANIFEST).is_file() and (path / "ratings.parquet").exists()
 
 
-def fingerprint(part: Interactions, users: Vocabulary, items: Vocabulary) -> str:
-    """A short name for a set of ratings, independent of row order, of engine and of how ids are indexed.
+def read_nodes(path: Path) -> tuple[pa.Table, pa.Table]:
+    """The tables of users and of items of a Prepared directory.
 
-    The sum and the exclusive or, modulo 2**64, of one mixed 64-bit word a row (raw ids by MD5, then rating and
-    timestamp), as 32 hex digits.
+    Raises:
+        DataError: if one is missing or damaged.
     """
-    words = _words(users)[part.user_index]
-    words = _mix(words ^ np.uint64(0x9E3779B97F4A7C15)) + _words(items)[part.item_index]
-    words = _mix(words) + part.rating.astype(np.float32).view(np.uint32)
-    if part.timestamp is not None:
-        words = _mix(words) + part.timestamp.view(np.uint64)
-    words = _mix(words)
-    total = int(words.sum(dtype=np.uint64)) if len(words) else 0
-    folded = int(np.bitwise_xor.reduce(words)) if len(words) else 0
-    return f"{total:016x}{folded:016x}"
-
-
-def _words(vocabulary: Vocabulary) -> npt.NDArray[np.uint64]:
-    digests = b"".join(
-        hashlib.md5(name.encode(), usedforsecurity=False).digest()[:8] for name in vocabulary.ids.to_pylist()
-    )
-    return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
-
-
-def _mix(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    # The finaliser of splitmix64 (Steele, Lea and Flood, 2014): every input bit reaches every output bit.
-    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return words ^ (words >> np.uint64(31))
+    return _read_table(path / "users.parquet"), _read_table(path / "items.parquet")
 
 
 def _read_table(path: Path) -> pa.Table:
-    try:
+    with _whole(path):
         return pq.read_table(path)
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (OSError, pa.ArrowException) as error:
         raise DataError(
             f"{path}: expected a Parquet file of a prepared directory, found {error}", "run `reelgraph prepare` again"
         ) from None
 
 
-def _interactions(ratings: pa.Table, split: str) -> Interactions:
-    rows = ratings.filter(pc.equal(ratings["split"], split))
-    user_index = rows["user_index"].to_numpy().astype(np.int32)
-    item_index = rows["item_index"].to_numpy().astype(np.int32)
-    timestamp = None
-    if ratings["timestamp"].null_count < ratings.num_rows:
+def stream_ratings(path: Path) -> Iterator[tuple[Interactions, npt.NDArray[np.int8]]]:
+    """The ratings of a Prepared directory, block by block as they stand there.
+
+    Returns:
+        Of each block the ratings, and the place of each one's split in `SPLITS`, int8 of shape `(num_edges,)`.
+
+    Raises:
+        DataError: if a file is missing or damaged.
+    """
+    file = path / "ratings.parquet"
+    timed = _is_timed(file)
+    for block in _blocks(file, "user_index", "item_index", "rating", "timestamp", "split"):
+        user_index, item_index, rating = (block[name].to_numpy() for name in ("user_index", "item_index", "rating"))
         # A single rating without a timestamp in a file that has them counts as the oldest.
-        timestamp = pc.fill_null(rows["timestamp"], 0).to_numpy().astype(np.int64)
-    rating = rows["rating"].to_numpy().astype(np.float32)
-    code = user_index.astype(np.int64) << 32 | item_index
-    if (code[1:] >= code[:-1]).all():  # as preparation writes them
-        return Interactions(user_index, item_index, rating, timestamp)
-    order = np.argsort(code, kind="stable")
-    return Interactions(
-        user_index[order], item_index[order], rating[order], None if timestamp is None else timestamp[order]
-    )
+        times = pc.fill_null(block["timestamp"], 0).to_numpy() if timed else None
+        yield Interactions(user_index, item_index, rating, times), _places(file, block["split"])
+
+
+def _is_timed(file: Path) -> bool:
+    return any(block["timestamp"].null_count < block.num_rows for block in _blocks(file, "timestamp"))
+
+
+def _blocks(file: Path, *names: str) -> Iterator[pa.RecordBatch]:
+    for part in parts_of(file):
+        with _whole(part), pq.ParquetFile(part, read_dictionary=["split"]) as opened:
+            yield from opened.iter_batches(batch_size=_BLOCK, columns=list(names))
+
+
+def _places(file: Path, splits: pa.DictionaryArray) -> npt.NDArray[np.int8]:
+    words = splits.dictionary.to_pylist()
+    if not set(words) <= set(SPLITS):
+        raise DataError(f"{file}: expected splits {', '.join(SPLITS)}, found {words}", "run `reelgraph prepare` again")
+    places = np.asarray([SPLITS.index(word) for word in words], np.int8).take(splits.indices.to_numpy())
+    return np.asarray(places, np.int8)
+
+
+def _read_splits(path: Path) -> dict[str, Interactions]:
+    """Every split's ratings, read into their place: besides them memory holds one block."""
+    file = path / "ratings.parquet"
+    splits = (_places(file, block["split"]) for block in _blocks(file, "split"))
+    sizes = sum((np.bincount(part, minlength=len(SPLITS)) for part in splits), np.zeros(len(SPLITS), np.int64))
+    timed = _is_timed(file)
+    parts = [
+        Interactions(
+            np.empty(size, np.int32),
+            np.empty(size, np.int32),
+            np.empty(size, np.float32),
+            np.empty(size, np.int64) if timed else None,
+        )
+        for size in sizes.tolist()
+    ]
+    filled = [0] * len(SPLITS)
+    for block, places in stream_ratings(path):
+        for place, part in enumerate(parts):
+            chosen = block.take(np.flatnonzero(places == place))
+            there = slice(filled[place], filled[place] + len(chosen))
+            for name in ("user_index", "item_index", "rating", *(["timestamp"] if timed else [])):
+                getattr(part, name)[there] = getattr(chosen, name)
+            filled[place] += len(chosen)
+    return {name: _in_order(part) for name, part in zip(SPLITS, parts, strict=True)}
+
+
+def _in_order(part: Interactions) -> Interactions:
+    for low in range(0, len(part), _BLOCK):
+        users, items = part.user_index[low : low + _BLOCK + 1], part.item_index[low : low + _BLOCK + 1]
+        behind = (users[1:] < users[:-1]) | ((users[1:] == users[:-1]) & (items[1:] < items[:-1]))
+        if behind.any():  # not as preparation writes them
+            return part.take(np.lexsort((part.item_index, part.user_index)))
+    return part

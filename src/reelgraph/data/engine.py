@@ -4,6 +4,7 @@ import logging
 import re
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from reelgraph import capacity
 from reelgraph.data.spark_jobs import SHARE, Observer, watched
 from reelgraph.data.spark_session import open_session
 from reelgraph.errors import ConfigError, EngineError, OutputError, SetupError
@@ -40,20 +42,22 @@ class Engine:
 
     def read(self, path: Path) -> Any:
         """The rows of a Parquet file or directory."""
-        place = self._place(path)
         if self.name != "duckdb":  # To Spark, what is read is a pattern.
-            place = re.sub(r"([][{}*?\\])", r"\\\1", place)
-        return self.spark.read.parquet(place)
+            return self.spark.read.parquet(re.sub(r"([][{}*?\\])", r"\\\1", self._place(path)))
+        # By way of a view: sqlframe would lose a quote in the path, and ask for the columns twice.
+        name = f"rows_{uuid.uuid4().hex}"
+        found = self.spark._conn.read_parquet(str(path))
+        found.create_view(name)
+        self.spark.catalog.add_table(name, dict(zip(found.columns, map(str, found.types), strict=True)))
+        return self.spark.read.table(name)
 
     def write(self, rows: Any, path: Path) -> None:
         """Write rows as Parquet: one file or a directory of them, as the engine does."""
-        text = self._place(path)
-        # sqlframe puts the path into SQL as it stands.
-        rows.write.mode("overwrite").parquet(text.replace("'", "''") if self.name == "duckdb" else text)
+        rows.write.mode("overwrite").parquet(self._place(path))
 
     def _place(self, path: Path) -> str:
-        """A path for the engine; without its scheme Spark would look for it in a cluster's HDFS."""
-        return str(path) if self.name == "duckdb" else f"file://{path.absolute()}"
+        """A path for sqlframe, which puts it into SQL as it stands, or for Spark, which else looks for it in HDFS."""
+        return str(path).replace("'", "''") if self.name == "duckdb" else f"file://{path.absolute()}"
 
 
 @dataclass(frozen=True)
@@ -79,14 +83,6 @@ class Run:
             return
         self.keep(rows, name)
         shutil.move(self.stage / name, self.target / name)
-
-    def staged(self) -> Any:
-        """Every row as it stood in its file, with the file's `part`."""
-        f = self.engine.functions
-        rows = self.read("train.parquet").withColumn("part", f.lit("train"))
-        if (self.stage / "test.parquet").exists():
-            rows = rows.unionByName(self.read("test.parquet").withColumn("part", f.lit("test")))
-        return rows
 
 
 def check_name(name: str) -> None:
@@ -167,6 +163,9 @@ def _duckdb() -> Iterator[Engine]:
         connection.execute("SET temp_directory = $spill", {"spill": spill})
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET enable_progress_bar = false")
+        connection.execute("SET preserve_insertion_order = false")  # The order that counts is asked for.
+        if (memory := capacity.whole_memory()) is not None:
+            connection.execute("SET memory_limit = $limit", {"limit": f"{max(memory // 3, 1 << 30)}B"})
         session = DuckDBSession(conn=connection)
         try:
             yield Engine("duckdb", session, functions, Window)

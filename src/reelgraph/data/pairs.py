@@ -18,8 +18,9 @@ import pyarrow.parquet as pq
 from reelgraph.atomic import new_file
 from reelgraph.data.checks import DATE, MILLISECONDS, SECONDS_LIMIT
 from reelgraph.data.dataset import NO_TIME
+from reelgraph.data.parquet import is_parquet, read_parquet
 from reelgraph.data.sources import CANONICAL, NUMBER, choose_columns, roles_of
-from reelgraph.data.textfile import Malformed, is_parquet, layout_of, read_parquet, read_text
+from reelgraph.data.textfile import Malformed, layout_of, read_text
 from reelgraph.errors import DataError
 
 GROUP_ROWS = 1 << 17  # of a file of lists are written at a time

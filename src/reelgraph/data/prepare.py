@@ -1,13 +1,9 @@
-"""From raw rows to checked, indexed and split ratings; written once against the PySpark DataFrame API.
-
-`engine` decides who runs it. Between the passes the rows go through Parquet files in a temporary directory, which keeps
-the plans short and lets either engine start each pass from disk.
-"""
+"""From raw rows to checked, indexed and split ratings, by the passes of `passes` on either engine."""
 
 import json
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +15,17 @@ from reelgraph import __version__
 from reelgraph.atomic import MANIFEST, new_directory
 from reelgraph.config import DataConfig
 from reelgraph.data import checks, tables
-from reelgraph.data.dataset import KIND, VERSION, describe_splits
+from reelgraph.data.dataset import KIND, VERSION
 from reelgraph.data.engine import Run, check_name, check_seen, check_whole, open_engine
-from reelgraph.data.sources import CANONICAL, Source, Staged, stage_ratings
+from reelgraph.data.fingerprints import describe_splits
+from reelgraph.data.passes import IDS, ROW, DataFrame, resolve, settle, staged_rows, type_rows
+from reelgraph.data.sources import CANONICAL, Source
 from reelgraph.data.spark_jobs import Observer
-from reelgraph.data.splits import assign_splits
+from reelgraph.data.splits import TRAIN, assign_splits
+from reelgraph.data.staging import Staged, stage_ratings
 from reelgraph.errors import ConfigError, DataError
 
-DataFrame = Any  # pyspark.sql.DataFrame or sqlframe's, which share no base class
-IDS = {"user": "userId", "item": "movieId"}
 RAW = ("userId", "movieId", "rating", "timestamp", "raw")
-PAIR = ("part", "user_index", "item_index")
-ROW = ("part", "row")
-DUPLICATE = "duplicate: a newer rating of the same user and movie is kept"
-ALSO_IN_TEST = "also in the test file: kept there, not in training"
 
 
 def prepare(
@@ -75,9 +68,8 @@ def prepare(
             run = Run(engine, stage, target)
             named = {CANONICAL[role] for file in staged for role in file.columns}
             judged, facts = _judge(run, named, config, report)
-            _index(run, judged)
-            _split(run, _dedupe(run), config)
-            _write_rejects(run, judged)
+            _split(run, resolve(run, settle(run, judged)), config)
+            _write_rejects(run, judged, staged)
         facts["reasons"] = _sum_up(pq.read_table(target / "rejects.parquet"), config, report)
         manifest = _manifest(target, staged, config, facts, source)
         check_whole(stage, manifest["counts"]["rows"])
@@ -88,9 +80,10 @@ def prepare(
 def _stage(source: Source, config: DataConfig, stage: Path) -> list[Staged]:
     """Copy every input into Parquet of one form."""
     files = {"train": source.ratings} | ({"test": source.test} if source.test is not None else {})
-    alike = len({path.name for path in files.values()}) < len(files)
+    names = {part: path.absolute().name for part, path in files.items()}  # of "." too
+    alike = len(set(names.values())) < len(files)
     staged = [
-        stage_ratings(path, config.columns, stage / f"{part}.parquet", str(path) if alike else path.name)
+        stage_ratings(path, config.columns, stage / f"{part}.parquet", str(path) if alike else names[part])
         for part, path in files.items()
     ]
     for role, path, read in (("item", source.items, tables.read_items), ("user", source.users, tables.read_users)):
@@ -104,15 +97,10 @@ def _stage(source: Source, config: DataConfig, stage: Path) -> list[Staged]:
 def _judge(
     run: Run, named: set[str], config: DataConfig, report: Callable[[str], None]
 ) -> tuple[DataFrame, dict[str, Any]]:
-    """Type every cell and give every row that cannot be used its reason; returns the rows and what was found.
-
-    The raw text stays in the staged files, where `_write_rejects` finds it again: few rows need it.
-    """
+    """Read every cell and give every row that cannot be used its reason; returns the rows and what was found."""
     f = run.engine.functions
-    rows = checks.typed(f, run.staged())
-    run.keep(rows.select(*ROW, *IDS.values(), "value", "seconds", "reason"), "typed")
-    judged = run.read("typed")
-    columns = checks.missing_counts(f, run.staged(), judged)
+    judged = type_rows(run, config)
+    columns = checks.missing_counts(f, staged_rows(run), judged)
     for name, missing in columns.items():
         kinds = [f"{count:,} {kind}" for kind, count in (("null", missing["null"]), ("NaN", missing["nan"])) if count]
         if kinds and name in named:
@@ -127,91 +115,10 @@ def _judge(
     return judged, {"columns": columns, "scale": scale.to_json()}
 
 
-def _index(run: Run, judged: DataFrame) -> None:
-    """Give every id an index and the ratings their indices; writes `users` and `items`, keeps `indexed`.
-
-    Indices follow the ids' MD5, numbered bucket by bucket: no sort passes through a single partition.
-    """
-    f, spark, window = run.engine.functions, run.engine.spark, run.engine.window
-    good = judged.where(f.col("reason").isNull())
-    for role, identity in IDS.items():
-        index = f"{role}_index"
-        ids = good.select(identity)
-        if (run.stage / f"{role}_side_ids.parquet").exists():
-            ids = ids.unionByName(run.read(f"{role}_side_ids.parquet"))
-        ids = ids.distinct().withColumn("digest", f.md5(f.col(identity)))
-        ids = ids.withColumn("bucket", f.substring(f.col("digest"), 1, 2))
-        within = window.partitionBy("bucket").orderBy(f.col("digest"), f.col(identity))
-        run.keep(ids.withColumn("place", f.row_number().over(within)), f"{role}_ids")
-        ids = run.read(f"{role}_ids")
-        counted = ids.groupBy("bucket").agg(f.count(f.lit(1)).alias("size"))
-        sizes = {row["bucket"]: row["size"] for row in counted.collect()}
-        starts = spark.createDataFrame(_cumulative(sizes), ["bucket", "start"])
-        number = (f.col("start") + f.col("place") - f.lit(1)).cast("int").alias(index)
-        run.keep(ids.join(starts, on="bucket").select(number, f.col(identity)), f"{role}_index")
-        vocabulary = run.read(f"{role}_index")
-        _write_nodes(run, role)
-        good = good.join(vocabulary, on=identity)
-    run.keep(good.select(*PAIR, "row", *IDS.values(), "value", "seconds"), "indexed")
-
-
-def _write_nodes(run: Run, role: str) -> None:
-    """Write `users` or `items` in index order; the side columns, of whatever names, join outside of the engine."""
-    index, identity = f"{role}_index", IDS[role]
-    table = pq.read_table(run.stage / index).sort_by(index)
-    if (run.stage / f"{role}_side.parquet").exists():
-        side = pq.read_table(run.stage / f"{role}_side.parquet")
-        place = pc.index_in(table[identity], side[identity])
-        for name in side.column_names:
-            if name not in {index, identity}:
-                table = table.append_column(name, side[name].take(place))
-    pq.write_table(table, run.target / f"{role}s.parquet")
-
-
-def _cumulative(sizes: Mapping[str, int]) -> list[tuple[str, int]]:
-    starts, total = [], 0
-    for bucket in sorted(sizes):
-        starts.append((bucket, total))
-        total += int(sizes[bucket])
-    return starts
-
-
-def _dedupe(run: Run) -> str:
-    """Keep the newest rating of a user and movie, and none in training that the test file has; returns the rows' name.
-
-    Only pairs that do occur again are sorted by age: most data has few or none, and counting is cheap.
-    """
-    f, window = run.engine.functions, run.engine.window
-    rows = run.read("indexed")
-    again = rows.groupBy(*PAIR).agg(f.count(f.lit(1)).alias("times")).where(f.col("times") > 1).drop("times")
-    newest = window.partitionBy(*PAIR).orderBy(
-        f.coalesce(f.col("seconds"), f.lit(-(2**62))).desc(), f.col("row").desc()
-    )
-    older = rows.join(again, on=list(PAIR)).withColumn("age", f.row_number().over(newest)).where(f.col("age") > 1)
-    run.keep(older.select(*ROW, f.lit(DUPLICATE).alias("reason")), "repeated")
-    name = _drop(run, "indexed", "repeated")
-    if (run.stage / "test.parquet").exists():
-        rows = run.read(name)
-        tested = rows.where(f.col("part") == f.lit("test")).select(*PAIR[1:])
-        both = rows.where(f.col("part") == f.lit("train")).join(tested, on=list(PAIR[1:]))
-        run.keep(both.select(*ROW, f.lit(ALSO_IN_TEST).alias("reason")), "tested")
-        name = _drop(run, name, "tested")
-    return name
-
-
-def _drop(run: Run, name: str, refused: str) -> str:
-    """The name of the rows without the refused ones, which are kept anew only if there are any."""
-    losers = run.read(refused).select(*ROW)
-    if not losers.count():
-        return name
-    run.keep(run.read(name).join(losers, on=list(ROW), how="left_anti"), f"{name}_without_{refused}")
-    return f"{name}_without_{refused}"
-
-
-def _split(run: Run, name: str, config: DataConfig) -> None:
+def _split(run: Run, rows: DataFrame, config: DataConfig) -> None:
     """Give every rating its split and write `ratings`, sorted by user and movie."""
     f = run.engine.functions
-    rows = assign_splits(run.engine, run.read(name), config)
+    rows = assign_splits(run.engine, rows, config)
     columns = [
         f.col("user_index"), f.col("item_index"), f.col("value").cast("float").alias("rating"),
         f.col("seconds").alias("timestamp"), f.col("split"),
@@ -219,13 +126,14 @@ def _split(run: Run, name: str, config: DataConfig) -> None:
     run.write(rows.select(*columns).orderBy("user_index", "item_index"), "ratings.parquet")
 
 
-def _write_rejects(run: Run, judged: DataFrame) -> None:
+def _write_rejects(run: Run, judged: DataFrame, staged: list[Staged]) -> None:
     """Write the refused rows as they stood, with their reasons."""
-    wrong = judged.where(run.engine.functions.col("reason").isNotNull()).select(*ROW, "reason")
-    refused = wrong.unionByName(run.read("repeated"))
-    if (run.stage / "tested").exists():
-        refused = refused.unionByName(run.read("tested"))
-    rows = refused.join(run.staged(), on=list(ROW)).select("file", "row", *RAW, "reason")
+    f = run.engine.functions
+    refused = judged.where(f.col("reason").isNotNull()).select(*ROW, "reason")
+    refused = refused.unionByName(run.read("repeated"))
+    names = f.when(f.col("part") == f.lit(TRAIN), f.lit(staged[0].name)).otherwise(f.lit(staged[-1].name))
+    rows = staged_rows(run).withColumn("timestamp", f.col("timestamp").cast("string")).withColumn("file", names)
+    rows = refused.join(rows, on=list(ROW)).select("file", "row", *RAW, "reason")
     run.write(rows.orderBy("file", "row"), "rejects.parquet")
 
 

@@ -1,29 +1,13 @@
-"""Where ratings come from: files of many forms and the three generations of MovieLens folders, staged as one form."""
+"""Where ratings come from: files of many forms, folders, and which column plays which role."""
 
-import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import resources
-from itertools import count
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-
-from reelgraph.data.textfile import (
-    SEPARATOR_NAMES,
-    Layout,
-    Malformed,
-    as_text,
-    is_parquet,
-    layout_of,
-    open_parquet,
-    read_text,
-)
+from reelgraph.data.parquet import is_parquet
+from reelgraph.data.textfile import Layout
 from reelgraph.errors import ConfigError, DataError
 
 RATINGS = ("ratings.csv", "ratings.dat", "u.data", "ratings.parquet")
@@ -37,10 +21,6 @@ SYNONYMS = {
     "timestamp": {"timestamp", "time", "ts", "date"},
 }
 NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
-STAGED = pa.schema([
-    ("file", pa.string()), ("row", pa.int64()), *((name, pa.string()) for name in CANONICAL.values()),
-    ("raw", pa.string()), ("malformed", pa.string()),
-])  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -68,30 +48,6 @@ class Columns:
     header: int
 
 
-@dataclass(frozen=True)
-class Staged:
-    """What was found in a staged file; JSON values but for the path."""
-
-    name: str
-    bytes: int
-    sha256: str
-    form: str
-    header: bool
-    encoding: str
-    columns: Mapping[str, str]
-    id_types: Mapping[str, str]
-
-    def to_json(self) -> dict[str, Any]:
-        """The report as JSON values."""
-        return asdict(self)
-
-    def __str__(self) -> str:
-        """One line for the terminal."""
-        roles = ", ".join(f"{role} = {column}" for role, column in self.columns.items())
-        heading = "" if self.form == "parquet" else f"{', header' if self.header else ', no header'}, {self.encoding}"
-        return f"{self.name}: {self.form}{heading}; {roles}"
-
-
 def find(
     ratings: Path | None = None, items: Path | None = None, users: Path | None = None, test: Path | None = None
 ) -> Source:
@@ -110,10 +66,11 @@ def find(
         sample = Path(str(resources.files("reelgraph.data"))) / "sample"
         found = Source(sample / "ratings.parquet", sample / "movies.parquet")
     elif ratings.is_dir():
-        main = _first(ratings, RATINGS)
+        main = _first(ratings, RATINGS) or (ratings if is_parquet(ratings) else None)
         if main is None:
             raise DataError(
-                f"{ratings}: expected a MovieLens folder with one of {', '.join(RATINGS)}, found none of them",
+                f"{ratings}: expected a MovieLens folder with one of {', '.join(RATINGS)}, or Parquet files, found "
+                "neither",
                 "name the ratings file itself",
             )
         found = Source(main, _first(ratings, ITEMS), _first(ratings, USERS))
@@ -129,102 +86,14 @@ def find(
 
 
 def _first(folder: Path, names: Sequence[str]) -> Path | None:
-    return next((folder / name for name in names if (folder / name).is_file()), None)
+    paths = (folder / name for name in names)
+    return next((path for path in paths if path.is_file() or (path.is_dir() and is_parquet(path))), None)
 
 
 def _beside(path: Path | None, folder: Path) -> Path | None:
     if path is None or path.exists() or path.is_absolute() or not (folder / path).exists():
         return path
     return folder / path
-
-
-def stage_ratings(path: Path, columns: Mapping[str, str], out: Path, name: str) -> Staged:
-    """Stream a ratings file into one Parquet form that every engine reads alike: each cell as text, rows numbered.
-
-    Args:
-        path: CSV, TSV, `::`-separated or Parquet.
-        columns: column names, or positions from 1 in a file without a header, by role; the others are inferred.
-        out: the Parquet file, columns `STAGED`.
-        name: what the file is called in its rows and in messages.
-
-    Raises:
-        DataError: if the file cannot be read or a column is missing.
-        ConfigError: if `columns` names a role or a column that is not there.
-    """
-    with pq.ParquetWriter(out, STAGED, compression="snappy") as writer:
-        if is_parquet(path):
-            chosen, id_types = _stage_parquet(path, columns, writer, name)
-            form, header, encoding = "parquet", True, "utf-8"
-        else:
-            layout = layout_of(path)
-            chosen = choose_columns(path, layout, columns, ("user", "item", "rating"))
-            id_types = {"user": "string", "item": "string"}
-            _stage_text(path, layout, chosen, writer, name)
-            form = "::" if layout.separator == "::" else f"{SEPARATOR_NAMES[layout.separator]}-separated"
-            header, encoding = bool(chosen.header), layout.encoding
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Staged(name, path.stat().st_size, digest, form, header, encoding, dict(chosen.roles), id_types)
-
-
-def _stage_text(path: Path, layout: Layout, chosen: Columns, writer: pq.ParquetWriter, name: str) -> None:
-    malformed: list[Malformed] = []
-    expected, number = len(chosen.names), 1
-    for batch in read_text(path, layout, chosen.names, list(chosen.roles.values()), chosen.header, malformed.append):
-        # A batch's rows are numbered past the malformed ones, which were reported before it came.
-        refused = {line.row for line in malformed}
-        rows = np.fromiter(_skipping(number, refused, batch.num_rows), np.int64, batch.num_rows)
-        number = int(rows[-1]) + 1 if len(rows) else number
-        cells = {CANONICAL[role]: batch[name] for role, name in chosen.roles.items()}
-        _write(writer, name, pa.array(rows), cells)
-    if malformed:
-        aside = {
-            "file": [name] * len(malformed),
-            "row": [line.row for line in malformed],
-            **dict.fromkeys(CANONICAL.values(), [None] * len(malformed)),
-            "raw": [line.text for line in malformed],
-            "malformed": [f"expected {expected} cells, found {line.found}" for line in malformed],
-        }
-        writer.write_table(pa.table(aside, STAGED))
-
-
-def _skipping(first: int, refused: set[int], length: int) -> Iterator[int]:
-    if not refused:
-        yield from range(first, first + length)
-        return
-    numbers = (row for row in count(first) if row not in refused)
-    for _ in range(length):
-        yield next(numbers)
-
-
-def _stage_parquet(
-    path: Path, columns: Mapping[str, str], writer: pq.ParquetWriter, name: str
-) -> tuple[Columns, dict[str, str]]:
-    file = open_parquet(path)
-    names = tuple(file.schema_arrow.names)
-    chosen = Columns(names, roles_of(path, names, columns, ("user", "item", "rating")), 1)
-    number = 1
-    try:
-        for batch in file.iter_batches(columns=list(chosen.roles.values()), batch_size=1 << 18):
-            rows = pa.array(np.arange(number, number + batch.num_rows))
-            number += batch.num_rows
-            cells = {CANONICAL[role]: as_text(batch[name]) for role, name in chosen.roles.items()}
-            for role in ("user", "item"):
-                if pa.types.is_floating(batch[chosen.roles[role]].type):  # A float NaN is no id but a missing one.
-                    ids = cells[CANONICAL[role]]
-                    cells[CANONICAL[role]] = pc.if_else(pc.equal(ids, "nan"), None, ids)
-            _write(writer, name, rows, cells)
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path}: expected a Parquet file, found a damaged one ({error})", "write it again") from None
-    types = {role: str(file.schema_arrow.field(chosen.roles[role]).type) for role in ("user", "item")}
-    return chosen, types
-
-
-def _write(writer: pq.ParquetWriter, name: str, rows: pa.Array, cells: Mapping[str, pa.Array]) -> None:
-    nothing = pa.nulls(len(rows), pa.string())
-    names = pa.DictionaryArray.from_arrays(np.zeros(len(rows), np.int8), [name]).cast(pa.string())
-    columns = [names, rows, *(cells.get(column, nothing) for column in CANONICAL.values()), nothing, nothing]
-    writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=STAGED))
 
 
 def choose_columns(path: Path, layout: Layout, columns: Mapping[str, str], needed: Sequence[str]) -> Columns:

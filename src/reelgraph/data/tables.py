@@ -6,8 +6,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from reelgraph.data.parquet import is_parquet, read_parquet
 from reelgraph.data.sources import CANONICAL, SYNONYMS
-from reelgraph.data.textfile import check_names, is_parquet, layout_of, read_parquet, read_text
+from reelgraph.data.textfile import check_names, layout_of, read_text
 from reelgraph.errors import DataError
 
 # The columns of MovieLens files without a header; sources: the README of ML-100K and of ML-1M.

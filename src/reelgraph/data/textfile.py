@@ -1,19 +1,16 @@
-"""Delimited text and Parquet files, read as they stand: every cell a string, malformed rows kept aside."""
+"""Delimited text files, read as they stand: every cell a string, malformed rows kept aside."""
 
 import codecs
 import csv
 import io
 import os
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as pacsv
-import pyarrow.parquet as pq
 
 from reelgraph.errors import DataError
 
@@ -22,6 +19,7 @@ SEPARATOR_NAMES = {"::": "::", "\t": "tab", "|": "|", ";": ";", ",": "comma"}
 _QUOTED = {"\t", ";", ","}  # MovieLens' | and :: files hold bare quotes in titles
 _UNIT = "\x1f"  # stands for "::", since pyarrow takes one character
 _SAMPLE = 1 << 16
+_BLOCK = 1 << 23  # bytes of text that become one batch
 
 
 @dataclass(frozen=True)
@@ -55,11 +53,6 @@ class Malformed:
     text: str
 
 
-def is_parquet(path: Path) -> bool:
-    """Whether a file is meant to be Parquet, by its ending."""
-    return path.suffix.lower() in {".parquet", ".pq"}
-
-
 def check_file(path: Path) -> None:
     """Refuse a path that is no file, or an empty one.
 
@@ -74,36 +67,6 @@ def check_file(path: Path) -> None:
         raise DataError(f"{path}: expected a file that you may read, found no permission", "change its permissions")
     if path.stat().st_size == 0:
         raise DataError(f"{path}: expected rows, found an empty file", "check how it was written")
-
-
-def open_parquet(path: Path) -> pq.ParquetFile:
-    """Open a Parquet file.
-
-    Raises:
-        DataError: if it is damaged, or two columns have one name.
-    """
-    check_file(path)
-    try:
-        file = pq.ParquetFile(path)
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path}: expected a Parquet file, found a damaged one ({error})", "write it again") from None
-    check_names(path, file.schema_arrow.names)
-    return file
-
-
-def read_parquet(path: Path) -> pa.Table:
-    """A whole Parquet file, every column as text.
-
-    Raises:
-        DataError: if it is damaged, or two columns have one name.
-    """
-    file = open_parquet(path)
-    try:
-        table = file.read()
-        columns = [as_text(column.combine_chunks()) for column in table.columns]
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path}: expected a Parquet file, found a damaged one ({error})", "write it again") from None
-    return pa.Table.from_arrays(columns, names=table.column_names)
 
 
 def check_names(path: Path, names: Sequence[str]) -> None:
@@ -216,7 +179,13 @@ def read_text(
     try:
         with pacsv.open_csv(
             source,
-            pacsv.ReadOptions(column_names=list(names), skip_rows=before, use_threads=False, encoding=layout.encoding),
+            pacsv.ReadOptions(
+                column_names=list(names),
+                skip_rows=before,
+                use_threads=False,
+                encoding=layout.encoding,
+                block_size=_BLOCK,
+            ),
             pacsv.ParseOptions(
                 delimiter=delimiter,
                 quote_char='"' if layout.separator in _QUOTED else False,
@@ -233,43 +202,3 @@ def read_text(
     except pa.ArrowInvalid as error:
         if "Empty CSV file" not in str(error):
             raise DataError(f"{path}: expected delimited text, found {error}", "check the file") from None
-
-
-def as_text(column: pa.Array) -> pa.Array:
-    """A typed Parquet column as strings: whole floats as integers, UUIDs in their usual form, times as seconds.
-
-    A list, such as of genres, becomes its members with "|" between them.
-    """
-    kind = column.type
-    if isinstance(kind, pa.BaseExtensionType):
-        column, kind = column.storage, column.storage.type
-    if pa.types.is_dictionary(kind):
-        column = column.dictionary_decode()
-        kind = column.type
-    if pa.types.is_fixed_size_binary(kind) and kind.byte_width == 16:
-        return pa.array(
-            [None if cell is None else str(uuid.UUID(bytes=cell)) for cell in column.to_pylist()], pa.string()
-        )
-    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
-        return _seconds(column)
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return pc.cast(pc.binary_join(pc.cast(column, pa.list_(pa.string())), "|"), pa.string())
-    if pa.types.is_floating(kind):
-        return _float_text(column)
-    return pc.cast(column, pa.string())
-
-
-def _float_text(column: pa.Array) -> pa.Array:
-    """Whole numbers as integers, as they were before a missing cell made pandas store the column as floats."""
-    wide = pc.cast(column, pa.float64())
-    whole = pc.and_(pc.is_finite(wide), pc.less(pc.abs(wide), 2.0**53))
-    whole = pc.and_(whole, pc.equal(wide, pc.floor(wide)))
-    integers = pc.cast(pc.cast(pc.if_else(whole, wide, 0.0), pa.int64()), pa.string())
-    return pc.if_else(whole, integers, pc.cast(column, pa.string()))
-
-
-def _seconds(column: pa.Array) -> pa.Array:
-    # To whole seconds by flooring: a cast would refuse fractions, or cut them towards zero.
-    times = column if pa.types.is_timestamp(column.type) else pc.cast(column, pa.timestamp("ms"))
-    whole = pc.cast(pc.floor_temporal(times, unit="second"), pa.timestamp("s", times.type.tz))
-    return pc.cast(pc.cast(whole, pa.int64()), pa.string())
