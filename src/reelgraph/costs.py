@@ -94,10 +94,10 @@ HEADS = {
         best=100,
     ),
     "rank": Head(
-        model=Cost(number=64),
-        step=Cost(fixed=2.1e8, rating=43, number=110),
+        model=Cost(number=60),
+        step=Cost(fixed=3.5e8, rating=61, number=19),
         look=Cost(),
-        kept=Cost(rating=35, number=32),
+        kept=Cost(rating=35, number=10),
         seconds=Cost(5e-3, rating=3e-7, message=4e-9),
         best=150,
     ),

@@ -1,5 +1,6 @@
 """The script that measures cost against size: what it writes, what it does not run again, what it draws."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,11 @@ import numpy as np
 import pytest
 from worlds import benchmark
 
+from reelgraph.config import TrainConfig
+from reelgraph.costs import HEADS, Speed
+from reelgraph.data.counting import Size
 from reelgraph.data.dataset import load_prepared
+from reelgraph.planning import plan
 from reelgraph.recommender import open_model
 
 scale = benchmark("scale")
@@ -85,3 +90,34 @@ def test_a_figure_of_rows(tmp_path: Path) -> None:
         assert f"<!-- {label} -->" in text
     assert "with ten times the steps" not in text
     assert (tmp_path / "figure.png").stat().st_size > 10_000
+
+
+@pytest.fixture(scope="module")
+def committed() -> dict[str, Any]:
+    """The results that the documentation shows."""
+    found: dict[str, Any] = json.loads((scale.OUT / scale.RESULTS).read_text(encoding="utf-8"))
+    return found
+
+
+def test_the_table_of_the_documentation_is_that_of_the_results(committed: dict[str, Any]) -> None:
+    assert scale.rendered(committed) == scale.DOCUMENT.read_text(encoding="utf-8"), "run: python benchmarks/scale.py"
+
+
+def test_plans_say_what_was_measured(committed: dict[str, Any]) -> None:
+    """Memory within a factor of 1.4, times within 1.6; what libraries take alone is left aside."""
+    speed = Speed(committed["gathers"], committed["threads"])
+    for row in committed["rows"]:
+        size = Size(row["ratings"], row["users"], row["movies"])
+        found = plan(size, TrainConfig(dim=scale.DIM, ranking=False, tune="none"), speed, None)
+        step = speed.seconds(HEADS["residual"].seconds.of(size, scale.DIM))
+        rank_step = speed.seconds(HEADS["rank"].seconds.of(size, TrainConfig().rank_dim))
+        for said, measured, beside, factor in (
+            (found.train.memory, 1e9 * row["fit"]["memory_gb"], 4e8, 1.4),
+            (found.prepare.memory, 1e9 * row["prepare"]["memory_gb"], 3e8, 1.4),
+            (found.lists.memory, 1e9 * row["lists"]["memory_gb"], 2e8, 1.4),
+            (step, row["fit"]["step_seconds"], 0.003, 1.6),
+            (rank_step, row["rank"]["step_seconds"], 0.01, 1.6),
+            (found.prepare.seconds, row["prepare"]["seconds"], 1.5, 1.6),
+            (found.lists.seconds, row["lists"]["seconds"], 1.5, 1.6),
+        ):
+            assert measured / factor - beside < said < factor * measured + beside, row["ratings"]
