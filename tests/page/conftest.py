@@ -32,9 +32,9 @@ def server(cinema: Path) -> Iterator[Server]:
     server.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """Chromium."""
+    """Chromium; ended with the tests of the page: beside Playwright's loop no other test can run one."""
     with chromium() as browser:
         yield browser
 

@@ -1,6 +1,7 @@
 """Methods from other libraries, each imported by the function that needs it."""
 
 import os
+import tempfile
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -10,6 +11,7 @@ import numpy.typing as npt
 
 from reelgraph.bench.fitted import Fitted
 from reelgraph.data.dataset import Dataset, Interactions
+from reelgraph.data.spark_session import open_session
 
 Settings = Mapping[str, Any]
 Floats = npt.NDArray[np.floating[Any]]
@@ -130,30 +132,31 @@ def bayesian_fm(train: Interactions, data: Dataset, settings: Settings, seed: in
     return Fitted(lambda pairs: np.asarray(model.predict(csr_matrix((len(pairs), 0)), relations(pairs))))
 
 
-def als_spark(train: Interactions, data: Dataset, settings: Settings, seed: int) -> Fitted:  # noqa: ARG001
+def als_spark(train: Interactions, data: Dataset, settings: Settings, seed: int) -> Fitted:
     """Matrix factorisation of ratings by Spark MLlib's ALS, on this machine."""
     import pandas as pd  # noqa: PLC0415
     from pyspark.ml.recommendation import ALS  # noqa: PLC0415
-    from pyspark.sql import SparkSession  # noqa: PLC0415
 
-    quiet = {"spark.ui.enabled": "false", "spark.log.level": "ERROR", "spark.sql.shuffle.partitions": "4"}
-    builder = SparkSession.builder.master("local[2]").appName("reelgraph bench")
-    for name, value in quiet.items():
-        builder = builder.config(name, value)
-    spark = builder.getOrCreate()
-
-    def frame(pairs: Interactions) -> Any:
-        row = np.arange(len(pairs))
-        columns = {"row": row, "user": pairs.user_index, "item": pairs.item_index, "rating": pairs.rating}
-        return spark.createDataFrame(pd.DataFrame(columns))
-
-    als = ALS(userCol="user", itemCol="item", ratingCol="rating", seed=seed, coldStartStrategy="nan", **settings)
-    model = als.fit(frame(train))
+    columns = {"user": train.user_index, "item": train.item_index, "rating": train.rating}
+    with open_session("local[2]") as opened, tempfile.TemporaryDirectory() as folder:
+        # Without checkpoints each iteration lengthens the plan, until Java's stack is too short for it.
+        opened.session.sparkContext.setCheckpointDir(folder)
+        als = ALS(userCol="user", itemCol="item", ratingCol="rating", seed=seed, **settings)
+        model = als.fit(opened.session.createDataFrame(pd.DataFrame(columns)))
+        factors = [
+            _rows(part.toPandas(), number, model.rank)
+            for part, number in ((model.userFactors, len(data.users)), (model.itemFactors, len(data.items)))
+        ]
 
     def predict(pairs: Interactions) -> Floats:
-        found: Any = model.transform(frame(pairs)).select("row", "prediction").toPandas()
-        prediction = np.empty(len(pairs))
-        prediction[found["row"].to_numpy()] = found["prediction"].to_numpy()
-        return prediction
+        users, items = factors
+        return np.asarray((users[pairs.user_index] * items[pairs.item_index]).sum(1))
 
     return Fitted(predict)
+
+
+def _rows(found: Any, number: int, rank: int) -> Floats:
+    """A table of Spark's factors; NaN for those without a rating."""
+    table = np.full((number, rank), np.nan)
+    table[found["id"].to_numpy()] = np.stack(found["features"].to_numpy())
+    return table
