@@ -8,8 +8,6 @@ A kill does not show what becomes of a machine that loses power: there it counts
 
 import argparse
 import json
-import os
-import platform
 import sqlite3
 import sys
 import tempfile
@@ -18,6 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from measuring import facts
 from sqlalchemy import URL
 
 import reelgraph as rg
@@ -51,15 +50,11 @@ def main() -> None:
             f"PostgreSQL {server.version()}": server.database(),
         }
         found = {name: measured(path, url, movies, stars) for name, url in databases.items()}
-    facts = {
-        "reelgraph": rg.__version__,
-        "date": time.strftime("%Y-%m-%d"),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
-        "command": f"python benchmarks/durability.py {path.name}",
+    result = facts(f"python benchmarks/durability.py {path.name}") | {
         "databases": found,
     }
-    (HERE / "results" / "durability.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    sys.stdout.write(json.dumps(facts, indent=1) + "\n")
+    (HERE / "results" / "durability.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    sys.stdout.write(json.dumps(result, indent=1) + "\n")
     sys.exit(any(one["lost"] for one in found.values()))
 
 

@@ -8,28 +8,22 @@ counted once.
 import argparse
 import json
 import os
-import platform
-import subprocess
 import sys
 import tempfile
-import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
+from measuring import facts, measured
 
-from reelgraph import __version__
 from reelgraph.artifact import Artifact, write_artifact
 
 HERE = Path(__file__).resolve().parent
 USERS, MOVIES, RATINGS, DIM, RANK_DIM, K = 138_000, 27_000, 20_000_000, 32, 128, 10
 GENRES = ("Action", "Comedy", "Crime", "Documentary", "Drama", "Horror", "Romance", "Sci-Fi", "Thriller", "War")
 ENGINES = ("duckdb", "local[2]")
-EVERY = 0.2  # seconds between two looks at the memory
 
 
 def artifact(ranking: bool, users: int, movies: int, ratings: int, seed: int = 0) -> Artifact:
@@ -88,29 +82,6 @@ def seen(rng: np.random.Generator, users: int, movies: int, ratings: int) -> pa.
     })  # fmt: skip
 
 
-def measured(model: Path, out: Path, engine: str) -> dict[str, float]:
-    """Seconds of the command, and the most memory that its processes had together, in GB."""
-    options = ["--all", "-k", K, "--engine", engine, "--out", out]
-    started, most = time.perf_counter(), 0
-    run = subprocess.Popen([sys.executable, "-m", "reelgraph", "recommend", str(model), *map(str, options)])
-    while run.poll() is None:
-        most = max(most, memory(run.pid))
-        time.sleep(EVERY)
-    if run.returncode:
-        sys.exit(run.returncode)
-    return {"seconds": round(time.perf_counter() - started, 1), "memory_gb": round(most / 1e9, 2)}
-
-
-def memory(pid: int) -> int:
-    """Bytes of a process and all that it has started."""
-    total = 0
-    with suppress(psutil.NoSuchProcess):
-        for process in (root := psutil.Process(pid), *root.children(recursive=True)):
-            with suppress(psutil.NoSuchProcess):
-                total += process.memory_full_info().pss
-    return total
-
-
 def main() -> None:
     """Measure, compare the engines' lists, print and write."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -124,16 +95,13 @@ def main() -> None:
             model = Path(folder) / f"model-{ranking}"
             write_artifact(artifact(ranking, given.users, given.movies, given.ratings), model)
             for engine in ENGINES:
-                found = measured(model, Path(folder) / f"{engine}-{ranking}", engine)
+                options = ("--all", "-k", K, "--engine", engine, "--out", Path(folder) / f"{engine}-{ranking}")
+                found = measured("recommend", model, *options)
                 runs.append({"engine": engine, "ranking_head": ranking} | found)
             here, there = (pq.read_table(Path(folder) / f"{engine}-{ranking}") for engine in ENGINES)
             if not here.equals(there):
                 sys.exit("the engines' lists differ")
-    facts = {
-        "reelgraph": __version__,
-        "date": time.strftime("%Y-%m-%d"),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
-        "command": " ".join(["python benchmarks/lists.py", *sys.argv[1:]]),
+    result = facts(" ".join(["python benchmarks/lists.py", *sys.argv[1:]])) | {
         "threads": os.environ.get("OMP_NUM_THREADS", "all"),
         "users": given.users,
         "movies": given.movies,
@@ -142,8 +110,8 @@ def main() -> None:
         "runs": runs,
         "lists_of_both_engines_equal": True,
     }
-    given.out.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    sys.stdout.write(json.dumps(facts, indent=1) + "\n")
+    given.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    sys.stdout.write(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

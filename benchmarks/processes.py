@@ -8,7 +8,6 @@ difference. Writes results/processes.json.
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -18,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from measuring import facts
 
-from reelgraph import __version__
 from reelgraph.atomic import new_file
 from reelgraph.config import TrainConfig
 from reelgraph.data.dataset import load_prepared
@@ -110,12 +109,10 @@ def main() -> None:
         }  # fmt: skip
         rows.append(row)
         print(json.dumps(row, indent=2))
-    machine = f"{CORES} cores, {platform.machine()}, {platform.system()}"
-    command = f"python benchmarks/processes.py PREPARED... --steps {arguments.steps}"
-    facts = {"machine": machine, "date": time.strftime("%Y-%m-%d"), "command": command, "reelgraph": __version__}
+    result = facts(f"python benchmarks/processes.py PREPARED... --steps {arguments.steps}") | {"rows": rows}
     RESULTS.parent.mkdir(exist_ok=True)
     with new_file(RESULTS) as temporary:
-        temporary.write_text(json.dumps(facts | {"rows": rows}, indent=2) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

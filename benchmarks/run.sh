@@ -17,4 +17,4 @@ reelgraph bench ml-latest-small --models als-implicit,ease --seeds 3 --out "$out
 reelgraph bench ml-latest-small --models "$others" --seeds 2 --out "$out"
 reelgraph bench ml-100k-u1 --models "$others" --seeds 2 --out "$out"
 reelgraph bench ml-100k-u1 --models gcn --seeds 1 --out "$out"
-python readme.py
+python tables.py

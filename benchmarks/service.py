@@ -7,7 +7,6 @@ import argparse
 import asyncio
 import json
 import os
-import platform
 import secrets
 import shutil
 import subprocess
@@ -24,11 +23,11 @@ from typing import Any
 
 from fuzz import fuzz
 from loads import at_a_rate, one_after_another, post, quiet
+from measuring import facts
 from playwright.sync_api import sync_playwright
 from visitor import RATINGS, visitors
 
 import reelgraph as rg
-from reelgraph import __version__
 from reelgraph.artifact import read_artifact, write_artifact
 
 HERE = Path(__file__).resolve().parent
@@ -153,10 +152,10 @@ def swaps(model: Path, folder: Path, requests: list[bytes]) -> Mapping[str, Any]
     with serving(places[0], folder, "--rate", "0") as server:
         asyncio.run(one_after_another(server.port, requests, WARM_UP, 8))
         before = server.megabytes
-        facts = asyncio.run(both(server))
+        found = asyncio.run(both(server))
         after = server.megabytes
     growth = f"{100 * (after / before - 1):+.1f}%"
-    return dict(facts) | {"megabytes before": round(before, 1), "megabytes after": round(after, 1), "growth": growth}
+    return dict(found) | {"megabytes before": round(before, 1), "megabytes after": round(after, 1), "growth": growth}
 
 
 def page(model: Path, folder: Path, _: list[bytes]) -> Mapping[str, Any]:
@@ -206,21 +205,17 @@ def main() -> None:
     size = {"movies": len(model.items), "users": len(model.users), "ratings": len(model.predictor.seen_rating)}
     del model
     quiet()
-    facts: dict[str, Any] = json.loads(given.out.read_text(encoding="utf-8")) if given.out.is_file() else {}
-    facts |= {
-        "reelgraph": __version__,
-        "date": time.strftime("%Y-%m-%d"),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
-        "command": f"python benchmarks/service.py {given.model.name}",
+    result: dict[str, Any] = json.loads(given.out.read_text(encoding="utf-8")) if given.out.is_file() else {}
+    result |= facts(f"python benchmarks/service.py {given.model.name}") | {
         "visitors": f"POST /api/recommendations with {RATINGS} ratings, lists of 10",
         **size,
     }
     for name in given.parts.split(","):
         with tempfile.TemporaryDirectory(prefix="reelgraph-") as folder:
-            facts[name] = PARTS[name](given.model, Path(folder), requests)
-        sys.stdout.write(f"{name}: {json.dumps(facts[name])}\n")
+            result[name] = PARTS[name](given.model, Path(folder), requests)
+        sys.stdout.write(f"{name}: {json.dumps(result[name])}\n")
         sys.stdout.flush()
-        given.out.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        given.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

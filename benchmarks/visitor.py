@@ -2,17 +2,15 @@
 
 import argparse
 import json
-import os
-import platform
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from measuring import facts
 
 import reelgraph as rg
-from reelgraph import __version__
 from reelgraph.recommender import Recommender
 from reelgraph.visitor import Visitor
 
@@ -69,18 +67,14 @@ def main() -> None:
         "explanation of the first of the list": milliseconds(lambda n: known[n].explain(first[n])),
         "explanation of the most rated movie": milliseconds(lambda n: known[n].explain(extra)),
     }
-    facts = {
-        "reelgraph": __version__,
-        "date": time.strftime("%Y-%m-%d"),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
-        "command": f"python benchmarks/visitor.py {path.name}",
+    result = facts(f"python benchmarks/visitor.py {path.name}") | {
         "movies": len(model.items),
         "users": len(model.users),
         "ratings": len(model.predictor.seen_rating),
         "milliseconds": measured,
     }
-    (HERE / "results" / "visitor.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    sys.stdout.write(json.dumps(facts, indent=1) + "\n")
+    (HERE / "results" / "visitor.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    sys.stdout.write(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

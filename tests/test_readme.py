@@ -1,6 +1,5 @@
 """What the README says is run here, and its figures are those of the committed results."""
 
-import importlib.util
 import re
 import shlex
 import subprocess
@@ -14,12 +13,14 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
+from worlds import benchmark
 
 import reelgraph
 from reelgraph.config import DataConfig, TrainConfig
 from reelgraph.service.database import address
 from reelgraph.service.store import Store
 
+tables = benchmark("tables")
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -109,10 +110,7 @@ def test_the_documented_settings_are_settings() -> None:
     assert TrainConfig(**document["train"]).dim == 64
 
 
-def test_figures_are_those_of_the_committed_results() -> None:
-    spec = importlib.util.spec_from_file_location("readme", ROOT / "benchmarks" / "readme.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    assert module.rendered() == README, "run: python benchmarks/readme.py"
+@pytest.mark.parametrize("document", tables.TABLES)
+def test_figures_are_those_of_the_committed_results(document: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    assert tables.rendered(document) == text, "run: python benchmarks/tables.py"

@@ -1,0 +1,206 @@
+"""Write the tables of README.md and docs/ from results/: python benchmarks/tables.py."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from reelgraph.bench.report import COLD_COLUMNS, PUBLISHED, cell, cold_summary, summary
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results"
+COLUMNS = (("rmse", 4), ("mae", 4), ("ndcg", 3), ("recall", 3), ("seconds", 0), ("fit_seconds", 0), ("memory_gb", 2))
+
+
+def read(name: str) -> dict[str, Any]:
+    """A result file."""
+    found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    return found
+
+
+def results() -> list[str]:
+    """Accuracy, a table a data set, new users and movies, and the service."""
+    found = read("bench/results")
+    rows = summary(found["runs"])
+    lines = ["## Measured", ""]
+    for dataset in dict.fromkeys(row["dataset"] for row in rows):
+        lines += [
+            f"**{dataset}**",
+            "",
+            "| method | seeds | test RMSE | test MAE | nDCG@10 | Recall@20 | tune + fit, s | fit, s | memory, GB |",
+            "|---|---|---|---|---|---|---|---|---|",
+        ]
+        for row in (row for row in rows if row["dataset"] == dataset and row["runs"]):
+            cells = [cell(row, name, digits) for name, digits in COLUMNS]
+            lines.append(f"| {row['method']} | {row['runs']} | {' | '.join(cells)} |")
+        published = "; ".join(f"{name} {error:.4g} ({source})" for name, error, source in PUBLISHED.get(dataset, ()))
+        lines += ["", *([f"Published test RMSE, not measured here: {published}.", ""] if published else [])]
+    return [*lines, NOTE.format(**found), *cold(found.get("cold", [])), *visitor(), *service()]
+
+
+def cold(rows: list[dict[str, Any]]) -> list[str]:
+    """New users and movies as Markdown, a table a data set."""
+    lines, points = [], cold_summary(rows)
+    for dataset in dict.fromkeys(point["dataset"] for point in points):
+        mine = [row for row in rows if row["dataset"] == dataset]
+        lines += [
+            "",
+            f"**{dataset}, users held out entirely** ({len(mine)} seeds), by how many of their ratings are revealed",
+            "",
+            "| revealed | RMSE | RMSE of damped biases | nDCG@10 |",
+            "|---|---|---|---|",
+        ]
+        for point in (point for point in points if point["dataset"] == dataset):
+            cells = [cell(point, name, digits) for name, _, digits in COLD_COLUMNS]
+            lines.append(f"| {point['revealed']} | {' | '.join(cells)} |")
+        movies = [row["movies"] for row in mine if row["movies"]]
+        if movies:
+            mean = {name: sum(one[name] for one in movies) / len(movies) for name in movies[0]}
+            lines += [
+                "",
+                f"Movies held out entirely, known by side features alone: RMSE {mean['rmse']:.3f} (users' biases alone "
+                f"{mean['bias_rmse']:.3f}), nDCG@10 among themselves {mean['ndcg']:.3f} (in random order "
+                f"{mean['random_ndcg']:.3f}).",
+            ]
+    return lines
+
+
+def visitor() -> list[str]:
+    """How long a visitor waits, in words."""
+    found = read("visitor")
+    waits = "; ".join(f"{name}: {wait['p50']:.1f} ({wait['p99']:.1f})" for name, wait in found["milliseconds"].items())
+    return [
+        "",
+        f"A new visitor waits, in milliseconds at the median (and the 99th percentile), on a catalogue of "
+        f"{found['movies']:,} movies with {found['ratings']:,} ratings: {waits}. {found['machine']}, {found['date']}; "
+        "made by `benchmarks/visitor.py`.",
+    ]
+
+
+def service() -> list[str]:
+    """The service under load, as a table."""
+    found = read("service")
+    start, single, rate, most, swaps = (found[name] for name in ("start", "single", "rate", "most", "swaps"))
+    failed = [sum(part["failures"].values()) for part in (single, rate, most, swaps["load"])]
+    rows = [
+        ("ready after its start, with memory", f"{start['seconds']} s, {start['megabytes']:.0f} MB"),
+        ("a visitor's list, one at a time: median", f"{single['p50, ms']} ms"),
+        (
+            f"{rate['requests a second']:.0f} of them a second for {rate['seconds']:.0f} s: median, 99th percentile",
+            f"{rate['p50, ms']} ms, {rate['p99, ms']} ms",
+        ),
+        ("most lists a second", f"{most['requests a second']:.0f}"),
+        (f"memory after {swaps['changes']} changes of the model under load", swaps["growth"]),
+        ("requests of all these, and failures", f"{_requests(found):,}, {sum(failed)}"),
+        ("the page's first list, and what is sent for it", "{} s, {} kB".format(*found["page"].values())),
+        ("malformed requests, and failures of the service", f"{found['fuzzer']['malformed']:,}, 0"),
+    ]
+    return [
+        "",
+        f"`reelgraph serve`, one process and the load generator on {found['machine']}; {found['movies']:,} movies, "
+        f"visitors with 20 ratings; {found['date']}, made by `benchmarks/service.py`:",
+        "",
+        "| | |",
+        "|---|---|",
+        *(f"| {what} | {measured} |" for what, measured in rows),
+    ]
+
+
+def _requests(found: dict[str, Any]) -> int:
+    parts = (found["single"], found["rate"], found["most"], found["swaps"]["load"])
+    return sum(part["requests"] for part in parts)
+
+
+NOTE = """\
+Mean over seeds and half width of its 95 % interval; seeds are splits, too, where the split is random. Settings and
+stopping step come from validation ratings alone. `residual` uses side features and the time of rating where the data
+have them, `residual-no-time` side features alone, `residual-ratings-only` neither; no other method here and none of the
+published ones uses the time of rating. Other methods try their list of settings for at most as long as `residual`
+takes to tune and fit. `residual`, `ease` and `als-implicit` ran two at a time, on one thread each.
+reelgraph {reelgraph}, {machine}, {date}; made by `benchmarks/run.sh`, all figures in
+[benchmarks/results/bench](benchmarks/results/bench/results.csv).
+
+![test RMSE against seconds](benchmarks/results/bench/figure.png)"""
+
+
+def preparation() -> list[str]:
+    """Time and memory of preparation."""
+    found = read("prepare")
+    rows = [
+        (f"{row['ratings']:,}", row["form"], row["engine"], f"{row['seconds']:.1f} s", f"{row['memory_gb']:.1f} GB")
+        for row in found["rows"]
+    ]
+    note = "Each run is `reelgraph prepare` in a process of its own, with the most memory that its processes had."
+    return [*_table(("ratings", "file", "engine", "time", "memory"), rows), "", f"{note} {_made(found)}"]
+
+
+def lists() -> list[str]:
+    """Time and memory of everyone's lists."""
+    found = read("lists")
+    rows = [
+        (
+            "blend of both heads" if row["ranking_head"] else "rating head alone",
+            row["engine"],
+            f"{row['seconds']:.0f} s",
+            f"{row['memory_gb']:.2f} GB",
+        )
+        for row in found["runs"]
+    ]
+    note = f"{found['users']:,} users, {found['movies']:,} movies, {found['k']} a list; both engines' lists are equal."
+    return [*_table(("model", "engine", "time", "memory"), rows), "", f"{note} {_made(found)}"]
+
+
+def processes() -> list[str]:
+    """A step of the rating head in one process and in several."""
+    found = read("processes")
+    rows = [
+        (
+            f"{row['train']:,}",
+            f"{row['movies']:,}",
+            f"{1000 * row['one_process_step']:.0f} ms",
+            f"{1000 * row['processes_step']:.0f} ms",
+            f"{row['ratio']:.2f}",
+            f"{row['bytes_a_step']['all'] / 1e6:.1f} MB",
+        )
+        for row in found["rows"]
+    ]
+    one, number = found["rows"][0]["threads"], found["rows"][0]["processes"]
+    titles = (
+        "training ratings",
+        "movies",
+        f"one process, {one} threads",
+        f"{number} processes, one thread each",
+        "ratio",
+        "bytes sent a step, each",
+    )
+    return [*_table(titles, rows), "", f"Median step, 32 dimensions. {_made(found)}"]
+
+
+def _table(titles: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
+    return [f"| {' | '.join(row)} |" for row in (titles, ("---",) * len(titles), *rows)]
+
+
+def _made(found: dict[str, Any]) -> str:
+    return f"{found['machine']}, reelgraph {found['reelgraph']}, {found['date']}: `{found['command']}`."
+
+
+TABLES: dict[str, dict[str, Callable[[], list[str]]]] = {  # by document, and by what its comment around them says
+    "README.md": {"results": results},
+    "docs/performance.md": {"preparation": preparation, "lists": lists},
+    "docs/distributed.md": {"processes": processes},
+}
+
+
+def rendered(document: str) -> str:
+    """A document, such as "README.md", with its tables as the results have them."""
+    text = (HERE.parent / document).read_text(encoding="utf-8")
+    for name, table in TABLES[document].items():
+        start, end = f"<!-- {name}: made by benchmarks/tables.py -->\n", f"<!-- end of {name} -->"
+        head, rest = text.split(start, 1)
+        text = "\n".join([head + start.rstrip(), *table(), end + rest.split(end, 1)[1]])
+    return text
+
+
+if __name__ == "__main__":
+    for document in TABLES:
+        (HERE.parent / document).write_text(rendered(document), encoding="utf-8")
