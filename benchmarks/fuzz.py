@@ -36,6 +36,7 @@ CHECKS = [
     negative_data_rejection,
 ]
 ROUND = 40  # requests of a kind to a route before the next route
+TRACEBACK = "Traceback (most recent call last)"  # a word alone may be one that was sent, and is told back
 KEY = "REELGRAPH_WRITE_KEY"  # of this environment, for both of the service's keys
 SLOW = "/api/admin/"  # A change of the model takes longer than all else: a tenth as many.
 NO_JSON = st.one_of(st.binary(max_size=200), st.text(max_size=200).map(str.encode))
@@ -104,7 +105,7 @@ def _examine(answer: Response | httpx.Response, counts: Counter[int]) -> None:
     """Count an answer; raise if it tells of a bug, or if it is a failure of another shape than all."""
     counts[answer.status_code] += 1
     text = answer.content.decode(errors="replace")
-    if answer.status_code >= 500 or "Traceback" in text:
+    if answer.status_code >= 500 or TRACEBACK in text:
         raise AssertionError(f"{answer.status_code}: {text[:500]}")
     if answer.status_code >= 400 and json.loads(text).keys() != {"error"}:
         raise AssertionError(f"{answer.status_code}: expected the one shape of failures, found {text[:500]}")

@@ -1,7 +1,8 @@
 """Cost against size, and accuracy against the noise floor: python benchmarks/scale.py; writes results/scale.
 
 For each number of ratings: makes them (`synthetic.py`), prepares them on DuckDB, and fits the rating head with 32
-dimensions and settings by the rule, each in a process of its own. What `scale.json` has is not run again.
+dimensions and settings by the rule, each in a process of its own. What `scale.json` has is not run again; `--longer`
+adds to it how much nearer to the noise floor a fit comes that goes on for several times the steps.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from matplotlib.figure import Figure
 
 from reelgraph import __version__, capacity
 from reelgraph.atomic import new_file
-from reelgraph.data.dataset import Interactions, load_prepared
+from reelgraph.data.dataset import Dataset, Interactions, load_prepared
 
 HERE = Path(__file__).resolve().parent
 OUT = HERE / "results" / "scale"
@@ -51,27 +52,22 @@ SERIES = {  # of the figure: key of a row, label, colour
     "test RMSE": (
         ("rmse.bias", "damped biases", "0.5"),
         ("rmse.model", "reelgraph", "tab:red"),
-        ("rmse.longer", "with ten times the steps", "tab:orange"),
         ("rmse.floor", "noise floor", "tab:green"),
     ),
 }
 
 
-def measure(ratings: int, work: Path, max_steps: int, longer: int) -> dict[str, Any]:
+def measure(ratings: int, work: Path, max_steps: int) -> dict[str, Any]:
     """One size: everything in processes of their own, so that peaks of memory are each one's own."""
     made, prepared, model = (work / f"{name}-{ratings}" for name in ("synthetic", "prepared", "model"))
     if not (made / "manifest.json").is_file():
-        run(HERE / "synthetic.py", "--ratings", ratings, "--rows-a-part", ratings, "--out", made)
+        run(HERE / "synthetic.py", "--ratings", ratings, "--out", made)
     facts = json.loads((made / "manifest.json").read_text(encoding="utf-8"))
     row: dict[str, Any] = {name: facts[name] for name in ("ratings", "users", "movies", "seed")}
-    row["prepare"] = run("-m", "reelgraph", "prepare", made / "ratings" / "part-00000.parquet", "--out", prepared)
+    row["prepare"] = run("-m", "reelgraph", "prepare", made / "ratings", "--out", prepared)
     row |= child("fit", prepared, made, model, max_steps)
     row["lists"] = run("-m", "reelgraph", "recommend", model, "--all", "--out", work / f"lists-{ratings}.parquet")
-    row |= child("rank", prepared)
-    if longer > 1:
-        found = child("fit", prepared, made, model, max_steps * longer, longer)
-        row["longer"], row["rmse"]["longer"] = found["fit"] | {"times": longer}, found["rmse"]["model"]
-    return row
+    return row | child("rank", prepared)
 
 
 def run(*command: object) -> dict[str, float]:
@@ -114,34 +110,70 @@ class Watch:
         return {"step_seconds": round(step, 5), "judge_seconds": round(judge, 5)}
 
 
-def fit(prepared: str, made: str, out: str, max_steps: str, longer: str = "1") -> dict[str, Any]:
+def fit(prepared: str, made: str, out: str, max_steps: str) -> dict[str, Any]:
     """Fit the rating head, judge and save: seconds, steps, peak memory; RMSE beside the same rows' noise floor."""
     from reelgraph import pipeline  # noqa: PLC0415 (the parent stays small)
-    from reelgraph.config import TrainConfig  # noqa: PLC0415
 
     started = time.perf_counter()
     data = load_prepared(Path(prepared))
     loaded, watch = time.perf_counter(), Watch()
-    config = TrainConfig(dim=DIM, ranking=False, tune="none", max_steps=int(max_steps))
-    if int(longer) > 1:
-        config = config.model_copy(update={"patience": config.max_steps})
+    config = settings(int(max_steps))
     model = pipeline.fit(data, config, observe=watch)
     ended, memory = time.perf_counter(), capacity.peak_memory()
     model.save(Path(out))
-    user, movie = (np.array(ids, np.int64) for ids in data.raw_ids(data.test))
-    floor = synthetic.Truth.read(Path(made) / "truth.npz").floor(user, movie, data.test.rating)
     test = {name: error["rmse"] for name, error in model.artifact.manifest["metrics"]["test"].items()}
     cost = {
         "load_seconds": round(loaded - started, 2),
         "seconds": round(ended - loaded, 2),
         "steps": model.artifact.manifest["steps"],
+        "fit_steps": sum(phase == "fit" for phase, *_ in watch.calls),
         "all_steps": len(watch.calls),
         "product_seconds": round(products(data.train, len(data.users), len(data.items)), 5),
         "memory_gb": round(memory / 1e9, 3),
     }
     return {
         "fit": cost | watch.seconds(config.eval_every),
-        "rmse": {"floor": floor["rmse"], "bias": test["bias"], "model": test["model"]},
+        "rmse": {"floor": floor(data, data.test, Path(made)), "bias": test["bias"], "model": test["model"]},
+    }
+
+
+def settings(max_steps: int, **others: Any) -> Any:
+    """Settings of the fits measured here."""
+    from reelgraph.config import TrainConfig  # noqa: PLC0415
+
+    return TrainConfig(dim=DIM, ranking=False, tune="none", max_steps=max_steps, **others)
+
+
+def floor(data: Dataset, pairs: Interactions, made: Path) -> float:
+    """The RMSE of the best possible prediction of some rows."""
+    user, movie = (np.array(ids, np.int64) for ids in data.raw_ids(pairs))
+    return float(synthetic.Truth.read(made / "truth.npz").floor(user, movie, pairs.rating)["rmse"])
+
+
+def longer(prepared: str, made: str, usual: str, times: str) -> dict[str, Any]:
+    """Go on with a fit for several times its steps: how much nearer to the floor the validation error comes.
+
+    The first steps are those of the usual fit, so that both distances come from one fit. It is not refitted.
+    """
+    from reelgraph.pipeline import quiet_sparse  # noqa: PLC0415
+    from reelgraph.runs import Runner  # noqa: PLC0415
+
+    data, steps = load_prepared(Path(prepared)), int(usual) * int(times)
+    with quiet_sparse():
+        run = Runner(data, Watch()).fit("fit", settings(steps, patience=steps))
+    least = floor(data, data.valid, Path(made))
+    curve = [(line.step, line.error - least) for line in run.progress.history]
+    distance = min(distance for step, distance in curve if step <= int(usual))
+    best = min(distance for _, distance in curve)
+    near = next(step for step, distance in curve if distance <= 1.01 * best)
+    return {
+        "times": int(times),
+        "steps": steps,
+        "distance": round(distance, 6),
+        "longer_distance": round(best, 6),
+        "farther": round(distance / best - 1, 4),
+        "steps_to_one_percent": near,
+        "curve": [(step, round(distance, 6)) for step, distance in curve],
     }
 
 
@@ -189,7 +221,7 @@ def products(train: Interactions, num_users: int, num_items: int) -> float:
     return min(taken)
 
 
-CHILDREN: dict[str, Callable[..., dict[str, Any]]] = {"fit": fit, "rank": rank}
+CHILDREN: dict[str, Callable[..., dict[str, Any]]] = {"fit": fit, "rank": rank, "longer": longer}
 
 
 def drawn(rows: list[dict[str, Any]], out: Path) -> None:
@@ -222,6 +254,7 @@ def rendered(found: dict[str, Any]) -> str:
         "RMSE",
         "of biases",
         "noise floor",
+        "farther from it than a longer fit",
     )
     lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
     for row in found["rows"]:
@@ -234,6 +267,7 @@ def rendered(found: dict[str, Any]) -> str:
             f"{fit['all_steps']} steps, {_both(fit)}",
             _both(row["lists"]),
             *(f"{rmse[name]:.4f}" for name in ("model", "bias", "floor")),
+            "{farther:.1%} ({times}x)".format(**row["longer"]) if "longer" in row else "",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     note = (
@@ -256,7 +290,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("scale-data"), help="directory for the data [scale-data]")
     parser.add_argument("--out", type=Path, default=OUT, help="directory for the results")
     parser.add_argument("--max-steps", type=int, default=1000, help="most steps of a fit [1000]")
-    parser.add_argument("--longer", type=int, default=1, help="fit a second time with so many times the steps")
+    parser.add_argument("--longer", type=int, default=1, help="fit again, for so many times the steps")
     parser.add_argument("--again", action="store_true", help="run sizes again that have results")
     parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
     asked = parser.parse_args()
@@ -268,9 +302,15 @@ def main() -> None:
     asked.out.mkdir(parents=True, exist_ok=True)
     rows = {row["ratings"]: row for row in read(asked.out)}
     for ratings in sorted(map(int, asked.ratings)):
-        if ratings in rows and not asked.again:
+        measured, row = asked.again or ratings not in rows, rows.get(ratings, {})
+        if measured:
+            row = measure(ratings, asked.work, asked.max_steps)
+        elif asked.longer in {1, row.get("longer", {}).get("times")}:
             continue
-        rows[ratings] = measure(ratings, asked.work, asked.max_steps, asked.longer)
+        if asked.longer > 1:
+            made, prepared = asked.work / f"synthetic-{ratings}", asked.work / f"prepared-{ratings}"
+            row["longer"] = child("longer", prepared, made, row["fit"]["fit_steps"], asked.longer)
+        rows[ratings] = row
         found: dict[str, Any] = {
             "reelgraph": __version__,
             "date": time.strftime("%Y-%m-%d"),

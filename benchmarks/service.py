@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fuzz import fuzz
+from fuzz import TRACEBACK, fuzz
 from loads import at_a_rate, one_after_another, post, quiet
 from measuring import facts
 from playwright.sync_api import sync_playwright
@@ -185,7 +185,7 @@ def fuzzer(model: Path, folder: Path, _: list[bytes]) -> Mapping[str, Any]:
     with serving(model, folder, "--rate", "0", REELGRAPH_WRITE_KEY=key, REELGRAPH_ADMIN_KEY=key) as server:
         facts = fuzz(f"http://127.0.0.1:{server.port}", MALFORMED, key=key)
     log = (folder / "log").read_text(encoding="utf-8")
-    return facts | {"tracebacks in the log": log.count("Traceback")}
+    return facts | {"tracebacks in the log": log.count(TRACEBACK)}
 
 
 PARTS: dict[str, Part] = {

@@ -57,11 +57,19 @@ def short(model: str, **changes: Any) -> TrainConfig:
 
 
 @pytest.mark.parametrize("model", MODELS)
+def test_a_refit_that_goes_on_from_the_fit_resumes_to_the_same_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str
+) -> None:
+    monkeypatch.setattr("reelgraph.config._MANY", 0)
+    test_stopped_at_any_step_it_resumes_to_the_same_result(tmp_path, model, "refit")
+
+
+@pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("phase", ["fit", "refit"])
 def test_stopped_at_any_step_it_resumes_to_the_same_result(tmp_path: Path, model: str, phase: str) -> None:
     data, config, folder = some_data(), short(model), tmp_path / "c"
     whole = fit(data, config).artifact
-    steps = STEPS if phase == "fit" else whole.manifest["steps"]
+    steps = STEPS if phase == "fit" else config.refit_steps(len(data.train), whole.manifest["steps"])
     assert steps > 3
     for step in range(1, steps):
         stopped = fit(data, config, observe=ctrl_c(phase, step), checkpoints=Checkpoints(folder)).artifact

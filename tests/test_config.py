@@ -54,17 +54,34 @@ def test_settings_cannot_be_changed() -> None:
         config.dim = 3
 
 
-def test_l2_falls_as_ratings_grow_unless_it_is_given() -> None:
-    assert TrainConfig().l2_for(80_000) == pytest.approx(4.1e-4)
-    assert TrainConfig().l2_for(160_000) == pytest.approx(4.1e-4 / 2**0.83)
-    assert TrainConfig(l2=0.0).l2_for(80_000) == 0
-    assert TrainConfig(l2=0.3).l2_for(5) == 0.3
+def test_rates_follow_the_number_of_ratings_unless_they_are_given() -> None:
+    assert TrainConfig().rates(80_000) == pytest.approx((4.1e-4, 0.01, 100, 20))
+    assert TrainConfig().rates(160_000) == pytest.approx((4.1e-4 / 2**0.83, 0.01, 100, 20))
+    assert TrainConfig(l2=0.0).rates(32_000_000) == pytest.approx((0, 0.01 / 4, 400, 10))
+    assert TrainConfig(l2=0.3, learning_rate=0.5, decay_steps=0, patience=3).rates(32_000_000) == (0.3, 0.5, 0, 3)
+    assert TrainConfig(model="gcn").rates(32_000_000) == (0, 0.01, 0, 10)
+
+
+def test_a_refit_to_many_ratings_goes_on_with_the_step_size_that_the_fit_had() -> None:
+    config, many = TrainConfig(l2=0.1), 32_000_000
+    assert config.going_on(1_000_000, 300) is None
+    assert config.refit_steps(1_000_000, 300) == 300
+    later = config.going_on(many, 300)
+    assert later is not None
+    assert (later.max_steps, later.l2) == (config.refit_steps(many, 300), 0.1) == (150, 0.1)
+    before, after = config.rates(many), later.rates(many)
+    for step in (0, 100):
+        was = before.learning_rate / (1 + (300 + step) / before.decay_steps)
+        assert after.learning_rate / (1 + step / after.decay_steps) == pytest.approx(was)
+    steady = TrainConfig(decay_steps=0).going_on(many, 300)
+    assert steady is not None
+    assert steady.rates(many)[1:3] == (before.learning_rate, 0)
 
 
 def test_the_classic_model_has_defaults_of_its_own_that_give_way() -> None:
     classic, default = TrainConfig(model="gcn"), TrainConfig()
     assert (classic.decay_steps, classic.average, classic.eval_every, classic.l2) == (0, 0, 1, 0)
-    assert (default.decay_steps, default.average, default.eval_every, default.l2) == (100, 0.98, 10, None)
+    assert (default.decay_steps, default.average, default.eval_every, default.l2) == (None, 0.98, 10, None)
     assert TrainConfig(model="gcn", eval_every=7, l2=1e-3).eval_every == 7
     assert TrainConfig(model="gcn", eval_every=7, l2=1e-3).l2 == 1e-3
 

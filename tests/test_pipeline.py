@@ -1,5 +1,6 @@
 """A fit as a whole: refit, scales, side features, and what it may not see."""
 
+import math
 import os
 import signal
 from dataclasses import replace
@@ -10,12 +11,13 @@ import pytest
 from worlds import checkerboard, dataset, interactions, noisy, settings, write_files
 
 from reelgraph.baselines import baselines
-from reelgraph.config import DataConfig, TrainConfig
+from reelgraph.config import DataConfig, Rates, TrainConfig
 from reelgraph.data import sources
 from reelgraph.data.dataset import Interactions, merge
 from reelgraph.data.prepare import prepare
 from reelgraph.errors import ConfigError
 from reelgraph.pipeline import fit, load
+from reelgraph.runs import Runner
 from reelgraph.training import Progress
 
 
@@ -56,6 +58,30 @@ def test_refit_takes_as_many_steps_as_the_best_evaluation_had() -> None:
     best = min(artifact.history, key=lambda row: row["valid_rmse"])["step"]
     assert best < steps["fit"]
     assert steps["refit"] == artifact.manifest["steps"] == best
+
+
+@pytest.mark.parametrize("model", ["residual", "gcn"])
+def test_a_refit_to_many_ratings_begins_with_the_weights_of_the_fit(
+    monkeypatch: pytest.MonkeyPatch, model: str
+) -> None:
+    data, config, steps = checkerboard(), settings(model=model, average=0.0), dict[str, int]()
+
+    def count(phase: str, progress: Progress, _: TrainConfig) -> None:
+        steps[phase] = progress.step
+
+    runner = Runner(data, count)
+    run = runner.fit("fit", config)
+    best = run.progress.best_step
+    monkeypatch.setattr("reelgraph.config._MANY", 0)
+    again = runner.refit(run, rescale=False)
+    assert steps["refit"] == math.ceil(best / 2)
+    assert again.config == config
+    assert len(again.train) == len(data.train) + len(data.valid)
+    # Without a step between them, the two differ by what rounding does.
+    monkeypatch.setattr(TrainConfig, "rates", lambda *_: Rates(0.0, 1e-12, 0.0, 1))
+    still = runner.refit(run, rescale=False)
+    for name, value in run.model.state_dict().items():
+        np.testing.assert_allclose(still.model.state_dict()[name], value, atol=1e-6)
 
 
 def test_validation_errors_are_those_of_the_first_fit() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from worlds import checkerboard, dataset, interactions, settings
 
-from reelgraph.config import TrainConfig
+from reelgraph.config import TrainConfig, l2_rule
 from reelgraph.data.dataset import Dataset
 from reelgraph.pipeline import fit
 from reelgraph.runs import Checkpoints, Runner
@@ -57,11 +57,10 @@ def test_the_search_stays_within_its_budget(tune: str) -> None:
 
 def test_a_bad_start_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     data = tastes()
-    rule = TrainConfig.l2_for
-    monkeypatch.setattr(TrainConfig, "l2_for", lambda self, n: 8 * rule(self, n) if self.l2 is None else self.l2)
+    monkeypatch.setattr("reelgraph.config.l2_rule", lambda number: 8 * l2_rule(number))
     found, _ = steps_of(quick(tune="full"), data)
     start, kept = found.trials[0], [trial for trial in found.trials if trial.outcome == "kept"]
-    assert found.run.config.l2 < 0.8 * quick().l2_for(len(data.train)), [trial.change for trial in found.trials]
+    assert found.run.config.l2 < 0.8 * quick().rates(len(data.train)).l2, [trial.change for trial in found.trials]
     assert kept[-1].valid_error < start.valid_error
     assert found.run.progress.best_evaluation.valid_rmse == kept[-1].valid_error, "the leader's run is what is kept"
 
@@ -78,7 +77,7 @@ def test_what_the_user_set_is_not_searched() -> None:
 def test_a_rule_for_l2_goes_on_to_the_refit() -> None:
     data = tastes()
     final = fit(data, quick(tune="none")).artifact.manifest["config"]["l2"]
-    assert final == pytest.approx(quick().l2_for(len(data.train) + len(data.valid)))
+    assert final == pytest.approx(quick().rates(len(data.train) + len(data.valid)).l2)
 
 
 def test_side_features_are_tuned_only_where_there_are_some() -> None:

@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -11,6 +11,14 @@ _STRICT = ConfigDict(frozen=True, extra="forbid")
 # Chosen by the RMSE on validation ratings of ML-100K, ML-1M and ml-latest-small: 4.1e-4 at 80 thousand ratings, and
 # with Huber's gradient half of a squared error's a little above the inverse of their number.
 _L2_AT, _L2_RATINGS, _L2_POWER = 4.1e-4, 8.0e4, 0.83
+
+# As chosen on those data sets up to a million ratings, beyond it on synthetic ones of 4 and 20 million
+# (benchmarks/scale.py): their first steps are best at 0.005 and 0.003.
+_RATE, _DECAY_STEPS, _RATE_RATINGS, _RATE_POWER = 0.01, 100.0, 1e6, 0.4
+
+# Above so many training ratings a fit is less patient, as the error scatters less, and the refit goes on from it for a
+# share of its steps: half the time of one from the start (docs/experiments.md).
+_MANY, _MORE_STEPS = 1_000_000, 0.5
 
 # Settings of the ranking head by the names that the loop knows them by, and what the loop uses for it; chosen by the
 # nDCG@10 on validation ratings of the same data sets.
@@ -22,7 +30,8 @@ _RANKING_LOOP: dict[str, Any] = {
     "side_l2": 1.0,
 }  # fmt: skip
 _CLASSIC = {
-    "decay_steps": 0.0, "average": 0.0, "eval_every": 1, "l2": 0.0, "tune": "none", "ranking": False,
+    "learning_rate": 0.01, "decay_steps": 0.0, "average": 0.0, "eval_every": 1, "l2": 0.0, "tune": "none",
+    "ranking": False,
 }  # fmt: skip
 
 
@@ -63,6 +72,15 @@ class DataConfig(BaseModel):
         return stage
 
 
+class Rates(NamedTuple):
+    """L2 strength, Adam's step size at the start, the steps after which it is half, and the patience."""
+
+    l2: float
+    learning_rate: float
+    decay_steps: float
+    patience: int
+
+
 class TrainConfig(BaseModel):
     """How a model is fitted."""
 
@@ -79,12 +97,20 @@ class TrainConfig(BaseModel):
     huber_delta: float = Field(1.5, gt=0, description="where Huber's loss turns linear, in standard deviations")
     l2: float | None = Field(None, ge=0, description="L2 strength; from the number of ratings when not given")
     side_l2: float = Field(10.0, ge=0, description="L2 strength on side features, as a multiple of --l2")
-    learning_rate: float = Field(0.01, gt=0, description="Adam's step size at the start")
-    decay_steps: float = Field(100.0, ge=0, description="steps after which the step size is half; 0 is never")
+    learning_rate: float | None = Field(
+        None, gt=0, description="Adam's step size at the start; from the number of ratings when not given"
+    )
+    decay_steps: float | None = Field(
+        None, ge=0, description="steps after which the step size is half; 0 is never; from the number of ratings when "
+        "not given"
+    )  # fmt: skip
     average: float = Field(0.98, ge=0, lt=1, description="decay of the running average of the weights; 0 is none")
     max_steps: int = Field(1000, ge=1, description="most steps of a fit")
     eval_every: int = Field(10, ge=1, description="steps between two evaluations on the validation ratings")
-    patience: int = Field(20, ge=1, description="evaluations without a better validation RMSE before the fit stops")
+    patience: int | None = Field(
+        None, ge=1, description="evaluations without a better validation RMSE before the fit stops; 20, or 10 above a "
+        "million training ratings, when not given"
+    )  # fmt: skip
     session: bool = Field(True, description="use the time of rating where the ratings have one")
     side_features: bool = Field(True, description="use the columns of --items and --users as side features")
     min_improvement: float = Field(
@@ -132,14 +158,45 @@ class TrainConfig(BaseModel):
         rate = {name: _RANKING_LOOP[name] * larger for name in ("learning_rate", "decay_steps")}
         return self.model_copy(update=_RANKING_LOOP | changed | rate | {"l2": l2})
 
-    def l2_for(self, num_ratings: int) -> float:
-        """The L2 strength: the one given, or the rule's for a number of training ratings."""
-        return l2_rule(num_ratings) if self.l2 is None else self.l2
+    def refit_steps(self, num_ratings: int, best: int) -> int:
+        """Steps of the refit after a fit on a number of training ratings whose best step is given."""
+        return best if num_ratings <= _MANY else math.ceil(_MORE_STEPS * best)
+
+    def going_on(self, num_ratings: int, step: int) -> "TrainConfig | None":
+        """The settings of a refit that goes on from the best step of a fit with these; None if it starts anew.
+
+        The step size is what it was there, and falls as it would have.
+        """
+        if num_ratings <= _MANY:
+            return None
+        rates, steps = self.rates(num_ratings), self.refit_steps(num_ratings, step)
+        gone = 1 + step / rates.decay_steps if rates.decay_steps else 1.0
+        later = {"learning_rate": rates.learning_rate / gone, "decay_steps": rates.decay_steps * gone}
+        return self.model_copy(update=later | {"max_steps": steps})
+
+    def rates(self, num_ratings: int) -> "Rates":
+        """What depends on the number of training ratings: as given, else by the rules."""
+        slower = slower_rule(num_ratings)
+        return Rates(
+            l2_rule(num_ratings) if self.l2 is None else self.l2,
+            _RATE / slower if self.learning_rate is None else self.learning_rate,
+            _DECAY_STEPS * slower if self.decay_steps is None else self.decay_steps,
+            (20 if num_ratings <= _MANY else 10) if self.patience is None else self.patience,
+        )
 
 
 def rank_l2_rule(num_ratings: int) -> float:
     """The ranking head's L2 strength to start from, by the number of training ratings."""
     return float(_RANK_L2_AT * (_L2_RATINGS / num_ratings) ** _RANK_L2_POWER)
+
+
+def slower_rule(num_ratings: int) -> float:
+    """How many times smaller the first steps are, and slower to decay, by the number of training ratings.
+
+    The more ratings, the farther a step of usual size throws the states beyond what the ratings say of them. Late steps
+    are of one size for all.
+    """
+    return float(max(1.0, num_ratings / _RATE_RATINGS) ** _RATE_POWER)
 
 
 def l2_rule(num_ratings: int) -> float:

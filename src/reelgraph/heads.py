@@ -50,7 +50,7 @@ class Head:
 
     def refit(self, runner: Runner) -> Run:
         """Fit again on training and validation ratings, with the settings and steps that were chosen."""
-        return runner.refit(self.run.config, self.facts["steps"], rescale=not self.fixed)
+        return runner.refit(self.run, rescale=not self.fixed)
 
 
 def fit_head(

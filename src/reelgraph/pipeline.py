@@ -167,7 +167,7 @@ def take_part(
         if head is not None:
             ranking, interrupted, history = head.model, head.interrupted, history + head.history
         if config.refit and len(data.valid) and not interrupted:
-            again = runner.refit(config, progress.best_step, rescale="l2" not in given)
+            again = runner.refit(found.run, rescale="l2" not in given)
             also = head.refit(ranks) if head is not None and not again.progress.interrupted else None
             interrupted = again.progress.interrupted or (also is not None and also.progress.interrupted)
             if not interrupted:

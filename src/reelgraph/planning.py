@@ -94,10 +94,11 @@ def _parts(size: Size, config: TrainConfig, speed: Speed) -> Iterator[Stage]:
     again, most = 0.0, 0.0
     for name, kind, settings, searched in heads:
         head, dim = costs.HEADS[kind], settings.dim
-        best = min(head.best, settings.max_steps)
-        steps = min(best + settings.patience * settings.eval_every, settings.max_steps)
+        best, ratings = min(head.best, settings.max_steps), int(costs.TRAINED * size.ratings)
+        steps = min(best + settings.rates(ratings).patience * settings.eval_every, settings.max_steps)
         step = speed.seconds(head.seconds.of(size, dim))
-        own, refit = head.bytes(size, dim), best * step if config.refit else 0.0
+        own = head.bytes(size, dim)
+        refit = settings.refit_steps(ratings, best) * step if config.refit else 0.0
         yield Stage(name, steps * step, held + own + head.look.of(size, dim))
         if searched:
             wide = _widest(config) if settings is config else dim

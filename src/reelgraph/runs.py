@@ -84,21 +84,28 @@ class Runner:
         valid = self.data.valid if len(self.data.valid) and judged.any() else None
         return self._run(phase, self._graph, self.data.train, valid, config, give_up)
 
-    def refit(self, config: TrainConfig, steps: int, rescale: bool) -> Run:
-        """Fit on training and validation ratings for a number of steps.
+    def refit(self, chosen: Run, rescale: bool) -> Run:
+        """Fit on training and validation ratings: from the start, or from a fit's weights where ratings are many.
 
         Args:
-            config: settings that were chosen on the training ratings alone.
-            steps: number of steps.
+            chosen: the fit on the training ratings alone, with the settings chosen by it.
             rescale: weaken the L2 strength as the rule does for so many more ratings.
         """
-        train = merge(self.data.train, self.data.valid)
+        train, config = merge(self.data.train, self.data.valid), chosen.config
+        best = chosen.progress.best_step or chosen.progress.step
         if rescale:
             rule = rank_l2_rule if self.ranks else l2_rule
             more = rule(len(train)) / rule(len(self.data.train))
-            config = config.model_copy(update={"l2": config.l2_for(len(self.data.train)) * more})
-        exact = config.model_copy(update={"max_steps": steps})
-        run = self._run("refit", self._build(train), train, None, exact, None)
+            config = config.model_copy(update={"l2": config.rates(len(self.data.train)).l2 * more})
+        graph, state, exact = self._build(train), None, config.going_on(len(self.data.train), best)
+        if exact is None:
+            exact = config.model_copy(update={"max_steps": best})
+        else:
+            state = {
+                name: graph.shard.own(value) if name in chosen.model.node_tables else value
+                for name, value in _whole_state(chosen.model).items()
+            }
+        run = self._run("refit", graph, train, None, exact, None, state)
         return replace(run, config=config)
 
     def whole(self, run: Run) -> Any:
@@ -106,10 +113,7 @@ class Runner:
         shard = run.model.graph.shard
         if shard.size == 1:
             return run.model
-        state = {
-            name: shard.whole(value) if name in run.model.node_tables else value
-            for name, value in run.model.state_dict().items()
-        }
+        state = _whole_state(run.model)
         if shard.rank:
             return None
         graph = build_graph(run.train, shard.num_users, shard.num_items, alone=True)
@@ -148,11 +152,14 @@ class Runner:
         valid: Interactions | None,
         config: TrainConfig,
         give_up: Callable[[Progress], bool] | None,
+        state: dict[str, torch.Tensor] | None = None,
     ) -> Run:
         phase = f"rank {phase}" if self.ranks else phase
         torch.manual_seed(config.seed)
         model = self._ranking_model(graph, train, config) if self.ranks else self._model(graph, config)
         check_model(model, graph, train)
+        if state is not None:
+            model.load_state_dict(state)
         fitting = Fit(model, config, valid, self.data.scale, give_up)
         if self.checkpoints is None:
             return Run(model, fitting.run(lambda progress: self.observe(phase, progress, config)), config, train)
@@ -212,3 +219,11 @@ class Runner:
             user_features=user,
             item_features=item,
         )
+
+
+def _whole_state(model: Any) -> dict[str, torch.Tensor]:
+    """A model's parameters with the rows of all users, in every process of a distributed training."""
+    shard = model.graph.shard
+    return {
+        name: shard.whole(value) if name in model.node_tables else value for name, value in model.state_dict().items()
+    }

@@ -91,9 +91,9 @@ class Fit:
         self.model, self.config, self.scale, self.give_up = model, config, scale, give_up
         self.shard = model.graph.shard
         self.valid = None if valid is None else self.shard.local(valid)
-        l2 = config.l2_for(self.shard.num_edges)
-        groups = model.parameter_groups(l2, l2 * config.side_l2)
-        self.optimizer = torch.optim.Adam(groups, lr=config.learning_rate)
+        self.rates = config.rates(self.shard.num_edges)
+        groups = model.parameter_groups(self.rates.l2, self.rates.l2 * config.side_l2)
+        self.optimizer = torch.optim.Adam(groups, lr=self.rates.learning_rate)
         self.progress = Progress()
 
     def run(self, observe: Observer) -> Progress:
@@ -130,7 +130,7 @@ class Fit:
     @property
     def done(self) -> bool:
         """Whether the last step has been taken, patience has run out, or the fit was given up."""
-        finished = self.progress.step >= self.config.max_steps or self._idle() >= self.config.patience
+        finished = self.progress.step >= self.config.max_steps or self._idle() >= self.rates.patience
         return finished or (self.give_up is not None and self.give_up(self.progress))
 
     def _idle(self) -> int:
@@ -192,9 +192,9 @@ class Fit:
 
     def _set_learning_rate(self) -> None:
         # Hyperbolic decay needs no final step to be known in advance, so that early stopping and refit agree.
-        decay = 1 / (1 + self.progress.step / self.config.decay_steps) if self.config.decay_steps else 1.0
+        rate, steps = self.rates.learning_rate, self.rates.decay_steps
         for group in self.optimizer.param_groups:
-            group["lr"] = self.config.learning_rate * decay
+            group["lr"] = rate / (1 + self.progress.step / steps) if steps else rate
 
     @torch.no_grad()
     def _update_average(self) -> None:

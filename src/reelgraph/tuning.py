@@ -73,7 +73,7 @@ def search(runner: Runner, config: TrainConfig, fixed: frozenset[str] = frozense
         config: settings to start from.
         fixed: names of settings that the user gave; they are not changed.
     """
-    config = config.model_copy(update={"l2": config.l2_for(len(runner.data.train))})
+    config = config.model_copy(update=config.rates(len(runner.data.train))._asdict())
     race = _Race(runner, runner.fit("fit", config), fixed)
     if runner.ranks:
         return _search(race, RANK_MOVES, {name for name, _ in RANK_MOVES} - fixed)
@@ -102,7 +102,7 @@ class _Race:
     def __init__(self, runner: Runner, leader: Run, fixed: frozenset[str]) -> None:
         self.runner, self.leader, self.fixed, self.interrupted = runner, leader, fixed, leader.progress.interrupted
         self.trials = [_trial("start", leader, "kept")]
-        plain = leader.progress.step + leader.progress.best_step if leader.progress.history else 0
+        plain = leader.progress.step + self._refit_steps(leader) if leader.progress.history else 0
         share = RANK_SHARE if runner.ranks else 1.0
         self.budget = share * BUDGETS[leader.config.tune] * _cost(leader.config) * plain
 
@@ -127,7 +127,7 @@ class _Race:
             outcome = "given up"
         elif self._better(run):
             # The refit that is to come may have grown, too.
-            self.budget -= _cost(changed) * run.progress.best_step - _cost(leader.config) * leader.progress.best_step
+            self.budget -= _cost(changed) * self._refit_steps(run) - _cost(leader.config) * self._refit_steps(leader)
             outcome, self.leader = "kept", replace(run, config=changed)
         change = f"{name} {getattr(leader.config, name):.3g} -> {getattr(changed, name):.3g}"
         self.trials.append(_trial(change, run, outcome))
@@ -144,6 +144,9 @@ class _Race:
             if reached and own[min(reached)] > theirs[min(reached)] * (1 + margin):
                 return True
         return False
+
+    def _refit_steps(self, run: Run) -> int:
+        return run.config.refit_steps(len(self.runner.data.train), run.progress.best_step)
 
     def _better(self, run: Run) -> bool:
         valid, scale = self.runner.data.valid, self.runner.data.scale

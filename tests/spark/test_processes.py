@@ -14,7 +14,7 @@ import numpy as np
 import psutil
 import pytest
 from clusters import Cluster
-from worlds import interactions
+from worlds import benchmark, interactions
 
 from reelgraph.config import TrainConfig
 from reelgraph.recommender import open_model
@@ -74,6 +74,26 @@ def test_several_processes_make_the_steps_of_one(
     same(tmp_path / "model", alone)
     assert open_model(tmp_path / "model").artifact.manifest["processes"] == processes
     assert not (tmp_path / "model.checkpoint").exists()
+
+
+def test_a_refit_that_goes_on_from_the_fit_is_the_same_in_two_processes(command: Run, tmp_path: Path) -> None:
+    """Which it does above a million training ratings; there, a process has other users than in the fit."""
+    maker = benchmark("synthetic")
+    maker.write(maker.Truth.drawn(1_300_000, 9000, 6000, 0), tmp_path / "made", 500_000)
+    done = command("prepare", tmp_path / "made" / "ratings", "--out", tmp_path / "p")
+    assert done.returncode == 0, done.stderr
+    options = ("--no-ranking", "--tune", "none", "--dim", 4, "--max-steps", 8, "--eval-every", 4)
+    models = []
+    for processes in (1, 2):
+        out = tmp_path / f"model-{processes}"
+        done = command("train", tmp_path / "p", *options, "--processes", processes, "--out", out)
+        assert done.returncode == 0, done.stderr
+        models.append(open_model(out).artifact)
+    assert models[0].manifest["data"]["counts"]["train"] > 1_000_000
+    errors = [model.manifest["metrics"]["test"]["model"] for model in models]
+    assert errors[0] == pytest.approx(errors[1], abs=1e-4)
+    for name, array in models[0].weights.items():
+        np.testing.assert_allclose(models[1].weights[name], array, atol=1e-3, err_msg=name)
 
 
 def test_torchrun_starts_them_as_well(prepared: Path, alone: Path, tmp_path: Path) -> None:
