@@ -8,6 +8,7 @@ import argparse
 import statistics
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -46,10 +47,10 @@ def main() -> None:
         with profile(activities=[ProfilerActivity.CPU]) as profiled:
             again.run(lambda _: None)
     table = profiled.key_averages().table(sort_by="self_cpu_time_total", row_limit=given.rows)
-    step = statistics.median(end - start for start, end in zip(ends[1:], ends[2:], strict=False))
+    step = statistics.median(end - start for start, end in pairwise(ends[1:]))
     sys.stdout.write(
-        f"{table}\n{len(data.train):,} training ratings, {graph.num_nodes:,} users and movies, {config.dim} dimensions, "
-        f"{capacity.threads()} threads: a step {1000 * step:.0f} ms, peak {memory / 1e9:.1f} GB\n"
+        f"{table}\n{len(data.train):,} training ratings, {graph.num_nodes:,} users and movies, {config.dim} "
+        f"dimensions, {capacity.threads()} threads: a step {1000 * step:.0f} ms, peak {memory / 1e9:.1f} GB\n"
     )
 
 

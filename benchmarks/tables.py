@@ -161,6 +161,7 @@ def processes() -> list[str]:
             f"{1000 * row['processes_step']:.0f} ms",
             f"{row['ratio']:.2f}",
             f"{row['bytes_a_step']['all'] / 1e6:.1f} MB",
+            f"{row['bytes_a_step']['all'] / row['movies']:.0f}",
         )
         for row in found["rows"]
     ]
@@ -171,7 +172,8 @@ def processes() -> list[str]:
         f"one process, {one} threads",
         f"{number} processes, one thread each",
         "ratio",
-        "bytes sent a step, each",
+        "sent a step, each",
+        "bytes a movie",
     )
     return [*_table(titles, rows), "", f"Median step, 32 dimensions. {_made(found)}"]
 

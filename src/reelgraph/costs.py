@@ -99,7 +99,7 @@ HEADS = {
         step=Cost(fixed=3.5e8, rating=61, number=19),
         look=Cost(),
         kept=Cost(rating=35, number=10),
-        seconds=Cost(5e-3, rating=3e-7, message=4e-9),
+        seconds=Cost(5e-3, rating=1.5e-7, message=2.1e-9),
         best=150,
     ),
 }
