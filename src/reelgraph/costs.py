@@ -99,11 +99,11 @@ HEADS = {
         step=Cost(fixed=3.5e8, rating=61, number=19),
         look=Cost(),
         kept=Cost(rating=35, number=10),
-        seconds=Cost(5e-3, rating=1.5e-7, message=2.1e-9),
+        seconds=Cost(1e-2, rating=6e-8, pair=2e-9),
         best=150,
     ),
 }
-PREPARE, PREPARE_SECONDS = Cost(fixed=3.0e8, rating=160), Cost(fixed=1.5, rating=1e-6)
+PREPARE, PREPARE_SECONDS = Cost(fixed=3.0e8, rating=76), Cost(fixed=1.5, rating=1e-6)
 LISTS = Cost(fixed=2.2e8, rating=12, node=500, number=6)
 LISTS_SECONDS = Cost(fixed=1.0, rating=1.5e-7, pair=5.5e-9)
 
