@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from worlds import checkerboard, dataset, interactions, noisy, settings, write_files
 
 from reelgraph.baselines import baselines
@@ -80,8 +81,8 @@ def test_a_refit_to_many_ratings_begins_with_the_weights_of_the_fit(
     # Without a step between them, the two differ by what rounding does.
     monkeypatch.setattr(TrainConfig, "rates", lambda *_: Rates(0.0, 1e-12, 0.0, 1))
     still = runner.refit(run, rescale=False)
-    for name, value in run.model.state_dict().items():
-        np.testing.assert_allclose(still.model.state_dict()[name], value, atol=1e-6)
+    for old, new in zip(run.model.parameters(), still.model.parameters(), strict=True):
+        torch.testing.assert_close(new, old, atol=1e-6, rtol=0)
 
 
 def test_validation_errors_are_those_of_the_first_fit() -> None:

@@ -115,6 +115,8 @@ def fit(
 ) -> Recommender:
     """Fit a model: stop by validation, then fit again on train and validation with the chosen number of steps.
 
+    Above a million training ratings the second fit goes on from the first, for half of its steps.
+
     Args:
         data: the ratings; the test split is looked at once, after the fit.
         config: settings of the fit.
