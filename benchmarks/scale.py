@@ -8,7 +8,6 @@ adds to it how much nearer to the noise floor a fit comes that goes on for sever
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -22,8 +21,9 @@ from typing import Any
 import numpy as np
 import synthetic
 from matplotlib.figure import Figure
+from measuring import facts
 
-from reelgraph import __version__, capacity
+from reelgraph import capacity
 from reelgraph.atomic import new_file
 from reelgraph.data.dataset import Dataset, Interactions, load_prepared
 
@@ -236,9 +236,9 @@ def drawn(rows: list[dict[str, Any]], out: Path) -> None:
         panel.set(xscale="log", xlabel="ratings", ylabel=title, yscale="linear" if "RMSE" in title else "log")
         panel.grid(alpha=0.25, which="both")
         panel.legend(frameon=False, fontsize=8)
-    for ending, facts in (("svg", {"Date": None}), ("png", None)):
+    for ending, about in (("svg", {"Date": None}), ("png", None)):
         with new_file(out / f"figure.{ending}") as temporary:
-            drawing.savefig(temporary, format=ending, dpi=120, metadata=facts)
+            drawing.savefig(temporary, format=ending, dpi=120, metadata=about)
 
 
 def rendered(found: dict[str, Any]) -> str:
@@ -311,15 +311,11 @@ def main() -> None:
             made, prepared = asked.work / f"synthetic-{ratings}", asked.work / f"prepared-{ratings}"
             row["longer"] = child("longer", prepared, made, row["fit"]["fit_steps"], asked.longer)
         rows[ratings] = row
-        found: dict[str, Any] = {
-            "reelgraph": __version__,
-            "date": time.strftime("%Y-%m-%d"),
-            "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
-            "threads": capacity.threads(),
-            "gathers": round(capacity.gathers()),
-            "command": f"python benchmarks/scale.py --ratings {' '.join(map(str, sorted(rows)))}",
-            "rows": [rows[size] for size in sorted(rows)],
-        }
+        command = f"python benchmarks/scale.py --ratings {' '.join(map(str, sorted(rows)))}"
+        about = facts(command) | {"threads": capacity.threads(), "gathers": round(capacity.gathers())}
+        if not measured:  # What is there was measured then.
+            about = {name: value for name, value in earlier(asked.out).items() if name != "rows"}
+        found: dict[str, Any] = about | {"rows": [rows[size] for size in sorted(rows)]}
         with new_file(asked.out / RESULTS) as temporary:
             temporary.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
         drawn(found["rows"], asked.out)
@@ -330,8 +326,15 @@ def main() -> None:
 
 def read(out: Path) -> list[dict[str, Any]]:
     """The sizes that have results."""
+    rows: list[dict[str, Any]] = earlier(out).get("rows", [])
+    return rows
+
+
+def earlier(out: Path) -> dict[str, Any]:
+    """The results that are there."""
     path = out / RESULTS
-    return json.loads(path.read_text(encoding="utf-8"))["rows"] if path.is_file() else []
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return found
 
 
 if __name__ == "__main__":

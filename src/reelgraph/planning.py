@@ -94,7 +94,7 @@ def _parts(size: Size, config: TrainConfig, speed: Speed) -> Iterator[Stage]:
     again, most = 0.0, 0.0
     for name, kind, settings, searched in heads:
         head, dim = costs.HEADS[kind], settings.dim
-        best, ratings = min(head.best, settings.max_steps), int(costs.TRAINED * size.ratings)
+        best, ratings = min(head.best, settings.max_steps), max(1, int(costs.TRAINED * size.ratings))
         steps = min(best + settings.rates(ratings).patience * settings.eval_every, settings.max_steps)
         step = speed.seconds(head.seconds.of(size, dim))
         own = head.bytes(size, dim)
