@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -23,6 +24,16 @@ def facts(command: str) -> dict[str, Any]:
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
         "command": command,
     }
+
+
+def synthetic_of(ratings: int, work: Path) -> Path:
+    """What `synthetic.py` makes of a size, in a process of its own unless it is there."""
+    made = work / f"synthetic-{ratings}"
+    if not (made / "manifest.json").is_file():
+        maker = Path(__file__).with_name("synthetic.py")
+        command = [sys.executable, str(maker), "--ratings", str(ratings), "--out", str(made)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return made
 
 
 def measured(*command: object) -> dict[str, float]:

@@ -8,7 +8,6 @@ together. Prepared directories must be equal whatever the engine. Takes about te
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
-from measuring import facts, measured
+from measuring import facts, measured, synthetic_of
 
 from reelgraph.atomic import new_file
 
@@ -26,15 +25,6 @@ RESULTS = HERE / "results" / "prepare.json"
 SIZES = (20_000_000, 100_000_000)
 ENGINES = ("duckdb", f"local[{os.cpu_count()}]")
 COMPARED = 20_000_000  # ratings; above it Parquet on DuckDB alone
-
-
-def ratings_of(size: int, work: Path) -> Path:
-    """A directory of Parquet parts, made unless it is there."""
-    made = work / f"synthetic-{size}"
-    if not (made / "manifest.json").is_file():
-        command = [sys.executable, str(HERE / "synthetic.py"), "--ratings", str(size), "--out", str(made)]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return made / "ratings"
 
 
 def as_csv(parts: Path, path: Path) -> Path:
@@ -57,7 +47,7 @@ def contents(prepared: Path) -> dict[str, Any]:
 
 def measure(size: int, work: Path) -> list[dict[str, Any]]:
     """Every run of one size; the same rows on each engine, or it ends."""
-    parts = ratings_of(size, work)
+    parts = synthetic_of(size, work) / "ratings"
     sources, engines = {"parquet": parts}, ENGINES if size <= COMPARED else ENGINES[:1]
     if size <= COMPARED:
         sources["csv"] = as_csv(parts, work / f"ratings-{size}.csv")

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import synthetic
 from matplotlib.figure import Figure
-from measuring import facts
+from measuring import facts, synthetic_of
 
 from reelgraph import capacity
 from reelgraph.atomic import new_file
@@ -29,8 +29,6 @@ from reelgraph.data.dataset import Dataset, Interactions, load_prepared
 
 HERE = Path(__file__).resolve().parent
 OUT = HERE / "results" / "scale"
-DOCUMENT = HERE.parent / "docs" / "performance.md"
-START, END = "<!-- scale: made by benchmarks/scale.py -->", "<!-- end of scale -->"
 SIZES = (1e5, 1e6, 1e7, 2e7)
 DIM = 32
 RESULTS = "scale.json"
@@ -59,11 +57,9 @@ SERIES = {  # of the figure: key of a row, label, colour
 
 def measure(ratings: int, work: Path, max_steps: int) -> dict[str, Any]:
     """One size: everything in processes of their own, so that peaks of memory are each one's own."""
-    made, prepared, model = (work / f"{name}-{ratings}" for name in ("synthetic", "prepared", "model"))
-    if not (made / "manifest.json").is_file():
-        run(HERE / "synthetic.py", "--ratings", ratings, "--out", made)
-    facts = json.loads((made / "manifest.json").read_text(encoding="utf-8"))
-    row: dict[str, Any] = {name: facts[name] for name in ("ratings", "users", "movies", "seed")}
+    made, prepared, model = synthetic_of(ratings, work), work / f"prepared-{ratings}", work / f"model-{ratings}"
+    truth = json.loads((made / "manifest.json").read_text(encoding="utf-8"))
+    row: dict[str, Any] = {name: truth[name] for name in ("ratings", "users", "movies", "seed")}
     row["prepare"] = run("-m", "reelgraph", "prepare", made / "ratings", "--out", prepared)
     row |= child("fit", prepared, made, model, max_steps)
     row["lists"] = run("-m", "reelgraph", "recommend", model, "--all", "--out", work / f"lists-{ratings}.parquet")
@@ -241,48 +237,6 @@ def drawn(rows: list[dict[str, Any]], out: Path) -> None:
             drawing.savefig(temporary, format=ending, dpi=120, metadata=about)
 
 
-def rendered(found: dict[str, Any]) -> str:
-    """docs/performance.md with the table of the results."""
-    head, rest = DOCUMENT.read_text(encoding="utf-8").split(START, 1)
-    titles = (
-        "ratings",
-        "prepare",
-        "a step",
-        "its products",
-        "train",
-        "lists for all",
-        "RMSE",
-        "of biases",
-        "noise floor",
-        "farther from it than a longer fit",
-    )
-    lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
-    for row in found["rows"]:
-        fit, rmse = row["fit"], row["rmse"]
-        cells = [
-            f"{row['ratings']:,}",
-            _both(row["prepare"]),
-            f"{1000 * fit['step_seconds']:.0f} ms",
-            f"{1000 * fit['product_seconds']:.0f} ms",
-            f"{fit['all_steps']} steps, {_both(fit)}",
-            _both(row["lists"]),
-            *(f"{rmse[name]:.4f}" for name in ("model", "bias", "floor")),
-            "{farther:.1%} ({times}x)".format(**row["longer"]) if "longer" in row else "",
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    note = (
-        f"The rating head with {DIM} dimensions and settings by the rule, fit and refit; each command in a process of "
-        f"its own, with its peak of memory. {found['machine']}, {found['threads']} threads, "
-        f"reelgraph {found['reelgraph']}, {found['date']}."
-    )
-    picture = "![cost and error against the number of ratings](../benchmarks/results/scale/figure.png)"
-    return "\n".join([head + START, *lines, "", note, "", picture, END]) + rest.split(END, 1)[1]
-
-
-def _both(cost: dict[str, float]) -> str:
-    return f"{cost['seconds']:.0f} s, {cost['memory_gb']:.1f} GB"
-
-
 def main() -> None:
     """Measure the sizes that are missing, write, draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -308,19 +262,21 @@ def main() -> None:
         elif asked.longer in {1, row.get("longer", {}).get("times")}:
             continue
         if asked.longer > 1:
-            made, prepared = asked.work / f"synthetic-{ratings}", asked.work / f"prepared-{ratings}"
+            made, prepared = synthetic_of(ratings, asked.work), asked.work / f"prepared-{ratings}"
             row["longer"] = child("longer", prepared, made, row["fit"]["fit_steps"], asked.longer)
         rows[ratings] = row
-        command = f"python benchmarks/scale.py --ratings {' '.join(map(str, sorted(rows)))}"
-        about = facts(command) | {"threads": capacity.threads(), "gathers": round(capacity.gathers())}
-        if not measured:  # What is there was measured then.
-            about = {name: value for name, value in earlier(asked.out).items() if name != "rows"}
-        found: dict[str, Any] = about | {"rows": [rows[size] for size in sorted(rows)]}
+        found = earlier(asked.out)
+        if measured:  # Else what is there was measured then.
+            command = f"python benchmarks/scale.py --ratings {' '.join(map(str, sorted(rows)))}"
+            found = facts(command) | {"threads": capacity.threads(), "gathers": round(capacity.gathers())}
+        found["rows"] = [rows[size] for size in sorted(rows)]
         with new_file(asked.out / RESULTS) as temporary:
             temporary.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
         drawn(found["rows"], asked.out)
         if asked.out == OUT:
-            DOCUMENT.write_text(rendered(found), encoding="utf-8")
+            from tables import write  # noqa: PLC0415 (the children stay small)
+
+            write("docs/performance.md")
         sys.stdout.write(json.dumps(rows[ratings], indent=1) + "\n")
 
 

@@ -183,9 +183,9 @@ def fuzzer(model: Path, folder: Path, _: list[bytes]) -> Mapping[str, Any]:
     """Ten thousand malformed requests; an answer that is not what it must be ends all."""
     key = secrets.token_hex(16)
     with serving(model, folder, "--rate", "0", REELGRAPH_WRITE_KEY=key, REELGRAPH_ADMIN_KEY=key) as server:
-        facts = fuzz(f"http://127.0.0.1:{server.port}", MALFORMED, key=key)
+        found = fuzz(f"http://127.0.0.1:{server.port}", MALFORMED, key=key)
     log = (folder / "log").read_text(encoding="utf-8")
-    return facts | {"tracebacks in the log": log.count(TRACEBACK)}
+    return found | {"tracebacks in the log": log.count(TRACEBACK)}
 
 
 PARTS: dict[str, Part] = {

@@ -8,19 +8,18 @@ import argparse
 import statistics
 import sys
 import time
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
-import torch
 from torch.profiler import ProfilerActivity, profile
 
 from reelgraph import capacity
 from reelgraph.config import TrainConfig
 from reelgraph.data.dataset import load_prepared
-from reelgraph.graph import build_graph
-from reelgraph.models import ResidualModel
 from reelgraph.pipeline import quiet_sparse
-from reelgraph.training import Fit
+from reelgraph.runs import Runner
+from reelgraph.training import Progress
 
 BEFORE = 5  # steps
 
@@ -31,26 +30,27 @@ def main() -> None:
     parser.add_argument("prepared", type=Path)
     parser.add_argument("--rows", type=int, default=12, help="operations to show [12]")
     given = parser.parse_args()
-    config = TrainConfig(max_steps=BEFORE, eval_every=BEFORE)
-    data = load_prepared(given.prepared)
-    torch.manual_seed(0)
+    data, profiled, ends = load_prepared(given.prepared), profile(activities=[ProfilerActivity.CPU]), list[float]()
+    data = replace(data, valid=data.valid.take(slice(0)))  # Nothing is judged.
+
+    def observe(_phase: str, progress: Progress, _config: TrainConfig) -> None:
+        if progress.step == BEFORE + 1:
+            profiled.stop()
+        elif progress.step <= BEFORE:
+            ends.append(time.perf_counter())
+        if progress.step == BEFORE:
+            profiled.start()
+
+    config = TrainConfig(max_steps=BEFORE + 1)
     with quiet_sparse():
-        graph = build_graph(data.train, len(data.users), len(data.items))
-        model = ResidualModel(
-            graph, dim=config.dim, hide=config.hide, dropout=config.dropout, newcomers=config.newcomers
-        )
-        ends = [time.perf_counter()]
-        fit = Fit(model, config, None, data.scale)
-        fit.run(lambda _: ends.append(time.perf_counter()))
-        memory = capacity.peak_memory()
-        again = Fit(model, config.model_copy(update={"max_steps": 1}), None, data.scale)
-        with profile(activities=[ProfilerActivity.CPU]) as profiled:
-            again.run(lambda _: None)
+        Runner(data, observe).fit("fit", config)
+    memory = capacity.peak_memory()
     table = profiled.key_averages().table(sort_by="self_cpu_time_total", row_limit=given.rows)
-    step = statistics.median(end - start for start, end in pairwise(ends[1:]))
+    step = 1000 * statistics.median(end - start for start, end in pairwise(ends))
+    nodes = len(data.users) + len(data.items)
     sys.stdout.write(
-        f"{table}\n{len(data.train):,} training ratings, {graph.num_nodes:,} users and movies, {config.dim} "
-        f"dimensions, {capacity.threads()} threads: a step {1000 * step:.0f} ms, peak {memory / 1e9:.1f} GB\n"
+        f"{table}\n{len(data.train):,} training ratings, {nodes:,} users and movies, {config.dim} dimensions, "
+        f"{capacity.threads()} threads: a step {step:.0f} ms, peak {memory / 1e9:.1f} GB\n"
     )
 
 

@@ -123,6 +123,46 @@ reelgraph {reelgraph}, {machine}, {date}; made by `benchmarks/run.sh`, all figur
 ![test RMSE against seconds](benchmarks/results/bench/figure.png)"""
 
 
+def scale() -> list[str]:
+    """Cost against size, and accuracy against the noise floor."""
+    found = read("scale/scale")
+    titles = (
+        "ratings",
+        "prepare",
+        "a step",
+        "its products",
+        "train",
+        "lists for all",
+        "RMSE",
+        "of biases",
+        "noise floor",
+        "farther from it than a longer fit",
+    )
+    rows = [
+        (
+            f"{row['ratings']:,}",
+            _both(row["prepare"]),
+            f"{1000 * row['fit']['step_seconds']:.0f} ms",
+            f"{1000 * row['fit']['product_seconds']:.0f} ms",
+            f"{row['fit']['all_steps']} steps, {_both(row['fit'])}",
+            _both(row["lists"]),
+            *(f"{row['rmse'][name]:.4f}" for name in ("model", "bias", "floor")),
+            "{farther:.1%} ({times}x)".format(**row["longer"]) if "longer" in row else "",
+        )
+        for row in found["rows"]
+    ]
+    note = (
+        "The rating head with 32 dimensions and settings by the rule, fit and refit; each command in a process of its "
+        f"own, with its peak of memory. {found['threads']} threads; {_made(found)}"
+    )
+    picture = "![cost and error against the number of ratings](../benchmarks/results/scale/figure.png)"
+    return [*_table(titles, rows), "", note, "", picture]
+
+
+def _both(cost: dict[str, float]) -> str:
+    return f"{cost['seconds']:.0f} s, {cost['memory_gb']:.1f} GB"
+
+
 def preparation() -> list[str]:
     """Time and memory of preparation."""
     found = read("prepare")
@@ -188,7 +228,7 @@ def _made(found: dict[str, Any]) -> str:
 
 TABLES: dict[str, dict[str, Callable[[], list[str]]]] = {  # by document, and by what its comment around them says
     "README.md": {"results": results},
-    "docs/performance.md": {"preparation": preparation, "lists": lists},
+    "docs/performance.md": {"scale": scale, "preparation": preparation, "lists": lists},
     "docs/distributed.md": {"processes": processes},
 }
 
@@ -203,6 +243,11 @@ def rendered(document: str) -> str:
     return text
 
 
+def write(document: str) -> None:
+    """Bring a document's tables up to its results."""
+    (HERE.parent / document).write_text(rendered(document), encoding="utf-8")
+
+
 if __name__ == "__main__":
     for document in TABLES:
-        (HERE.parent / document).write_text(rendered(document), encoding="utf-8")
+        write(document)

@@ -174,7 +174,7 @@ class TrainConfig(BaseModel):
         later = {"learning_rate": rates.learning_rate / gone, "decay_steps": rates.decay_steps * gone}
         return self.model_copy(update=later | {"max_steps": steps})
 
-    def rates(self, num_ratings: int) -> "Rates":
+    def rates(self, num_ratings: int) -> Rates:
         """What depends on the number of training ratings: as given, else by the rules."""
         slower = slower_rule(num_ratings)
         return Rates(

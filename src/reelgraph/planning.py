@@ -91,10 +91,10 @@ def _parts(size: Size, config: TrainConfig, speed: Speed) -> Iterator[Stage]:
     if config.ranking:
         ranks = config.for_ranking(size.ratings)
         heads.append(("ranking head", "rank", ranks, costs.RANK_SEARCHED * costs.SEARCHED[config.tune]))
-    again, most = 0.0, 0.0
+    again, most, ratings = 0.0, 0.0, max(1, int(costs.TRAINED * size.ratings))
     for name, kind, settings, searched in heads:
         head, dim = costs.HEADS[kind], settings.dim
-        best, ratings = min(head.best, settings.max_steps), max(1, int(costs.TRAINED * size.ratings))
+        best = min(head.best, settings.max_steps)
         steps = min(best + settings.rates(ratings).patience * settings.eval_every, settings.max_steps)
         step = speed.seconds(head.seconds.of(size, dim))
         own = head.bytes(size, dim)

@@ -3,7 +3,9 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pyarrow.csv
@@ -47,6 +49,16 @@ def test_large_sizes_are_prepared_on_duckdb_alone(tmp_path: Path, monkeypatch: p
     written = json.loads((tmp_path / "out").read_text(encoding="utf-8"))
     assert [(row["ratings"], row["form"], row["engine"]) for row in written["rows"]] == [(SIZE, "parquet", "duckdb")]
     assert written["command"] == "python benchmarks/prepare.py --ratings 3000"
+
+
+def test_a_step_is_profiled(tables: Path, command: Callable[..., Any], tmp_path: Path) -> None:
+    done = command("prepare", tables / "ratings.csv", "--out", tmp_path / "prepared")
+    assert done.returncode == 0, done.stderr
+    script = Path(measuring.__file__).with_name("step.py")
+    done = subprocess.run([sys.executable, script, tmp_path / "prepared"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "aten::addmm" in done.stdout
+    assert "140 users and movies, 32 dimensions" in done.stdout
 
 
 def test_memory_is_that_of_a_process_and_its_children() -> None:

@@ -15,7 +15,6 @@ from reelgraph.data.textfile import layout_of, read_text
 from reelgraph.errors import DataError
 
 _NOTHING = pa.nulls(0, pa.string())  # `pa.array` would import pandas
-_ROWS = 1 << 20  # of Parquet at a time
 
 
 @dataclass(frozen=True)
@@ -79,14 +78,14 @@ def size_of(
 
 def _ids(path: Path, columns: Mapping[str, str]) -> Iterator[pa.RecordBatch]:
     """The columns `user` and `item` of a ratings file, chosen as preparation chooses them."""
-    needed, roles = ("user", "item", "rating"), ["user", "item"]
+    roles = ["user", "item"]
     if is_parquet(path):
-        found = sources.roles_of(path, schemas_of(path)[0].names, columns, needed)
+        found = sources.roles_of(path, schemas_of(path)[0].names, columns, sources.NEEDED)
         names = [found[role] for role in roles]
-        batches = batches_of(path, list(dict.fromkeys(names)), _ROWS)
+        batches = batches_of(path, list(dict.fromkeys(names)))
     else:
         layout = layout_of(path)
-        chosen = sources.choose_columns(path, layout, columns, needed)
+        chosen = sources.choose_columns(path, layout, columns, sources.NEEDED)
         names = [chosen.roles[role] for role in roles]
         batches = read_text(path, layout, chosen.names, names, chosen.header, lambda _: None)
     for batch in batches:

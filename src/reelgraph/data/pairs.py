@@ -19,7 +19,7 @@ from reelgraph.atomic import new_file
 from reelgraph.data.checks import DATE, MILLISECONDS, SECONDS_LIMIT
 from reelgraph.data.dataset import NO_TIME
 from reelgraph.data.parquet import is_parquet, read_parquet
-from reelgraph.data.sources import CANONICAL, NUMBER, choose_columns, roles_of
+from reelgraph.data.sources import CANONICAL, NEEDED, NUMBER, choose_columns, roles_of
 from reelgraph.data.textfile import Malformed, layout_of, read_text
 from reelgraph.errors import DataError
 
@@ -100,7 +100,7 @@ def _seconds(cell: str) -> int:
 
 def read_ratings(path: Path, columns: Mapping[str, str]) -> Rows:
     """Ratings to judge a model by: user, movie and rating."""
-    return _read(path, columns, ("user", "item", "rating"))
+    return _read(path, columns, NEEDED)
 
 
 def read_pairs(path: Path, columns: Mapping[str, str]) -> Rows:

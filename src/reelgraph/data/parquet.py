@@ -15,6 +15,7 @@ from reelgraph.data.textfile import check_file, check_names
 from reelgraph.errors import DataError
 
 Item = TypeVar("Item")
+_ROWS = 1 << 20  # in a batch
 _ENDINGS = {".parquet", ".pq"}
 
 
@@ -54,15 +55,15 @@ def schemas_of(path: Path) -> list[pa.Schema]:
     return schemas
 
 
-def batches_of(path: Path, names: Sequence[str], size: int) -> Iterator[pa.RecordBatch]:
-    """Stream some columns of a table, part after part, at most `size` rows at a time.
+def batches_of(path: Path, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Stream some columns of a table, part after part, at most a million rows at a time.
 
     Raises:
         DataError: if a part is damaged.
     """
     for part in parts_of(path):
         with _unharmed(part), pq.ParquetFile(part) as file:
-            yield from file.iter_batches(batch_size=size, columns=list(names))
+            yield from file.iter_batches(batch_size=_ROWS, columns=list(names))
 
 
 def read_parquet(path: Path) -> pa.Table:
@@ -72,7 +73,7 @@ def read_parquet(path: Path) -> pa.Table:
         DataError: as `schemas_of` says.
     """
     names = schemas_of(path)[0].names
-    batches = list(batches_of(path, names, 1 << 20))
+    batches = list(batches_of(path, names))
     columns = []
     for name in names:
         with _unharmed(path):

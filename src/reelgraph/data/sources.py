@@ -14,6 +14,7 @@ RATINGS = ("ratings.csv", "ratings.dat", "u.data", "ratings.parquet")
 ITEMS = ("movies.csv", "movies.dat", "u.item", "movies.parquet")
 USERS = ("users.csv", "users.dat", "u.user", "users.parquet")
 CANONICAL = {"user": "userId", "item": "movieId", "rating": "rating", "timestamp": "timestamp"}
+NEEDED = ("user", "item", "rating")
 SYNONYMS = {
     "user": {"userid", "user_id", "user", "uid"},
     "item": {"movieid", "movie_id", "itemid", "item_id", "item", "movie"},

@@ -12,12 +12,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from reelgraph.data.parquet import ahead, as_seconds, as_words, batches_of, is_parquet, is_time, parts_of, schemas_of
-from reelgraph.data.sources import CANONICAL, Columns, choose_columns, roles_of
+from reelgraph.data.sources import CANONICAL, NEEDED, Columns, choose_columns, roles_of
 from reelgraph.data.textfile import SEPARATOR_NAMES, Malformed, layout_of, read_text
 
-NEEDED = ("user", "item", "rating")
 _WORDS = pa.dictionary(pa.int32(), pa.string())
-_ROWS = 1 << 20  # in a batch of a Parquet file
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,7 @@ def _is_whole(kind: pa.DataType) -> bool:
 
 def _parquet_cells(path: Path, chosen: Columns, kinds: Mapping[str, pa.DataType]) -> Iterator[dict[str, pa.Array]]:
     first = 1
-    for batch in batches_of(path, list(dict.fromkeys(chosen.roles.values())), _ROWS):
+    for batch in batches_of(path, list(dict.fromkeys(chosen.roles.values()))):
         cells = {"row": pa.array(np.arange(first, first + batch.num_rows))}
         first += batch.num_rows
         for role, name in chosen.roles.items():
