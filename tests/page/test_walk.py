@@ -177,11 +177,31 @@ def test_ratings_travel_in_a_link_and_nowhere_else(visits: Callable[..., Visit])
 
     taker.rate("Casino", 4)
     page.goto(link)
-    page.get_by_role("heading", name="A link with 2 ratings").wait_for(state="detached")
+    page.wait_for_url(taker.url)
+    assert page.locator("#share-sheet").is_hidden(), "a link with nothing new asks nothing"
     page.goto(f"{taker.url}#ratings=5:1~no%20such:3~7:9~:2~8")
     page.get_by_role("heading", name="A link with 1 rating").wait_for()
     page.get_by_role("button", name="Add them to mine").click()
     assert taker.rated() == {**giver.rated(), "Casino": "4 of 5 stars", "Blade Runner": "1 of 5 stars"}
+
+
+def test_of_links_opened_one_upon_another_the_newest_holds(visit: Visit) -> None:
+    page = visit.open()
+    visit.rate("Casino", 4)
+    held: list[Route] = []
+    page.route(re.compile(r"/movies\?.*id=1&"), lambda route: held.append(route))  # noqa: PLW0108
+    with page.expect_request(re.compile(r"/movies\?.*id=1&")):
+        page.goto(f"{visit.url}#ratings=1:4~2:3")
+    page.goto(f"{visit.url}#ratings=5:1")
+    page.get_by_role("heading", name="A link with 1 rating").wait_for()
+    with page.expect_response(re.compile(r"/movies\?.*id=1&")):
+        held[0].continue_()
+    page.wait_for_timeout(150)
+    assert page.inner_text("#share-title") == "A link with 1 rating", "the late answer is about a link that is gone"
+    # A link whose address is taken off before the page hears of it.
+    page.evaluate("location.hash = 'ratings=5:1~7:2'; history.replaceState(null, '', location.pathname)")
+    page.get_by_role("heading", name="A link with 2 ratings").wait_for()
+    assert page.url == visit.url
 
 
 def test_ratings_are_kept_in_this_browser_and_shared_by_its_tabs(visit: Visit) -> None:

@@ -52,10 +52,13 @@ export class Share {
     this.page = page;
     /** @type {HTMLDialogElement} */
     this.dialog = byId("share-sheet");
+    /** Of the links that were opened, the newest: the answer about an older one comes too late. */
+    this.newest = 0;
     for (const button of document.querySelectorAll("[data-share]"))
       button.addEventListener("click", () => this.#open());
     this.dialog.addEventListener("click", (event) => event.target === this.dialog && this.dialog.close());
-    addEventListener("hashchange", () => this.restore());
+    // The event's address and not the present one: that of the link before may have been taken off since.
+    addEventListener("hashchange", (event) => this.restore(new URL(event.newURL).hash));
     api.addEventListener("up", () => this.restore());
   }
 
@@ -108,24 +111,31 @@ export class Share {
         said,
       ),
     );
-    this.dialog.showModal();
+    this.#show();
+  }
+
+  #show() {
+    if (!this.dialog.open) this.dialog.showModal();
   }
 
   /** Take over the ratings of the address, if it holds some; asked first where they would replace others. */
-  async restore() {
-    const given = fromFragment(location.hash, this.page.scale);
+  async restore(fragment = location.hash) {
+    const given = fromFragment(fragment, this.page.scale);
     if (!given.size) return;
+    const own = ++this.newest;
     let movies;
     try {
       const known = new Map((await this.api.movies([...given.keys()])).map((movie) => [movie.movie_id, movie]));
       movies = [...given.keys()].flatMap((id) => known.get(id) ?? []);
     } catch {
+      if (own !== this.newest) return undefined;
       return notice("The link\u2019s ratings could not be looked up yet.", {
         label: "Try again",
         run: () => this.restore(),
       });
     }
-    history.replaceState(null, "", location.href.split("#")[0]);
+    if (own !== this.newest) return undefined;
+    if (location.hash === fragment) history.replaceState(null, "", location.href.split("#")[0]);
     const now = Date.now();
     const ratings = movies.map((movie, place) => ({
       movie,
@@ -172,6 +182,6 @@ export class Share {
         ),
       ),
     );
-    this.dialog.showModal();
+    this.#show();
   }
 }
