@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from measuring import facts
 
+from reelgraph import machine
 from reelgraph.atomic import new_file
 from reelgraph.config import TrainConfig
 from reelgraph.data.dataset import load_prepared
@@ -93,6 +94,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    machine.set_environment()
     if arguments.child:
         child(arguments.prepared[0], arguments.steps)
         return

@@ -23,7 +23,7 @@ import synthetic
 from matplotlib.figure import Figure
 from measuring import facts, synthetic_of
 
-from reelgraph import capacity
+from reelgraph import capacity, machine
 from reelgraph.atomic import new_file
 from reelgraph.data.dataset import Dataset, Interactions, load_prepared
 
@@ -206,11 +206,11 @@ def products(train: Interactions, num_users: int, num_items: int) -> float:
     graph, taken = build_graph(train, num_users, num_items), []
     table, vector = torch.randn(graph.num_nodes, DIM), torch.randn(graph.num_nodes)
     with torch.no_grad(), quiet_sparse():
-        matrix = graph.matrix(torch.rand(2 * graph.num_edges))
+        matrix = graph.edges.matrix(torch.rand(2 * graph.num_edges))
         for _ in range(3):
             started = time.perf_counter()
             for tables in (2, 1, 1):
-                add_products([(matrix, table)] * tables, num_users)
+                add_products([(matrix, table)] * tables)
             for _ in range(2 + BIAS_SWEEPS):
                 matrix @ vector
             taken.append(time.perf_counter() - started)
@@ -248,6 +248,7 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="run sizes again that have results")
     parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
     asked = parser.parse_args()
+    machine.set_environment()
     if asked.child:
         name, answer, *arguments = asked.child
         Path(answer).write_text(json.dumps(CHILDREN[name](*arguments)), encoding="utf-8")

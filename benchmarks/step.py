@@ -11,21 +11,23 @@ import time
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
-from torch.profiler import ProfilerActivity, profile
-
-from reelgraph import capacity
+from reelgraph import capacity, machine
 from reelgraph.config import TrainConfig
 from reelgraph.data.dataset import load_prepared
-from reelgraph.pipeline import quiet_sparse
-from reelgraph.runs import Runner
-from reelgraph.training import Progress
 
 BEFORE = 5  # steps
 
 
 def main() -> None:
     """Take some steps, profile one more."""
+    machine.set_environment()
+    from torch.profiler import ProfilerActivity, profile  # noqa: PLC0415 (PyTorch reads the environment now)
+
+    from reelgraph.pipeline import quiet_sparse  # noqa: PLC0415
+    from reelgraph.runs import Runner  # noqa: PLC0415
+
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("prepared", type=Path)
     parser.add_argument("--rows", type=int, default=12, help="operations to show [12]")
@@ -33,7 +35,7 @@ def main() -> None:
     data, profiled, ends = load_prepared(given.prepared), profile(activities=[ProfilerActivity.CPU]), list[float]()
     data = replace(data, valid=data.valid.take(slice(0)))  # Nothing is judged.
 
-    def observe(_phase: str, progress: Progress, _config: TrainConfig) -> None:
+    def observe(_phase: str, progress: Any, _config: TrainConfig) -> None:
         if progress.step == BEFORE + 1:
             profiled.stop()
         elif progress.step <= BEFORE:

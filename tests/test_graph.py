@@ -1,23 +1,46 @@
 """The graph and what it reveals, against dense loops."""
 
 import numpy as np
+import pytest
 import torch
 from worlds import noisy
 
+from reelgraph import products
 from reelgraph.baselines import BIAS_SWEEPS, ITEM_DAMPING, USER_DAMPING
 from reelgraph.graph import build_graph, reveal
 
 USERS, ITEMS = 30, 25
 
 
-def test_edges_run_both_ways_sorted_by_target() -> None:
+@pytest.fixture(autouse=True, params=[products.BLOCK, 7, 10, 1])
+def _blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All users in one block, and several: the last one smaller, as large, and of no more than a user."""
+    monkeypatch.setattr(products, "BLOCK", request.param)
+
+
+def test_edges_run_both_ways_in_the_order_of_the_products() -> None:
     train = noisy()
     graph = build_graph(train, USERS, ITEMS)
-    source, target = graph.edge_index.as_tensor().long()
+    source, target = graph.edge_index.long()
     ratings = list(zip(train.user_index.tolist(), (train.item_index + USERS).tolist(), strict=True))
     assert list(zip(target.tolist(), source.tolist(), strict=True))[: len(train)] == ratings
-    assert sorted(zip(source.tolist(), target.tolist(), strict=True))[: len(train)] == ratings
-    assert bool((target[1:] >= target[:-1]).all())
+    back = list(zip(source.tolist(), target.tolist(), strict=True))[len(train) :]
+    assert back == sorted(ratings, key=lambda pair: (pair[0] // products.BLOCK, pair[1], pair[0]))
+    assert len(graph.edges.matrix(graph.edge_attr).to_items) == -(-USERS // products.BLOCK)
+
+
+def test_users_without_ratings_are_blocks_too() -> None:
+    graph = build_graph(noisy(), USERS + 20, ITEMS)
+    table = torch.rand(graph.num_nodes, 3)
+    matrix = graph.edges.matrix(graph.edge_attr)
+    assert torch.allclose(products.add_products([(matrix, table)]), matrix.to_dense() @ table, atol=1e-5)
+    assert torch.allclose(matrix @ table[:, 0], matrix.to_dense() @ table[:, 0], atol=1e-5)
+
+
+def test_a_value_is_asked_for_each_edge() -> None:
+    graph = build_graph(noisy(), USERS, ITEMS)
+    with pytest.raises(ValueError, match="expected a value for each"):
+        graph.edges.matrix(graph.rating)
 
 
 def test_ratings_are_standardised_and_values_follow_their_edges() -> None:
@@ -25,7 +48,7 @@ def test_ratings_are_standardised_and_values_follow_their_edges() -> None:
     graph = build_graph(train, USERS, ITEMS)
     assert abs(float(graph.rating.mean())) < 1e-6
     assert abs(float(graph.rating.std(unbiased=False)) - 1) < 1e-6
-    dense = graph.matrix(graph.edge_attr).to_dense()
+    dense = graph.edges.matrix(graph.edge_attr).to_dense()
     for user, item, value in zip(graph.user, graph.item, graph.rating, strict=True):
         assert dense[user, item] == value
         assert dense[item, user] == value

@@ -1,7 +1,6 @@
 """The command line: each command is a few lines over the library; results on stdout, everything else on stderr."""
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from reelgraph import (
     estimating,
     hosting,
     judging,
+    machine,
     planning,
 )
 from reelgraph.atomic import check_target, new_file
@@ -33,9 +33,7 @@ from reelgraph.recommender import open_model
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit: 0 done, 2 the user's input or environment is at fault, 1 a bug, 130 interrupted."""
-    # OpenMP's threads wait for one another in a busy loop, which beside any other work on the machine makes a step
-    # several times as long, and gains nothing on an idle one.
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    machine.set_environment()
     try:
         code = commands.main(arguments, prog_name="reelgraph", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)

@@ -1,8 +1,9 @@
 """The graph of ratings, and what a step may see of it.
 
 Users and movies are numbered as one set of nodes, users first, and every rating is an edge in both directions. The
-edges are sorted once by the node they lead to: first those to users, in the order of the ratings, then those to movies.
-So the matrix of any edge value is symmetric and has two halves, and only the second one asks for a permutation.
+edges are sorted once by the node they lead to: first those to users, in the order of the ratings, then those to movies,
+where there are many users block by block of them (see `products`). So the matrix of any edge value is symmetric and has
+two halves, and only the second one asks for a permutation.
 """
 
 from dataclasses import dataclass, replace
@@ -11,12 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch_geometric import EdgeIndex
 from torch_geometric.data import Data
 
 from reelgraph.baselines import BIAS_SWEEPS, ITEM_DAMPING, USER_DAMPING
 from reelgraph.data.dataset import Interactions
-from reelgraph.products import Halves, halves
+from reelgraph.products import Edges, blocks
 from reelgraph.shard import Shard, shard_of
 
 
@@ -30,8 +30,8 @@ class BipartiteGraph:
     Attributes:
         num_users, num_items: sizes of the two sides; nodes without edges are part of the graph.
         mean, std: what the ratings were standardised by, in the data's own scale.
-        edge_index: both directions, int32 `(2, 2 * num_edges)`, source above target, sorted by target: first the edges
-            to users, which keep the order of the ratings, then those to movies.
+        edges: both directions in the order of the products, the edges to users, which keep the order of the ratings,
+            before those to movies.
         edge_attr: the standardised rating of each edge, float32 of shape `(2 * num_edges,)`.
         by_item: the ratings' positions in the order of the edges to movies, int32 of shape `(num_edges,)`.
         shard: which part of all ratings these are.
@@ -41,7 +41,7 @@ class BipartiteGraph:
     num_items: int
     mean: float
     std: float
-    edge_index: EdgeIndex
+    edges: Edges
     edge_attr: Tensor
     by_item: Tensor
     shard: Shard
@@ -57,16 +57,19 @@ class BipartiteGraph:
         return self.num_users + self.num_items
 
     @property
+    def edge_index(self) -> Tensor:
+        """Both directions, source above target, int32 of shape `(2, 2 * num_edges)`, as PyG's convolutions take it."""
+        return self.edges.index
+
+    @property
     def user(self) -> Tensor:
         """The user of each rating as a node number, int32 of shape `(num_edges,)`."""
-        user: Tensor = self.edge_index.as_tensor()[1, : self.num_edges]
-        return user
+        return self.edge_index[1, : self.num_edges]
 
     @property
     def item(self) -> Tensor:
         """The movie of each rating as a node number, int32 of shape `(num_edges,)`."""
-        item: Tensor = self.edge_index.as_tensor()[0, : self.num_edges]
-        return item
+        return self.edge_index[0, : self.num_edges]
 
     @property
     def rating(self) -> Tensor:
@@ -81,10 +84,6 @@ class BipartiteGraph:
         """The graph with other ratings, float32 `(num_edges,)`, standardised by a mean and a standard deviation."""
         return replace(self, edge_attr=self.both_ways(rating), mean=mean, std=std)
 
-    def matrix(self, value: Tensor) -> "Halves":
-        """The symmetric sparse matrix of a value an edge, `(2 * num_edges,)`."""
-        return halves(self.edge_index, value, self.num_users)
-
     def pairs(self, user_index: npt.NDArray[np.int32], item_index: npt.NDArray[np.int32]) -> tuple[Tensor, Tensor]:
         """Node numbers of pairs given by user and item index, int32 of the same shape."""
         return torch.from_numpy(user_index), torch.from_numpy(item_index) + self.num_users
@@ -93,7 +92,7 @@ class BipartiteGraph:
         """The graph as PyG's `Data`, with the ratings scaled to [0, 1] as `edge_attr`, float32 `(2 * num_edges,)`."""
         low, high = scale
         rating = (self.edge_attr * self.std + self.mean - low) / (high - low)
-        return Data(edge_index=self.edge_index.as_tensor().long(), edge_attr=rating, num_nodes=self.num_nodes)
+        return Data(edge_index=self.edge_index.long(), edge_attr=rating, num_nodes=self.num_nodes)
 
 
 def build_graph(train: Interactions, num_users: int, num_items: int, *, alone: bool = False) -> BipartiteGraph:
@@ -109,21 +108,21 @@ def build_graph(train: Interactions, num_users: int, num_items: int, *, alone: b
     mean, std = float(train.rating.mean(dtype=np.float64)), float(train.rating.std(dtype=np.float64)) or 1.0
     own, here = shard.local(train), shard.users[1] - shard.users[0]
     user, item = torch.from_numpy(own.user_index), torch.from_numpy(own.item_index)
-    # A stable sort by movie alone: the ratings stand in the order of their users already.
-    by_item = torch.argsort(item, stable=True).int()
-    count, size = len(own), here + num_items
-    edges = torch.empty(2, 2 * count, dtype=torch.int32)
-    edges[0, :count], edges[1, :count] = item + here, user
-    edges[0, count:], edges[1, count:] = user.index_select(0, by_item), item.index_select(0, by_item) + here
-    edge_index = EdgeIndex(edges, sparse_size=(size, size), sort_order="col", is_undirected=True)
-    edge_index.get_csc()  # keeps where each node's edges begin
+    by_item = torch.empty(len(own), dtype=torch.int32)
+    for low, high in blocks(user, here):
+        # A stable sort by movie alone: the ratings stand in the order of their users already.
+        by_item[low:high] = torch.argsort(item[low:high], stable=True) + low
+    count = len(own)
+    index = torch.empty(2, 2 * count, dtype=torch.int32)
+    index[0, :count], index[1, :count] = item + here, user
+    index[0, count:], index[1, count:] = user.index_select(0, by_item), item.index_select(0, by_item) + here
     rating = torch.from_numpy((own.rating - np.float32(mean)) / np.float32(std))
     return BipartiteGraph(
         num_users=here,
         num_items=num_items,
         mean=mean,
         std=std,
-        edge_index=edge_index,
+        edges=Edges(index, here, num_items),
         edge_attr=torch.cat([rating, rating.index_select(0, by_item)]),
         by_item=by_item,
         shard=shard,
@@ -168,15 +167,15 @@ def reveal(graph: BipartiteGraph, visible: Tensor | None = None) -> View:
     else:
         seen[:edges], seen[edges:] = visible, visible.index_select(0, graph.by_item)
     rated = seen * graph.edge_attr
-    adjacency, ones = graph.matrix(seen), graph.edge_attr.new_ones(graph.num_nodes)
-    sums = torch.stack([adjacency @ ones, graph.matrix(rated) @ ones])
+    adjacency, ones = graph.edges.matrix(seen), graph.edge_attr.new_ones(graph.num_nodes)
+    sums = torch.stack([adjacency @ ones, graph.edges.matrix(rated) @ ones])
     sums[:, users:] = add(sums[:, users:].contiguous())
     degree, total = sums
     mean = total[users:].sum() / degree[users:].sum().clamp(min=1)
     total = total - mean * degree
     bias = torch.zeros_like(total)
     for _ in range(BIAS_SWEEPS):
-        below = add(adjacency.to_items @ bias)
+        below = add(adjacency.items(bias))
         bias[users:] = (total[users:] - below) / (degree[users:] + ITEM_DAMPING)
         bias[:users] = (total[:users] - adjacency.to_users @ bias) / (degree[:users] + USER_DAMPING)
     # From here on `rated` is rho: a step at twenty million ratings has no room for arrays of edges to come and go.

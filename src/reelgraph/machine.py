@@ -11,6 +11,16 @@ from pathlib import Path
 from reelgraph.errors import SetupError
 
 JAVA = 17
+# OpenMP's threads wait for one another in a busy loop, which beside any other work on the machine makes a step several
+# times as long, and gains nothing on an idle one. And the arrays of a step come and go: in pages of 4 kB a large one is
+# faulted in a thousand times as often as in huge ones, which Linux gives PyTorch when it asks.
+ENVIRONMENT = {"GOMP_SPINCOUNT": "1000", "THP_MEM_ALLOC_ENABLE": "1"}
+
+
+def set_environment() -> None:
+    """What PyTorch and its threads read from the environment once, when they start; what the user has set stays."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
 
 
 @dataclass(frozen=True)

@@ -2,58 +2,123 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch_geometric import EdgeIndex
 
 from reelgraph.shard import Shard
+
+BLOCK = 8192  # users whose ratings make a block: their rows, 1 MB with 32 numbers each, stay in a core's cache
 
 
 @dataclass(frozen=True)
 class Halves:
-    """A symmetric sparse matrix over all nodes: the rows of users and those of movies, each CSR over all columns.
+    """A symmetric sparse matrix over all nodes: the rows of users, and those of movies as a sum of blocks of users.
 
-    Two products keep the cores equally busy; one over all rows, whose movies are the longest, takes twice as long.
+    All are CSR over all columns. Two products keep the cores equally busy; one over all rows, whose movies are the
+    longest, takes twice as long. A movie's users are gathered from all over their table, which is larger than a cache
+    where there are many: so the movies' sums are made of a block of users after the other.
     """
 
     to_users: Tensor
-    to_items: Tensor
+    to_items: tuple[Tensor, ...]
 
     def __matmul__(self, other: Tensor) -> Tensor:
-        """The product with a vector `(num_nodes,)` or a matrix `(num_nodes, dim)`."""
-        return torch.cat([self.to_users @ other, self.to_items @ other])
+        """The product with a vector `(num_nodes,)`, `(num_nodes,)`."""
+        return torch.cat([self.to_users @ other, self.items(other)])
+
+    def items(self, other: Tensor) -> Tensor:
+        """The movies' rows of that product, `(num_items,)`."""
+        total = other.new_zeros(len(other) - len(self.to_users))
+        for block in self.to_items:
+            torch.addmv(total, block, other, out=total)
+        return total
+
+    def add_to(self, out: Tensor, table: Tensor) -> None:
+        """Add the product with a table `(num_nodes, dim)` to `out`, of the same shape."""
+        users = len(self.to_users)
+        torch.addmm(out[:users], self.to_users, table, out=out[:users])
+        for block in self.to_items:
+            torch.addmm(out[users:], block, table, out=out[users:])
 
     def to_dense(self) -> Tensor:
         """The matrix, `(num_nodes, num_nodes)`."""
-        return torch.cat([self.to_users.to_dense(), self.to_items.to_dense()])
+        movies = torch.stack([block.to_dense() for block in self.to_items]).sum(0)
+        return torch.cat([self.to_users.to_dense(), movies])
 
 
-def halves(edge_index: EdgeIndex, value: Tensor, num_users: int) -> Halves:
-    """The matrix of a value an edge.
+@dataclass(frozen=True)
+class Edges:
+    """The edges of a graph of ratings in the order in which products read them: one pattern for any values.
 
-    Args:
-        edge_index: edges to users and then to movies, sorted by target, both directions.
-        value: float of shape `(2 * num_edges,)`.
-        num_users: nodes that are users.
+    Attributes:
+        index: source above target, int32 `(2, 2 * num_edges)`: first the edges to users, sorted by user and then by
+            movie, then those to movies, sorted by block of users, by movie and then by user.
+        num_users, num_items: numbers of nodes; users come first.
     """
-    (start, source), _ = edge_index.get_csc()
-    nodes, edges = len(start) - 1, source.numel() // 2
-    if value.numel() != 2 * edges:  # Sparse tensors are made without a check of their own.
-        raise ValueError(f"expected a value for each of {2 * edges:,} edges, found {value.numel():,}")
-    return Halves(
-        torch.sparse_csr_tensor(start[: num_users + 1], source[:edges], value[:edges], (num_users, nodes)),
-        torch.sparse_csr_tensor(start[num_users:] - edges, source[edges:], value[edges:], (nodes - num_users, nodes)),
-    )
+
+    index: Tensor
+    num_users: int
+    num_items: int
+
+    @property
+    def num_edges(self) -> int:
+        """Number of edges in one direction."""
+        return self.index.shape[1] // 2
+
+    @cached_property
+    def blocks(self) -> list[tuple[int, int]]:
+        """First rating and last + 1 of each block of users."""
+        return blocks(self.index[1, : self.num_edges], self.num_users)
+
+    @cached_property
+    def starts(self) -> tuple[Tensor, list[Tensor]]:
+        """Where the edges of each row begin, int32: of the users, and of the movies in each block."""
+        to_users, to_items = self.index[1, : self.num_edges], self.index[1, self.num_edges :] - self.num_users
+        return starts(to_users, self.num_users), [
+            starts(to_items[slice(*block)], self.num_items) for block in self.blocks
+        ]
+
+    def matrix(self, value: Tensor) -> Halves:
+        """The matrix of a value an edge, float `(2 * num_edges,)` in the order of `index`."""
+        edges, nodes = self.num_edges, self.num_users + self.num_items
+        if value.numel() != 2 * edges:  # Sparse tensors are made without a check of their own.
+            raise ValueError(f"expected a value for each of {2 * edges:,} edges, found {value.numel():,}")
+
+        def rows(start: Tensor, low: int, high: int) -> Tensor:
+            part = self.index[0, low:high], value[low:high], (len(start) - 1, nodes)
+            return torch.sparse_csr_tensor(start, *part)
+
+        to_users, to_items = self.starts
+        return Halves(
+            rows(to_users, 0, edges),
+            tuple(
+                rows(start, edges + low, edges + high) for start, (low, high) in zip(to_items, self.blocks, strict=True)
+            ),
+        )
 
 
-def add_products(pairs: Sequence[tuple[Halves, Tensor]], num_users: int) -> Tensor:
+def blocks(user: Tensor, num_users: int) -> list[tuple[int, int]]:
+    """First and last + 1 of the ratings of each `BLOCK` users, of ratings sorted by user; one block at least."""
+    ends = torch.arange(BLOCK, num_users + BLOCK, BLOCK, dtype=user.dtype)
+    return list(pairwise([0, *torch.searchsorted(user.contiguous(), ends).tolist()])) or [(0, 0)]
+
+
+def starts(row: Tensor, size: int) -> Tensor:
+    """Where the entries of each of `size` rows begin, and where the last one's end, int32 `(size + 1,)`."""
+    start = torch.zeros(size + 1, dtype=torch.int32)
+    start[1:] = torch.bincount(row, minlength=size).cumsum(0)
+    return start
+
+
+def add_products(pairs: Sequence[tuple[Halves, Tensor]]) -> Tensor:
     """The sum of products of matrices with tables `(num_nodes, dim)`, accumulated in place."""
     out = torch.zeros_like(pairs[0][1])
     for matrix, table in pairs:
-        for half, rows in ((matrix.to_users, out[:num_users]), (matrix.to_items, out[num_users:])):
-            torch.addmm(rows, half, table, out=rows)
+        matrix.add_to(out, table)
     return out
 
 
@@ -68,16 +133,14 @@ class Channels(torch.autograd.Function):
     def forward(ctx: Any, matrices: list[Halves], shard: Shard, *tables: Tensor) -> Tensor:
         """Tables `(num_nodes, dim)`, one a matrix; `(num_nodes, dim)`."""
         ctx.matrices, ctx.shard = matrices, shard
-        return Channels.shared(
-            add_products(list(zip(matrices, tables, strict=True)), len(tables[0]) - shard.num_items), shard
-        )
+        return Channels.shared(add_products(list(zip(matrices, tables, strict=True))), shard)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         """Each table's gradient; each process's part of the movies' gradients counts in all processes."""
-        shard, users = ctx.shard, len(grads[0]) - ctx.shard.num_items
+        shard = ctx.shard
         grad = grads[0] if shard.size == 1 else Channels.shared(grads[0].clone(), shard)
-        return None, None, *(add_products([(matrix, grad)], users) for matrix in ctx.matrices)
+        return None, None, *(add_products([(matrix, grad)]) for matrix in ctx.matrices)
 
     @staticmethod
     def shared(total: Tensor, shard: Shard) -> Tensor:
@@ -115,7 +178,5 @@ class PairProduct(torch.autograd.Function):
 
 def _rows(row: Tensor, column: Tensor, value: Tensor, size: int) -> Tensor:
     """A square CSR matrix of `size` rows from entries sorted by row."""
-    start = torch.zeros(size + 1, dtype=torch.int32)
-    start[1:] = torch.bincount(row, minlength=size).cumsum(0)
     # MKL reads the arrays as they lie in memory, strides or not.
-    return torch.sparse_csr_tensor(start, column.int().contiguous(), value.contiguous(), (size, size))
+    return torch.sparse_csr_tensor(starts(row, size), column.int().contiguous(), value.contiguous(), (size, size))

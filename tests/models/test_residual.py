@@ -1,11 +1,13 @@
 """The residual model against dense formulas, finite differences, and what it must not see."""
 
 import numpy as np
+import pytest
 import torch
 from torch.nn import functional as F
 from torch_geometric.typing import OptTensor
 from worlds import noisy
 
+from reelgraph import products
 from reelgraph.chance import hide_ratings
 from reelgraph.graph import BipartiteGraph, build_graph, reveal
 from reelgraph.models import ResidualModel
@@ -13,6 +15,12 @@ from reelgraph.models.residual import ResidualConv
 from reelgraph.products import PairProduct
 
 USERS, ITEMS, DIM = 30, 25, 4
+
+
+@pytest.fixture(autouse=True, params=[products.BLOCK, 7])
+def _blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All users in one block, and in five."""
+    monkeypatch.setattr(products, "BLOCK", request.param)
 
 
 def graph_of() -> BipartiteGraph:
@@ -40,23 +48,21 @@ def test_conv_equals_the_dense_formula_fused_and_unfused() -> None:
     conv = ResidualConv(graph.shard)
     adjacency = torch.zeros(graph.num_nodes, graph.num_nodes)
     rho = adjacency.clone()
-    source, target = graph.edge_index.as_tensor().long()
+    source, target = graph.edge_index.long()
     adjacency[target, source], rho[target, source] = view.visible, view.rho
     expected = (adjacency @ y + rho @ x) / view.degree.clamp(min=1).sqrt()[:, None]
-    fused = conv(graph.edge_index, y, x, view.visible, view.rho, view.degree)
-    plain = conv(graph.edge_index.as_tensor().long(), y, x, view.visible, view.rho, view.degree)
+    fused = conv(graph.edges, y, x, view.visible, view.rho, view.degree)
+    plain = conv(graph.edge_index.long(), y, x, view.visible, view.rho, view.degree)
     assert torch.allclose(fused, expected, atol=1e-5)
     assert torch.allclose(plain, expected, atol=1e-5)
 
 
-def test_the_fused_product_is_what_runs() -> None:
-    graph = graph_of()
-    view = reveal(graph)
-    conv, calls = ResidualConv(graph.shard), []
-    conv.register_message_and_aggregate_forward_hook(lambda *_: calls.append(1))
-    y = torch.randn(graph.num_nodes, DIM)
-    conv(graph.edge_index, y, y, view.visible, view.rho, view.degree)
-    assert len(calls) == 1
+def test_no_message_is_made_in_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = model_of(graph_of())
+    monkeypatch.delattr(ResidualConv, "message")
+    prediction, _ = model.training_pairs()
+    (gradient,) = torch.autograd.grad(prediction.sum(), model.implicit)
+    assert bool(gradient.any())
 
 
 def test_prediction_equals_the_formula_written_out() -> None:
@@ -123,7 +129,7 @@ def test_gradients_of_the_fused_conv_equal_finite_differences() -> None:
     conv, double = ResidualConv(graph.shard), torch.float64
     edges = view.visible.to(double), view.rho.to(double), view.degree.to(double)
     tables = [torch.randn(graph.num_nodes, 2, dtype=double, requires_grad=True) for _ in range(2)]
-    assert torch.autograd.gradcheck(lambda y, x: conv(graph.edge_index, y, x, *edges), tables, fast_mode=True)
+    assert torch.autograd.gradcheck(lambda y, x: conv(graph.edges, y, x, *edges), tables, fast_mode=True)
 
 
 def test_gradients_equal_finite_differences() -> None:
@@ -206,7 +212,7 @@ def test_messages_along_hidden_edges_reach_nothing() -> None:
     graph = graph_of()
     visible = hide(graph)
     view = reveal(graph, visible)
-    source, target = graph.edge_index.as_tensor().long()
+    source, target = graph.edge_index.long()
     message = torch.ones(2 * graph.num_edges, DIM, requires_grad=True)
 
     class Listening(ResidualConv):

@@ -79,7 +79,7 @@ class RankingModel(nn.Module):
     def hops(self, view: View, implicit: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
         """The sums of one hop and of two, each float32 of shape `(num_nodes, dim)`."""
         norm = view.degree.clamp(min=1).rsqrt().unsqueeze(1)
-        edges = self.graph.edge_index
+        edges = self.graph.edges
         first = self.conv(edges, implicit * norm, residual * norm, view.visible, view.rho, view.degree)
         return first, self.conv(edges, first * norm, None, view.visible, None, view.degree)
 

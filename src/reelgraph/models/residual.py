@@ -17,13 +17,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch_geometric import EdgeIndex
 from torch_geometric.nn import MessagePassing
 from torch_geometric.typing import OptTensor
 
 from reelgraph.chance import dropout, hide_ratings
 from reelgraph.graph import BipartiteGraph, View, reveal
-from reelgraph.products import Channels, PairProduct, halves
+from reelgraph.products import Channels, Edges, PairProduct
 from reelgraph.shard import Shard
 
 SCORED = 1 << 20  # hidden ratings that a step predicts; above that, a random part of them says as much
@@ -34,14 +33,12 @@ class ResidualConv(MessagePassing):  # type: ignore[misc]  # PyG ships no types
 
     .. math:: h_v = |N_v|^{-1/2} \sum_{w \in N_v} ( y_w + \rho_{wv} x_w )
 
-    Shapes: implicit and residual are `(num_nodes, dim)`, the two edge weights `(num_edges,)` in the order of
-    `edge_index`, degree `(num_nodes,)`, the result `(num_nodes, dim)`; all float32.
+    Shapes: implicit and residual are `(num_nodes, dim)`, the two edge weights `(num_edges,)` in the order of the
+    edges, degree `(num_nodes,)`, the result `(num_nodes, dim)`; all float32.
 
     Args:
         shard: the nodes; a movie's sum is that of all processes.
     """
-
-    SUPPORTS_FUSED_EDGE_INDEX = True
 
     def __init__(self, shard: Shard) -> None:
         super().__init__(aggr="sum")
@@ -49,31 +46,35 @@ class ResidualConv(MessagePassing):  # type: ignore[misc]  # PyG ships no types
 
     def forward(
         self,
-        edge_index: EdgeIndex,
+        edges: Edges | Tensor,
         implicit: Tensor,
         residual: OptTensor,
         visible: Tensor,
         rho: OptTensor,
         degree: Tensor,
     ) -> Tensor:
-        """Messages along the visible edges; `rho` is zero on hidden edges, as `visible` is; None is no such channel."""
-        total: Tensor = self.propagate(edge_index, implicit=implicit, residual=residual, visible=visible, rho=rho)
+        """Messages along the visible edges; `rho` is zero on hidden edges, as `visible` is; None is no such channel.
+
+        A graph's `edges` are multiplied, with nothing stored for an edge; along any other `edge_index` PyG makes each
+        message.
+        """
+        if isinstance(edges, Edges):
+            total = self.multiply(edges, implicit, residual, visible, rho)
+        else:
+            total = self.propagate(edges, implicit=implicit, residual=residual, visible=visible, rho=rho)
         return total * degree.clamp(min=1).rsqrt().unsqueeze(1)
 
     def message(self, implicit_j: Tensor, residual_j: OptTensor, visible: Tensor, rho: OptTensor) -> Tensor:
-        """One message an edge; what PyG runs for edges that are not a sorted `EdgeIndex`."""
+        """One message an edge."""
         total = visible.unsqueeze(1) * implicit_j
         return total if residual_j is None or rho is None else total + rho.unsqueeze(1) * residual_j
 
-    def message_and_aggregate(
-        self, edge_index: EdgeIndex, implicit: Tensor, residual: OptTensor, visible: Tensor, rho: OptTensor
-    ) -> Tensor:
-        """All messages and their sums as sparse products; nothing is stored for an edge."""
+    def multiply(self, edges: Edges, implicit: Tensor, residual: OptTensor, visible: Tensor, rho: OptTensor) -> Tensor:
+        """All messages and their sums as sparse products."""
         tables, values = [implicit], [visible]
         if residual is not None and rho is not None:
             tables, values = [implicit, residual], [visible, rho]
-        users = self.shard.users[1] - self.shard.users[0]
-        matrices = [halves(edge_index, value, users) for value in values]
+        matrices = [edges.matrix(value) for value in values]
         total: Tensor = Channels.apply(matrices, self.shard, *tables)  # type: ignore[no-untyped-call]
         return total
 
@@ -128,7 +129,7 @@ class ResidualModel(nn.Module):
             return dropout(values, self.dropout, self.training, self.graph.shard)
 
         messages: Tensor = self.conv(
-            self.graph.edge_index, drop(self.implicit), drop(self.residual), view.visible, view.rho, view.degree
+            self.graph.edges, drop(self.implicit), drop(self.residual), view.visible, view.rho, view.degree
         )
         if self.training:
             # A step sees only 1 - hide of a movie's edges, and a movie's sum over all of them is longer by the inverse
