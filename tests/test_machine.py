@@ -1,6 +1,9 @@
-"""The Java that Spark will take."""
+"""The Java that Spark will take, and memory that is kept."""
 
 import os
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -62,3 +65,34 @@ def test_java_that_does_not_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
     with pytest.raises(SetupError, match=r"expected Java 17 .*, found .*/bin/java of JAVA_HOME=.*(format|processor)"):
         find_java("x")
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's allocator is what is set")
+def test_arrays_that_come_and_go_are_faulted_in_once_and_given_back_in_the_end() -> None:
+    done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True)
+    before, kept, after, left = map(int, done.stdout.split())
+    assert before > 10 * kept, "usually each round faults its array in, kept memory does not"
+    assert after > 10 * kept, "as before when the block is left"
+    assert left < ARRAY / 2, "and what was kept is given back"
+
+
+ARRAY, ROUNDS = 64_000_000, 8
+FAULTS = f"""
+import resource
+import numpy as np, psutil
+from reelgraph.machine import kept_memory
+
+def faults():
+    np.ones({ARRAY} // 8)
+    first = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range({ROUNDS}):
+        np.ones({ARRAY} // 8)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - first
+
+resident = psutil.Process().memory_info().rss
+print(faults())
+with kept_memory():
+    print(faults())
+print(faults())
+print(psutil.Process().memory_info().rss - resident)
+"""

@@ -14,6 +14,7 @@ from torch import Tensor
 from reelgraph.config import TrainConfig
 from reelgraph.data.dataset import Interactions
 from reelgraph.errors import StoppedError, TrainingError
+from reelgraph.machine import kept_memory
 from reelgraph.objectives import Model, judge, loss_of
 
 
@@ -107,7 +108,7 @@ class Fit:
             StoppedError: if stopped before the first evaluation.
         """
         config, progress, started = self.config, self.progress, time.monotonic() - self.progress.seconds
-        with _stop_signal() as stop_asked:
+        with _stop_signal() as stop_asked, kept_memory():
             while not (self.done or progress.interrupted):
                 self.model.train()
                 loss = loss_of(self.model, config)

@@ -1,12 +1,10 @@
 """The service as a process: one worker, stopped without breaking off what runs."""
 
-import ctypes
 import gc
 import math
 import signal
 import socket
 import sys
-from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -16,6 +14,7 @@ from fastapi import FastAPI
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from reelgraph import machine
 from reelgraph.errors import SetupError
 from reelgraph.service.app import create_app
 from reelgraph.service.logs import start_logging
@@ -24,8 +23,6 @@ from reelgraph.service.settings import Keys, Settings
 
 _HEADERS_MOST = 65_536  # bytes of a request's headers together
 _TURN_SECONDS = 0.0005
-_TRIM, _MMAP, _ARENAS = -1, -3, -8  # names of glibc's mallopt
-_MMAP_FROM, _ARENAS_MOST = 1 << 17, 2
 
 
 class Protocol(HttpToolsProtocol):
@@ -102,16 +99,11 @@ def _stop(_: int, __: FrameType | None) -> None:
 def _prepare_memory() -> None:
     """Let memory be given back: models come and go, and neither Arrow nor a thread must keep a heap of its own."""
     pyarrow.set_memory_pool(pyarrow.system_memory_pool())
-    with suppress(OSError, AttributeError):
-        libc = ctypes.CDLL(None)
-        libc.mallopt(_MMAP, _MMAP_FROM)
-        libc.mallopt(_TRIM, _MMAP_FROM)
-        libc.mallopt(_ARENAS, _ARENAS_MOST)
+    machine.share_memory()
 
 
 def tidy() -> None:
     """Give the memory of a model that is gone back to the system, and keep the present one out of later collections."""
     gc.collect()
     gc.freeze()
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
+    machine.give_back()
