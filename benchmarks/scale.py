@@ -155,9 +155,15 @@ def longer(prepared: str, made: str, usual: str, times: str) -> dict[str, Any]:
     from reelgraph.runs import Runner  # noqa: PLC0415
 
     data, steps = load_prepared(Path(prepared)), int(usual) * int(times)
-    with quiet_sparse():
-        run = Runner(data, Watch()).fit("fit", settings(steps, patience=steps))
     least = floor(data, data.valid, Path(made))
+
+    def observe(_phase: str, progress: Any, _config: Any) -> None:
+        if not progress.step % 100:  # It may take hours.
+            distance = progress.best_evaluation.error - least
+            sys.stderr.write(f"step {progress.step:,} of {steps:,}: {distance:.6f} from the noise floor\n")
+
+    with quiet_sparse():
+        run = Runner(data, observe).fit("fit", settings(steps, patience=steps))
     curve = [(line.step, line.error - least) for line in run.progress.history]
     distance = min(distance for step, distance in curve if step <= int(usual))
     best = min(distance for _, distance in curve)
