@@ -80,13 +80,14 @@ export class Api extends EventTarget {
   /**
    * Movies by their ids; those that the server does not know are left out.
    * @param {string[]} ids
+   * @param {AbortSignal} [signal]
    * @returns {Promise<Movie[]>}
    */
-  async movies(ids) {
+  async movies(ids, signal) {
     const parts = [];
     for (let start = 0; start < ids.length; start += 50) {
       const query = new URLSearchParams(ids.slice(start, start + 50).map((id) => ["id", id]));
-      parts.push(this.#ask(`api/movies?limit=50&${query}`, {}));
+      parts.push(this.#ask(`api/movies?limit=50&${query}`, { signal }));
     }
     return (await Promise.all(parts)).flatMap((part) => part.movies);
   }

@@ -1,5 +1,6 @@
 /** Ratings in a link: in the part after "#", which a browser keeps to itself. */
 
+import { dropped, Latest } from "./api.js";
 import { byId, h, icon } from "./dom.js";
 import { counted } from "./format.js";
 import { notice } from "./notices.js";
@@ -52,8 +53,7 @@ export class Share {
     this.page = page;
     /** @type {HTMLDialogElement} */
     this.dialog = byId("share-sheet");
-    /** Of the links that were opened, the newest: the answer about an older one comes too late. */
-    this.newest = 0;
+    this.latest = new Latest();
     for (const button of document.querySelectorAll("[data-share]"))
       button.addEventListener("click", () => this.#open());
     this.dialog.addEventListener("click", (event) => event.target === this.dialog && this.dialog.close());
@@ -122,19 +122,18 @@ export class Share {
   async restore(fragment = location.hash) {
     const given = fromFragment(fragment, this.page.scale);
     if (!given.size) return;
-    const own = ++this.newest;
     let movies;
     try {
-      const known = new Map((await this.api.movies([...given.keys()])).map((movie) => [movie.movie_id, movie]));
+      const found = await this.latest.run((signal) => this.api.movies([...given.keys()], signal));
+      const known = new Map(found.map((movie) => [movie.movie_id, movie]));
       movies = [...given.keys()].flatMap((id) => known.get(id) ?? []);
-    } catch {
-      if (own !== this.newest) return undefined;
+    } catch (error) {
+      if (dropped(error)) return undefined;
       return notice("The link\u2019s ratings could not be looked up yet.", {
         label: "Try again",
         run: () => this.restore(),
       });
     }
-    if (own !== this.newest) return undefined;
     if (location.hash === fragment) history.replaceState(null, "", location.href.split("#")[0]);
     const now = Date.now();
     const ratings = movies.map((movie, place) => ({
