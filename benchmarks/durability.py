@@ -22,10 +22,10 @@ from sqlalchemy import URL
 import reelgraph as rg
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "tests"))  # The tests do the same at less length.
+sys.path.insert(0, str(HERE.parent))  # The tests do the same at less length.
 
-from databases import postgresql  # noqa: E402
-from kills import Server, Writers, endure  # noqa: E402
+from tests.support.databases import postgresql  # noqa: E402
+from tests.support.kills import Server, Writers, endure  # noqa: E402
 
 WRITES, KILLS = 1000, 20
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 
-from reelgraph import __version__
+from reelgraph._version import __version__
 
 EVERY = 0.2  # seconds between two looks at the memory
 

@@ -11,10 +11,10 @@ from PIL import Image
 from sqlalchemy import URL
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "tests"))  # The tests do the same at less length.
+sys.path.insert(0, str(HERE.parent))  # The tests do the same at less length.
 
-from kills import Server  # noqa: E402
-from page.browsing import SMALL, WIDE, Visit, chromium  # noqa: E402
+from tests.page.browsing import SMALL, WIDE, Visit, chromium  # noqa: E402
+from tests.support.kills import Server  # noqa: E402
 
 PICTURES = HERE.parent / "docs" / "pictures"
 RATED = {"The Matrix": 5, "Amelie": 4, "Pretty Woman": 2, "Alien": 4, "Fargo": 5, "Toy Story": 3}

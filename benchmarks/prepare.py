@@ -18,7 +18,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from measuring import facts, measured, synthetic_of
 
-from reelgraph.atomic import new_file
+from reelgraph.files import new_file
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "prepare.json"

@@ -20,9 +20,9 @@ import numpy as np
 from measuring import facts
 
 from reelgraph import machine
-from reelgraph.atomic import new_file
 from reelgraph.config import TrainConfig
 from reelgraph.data.dataset import load_prepared
+from reelgraph.files import new_file
 
 RESULTS = Path(__file__).resolve().parent / "results" / "processes.json"
 CORES = os.cpu_count() or 1
@@ -32,11 +32,11 @@ def child(prepared: Path, steps: int) -> None:
     """One process: its median step, the first steps left out, the losses, and its traffic a step."""
     import torch  # noqa: PLC0415 (the parent stays small)
 
-    from reelgraph.graph import build_graph  # noqa: PLC0415
     from reelgraph.models import ResidualModel  # noqa: PLC0415
-    from reelgraph.pipeline import quiet_sparse  # noqa: PLC0415
-    from reelgraph.spark.process import joined  # noqa: PLC0415
-    from reelgraph.training import Fit, Progress  # noqa: PLC0415
+    from reelgraph.models.graph import build_graph  # noqa: PLC0415
+    from reelgraph.models.sparse import quiet_sparse  # noqa: PLC0415
+    from reelgraph.training.loop import Fit, Progress  # noqa: PLC0415
+    from reelgraph.training.process import joined  # noqa: PLC0415
 
     with joined(), quiet_sparse():
         data, config = load_prepared(prepared), TrainConfig(max_steps=steps)

@@ -23,9 +23,10 @@ import synthetic
 from matplotlib.figure import Figure
 from measuring import facts, synthetic_of
 
-from reelgraph import capacity, machine
-from reelgraph.atomic import new_file
+from reelgraph import machine
+from reelgraph import machine as capacity
 from reelgraph.data.dataset import Dataset, Interactions, load_prepared
+from reelgraph.files import new_file
 
 HERE = Path(__file__).resolve().parent
 OUT = HERE / "results" / "scale"
@@ -108,7 +109,7 @@ class Watch:
 
 def fit(prepared: str, made: str, out: str, max_steps: str) -> dict[str, Any]:
     """Fit the rating head, judge and save: seconds, steps, peak memory; RMSE beside the same rows' noise floor."""
-    from reelgraph import pipeline  # noqa: PLC0415 (the parent stays small)
+    from reelgraph.training import fit as pipeline  # noqa: PLC0415
 
     started = time.perf_counter()
     data = load_prepared(Path(prepared))
@@ -151,8 +152,8 @@ def longer(prepared: str, made: str, usual: str, times: str) -> dict[str, Any]:
 
     The first steps are those of the usual fit, so that both distances come from one fit. It is not refitted.
     """
-    from reelgraph.pipeline import quiet_sparse  # noqa: PLC0415
-    from reelgraph.runs import Runner  # noqa: PLC0415
+    from reelgraph.models.sparse import quiet_sparse  # noqa: PLC0415
+    from reelgraph.training.runner import Runner  # noqa: PLC0415
 
     data, steps = load_prepared(Path(prepared)), int(usual) * int(times)
     least = floor(data, data.valid, Path(made))
@@ -182,8 +183,8 @@ def longer(prepared: str, made: str, usual: str, times: str) -> dict[str, Any]:
 def rank(prepared: str) -> dict[str, Any]:
     """Steps of the ranking head, enough to time one and to see the peak of memory."""
     from reelgraph.config import TrainConfig  # noqa: PLC0415
-    from reelgraph.pipeline import quiet_sparse  # noqa: PLC0415
-    from reelgraph.runs import Runner  # noqa: PLC0415
+    from reelgraph.models.sparse import quiet_sparse  # noqa: PLC0415
+    from reelgraph.training.runner import Runner  # noqa: PLC0415
 
     data, watch = load_prepared(Path(prepared)), Watch()
     config = (
@@ -204,10 +205,9 @@ def products(train: Interactions, num_users: int, num_items: int) -> float:
     """
     import torch  # noqa: PLC0415
 
-    from reelgraph.baselines import BIAS_SWEEPS  # noqa: PLC0415
-    from reelgraph.graph import build_graph  # noqa: PLC0415
-    from reelgraph.pipeline import quiet_sparse  # noqa: PLC0415
-    from reelgraph.products import add_products  # noqa: PLC0415
+    from reelgraph.config import BIAS_SWEEPS  # noqa: PLC0415
+    from reelgraph.models.graph import build_graph  # noqa: PLC0415
+    from reelgraph.models.sparse import add_products, quiet_sparse  # noqa: PLC0415
 
     graph, taken = build_graph(train, num_users, num_items), []
     table, vector = torch.randn(graph.num_nodes, DIM), torch.randn(graph.num_nodes)

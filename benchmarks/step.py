@@ -13,7 +13,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from reelgraph import capacity, machine
+from reelgraph import machine
+from reelgraph import machine as capacity
 from reelgraph.config import TrainConfig
 from reelgraph.data.dataset import load_prepared
 
@@ -25,8 +26,8 @@ def main() -> None:
     machine.set_environment()
     from torch.profiler import ProfilerActivity, profile  # noqa: PLC0415 (PyTorch reads the environment now)
 
-    from reelgraph.pipeline import quiet_sparse  # noqa: PLC0415
-    from reelgraph.runs import Runner  # noqa: PLC0415
+    from reelgraph.models.sparse import quiet_sparse  # noqa: PLC0415
+    from reelgraph.training.runner import Runner  # noqa: PLC0415
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("prepared", type=Path)

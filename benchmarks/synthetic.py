@@ -31,7 +31,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from reelgraph.atomic import MANIFEST, new_directory
+from reelgraph.files import MANIFEST, new_directory
 
 KIND = "reelgraph-synthetic"
 RATINGS_A_USER = 145  # as in MovieLens-20M, like everything below

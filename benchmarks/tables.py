@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from reelgraph.bench.report import COLD_COLUMNS, PUBLISHED, cell, cold_summary, summary
+from reelgraph.bench.results import COLD_COLUMNS, PUBLISHED, cell, cold_summary, summary
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"

@@ -11,8 +11,8 @@ import numpy as np
 from measuring import facts
 
 import reelgraph as rg
-from reelgraph.recommender import Recommender
-from reelgraph.visitor import Visitor
+from reelgraph.recommend.recommender import Recommender
+from reelgraph.recommend.visitor import Visitor
 
 HERE = Path(__file__).resolve().parent
 VISITORS, RATINGS = 500, 20

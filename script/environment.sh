@@ -104,7 +104,7 @@ make_environment() {
 
 # What an installation follows from: nothing is installed again until one of these files changes.
 ingredients() {
-    cat pyproject.toml constraints.txt src/reelgraph/__init__.py | cksum
+    cat pyproject.toml constraints.txt src/reelgraph/_version.py | cksum
 }
 
 # Shows of pip's output on stdin what a person waits for.

@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from clusters import Cluster, running_cluster, running_connect_server, settings
-from databases import FAST, PostgreSQL, postgresql
 from sqlalchemy import URL
-from worlds import write_files
 
-pytest_plugins = ("serving",)
+from tests.support.clusters import Cluster, running_cluster, running_connect_server, settings
+from tests.support.databases import FAST, PostgreSQL, postgresql
+from tests.support.worlds import write_files
+
+pytest_plugins = ("tests.support.serving",)
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # In the background of a shell Ctrl-C is ignored, by the commands that tests start and interrupt as well.

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from reelgraph.artifact import HISTORY, KIND, TABLES, WEIGHTS, read_artifact, write_artifact
 from reelgraph.errors import ArtifactError, OutputError
-from reelgraph.recommender import Recommender
+from reelgraph.recommend.recommender import Recommender
 
 
 @pytest.fixture

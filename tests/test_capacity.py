@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from reelgraph import capacity
-from reelgraph.capacity import Memory
+from reelgraph import machine as capacity
+from reelgraph.machine import Memory
 
 MEMINFO = "MemTotal:       16000 kB\nMemFree:         2000 kB\nMemAvailable:    9000 kB\n"
 
@@ -107,7 +107,7 @@ def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_peak_memory_is_that_of_this_process() -> None:
     code = (
-        "import sys, numpy; from reelgraph.capacity import peak_memory; before = peak_memory(); "
+        "import sys, numpy; from reelgraph.machine import peak_memory; before = peak_memory(); "
         "numpy.ones(10**8, numpy.uint8); sys.stdout.write(str(peak_memory() - before))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -7,10 +7,10 @@ import click
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from reelgraph import cli
+from reelgraph.cli.main import commands
+from reelgraph.cli.options import settings
 from reelgraph.config import DataConfig, TrainConfig
 from reelgraph.errors import ConfigError
-from reelgraph.options import settings
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_the_classic_model_has_defaults_of_its_own_that_give_way() -> None:
 def test_every_setting_is_an_option_with_its_description_as_help(
     command: str, configs: tuple[type[BaseModel], ...]
 ) -> None:
-    options = {option.name: option for option in cli.commands.commands[command].params}
+    options = {option.name: option for option in commands.commands[command].params}
     for config in configs:
         for name, field in config.model_fields.items():
             option = options[name]

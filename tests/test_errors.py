@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from reelgraph import asking, cli, errors
+from reelgraph import errors
+from reelgraph.cli import main
+from reelgraph.cli import recommend as asking
 from reelgraph.errors import ReelgraphError, StoppedError
 
 FAMILY = [
@@ -33,7 +35,7 @@ def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
 
 def code_of(*arguments: str) -> object:
     with pytest.raises(SystemExit) as left:
-        cli.main(arguments)
+        main(arguments)
     return left.value.code
 
 
@@ -60,7 +62,7 @@ def test_a_file_name_with_a_line_break_does_not_break_the_line(capsys: pytest.Ca
 def test_a_bug_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     raising(monkeypatch, ZeroDivisionError("a bug"))
     with pytest.raises(ZeroDivisionError):
-        cli.main(["recommend", "m", "--user", "1"])
+        main(["recommend", "m", "--user", "1"])
 
 
 def test_ctrl_c_has_an_exit_code_of_its_own(

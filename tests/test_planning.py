@@ -14,15 +14,16 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
 
-from reelgraph import capacity, cli, costs, tuning
-from reelgraph.capacity import Memory
+from reelgraph import config as config_module
+from reelgraph import machine as capacity
+from reelgraph import planning as costs
+from reelgraph.cli import main
 from reelgraph.config import DataConfig, TrainConfig
-from reelgraph.costs import MEASURED, Speed
-from reelgraph.data.counting import Size, size_of
-from reelgraph.data.prepare import prepare
+from reelgraph.data.prepare.prepare import prepare
 from reelgraph.data.sources import find
 from reelgraph.errors import DataError, SetupError
-from reelgraph.planning import Plan, check, elsewhere, gigabytes, plan
+from reelgraph.machine import Memory
+from reelgraph.planning import MEASURED, Plan, Size, Speed, check, elsewhere, gigabytes, plan, size_of
 
 LARGE = Size(20_000_000, 138_000, 27_000)
 Outcome = tuple[int, str, str]
@@ -42,7 +43,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
 
     def run(*arguments: object) -> Outcome:
         with pytest.raises(SystemExit) as ended:
-            cli.main([str(argument) for argument in arguments])
+            main([str(argument) for argument in arguments])
         out, err = capsys.readouterr()
         assert isinstance(ended.value.code, int)
         return ended.value.code, out, err
@@ -129,7 +130,7 @@ def test_costs_grow_as_the_sizes_they_depend_on() -> None:
 PEAK = """
 import sys
 sys.path[:0] = {path}
-import worlds
+from tests.support import worlds
 from reelgraph import pipeline
 from reelgraph.capacity import peak_memory
 ratings, users, movies, dim = {sizes}
@@ -165,9 +166,9 @@ def test_a_faster_machine_takes_less_time_and_the_same_memory() -> None:
 
 
 def test_the_search_is_that_of_tuning() -> None:
-    assert costs.SEARCHED == tuning.BUDGETS
-    assert costs.RANK_SEARCHED == tuning.RANK_SHARE
-    assert tuning.LIMITS["dim"][1] == costs.WIDEST
+    assert config_module.SEARCHED == config_module.BUDGETS
+    assert config_module.RANK_SEARCHED == config_module.RANK_SHARE
+    assert config_module.LIMITS["dim"][1] == config_module.WIDEST
 
 
 @pytest.mark.parametrize("share", [0.35, 0.6, 0.97])
@@ -223,7 +224,7 @@ def test_train_refuses_before_it_starts(
     run: Callable[..., Outcome], tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(capacity, "free_memory", lambda: Memory(300_000_000, 16_000_000_000, "in this container"))
-    monkeypatch.setattr("reelgraph.data.prepare.prepare", None)
+    monkeypatch.setattr("reelgraph.data.prepare.prepare.prepare", None)
     code, out, err = run("train", tables / "ratings.csv", "--out", tmp_path / "model")
     assert (code, out) == (2, "")
     (line,) = err.splitlines()

@@ -13,12 +13,12 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
-from worlds import benchmark
 
 import reelgraph
 from reelgraph.config import DataConfig, TrainConfig
-from reelgraph.service.database import address
-from reelgraph.service.store import Store
+from reelgraph.service.database.connection import address
+from reelgraph.service.database.store import Store
+from tests.support.worlds import benchmark
 
 tables = benchmark("tables")
 ROOT = Path(__file__).resolve().parents[1]

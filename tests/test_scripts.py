@@ -9,10 +9,11 @@ import tomllib
 from importlib import metadata
 from pathlib import Path
 
-import programs
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from tests.support import programs
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = ("script/quickstart", "script/test", ".ci/run")
@@ -79,7 +80,7 @@ class Machine:
             (self.bin / tool).symlink_to(str(shutil.which(tool)))
         for name in ("chromium", "initdb"):
             self.put(self.bin / name, "#!/usr/bin/env bash\n")
-        for name in (*COMMANDS, SOURCED, "pyproject.toml", "constraints.txt", "src/reelgraph/__init__.py"):
+        for name in (*COMMANDS, SOURCED, "pyproject.toml", "constraints.txt", "src/reelgraph/_version.py"):
             (self.clone / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, self.clone / name)
 

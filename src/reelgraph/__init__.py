@@ -11,22 +11,24 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from reelgraph.data.dataset import Dataset
+    from reelgraph.data.load import load
     from reelgraph.errors import ReelgraphError
-    from reelgraph.pipeline import fit, load
-    from reelgraph.recommender import Recommender
-    from reelgraph.recommender import open_model as open  # noqa: A004
+    from reelgraph.recommend.recommender import Recommender
+    from reelgraph.recommend.recommender import open_model as open  # noqa: A004
+    from reelgraph.training.fit import fit
 
-__version__ = "0.1.0"
+
 __all__ = ["Dataset", "Recommender", "ReelgraphError", "__version__", "fit", "load", "open"]
+
 
 # Imported when first used: training needs torch, serving must not wait for it.
 _HOMES = {
     "Dataset": ("reelgraph.data.dataset", "Dataset"),
-    "Recommender": ("reelgraph.recommender", "Recommender"),
+    "Recommender": ("reelgraph.recommend.recommender", "Recommender"),
     "ReelgraphError": ("reelgraph.errors", "ReelgraphError"),
-    "fit": ("reelgraph.pipeline", "fit"),
-    "load": ("reelgraph.pipeline", "load"),
-    "open": ("reelgraph.recommender", "open_model"),
+    "fit": ("reelgraph.training.fit", "fit"),
+    "load": ("reelgraph.data.load", "load"),
+    "open": ("reelgraph.recommend.recommender", "open_model"),
 }
 
 

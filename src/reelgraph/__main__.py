@@ -1,6 +1,6 @@
 """`python -m reelgraph` is the command `reelgraph`."""
 
-from reelgraph.cli import main
+from reelgraph.cli.main import main
 
 if __name__ == "__main__":
     main()

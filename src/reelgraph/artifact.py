@@ -15,17 +15,23 @@ import pyarrow.parquet as pq
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from reelgraph.atomic import MANIFEST, new_directory
 from reelgraph.data.dataset import Interactions
 from reelgraph.errors import ArtifactError
-from reelgraph.scorers import needed_for_lists
+from reelgraph.files import MANIFEST, new_directory
+from reelgraph.scoring.scorers import needed_for_lists
 
 KIND = "reelgraph-artifact"
+
 VERSION = 1
+
 WEIGHTS, HISTORY = "weights.safetensors", "history.csv"
+
 HISTORY_COLUMNS = ("phase", "step", "loss", "valid_rmse", "valid_mae", "valid_ndcg", "seconds")
+
 TABLES = ("users", "items", "seen")
+
 _ENTRIES = ("config", "data", "scale", "standardise", "files")  # of the manifest, each a table
+
 _REMEDY = "restore the directory from a copy or train again"
 
 

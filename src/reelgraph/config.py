@@ -8,27 +8,35 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 _STRICT = ConfigDict(frozen=True, extra="forbid")
 
+
 # Chosen by the RMSE on validation ratings of ML-100K, ML-1M and ml-latest-small: 4.1e-4 at 80 thousand ratings, and
 # with Huber's gradient half of a squared error's a little above the inverse of their number.
 _L2_AT, _L2_RATINGS, _L2_POWER = 4.1e-4, 8.0e4, 0.83
+
 
 # As chosen on those data sets up to a million ratings, beyond it on synthetic ones of 4 and 20 million
 # (benchmarks/scale.py): their first steps are best at 0.005 and 0.003.
 _RATE, _DECAY_STEPS, _RATE_RATINGS, _RATE_POWER = 0.01, 100.0, 1e6, 0.4
 
+
 # Above so many training ratings a fit is less patient, as the error scatters less, and the refit goes on from it for a
 # share of its steps: half the time of one from the start (docs/experiments.md).
 _MANY, _MORE_STEPS = 1_000_000, 0.5
 
+
 # Settings of the ranking head by the names that the loop knows them by, and what the loop uses for it; chosen by the
 # nDCG@10 on validation ratings of the same data sets.
 RANKING = ("dim", "l2", "hide", "newcomers", "dropout", "max_steps")
+
 _RANK_L2_AT, _RANK_L2_POWER = 1.0e-4, 1.25
+
 _RANK_RATE_POWER = 0.176  # of the number of ratings: a step size of 0.02, halved after 100 steps, at 80 thousand
+
 _RANKING_LOOP: dict[str, Any] = {
     "model": "residual", "learning_rate": 0.02, "decay_steps": 100.0, "average": 0.98, "eval_every": 20, "patience": 5,
     "side_l2": 1.0,
 }  # fmt: skip
+
 _CLASSIC = {
     "learning_rate": 0.01, "decay_steps": 0.0, "average": 0.0, "eval_every": 1, "l2": 0.0, "tune": "none",
     "ranking": False,
@@ -202,3 +210,25 @@ def slower_rule(num_ratings: int) -> float:
 def l2_rule(num_ratings: int) -> float:
     """The L2 strength to start from, by the number of training ratings."""
     return float(_L2_AT * (_L2_RATINGS / num_ratings) ** _L2_POWER)
+
+
+USER_DAMPING, ITEM_DAMPING = 5.0, 10.0
+
+BIAS_SWEEPS = 4
+
+
+LIKED = 0.8
+
+
+# Beside the plain training (fit and refit): quick may take as much as two more, which makes three in all.
+BUDGETS = {"none": 0.0, "quick": 2.0, "full": 30.0}
+
+RANK_SHARE = 0.375  # of that for the ranking head, whose step takes as long as several of the rating model
+
+LIMITS = {"dim": (1, 128), "hide": (0.02, 0.6), "huber_delta": (1.0, 10.0)}
+
+
+# What the search may take, in plain trainings, and how wide it may make the tables; see `tuning`.
+SEARCHED, RANK_SEARCHED = {"none": 0.0, "quick": 2.0, "full": 30.0}, 0.375
+
+WIDER, WIDEST = {"none": 1, "quick": 2, "full": 4}, 128

@@ -11,7 +11,8 @@ import psutil
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
-from worlds import benchmark
+
+from tests.support.worlds import benchmark
 
 prepare, measuring = benchmark("prepare"), benchmark("measuring")
 SIZE = 3000

@@ -6,16 +6,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from worlds import interactions, write_files
 
 from reelgraph.bench import methods
 from reelgraph.bench.fitted import Fitted
 from reelgraph.bench.methods import METHODS, Method, chosen, complete, trial
 from reelgraph.data.dataset import Dataset, merge
+from reelgraph.data.load import load
 from reelgraph.errors import ConfigError, SetupError
-from reelgraph.metrics import rmse
-from reelgraph.pipeline import load
-from reelgraph.ranking import evaluate_ranking
+from reelgraph.metrics.ranking import evaluate_ranking
+from reelgraph.metrics.ratings import rmse
+from tests.support.worlds import interactions, write_files
 
 RATE = ("bias", "itemknn", "svd", "svdpp", "als-spark", "myfm", "residual", "residual-no-time", "residual-ratings-only")
 RANK = ("ease", "als-implicit")

@@ -10,14 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from worlds import benchmark
 
 from reelgraph.config import TrainConfig
-from reelgraph.costs import HEADS, Speed
-from reelgraph.data.counting import Size
 from reelgraph.data.dataset import load_prepared
-from reelgraph.planning import plan
-from reelgraph.recommender import open_model
+from reelgraph.planning import HEADS, Size, Speed, plan
+from reelgraph.recommend.recommender import open_model
+from tests.support.worlds import benchmark
 
 scale = benchmark("scale")
 SIZE = 4000

@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from worlds import benchmark
 
-from reelgraph.baselines import baselines
 from reelgraph.data.dataset import Interactions
+from reelgraph.metrics.baselines import baselines
+from tests.support.worlds import benchmark
 
 synthetic = benchmark("synthetic")
 RATINGS = 100_000

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reelgraph.recommender import open_model
+from reelgraph.recommend.recommender import open_model
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors import safe_open
 
-from reelgraph.recommender import open_model
+from reelgraph.recommend.recommender import open_model
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -249,7 +249,7 @@ def test_a_reader_that_has_had_enough_is_no_error(tables: Path, model_dir: Path)
 
 @pytest.mark.parametrize("given", [None, "7"])
 def test_threads_do_not_spin_unless_the_user_says_so(given: str | None) -> None:
-    code = "import atexit, os; from reelgraph.cli import main; "
+    code = "import atexit, os; from reelgraph.cli.main import main; "
     code += "atexit.register(lambda: print(os.environ['GOMP_SPINCOUNT'])); main(['--version'])"
     environment = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
     environment |= {"GOMP_SPINCOUNT": given} if given else {}

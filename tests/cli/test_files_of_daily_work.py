@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from reelgraph.recommender import open_model
+from reelgraph.recommend.recommender import open_model
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 

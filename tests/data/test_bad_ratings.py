@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from reelgraph.config import DataConfig
-from reelgraph.data.prepare import prepare
+from reelgraph.data.prepare.prepare import prepare
 from reelgraph.data.sources import find
 from reelgraph.errors import ConfigError, DataError, OutputError, ReelgraphError
 

@@ -10,8 +10,8 @@ import pytest
 
 from reelgraph.config import DataConfig
 from reelgraph.data.dataset import Interactions, load_prepared, merge
-from reelgraph.data.fingerprints import fingerprint
-from reelgraph.data.prepare import prepare
+from reelgraph.data.prepare.fingerprint import fingerprint
+from reelgraph.data.prepare.prepare import prepare
 from reelgraph.data.sources import find
 from reelgraph.data.vocabulary import Vocabulary
 from reelgraph.errors import DataError

@@ -11,9 +11,9 @@ import pytest
 
 from reelgraph.config import DataConfig
 from reelgraph.data.dataset import Dataset, load_prepared, merge
-from reelgraph.data.pairs import as_type
-from reelgraph.data.prepare import prepare
+from reelgraph.data.prepare.prepare import prepare
 from reelgraph.data.sources import Source, find
+from reelgraph.recommend.output import as_type
 
 Rating = tuple[str, str, float]
 RATINGS: list[tuple[str, str, str, int]] = [

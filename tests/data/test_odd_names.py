@@ -9,7 +9,7 @@ import pytest
 from reelgraph.config import DataConfig
 from reelgraph.data import sources
 from reelgraph.data.dataset import load_prepared
-from reelgraph.data.prepare import prepare
+from reelgraph.data.prepare.prepare import prepare
 from reelgraph.errors import DataError
 
 PAIRS = [(user, movie) for user in range(1, 6) for movie in range(1, 6)]

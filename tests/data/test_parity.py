@@ -12,15 +12,15 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from parity import compare, dirty
 from pyspark.sql import SparkSession
 
 from reelgraph.config import DataConfig
-from reelgraph.data import checks
 from reelgraph.data.dataset import load_prepared
-from reelgraph.data.engine import open_engine
-from reelgraph.data.prepare import prepare
+from reelgraph.data.prepare import clean as checks
+from reelgraph.data.prepare.prepare import prepare
 from reelgraph.data.sources import Source, find
+from reelgraph.engines.engine import open_engine
+from tests.support.parity import compare, dirty
 
 ENGINES = ("duckdb", "local[2]")
 CELLS = ("userId", "movieId", "rating", "timestamp")

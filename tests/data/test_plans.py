@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from parity import dirty
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
 from reelgraph.config import DataConfig
-from reelgraph.data.engine import Engine, open_engine
-from reelgraph.data.prepare import prepare
+from reelgraph.data.prepare.prepare import prepare
+from reelgraph.engines.engine import Engine, open_engine
+from tests.support.parity import dirty
 
 
 @pytest.fixture(scope="module")

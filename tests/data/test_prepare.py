@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from reelgraph.config import DataConfig
 from reelgraph.data import sources
-from reelgraph.data.prepare import prepare
+from reelgraph.data.prepare.prepare import prepare
 
 Row = tuple[str, ...]  # user, movie, rating and timestamp as they stand in the file; another number is malformed
 Kept = tuple[str, str, float, int | None, str]  # with the split

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from reelgraph.data.prepare.stage import Staged, stage_ratings
 from reelgraph.data.sources import find
-from reelgraph.data.staging import Staged, stage_ratings
 from reelgraph.errors import ConfigError, DataError
 
 Cells = list[tuple[str | None, str | None, str | None]]

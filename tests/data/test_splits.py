@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from worlds import prepare_rows
 
 from reelgraph.config import DataConfig
 from reelgraph.data.dataset import load_prepared
-from reelgraph.data.prepare import prepare
+from reelgraph.data.prepare.prepare import prepare
 from reelgraph.data.sources import find
 from reelgraph.errors import ConfigError, DataError
+from tests.support.worlds import prepare_rows
 
 ROWS: list[tuple[object, ...]] = [
     (user, movie, (user * movie) % 5 + 1, 1000 * user + 7 * movie) for user in range(30) for movie in range(40)

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from worlds import checkerboard, dataset, interactions
 
 from reelgraph.artifact import Artifact
 from reelgraph.config import TrainConfig
-from reelgraph.metrics import rmse
-from reelgraph.pipeline import fit
-from reelgraph.recommender import Recommender
+from reelgraph.metrics.ratings import rmse
+from reelgraph.recommend.recommender import Recommender
+from reelgraph.training.fit import fit
+from tests.support.worlds import checkerboard, dataset, interactions
 
 MODELS = ("residual", "gcn")
 

@@ -4,10 +4,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from torch_geometric.nn import GCNConv
-from worlds import noisy
 
-from reelgraph.graph import build_graph
 from reelgraph.models import GCNModel
+from reelgraph.models.graph import build_graph
+from tests.support.worlds import noisy
 
 USERS, ITEMS, DIM = 30, 25, 6
 

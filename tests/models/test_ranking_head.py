@@ -5,12 +5,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from worlds import noisy
 
-from reelgraph.graph import BipartiteGraph, build_graph, reveal
-from reelgraph.models import ranking
-from reelgraph.models.ranking import RankingModel, sampled_surprise
-from reelgraph.ranker import Ranker
+from reelgraph.models import ranking_head as ranking
+from reelgraph.models.graph import BipartiteGraph, build_graph, reveal
+from reelgraph.models.ranking_head import RankingModel, sampled_surprise
+from reelgraph.scoring.ranking_head import Ranker
+from tests.support.worlds import noisy
 
 USERS, ITEMS, DIM = 30, 25, 5
 FEATURES = np.random.default_rng(4).normal(0, 1, (ITEMS, 3)).astype(np.float32)

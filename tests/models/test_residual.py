@@ -5,14 +5,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 from torch_geometric.typing import OptTensor
-from worlds import noisy
 
-from reelgraph import products
-from reelgraph.chance import hide_ratings
-from reelgraph.graph import BipartiteGraph, build_graph, reveal
 from reelgraph.models import ResidualModel
+from reelgraph.models import sparse as products
+from reelgraph.models.graph import BipartiteGraph, build_graph, hide_ratings, reveal
 from reelgraph.models.residual import ResidualConv
-from reelgraph.products import PairProduct
+from reelgraph.models.sparse import PairProduct
+from tests.support.worlds import noisy
 
 USERS, ITEMS, DIM = 30, 25, 4
 

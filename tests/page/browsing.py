@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
-from programs import chromium_program
+
+from tests.support.programs import chromium_program
 
 # A browser that runs as root, without a graphics card, and asks nobody for anything.
 FLAGS = (

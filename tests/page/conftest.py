@@ -6,12 +6,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from kills import Server
 from playwright.sync_api import Browser
 from sqlalchemy import URL
 
-from page.browsing import WIDE, Visit, chromium
-from page.cinema import write_cinema
+from tests.page.browsing import WIDE, Visit, chromium
+from tests.page.cinema import write_cinema
+from tests.support.kills import Server
 
 
 @pytest.fixture(scope="session")

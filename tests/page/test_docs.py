@@ -1,6 +1,6 @@
 """The routes to look at and to try: no outside host, nothing that the security policy stops."""
 
-from page.browsing import Visit
+from tests.page.browsing import Visit
 
 
 def test_a_route_is_tried_from_the_docs(visit: Visit) -> None:

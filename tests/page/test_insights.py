@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kills import Server
 from sqlalchemy import URL
 
-from page.browsing import SMALL, Visit
-from reelgraph.bench.report import COLUMNS
+from reelgraph.bench.results import COLUMNS
+from tests.page.browsing import SMALL, Visit
+from tests.support.kills import Server
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from page.browsing import Visit
-from reelgraph.service.assets import STATIC
+from reelgraph.service.static_files import STATIC
+from tests.page.browsing import Visit
 
 HALVES = {"low": 0.5, "high": 5, "step": 0.5}
 WHOLE = {"low": 1, "high": 5, "step": 1}

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from page.browsing import SMALL, Visit
-from page.cinema import SPACE
+from tests.page.browsing import SMALL, Visit
+from tests.page.cinema import SPACE
 
 TITLES_OF_SPACE = {title.removesuffix(", The") for title, _ in SPACE}
 

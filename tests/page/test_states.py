@@ -4,11 +4,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from kills import Server
 from playwright.sync_api import Route
 from sqlalchemy import URL
 
-from page.browsing import SMALL, Visit
+from tests.page.browsing import SMALL, Visit
+from tests.support.kills import Server
 
 
 def test_a_server_that_goes_away_and_comes_back(cinema: Path, visits: Callable[..., Visit], tmp_path: Path) -> None:
@@ -83,7 +83,9 @@ def test_too_many_requests_are_waited_out_and_a_refusal_is_said(visit: Visit) ->
 def test_ratings_of_another_scale_are_kept_and_left_out(visit: Visit) -> None:
     page = visit.open()
     visit.rate("Heat", 4)
-    far = "const all = localStorage; const at = 'reelgraph.visitor.1'; all[at] = all[at].replace(':4,', ':40,')"
+    far = (
+        "const all = localStorage; const at = 'reelgraph.recommend.visitor.1'; all[at] = all[at].replace(':4,', ':40,')"
+    )
     page.evaluate(far)
     page.reload()
     page.wait_for_selector(".card")

@@ -8,8 +8,8 @@ from urllib.request import urlopen
 import pytest
 from playwright.sync_api import Error, Route
 
-from page.browsing import Visit
-from page.cinema import SPACE
+from tests.page.browsing import Visit
+from tests.page.cinema import SPACE
 
 
 def test_search_finds_while_typing_and_drops_late_answers(visit: Visit) -> None:
@@ -219,7 +219,9 @@ def test_ratings_are_kept_in_this_browser_and_shared_by_its_tabs(visit: Visit) -
     assert visit.rated() == {}
     page.get_by_role("button", name="Undo").click()
     assert visit.rated() == {"Casino": "3 of 5 stars"}
-    page.evaluate('localStorage.setItem(\'reelgraph.visitor.1\', \'{"ratings": [1, {"stars": 2}], "hidden": 7\')')
+    page.evaluate(
+        'localStorage.setItem(\'reelgraph.recommend.visitor.1\', \'{"ratings": [1, {"stars": 2}], "hidden": 7\')'
+    )
     page.reload()
     page.wait_for_selector(".card")
     assert visit.rated() == {}, "damaged memory is no memory"

@@ -12,13 +12,21 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from databases import FAST, PASSWORD, PostgreSQL, postgresql
 from sqlalchemy import URL, create_engine, inspect, make_url, text
 
 from reelgraph.errors import ConfigError, DatabaseError, SchemaError, SetupError
-from reelgraph.service.database import MIGRATIONS, VERSION_TABLE, address, migrate, open_engine, shown
-from reelgraph.service.schema import REVISION, metadata
-from reelgraph.service.store import Change, Rated, Store
+from reelgraph.service.database.connection import (
+    MIGRATIONS,
+    REVISION,
+    VERSION_TABLE,
+    address,
+    metadata,
+    migrate,
+    open_engine,
+    shown,
+)
+from reelgraph.service.database.store import Change, Rated, Store
+from tests.support.databases import FAST, PASSWORD, PostgreSQL, postgresql
 
 SERVER = "postgresql+psycopg://ann@db.example:5433/films"
 SECRET = "postgresql://ann:s3cret@db.example/films"

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from test_architecture import SOURCE, Tree
 
-from reelgraph.hosting import serve
-from reelgraph.service.problems import STATUS
+from reelgraph.cli.serve import serve
+from reelgraph.service.errors import STATUS
 from reelgraph.service.settings import Settings
+from tests.test_architecture import SOURCE, Tree
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "docs" / "deploy"

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-from kills import Server, Writers, endure, lost
 from sqlalchemy import URL
 
-from reelgraph.recommender import open_model
-from reelgraph.service.store import Store
+from reelgraph.recommend.recommender import open_model
+from reelgraph.service.database.store import Store
+from tests.support.kills import Server, Writers, endure, lost
 
 WRITES, KILLS = 200, 3
 

@@ -9,13 +9,13 @@ from typing import Any
 import httpx
 import pytest
 from pydantic import SecretStr
-from serving import serving
 
-from reelgraph.recommender import Recommender
+from reelgraph.recommend.recommender import Recommender
 from reelgraph.service.app import create_app
-from reelgraph.service.problems import STATUS
+from reelgraph.service.errors import STATUS
 from reelgraph.service.settings import Keys, Settings
 from reelgraph.service.state import State
+from tests.support.serving import serving
 
 Route = tuple[str, str, Any]
 Serve = Callable[..., httpx.Client]

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import httpx
 from pydantic import SecretStr
-from worlds import benchmark
 
 from reelgraph.service.settings import Keys
+from tests.support.worlds import benchmark
 
 
 def test_nothing_that_is_sent_ends_in_a_bug(serve: Callable[..., httpx.Client], model_dir: Path) -> None:

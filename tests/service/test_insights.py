@@ -14,7 +14,7 @@ import pytest
 
 from reelgraph.artifact import HISTORY, read_artifact, write_artifact
 from reelgraph.errors import ArtifactError, DataError
-from reelgraph.recommender import Recommender, open_model
+from reelgraph.recommend.recommender import Recommender, open_model
 from reelgraph.service.app import create_app
 from reelgraph.service.settings import Settings
 

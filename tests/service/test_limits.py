@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reelgraph.service.limits import Buckets, client_of
+from reelgraph.service.middleware import Buckets, client_of
 
 
 class Clock:

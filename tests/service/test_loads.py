@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx
-from worlds import benchmark
 
-from reelgraph.recommender import Recommender
+from reelgraph.recommend.recommender import Recommender
+from tests.support.worlds import benchmark
 
 loads = benchmark("loads")
 

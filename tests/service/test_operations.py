@@ -10,12 +10,12 @@ from typing import Any
 import httpx
 import pytest
 from pydantic import SecretStr, ValidationError
-from serving import until
 
 from reelgraph.errors import ConfigError
-from reelgraph.recommender import Recommender
-from reelgraph.service.logs import LOGGER, JsonLines
+from reelgraph.recommend.recommender import Recommender
 from reelgraph.service.settings import Keys, Settings, keys_of
+from reelgraph.service.telemetry import LOGGER, JsonLines
+from tests.support.serving import until
 
 Serve = Callable[..., httpx.Client]
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from serving import PATIENCE
 
-from reelgraph.recommender import Recommender
+from reelgraph.recommend.recommender import Recommender
+from tests.support.serving import PATIENCE
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 

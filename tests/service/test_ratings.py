@@ -16,17 +16,17 @@ from urllib.parse import quote
 import httpx
 import pyarrow.parquet as pq
 import pytest
-from databases import FAST, PASSWORD, postgresql
-from serving import serving
 from sqlalchemy import URL
 
-from reelgraph.cli import main
-from reelgraph.recommender import Recommender, open_model
+from reelgraph.cli.main import main
+from reelgraph.recommend.recommender import Recommender, open_model
 from reelgraph.service.app import create_app
-from reelgraph.service.database import address
-from reelgraph.service.problems import ServiceError
+from reelgraph.service.database.connection import address
+from reelgraph.service.database.store import Store
+from reelgraph.service.errors import ServiceError
 from reelgraph.service.settings import Settings
-from reelgraph.service.store import Store
+from tests.support.databases import FAST, PASSWORD, postgresql
+from tests.support.serving import serving
 
 UNUSUAL = (
     "Zoë", "李雷", "o'hara", 'a "quoted", one', "a/b", "a?b#c&d=e", "100 %", "%2F", " spaced ", "👩\u200d👧", "0012",

@@ -19,9 +19,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from sqlalchemy import URL, create_engine, text
 
 from reelgraph.errors import DatabaseError, OutputError
-from reelgraph.service import store as module
-from reelgraph.service.database import POOL
-from reelgraph.service.store import Change, Rated, Store, Written
+from reelgraph.service.database import store as module
+from reelgraph.service.database.connection import POOL
+from reelgraph.service.database.store import Change, Rated, Store, Written
 
 Result = TypeVar("Result")
 UNUSUAL = (

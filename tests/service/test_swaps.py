@@ -15,13 +15,13 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from serving import PATIENCE, until
 
 from reelgraph.artifact import read_artifact, write_artifact
 from reelgraph.errors import ArtifactError, SetupError
-from reelgraph.recommender import Recommender, open_model
-from reelgraph.service.current import Current, newest, read
-from reelgraph.service.problems import ServiceError
+from reelgraph.recommend.recommender import Recommender, open_model
+from reelgraph.service.errors import ServiceError
+from reelgraph.service.model import Current, newest, read
+from tests.support.serving import PATIENCE, until
 
 Serve = Callable[..., httpx.Client]
 

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from clusters import Cluster, Program, until
 
-from reelgraph.data.engine import open_engine
+from reelgraph.engines.engine import open_engine
+from tests.support.clusters import Cluster, Program, until
 
 
 def alive(pid: int) -> bool:

@@ -5,10 +5,10 @@ import shlex
 from pathlib import Path
 
 import click
-from clusters import spark_home
 
-from reelgraph.cli import commands
-from reelgraph.data.engine import check_name
+from reelgraph.cli.main import commands
+from reelgraph.engines.engine import check_name
+from tests.support.clusters import spark_home
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "spark.md").read_text(encoding="utf-8")
 LINES = [shlex.split(line) for line in re.findall(r"^    (.+)$", PAGE, re.MULTILINE)]

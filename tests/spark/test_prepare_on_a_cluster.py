@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clusters import Cluster, Program, running_connect_server, settings
-from parity import compare
 
 from reelgraph.config import DataConfig
-from reelgraph.data.engine import Engine, Run, check_seen, open_engine
-from reelgraph.data.prepare import prepare
+from reelgraph.data.prepare.prepare import prepare
 from reelgraph.data.sources import find
-from reelgraph.data.spark_jobs import JobProgress
+from reelgraph.engines.engine import Engine, Run, check_seen, open_engine
+from reelgraph.engines.spark_jobs import JobProgress
 from reelgraph.errors import EngineError, SetupError
+from tests.support.clusters import Cluster, Program, running_connect_server, settings
+from tests.support.parity import compare
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_a_worker_killed_midway_changes_nothing(
     more = both | {f"eventLog_{name}": value for name, value in noted.items()}
     for name, value in settings(tmp_path / "conf", **more).items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("reelgraph.data.spark_jobs.EVERY", 0.02)
+    monkeypatch.setattr("reelgraph.engines.spark_jobs.EVERY", 0.02)
     killed_in: list[int] = []
 
     def kill_one(found: JobProgress) -> None:
@@ -135,7 +135,7 @@ def test_spark_connect_gives_the_same_rows(
 def test_a_server_that_goes_away_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("reelgraph.data.spark_session.RETRIES", 1)
+    monkeypatch.setattr("reelgraph.engines.spark_session.RETRIES", 1)
 
     def lose(address: str, server: Program) -> None:
         with open_engine(address) as engine:

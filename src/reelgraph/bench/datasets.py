@@ -5,29 +5,34 @@ import io
 import os
 import re
 import shutil
-import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from reelgraph.atomic import output_errors
 from reelgraph.config import DataConfig
-from reelgraph.data.prepare import prepare
+from reelgraph.data.prepare.prepare import prepare
 from reelgraph.data.sources import RATINGS, Source, find
 from reelgraph.errors import ConfigError, DataError
+from reelgraph.files import output_errors
 
 URL = "https://files.grouplens.org/datasets/movielens"
+
 # ml-latest-small changes now and then: its sum is the one published beside it.
 MD5 = {
     "ml-100k": "0e33842e24a9c977be4e0107933c0723",
     "ml-1m": "c4d9eecfca2ab87c1945afe126590906",
     "ml-latest-small": None,
 }
+
 FOLDS = tuple(f"ml-100k-u{fold}" for fold in range(1, 6))
+
 NAMES = (*FOLDS, "ml-100k-5fold", "ml-100k-90-10", "ml-1m-90-10", "ml-latest-small", "sample")
+
 FOLD_LINES = 20_000  # a fold's test ratings are as many consecutive lines of u.data
+
 TIMEOUT = 60.0  # seconds without an answer
+
 
 Report = Callable[[str], None]
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from reelgraph.atomic import new_file
-from reelgraph.bench.report import PUBLISHED, cold_summary, summary
+from reelgraph.bench.results import PUBLISHED, cold_summary, summary
+from reelgraph.files import new_file
 
 
 def figure(runs: Sequence[dict[str, Any]], published: bool, out: Path) -> list[Path]:

@@ -11,9 +11,10 @@ import numpy.typing as npt
 
 from reelgraph.bench.fitted import Fitted
 from reelgraph.data.dataset import Dataset, Interactions
-from reelgraph.data.spark_session import open_session
+from reelgraph.engines.spark_session import open_session
 
 Settings = Mapping[str, Any]
+
 Floats = npt.NDArray[np.floating[Any]]
 
 

@@ -14,15 +14,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from reelgraph.baselines import baselines
-from reelgraph.bench import libraries, own
+from reelgraph.bench import libraries
+from reelgraph.bench import own_methods as own
 from reelgraph.bench.fitted import Fitted
 from reelgraph.data.dataset import Dataset, Interactions, merge
 from reelgraph.errors import ConfigError, SetupError
-from reelgraph.metrics import rmse
-from reelgraph.ranking import evaluate_ranking
+from reelgraph.metrics.baselines import baselines
+from reelgraph.metrics.ranking import evaluate_ranking
+from reelgraph.metrics.ratings import rmse
 
 Settings = Mapping[str, Any]
+
 Floats = npt.NDArray[np.floating[Any]]
 
 
@@ -42,11 +44,13 @@ class Method:
 
 
 _SURPRISE, _IMPLICIT, _MYFM = ("surprise", "scikit-surprise"), ("implicit", "implicit"), ("myfm", "myfm")
+
 # Factors, regularization, alpha.
 _IALS = (
     (32, 10.0, 4.0), (64, 10.0, 4.0), (128, 30.0, 4.0), (32, 30.0, 2.0), (128, 30.0, 2.0), (64, 30.0, 2.0),
     (128, 100.0, 4.0), (128, 100.0, 2.0), (64, 10.0, 1.0), (256, 100.0, 4.0),
 )  # fmt: skip
+
 METHODS: dict[str, Method] = {
     "mean": Method(own.mean),
     "bias": Method(own.bias, tuple({"user": u, "item": i} for u, i in ((5, 10), (10, 25), (2, 5), (15, 10), (5, 3)))),
@@ -99,6 +103,7 @@ METHODS: dict[str, Method] = {
     "residual-no-time": Method(own.residual_no_time),
     "residual": Method(own.residual),
 }  # fmt: skip
+
 TUNES_ITSELF = ("residual", "residual-no-time", "residual-ratings-only")
 
 

@@ -13,15 +13,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from reelgraph.atomic import MANIFEST
-from reelgraph.data.parquet import parts_of
+from reelgraph.data.parquet_files import parts_of
 from reelgraph.data.vocabulary import Vocabulary
 from reelgraph.errors import DataError
+from reelgraph.files import MANIFEST
 
 KIND = "reelgraph-prepared"
+
 VERSION = 1
+
 SPLITS = ("train", "valid", "test")
+
 _BLOCK = 1 << 17  # rows read at a time
+
 NO_TIME = np.iinfo(np.int64).min  # among timestamps: none
 
 

@@ -6,21 +6,27 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from reelgraph.data.parquet import is_parquet
-from reelgraph.data.textfile import Layout
+from reelgraph.data.parquet_files import is_parquet
+from reelgraph.data.text_files import Layout
 from reelgraph.errors import ConfigError, DataError
 
 RATINGS = ("ratings.csv", "ratings.dat", "u.data", "ratings.parquet")
+
 ITEMS = ("movies.csv", "movies.dat", "u.item", "movies.parquet")
+
 USERS = ("users.csv", "users.dat", "u.user", "users.parquet")
+
 CANONICAL = {"user": "userId", "item": "movieId", "rating": "rating", "timestamp": "timestamp"}
+
 NEEDED = ("user", "item", "rating")
+
 SYNONYMS = {
     "user": {"userid", "user_id", "user", "uid"},
     "item": {"movieid", "movie_id", "itemid", "item_id", "item", "movie"},
     "rating": {"rating", "stars", "score"},
     "timestamp": {"timestamp", "time", "ts", "date"},
 }
+
 NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
 
 
@@ -164,3 +170,10 @@ def roles_of(path: Path, names: Sequence[str], columns: Mapping[str, str], neede
         remedy = f"name it, such as --columns {missing[0]}={names[0]}"
         raise DataError(f"{path}: expected a column {wanted}, found {', '.join(names)}", remedy)
     return roles
+
+
+DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}([ T]([01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}([.][0-9]+)?Z?)?"  # no engine's hour 24
+
+MILLISECONDS = 1e11  # seconds would be the year 5138
+
+SECONDS_LIMIT = 1e16

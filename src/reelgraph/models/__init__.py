@@ -1,7 +1,7 @@
-"""The two rating models and the ranking head; `objectives.Model` says what they have in common."""
+"""The graph and the networks on it."""
 
 from reelgraph.models.gcn import GCNModel
-from reelgraph.models.ranking import RankingModel
+from reelgraph.models.ranking_head import RankingModel
 from reelgraph.models.residual import ResidualModel
 
 __all__ = ["GCNModel", "RankingModel", "ResidualModel"]

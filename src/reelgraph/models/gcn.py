@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from torch_geometric.nn import GCNConv
 
 from reelgraph.errors import ConfigError
-from reelgraph.graph import BipartiteGraph
+from reelgraph.models.graph import BipartiteGraph
 
 NUM_LAYERS = 3
 

@@ -20,10 +20,9 @@ from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 from torch_geometric.typing import OptTensor
 
-from reelgraph.chance import dropout, hide_ratings
-from reelgraph.graph import BipartiteGraph, View, reveal
-from reelgraph.products import Channels, Edges, PairProduct
-from reelgraph.shard import Shard
+from reelgraph.models.graph import BipartiteGraph, View, dropout, hide_ratings, reveal
+from reelgraph.models.shard import Shard
+from reelgraph.models.sparse import Channels, Edges, PairProduct
 
 SCORED = 1 << 20  # hidden ratings that a step predicts; above that, a random part of them says as much
 

@@ -9,18 +9,18 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 
-from reelgraph import __version__
-from reelgraph.service import insights, operations, ratings, visits
-from reelgraph.service.assets import STATIC, asset_routes, docs_routes, read_assets
-from reelgraph.service.current import Current, newest
-from reelgraph.service.database import address
-from reelgraph.service.edge import API_VERSION, BodyLimit, Edge
-from reelgraph.service.ledger import Ledger
-from reelgraph.service.limits import Buckets
-from reelgraph.service.metrics import Metrics
-from reelgraph.service.problems import handle_problems
+from reelgraph._version import __version__
+from reelgraph.service.database.connection import address
+from reelgraph.service.database.ledger import Ledger
+from reelgraph.service.errors import handle_problems
+from reelgraph.service.middleware import API_VERSION, BodyLimit, Buckets, Edge
+from reelgraph.service.model import Current, newest
+from reelgraph.service.routes import insights, operations, ratings
+from reelgraph.service.routes import visitors as visits
 from reelgraph.service.settings import Keys, Settings
 from reelgraph.service.state import State
+from reelgraph.service.static_files import STATIC, asset_routes, docs_routes, read_assets
+from reelgraph.service.telemetry import Metrics
 
 _COMPRESSION = 4  # of 9: three quarters of the gain for a third of the time
 

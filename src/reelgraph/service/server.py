@@ -17,11 +17,12 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from reelgraph import machine
 from reelgraph.errors import SetupError
 from reelgraph.service.app import create_app
-from reelgraph.service.logs import start_logging
-from reelgraph.service.problems import ServiceError
+from reelgraph.service.errors import ServiceError
 from reelgraph.service.settings import Keys, Settings
+from reelgraph.service.telemetry import start_logging
 
 _HEADERS_MOST = 65_536  # bytes of a request's headers together
+
 _TURN_SECONDS = 0.0005
 
 

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from reelgraph.errors import ConfigError
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
 _LEAST_KEY = 16  # characters of a key; shorter ones can be guessed
 
 

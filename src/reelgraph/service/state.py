@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from fastapi import Request
 
-from reelgraph.service.current import Current, Served
-from reelgraph.service.ledger import Ledger
-from reelgraph.service.metrics import Metrics
+from reelgraph.service.database.ledger import Ledger
+from reelgraph.service.model import Current, Served
 from reelgraph.service.settings import Keys, Settings
+from reelgraph.service.telemetry import Metrics
 
 
 @dataclass(frozen=True)

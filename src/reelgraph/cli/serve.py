@@ -1,0 +1,36 @@
+"""The commands around the service: a model put in service, and the ratings that it was given taken out."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from reelgraph.cli import progress as _progress
+from reelgraph.cli.options import PATH, settings, settings_of
+from reelgraph.service.settings import Settings, keys_of
+
+
+@click.command()
+@click.argument("model", metavar="DIR", type=PATH)
+@settings_of(Settings)
+def serve(model: Path, **given: Any) -> None:
+    """Serve the model of DIR over HTTP, with a page for visitors at /."""
+    chosen = settings(Settings, None, given)
+    from reelgraph.service.server import run  # noqa: PLC0415
+
+    run(model, chosen, keys_of(os.environ))
+
+
+@click.command()
+@click.option("--database", help="where they are kept, as for serve; REELGRAPH_DATABASE when not given")
+@click.option("--out", type=PATH, required=True, help="Parquet file for the ratings; `train` and `update` take it")
+def export(database: str | None, out: Path) -> None:
+    """The ratings that the service was given, as userId, movieId, rating, timestamp."""
+    from reelgraph.service.database.connection import address  # noqa: PLC0415
+    from reelgraph.service.database.store import Store  # noqa: PLC0415
+
+    store = Store.open(address(database), create=False)
+    count = store.export(out)
+    store.close()
+    _progress.note(f"{out}: {count:,} ratings")

@@ -1,0 +1,233 @@
+"""The rating scale, what is wrong with a row, and whether enough rows are left; the same on either engine."""
+
+from dataclasses import asdict, dataclass
+from string import ascii_lowercase, ascii_uppercase
+from typing import Any
+
+from reelgraph.data.sources import CANONICAL, DATE, MILLISECONDS, NUMBER, SECONDS_LIMIT
+from reelgraph.errors import DataError
+
+DataFrame = Any  # pyspark.sql.DataFrame or sqlframe's, which share no base class
+
+_MISSING = ("", "na", "n/a", "null", "none")
+
+_NAN = ("nan", "+nan", "-nan")
+
+_INFINITE = ("inf", "infinity", "+inf", "+infinity", "-inf", "-infinity")
+
+# The end is \z: on Spark $ also stands before a line break at the end of the text, on DuckDB it does not.
+_NUMBER = rf"^{NUMBER}\z"
+
+_DATE = rf"^{DATE}\z"
+
+LARGEST = 3.4e38  # about the largest number of 32 bits, as which ratings are written
+
+HIGHS = (1.0, 5.0, 10.0, 100.0)
+
+NO_TIME = "timestamp is not a number or date"
+
+RARE = 0.001  # a share of ratings that may be slips of the pen
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Lowest and highest rating, the step between two ratings (None if there is none), and where it is from."""
+
+    low: float
+    high: float
+    step: float | None
+    inferred: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """The scale as JSON values."""
+        return asdict(self)
+
+    @property
+    def refusal(self) -> str:
+        """Why a rating outside is refused."""
+        origin = "inferred from the ratings; set it with --scale" if self.inferred else "given by --scale"
+        return f"rating is outside the scale {self.low:g}-{self.high:g} ({origin})"
+
+    def __str__(self) -> str:
+        step = {1.0: "whole stars", 0.5: "half stars"}.get(self.step or 0.0, "any number in between")
+        return f"rating scale: {self.low:g} to {self.high:g}, {step} ({'inferred' if self.inferred else 'given'})"
+
+
+def infer_scale(f: Any, rows: Any, given: tuple[float, float] | None) -> Scale | None:
+    """The scale of ratings, by one aggregate over them.
+
+    The highest rating is the smallest of `HIGHS` that at most `RARE` of the ratings exceed; the lowest is 1, 1/2 or 0,
+    whichever no rating falls below. Negative ratings, if not rare, ratings past 100, and ratings of which none is in
+    the upper half of the scale make their own extremes the scale.
+
+    Args:
+        f: the engine's functions.
+        rows: rows with a finite `value`, a double.
+        given: the scale the user named; only the step is inferred then.
+
+    Returns:
+        The scale, or None when there are no rows.
+    """
+    value = f.col("value")
+
+    def counted(condition: Any, name: str) -> Any:
+        return f.count(f.when(condition, f.lit(1))).alias(name)
+
+    found = rows.agg(
+        f.count(value).alias("all"),
+        f.min(value).alias("low"),
+        f.max(value).alias("high"),
+        counted(value < 0, "negative"),
+        counted((value >= 0) & (value < 0.5), "below_half"),
+        counted((value >= 0) & (value < 1), "below_one"),
+        counted(value != f.floor(value), "broken"),
+        counted(value * 2 != f.floor(value * 2), "finer"),
+        *(counted(value > high, f"above_{high:g}") for high in HIGHS),
+    ).collect()[0]
+    rows_found = int(found["all"])
+    if not rows_found:
+        return None
+    step = 1.0 if not found["broken"] else 0.5 if not found["finer"] else None
+    if given is not None:
+        return Scale(*given, step, inferred=False)
+    rare = RARE * rows_found
+    if found["negative"] > rare or found["above_100"] > rare:
+        return Scale(float(found["low"]), float(found["high"]), step, inferred=True)
+    high = next(high for high in HIGHS if found[f"above_{high:g}"] <= rare)
+    if high > HIGHS[1] and found["high"] <= high / 2:
+        return Scale(float(found["low"]), float(found["high"]), step, inferred=True)
+    low = 0.0 if found["below_half"] else 0.5 if found["below_one"] else 1.0
+    return Scale(0.0 if high == 1 else low, high, step, inferred=True)
+
+
+def judge_words(f: Any, rows: DataFrame) -> DataFrame:
+    """What the texts of ratings say, each of the different ones once, as patterns cost more than all else.
+
+    Args:
+        f: the engine's functions.
+        rows: staged rows, with `rating` as text.
+
+    Returns:
+        `rating`, each text but null once; `value`, a double, or null where it is none; `fault`, why it cannot be used,
+        or null where it can.
+    """
+    rows = rows.select("rating").where(f.col("rating").isNotNull()).distinct()
+    rows = rows.withColumn("r", _plain(f, "rating"))
+    r = f.col("r")
+    # The engines differ in what else they cast ("1d", "1_000", "1e999"), so only what looks like a number is cast.
+    number = f.when(r.rlike(_NUMBER), f.coalesce(f.expr("try_cast(r as double)"), f.lit(float("inf"))))
+    value = f.when(r.isin(*_NAN), f.lit(float("nan"))).when(r.isin(*_INFINITE), f.lit(float("inf"))).otherwise(number)
+    rows = rows.withColumn("value", value)
+    # One engine reads a zero with a sign.
+    rows = rows.withColumn("value", f.when(f.col("value") == 0, f.lit(0.0)).otherwise(f.col("value")))
+    fault = (
+        f.when(r.isin(*_MISSING), f.lit("rating is missing"))
+        .when(f.col("value").isNull(), f.lit("rating is not a number"))
+        .when(f.isnan(f.col("value")), f.lit("rating is NaN"))
+        .when(f.abs(f.col("value")) > f.lit(LARGEST), f.lit("rating is infinite"))
+    )
+    return rows.withColumn("fault", fault).drop("r")
+
+
+def typed(f: Any, rows: DataFrame, words: DataFrame, *, whole_times: bool) -> DataFrame:
+    """What the cells say: `value`, the rating as a double, `seconds`, the time as a bigint, and `reason`.
+
+    Args:
+        f: the engine's functions.
+        rows: staged rows, every cell a text.
+        words: what `judge_words` made of their ratings.
+        whole_times: whether `timestamp` is a whole number instead.
+
+    Returns:
+        The rows with these columns; `reason` is why a row cannot be used, null where it can.
+    """
+
+    def empty(name: str) -> Any:
+        return f.col(name).isNull() | (f.col(name) == f.lit(""))
+
+    rows = rows.join(words, on="rating", how="left")
+    reason = (
+        f.when(f.col("malformed").isNotNull(), f.concat(f.lit("malformed row: "), f.col("malformed")))
+        .when(empty("userId"), f.lit("user id is missing"))
+        .when(empty("movieId"), f.lit("movie id is missing"))
+        .when(f.col("rating").isNull(), f.lit("rating is missing"))
+        .when(f.col("fault").isNotNull(), f.col("fault"))
+    )
+    if whole_times:
+        return rows.withColumn("seconds", _seconds(f, f.col("timestamp").cast("double"))).withColumn("reason", reason)
+    rows = rows.withColumn("t", _trimmed(f, "timestamp")).withColumn("seconds", _seconds_of_text(f))
+    t = f.col("t")
+    unreadable = f.col("seconds").isNull() & t.isNotNull() & ~_plain(f, "t").isin(*_MISSING, "nan")
+    return rows.withColumn("reason", reason.when(unreadable, f.lit(NO_TIME)))
+
+
+def _plain(f: Any, name: str) -> Any:
+    """A column's text without capitals and without spaces around it."""
+    # Of ASCII alone: the engines' own functions differ in what is a space, and in the small letters of some others.
+    return f.translate(_trimmed(f, name), ascii_uppercase, ascii_lowercase)
+
+
+def _trimmed(f: Any, name: str) -> Any:
+    return f.expr(f"trim(both ' ' from {name})")
+
+
+def _seconds_of_text(f: Any) -> Any:
+    """Seconds since 1970 from `t`: seconds, milliseconds, a date, or a date and time of day in UTC."""
+    t, number = f.col("t"), f.expr("try_cast(t as double)")
+    # Without the fraction of a second, which one engine would round and the other cut.
+    date = f.expr("try_cast(substring(replace(t, 'T', ' '), 1, 19) as timestamp)")
+    return f.when(t.rlike(_NUMBER), _seconds(f, number)).when(t.rlike(_DATE), f.unix_timestamp(date).cast("bigint"))
+
+
+def _seconds(f: Any, number: Any) -> Any:
+    """Whole seconds since 1970 from seconds or milliseconds, by their size."""
+    thousandth = number / f.lit(1000.0)
+    return f.when(f.abs(number) <= f.lit(MILLISECONDS), f.floor(number).cast("bigint")).when(
+        f.abs(thousandth) < f.lit(SECONDS_LIMIT), f.floor(thousandth).cast("bigint")
+    )
+
+
+def missing_counts(f: Any, staged: DataFrame, judged: DataFrame) -> dict[str, dict[str, int]]:
+    """How many cells of each column are null, malformed rows aside, and how many ratings are NaN."""
+    nulls = [f.count(f.when(f.col(name).isNull(), f.lit(1))).alias(name) for name in CANONICAL.values()]
+    null = staged.where(f.col("malformed").isNull()).agg(*nulls).collect()[0]
+    is_nan = f.isnan(f.coalesce(f.col("value"), f.lit(0.0)))
+    nan = judged.agg(f.count(f.when(is_nan, f.lit(1))).alias("rating")).collect()[0]
+    return {
+        name: {"null": int(null[name]), "nan": int(nan[name]) if name == "rating" else 0} for name in CANONICAL.values()
+    }
+
+
+def check_enough(judged: DataFrame, f: Any) -> None:
+    """Refuse ratings that leave nothing to learn from."""
+    columns = ("user_index", "item_index", "value")
+    good = judged.where(f.col("reason").isNull() & (f.col("part") == f.lit(0)))
+    facts = good.agg(
+        f.count(f.lit(1)).alias("ratings"),
+        *(f.min(f.col(name)).alias(f"lowest_{name}") for name in columns),
+        *(f.max(f.col(name)).alias(f"highest_{name}") for name in columns),
+    ).collect()[0]
+    if not facts["ratings"]:
+        refused = judged.where(f.col("reason").isNotNull())
+        common = refused.groupBy("reason").agg(f.count(f.lit(1)).alias("rows"), f.min("row").alias("first"))
+        worst = common.orderBy(f.col("rows").desc(), f.col("reason")).limit(1).collect()
+        if not worst:
+            raise DataError("ratings: expected rows below the header, found none", "check the file")
+        about_time = worst[0]["reason"] == NO_TIME
+        raise DataError(
+            f"ratings: expected at least one row that can be used, found none of {refused.count():,}: "
+            f"{worst[0]['reason']} in {worst[0]['rows']:,} (first in row {worst[0]['first']:,})",
+            "write times as seconds since 1970 or like 2012-06-05 10:20:30, or leave the column out"
+            if about_time
+            else "check the file, or name its columns with --columns",
+        )
+    if facts["ratings"] < 2:
+        raise DataError("ratings: expected at least two ratings, found one", "give more ratings")
+    for name, what in (("user_index", "user"), ("item_index", "movie")):
+        if facts[f"lowest_{name}"] == facts[f"highest_{name}"]:
+            raise DataError(f"ratings: expected at least two {what}s, found one", "give more ratings")
+    if facts["lowest_value"] == facts["highest_value"]:
+        raise DataError(
+            f"ratings: expected ratings that differ, found {facts['lowest_value']:g} in every row",
+            "give ratings to tell apart",
+        )

@@ -1,0 +1,192 @@
+"""From raw rows to checked, indexed and split ratings, by the passes of `passes` on either engine."""
+
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from reelgraph._version import __version__
+from reelgraph.config import DataConfig
+from reelgraph.data import side_tables as tables
+from reelgraph.data.dataset import KIND, VERSION
+from reelgraph.data.prepare import clean as checks
+from reelgraph.data.prepare.fingerprint import describe_splits
+from reelgraph.data.prepare.passes import (
+    IDS,
+    ROW,
+    TRAIN,
+    DataFrame,
+    assign_splits,
+    resolve,
+    settle,
+    staged_rows,
+    type_rows,
+)
+from reelgraph.data.prepare.stage import Staged, stage_ratings
+from reelgraph.data.sources import CANONICAL, Source
+from reelgraph.engines.engine import Run, check_name, check_seen, check_whole, open_engine
+from reelgraph.engines.spark_jobs import Observer
+from reelgraph.errors import ConfigError, DataError
+from reelgraph.files import MANIFEST, new_directory
+
+RAW = ("userId", "movieId", "rating", "timestamp", "raw")
+
+
+def prepare(
+    source: Source,
+    config: DataConfig,
+    out: Path,
+    report: Callable[[str], None],
+    observe: Observer | None = None,
+) -> Path:
+    """Prepare ratings: check, refuse, resolve duplicates, index, split, write.
+
+    Args:
+        source: the files.
+        config: data settings.
+        out: the Prepared directory to write; an earlier one there is replaced.
+        report: takes a line of text at a time on what was inferred and refused.
+        observe: is told how Spark's jobs get on, from another thread.
+
+    Returns:
+        `out`.
+
+    Raises:
+        DataError: if the files cannot be used, or nothing is left of them, or `strict` and a row was refused.
+        ConfigError: if a setting does not fit the data.
+        OutputError: if `out` cannot be written.
+        SetupError: if the engine is not there.
+        EngineError: if a job of the engine fails, or rows are lost on its way.
+    """
+    check_name(config.engine)
+    if config.split == "given" and source.test is None:
+        raise ConfigError("--split given: expected test ratings, found none", "name them with --test")
+    stages = tempfile.TemporaryDirectory(prefix="reelgraph-", dir=config.stage)
+    with stages as directory, new_directory(out, KIND) as target:
+        stage = Path(directory)
+        staged = _stage(source, config, stage)
+        for file in staged:
+            report(str(file))
+        with open_engine(config.engine, observe) as engine:
+            check_seen(engine, stage)
+            run = Run(engine, stage, target)
+            named = {CANONICAL[role] for file in staged for role in file.columns}
+            judged, facts = _judge(run, named, config, report)
+            _split(run, resolve(run, settle(run, judged)), config)
+            _write_rejects(run, judged, staged)
+        facts["reasons"] = _sum_up(pq.read_table(target / "rejects.parquet"), config, report)
+        manifest = _manifest(target, staged, config, facts, source)
+        check_whole(stage, manifest["counts"]["rows"])
+        (target / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return out
+
+
+def _stage(source: Source, config: DataConfig, stage: Path) -> list[Staged]:
+    """Copy every input into Parquet of one form."""
+    files = {"train": source.ratings} | ({"test": source.test} if source.test is not None else {})
+    names = {part: path.absolute().name for part, path in files.items()}  # of "." too
+    alike = len(set(names.values())) < len(files)
+    staged = [
+        stage_ratings(path, config.columns, stage / f"{part}.parquet", str(path) if alike else names[part])
+        for part, path in files.items()
+    ]
+    for role, path, read in (("item", source.items, tables.read_items), ("user", source.users, tables.read_users)):
+        if path is not None:
+            side = read(path)
+            pq.write_table(side, stage / f"{role}_side.parquet")
+            pq.write_table(side.select([IDS[role]]), stage / f"{role}_side_ids.parquet")
+    return staged
+
+
+def _judge(
+    run: Run, named: set[str], config: DataConfig, report: Callable[[str], None]
+) -> tuple[DataFrame, dict[str, Any]]:
+    """Read every cell and give every row that cannot be used its reason; returns the rows and what was found."""
+    f = run.engine.functions
+    judged = type_rows(run, config)
+    columns = checks.missing_counts(f, staged_rows(run), judged)
+    for name, missing in columns.items():
+        kinds = [f"{count:,} {kind}" for kind, count in (("null", missing["null"]), ("NaN", missing["nan"])) if count]
+        if kinds and name in named:
+            report(f"{name}: {' and '.join(kinds)}")
+    scale = checks.infer_scale(f, judged.where(f.col("reason").isNull()), config.scale)
+    if scale is not None:
+        report(str(scale))
+        outside = f.col("reason").isNull() & ((f.col("value") < scale.low) | (f.col("value") > scale.high))
+        judged = judged.withColumn("reason", f.when(outside, f.lit(scale.refusal)).otherwise(f.col("reason")))
+    checks.check_enough(judged, f)
+    assert scale is not None
+    return judged, {"columns": columns, "scale": scale.to_json()}
+
+
+def _split(run: Run, rows: DataFrame, config: DataConfig) -> None:
+    """Give every rating its split and write `ratings`, sorted by user and movie."""
+    f = run.engine.functions
+    rows = assign_splits(run.engine, rows, config)
+    columns = [
+        f.col("user_index"), f.col("item_index"), f.col("value").cast("float").alias("rating"),
+        f.col("seconds").alias("timestamp"), f.col("split"),
+    ]  # fmt: skip
+    run.write(rows.select(*columns).orderBy("user_index", "item_index"), "ratings.parquet")
+
+
+def _write_rejects(run: Run, judged: DataFrame, staged: list[Staged]) -> None:
+    """Write the refused rows as they stood, with their reasons."""
+    f = run.engine.functions
+    refused = judged.where(f.col("reason").isNotNull()).select(*ROW, "reason")
+    refused = refused.unionByName(run.read("repeated"))
+    names = f.when(f.col("part") == f.lit(TRAIN), f.lit(staged[0].name)).otherwise(f.lit(staged[-1].name))
+    rows = staged_rows(run).withColumn("timestamp", f.col("timestamp").cast("string")).withColumn("file", names)
+    rows = refused.join(rows, on=list(ROW)).select("file", "row", *RAW, "reason")
+    run.write(rows.orderBy("file", "row"), "rejects.parquet")
+
+
+def _sum_up(rejects: pa.Table, config: DataConfig, report: Callable[[str], None]) -> dict[str, int]:
+    """How many rows each reason refused; reports each with its first row."""
+    counts = {pair["values"]: pair["counts"] for pair in rejects["reason"].value_counts().to_pylist()}
+    for reason, count in counts.items():
+        first = rejects.slice(pc.index(rejects["reason"], reason).as_py(), 1).to_pylist()[0]
+        shown = first["raw"] or ",".join(first[name] for name in RAW[:4] if first[name] is not None)
+        where = f"first {first['file']} row {first['row']:,}: {shown}"
+        report(f"refused {count:,} row{'s' if count > 1 else ''}: {reason} ({where})")
+    if rejects.num_rows and config.strict:
+        first = rejects.slice(0, 1).to_pylist()[0]
+        raise DataError(
+            f"{first['file']}: expected no row to be refused (--strict), found {rejects.num_rows:,}, the first in row "
+            f"{first['row']:,}: {first['reason']}",
+            "mend the rows, or run without --strict",
+        )
+    return counts
+
+
+def _manifest(
+    target: Path, staged: list[Staged], config: DataConfig, facts: dict[str, Any], source: Source
+) -> dict[str, Any]:
+    splits = describe_splits(target)
+    reasons, rejected = facts["reasons"], sum(facts["reasons"].values())
+    split = {"kind": config.split, "seed": config.split_seed, "valid": config.valid_share, "test": config.test_share}
+    counts = splits["counts"] | {"rows": splits["counts"]["ratings"] + rejected, "rejected": rejected}
+    if not counts["train"]:
+        raise DataError(
+            "split: expected some ratings to train on, found none", "choose smaller shares or another --split"
+        )
+    return {
+        "kind": KIND,
+        "version": VERSION,
+        "reelgraph": __version__,
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "engine": config.engine,
+        "counts": counts,
+        "columns": facts["columns"],
+        "reasons": reasons,
+        "scale": facts["scale"],
+        "split": split | {"fingerprints": splits["fingerprints"]},
+        "source": {"files": [file.to_json() for file in staged], "id_types": dict(staged[0].id_types)},
+        "side": {side: path and path.name for side, path in (("items", source.items), ("users", source.users))},
+    }

@@ -1,0 +1,117 @@
+"""Movie and user tables: titles, years, genres and whatever other columns serve as side features."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from reelgraph.data.parquet_files import is_parquet, read_parquet
+from reelgraph.data.sources import CANONICAL, SYNONYMS
+from reelgraph.data.text_files import check_names, layout_of, read_text
+from reelgraph.errors import DataError
+
+# The columns of MovieLens files without a header; sources: the README of ML-100K and of ML-1M.
+_GENRES_100K = (
+    "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy",
+    "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western",
+)  # fmt: skip
+
+_HEADERLESS = {
+    "u.item": ("movieId", "title", "release", "video_release", "url", *_GENRES_100K),
+    "u.user": ("userId", "age", "gender", "occupation", "zip"),
+    "movies.dat": ("movieId", "title", "genres"),
+    "users.dat": ("userId", "gender", "age", "occupation", "zip"),
+}
+
+_NO_GENRES = "(no genres listed)"
+
+_TITLE_YEAR = r"\((?P<year>[0-9]{4})\)\s*$"
+
+
+def read_items(path: Path) -> pa.Table:
+    """A movie table.
+
+    Args:
+        path: `u.item`, `movies.dat`, `movies.csv`, or any CSV, TSV or Parquet with a header and a column of movie ids.
+
+    Returns:
+        `movieId`, then `title` (text), `year` (int32) and `genres` (text, separated by "|") where they are known, then
+        the other columns as text; unknown cells are null. Of several rows of one movie the first is kept.
+
+    Raises:
+        DataError: if it cannot be read, or has no column of movie ids.
+    """
+    table = _read(path, "item")
+    if path.name == "u.item":
+        table = _join_flags(table).drop_columns(["video_release", "url"])
+    if "genres" in table.column_names:
+        genres = table["genres"]
+        table = table.set_column(
+            table.column_names.index("genres"), "genres", pc.if_else(pc.equal(genres, _NO_GENRES), None, genres)
+        )
+    year = _year(table)
+    if year is not None:
+        table = table.drop_columns([name for name in ("year", "release") if name in table.column_names])
+        table = table.append_column("year", year)
+    front = [name for name in ("movieId", "title", "year", "genres") if name in table.column_names]
+    return table.select([*front, *(name for name in table.column_names if name not in front)])
+
+
+def read_users(path: Path) -> pa.Table:
+    """A user table: `userId`, then the other columns as text; see `read_items`."""
+    return _read(path, "user")
+
+
+def _read(path: Path, role: str) -> pa.Table:
+    identity = CANONICAL[role]
+    if is_parquet(path):
+        table = read_parquet(path)
+    else:
+        layout = layout_of(path)
+        names: Sequence[str] = _HEADERLESS.get(path.name, ())
+        header = 0 if len(names) == len(layout.first) else 1
+        names = names if not header else [cell.strip() for cell in layout.first]
+        check_names(path, names)
+        refused: list[object] = []
+        batches = list(read_text(path, layout, names, names, header, refused.append))
+        if refused:
+            raise DataError(
+                f"{path}: expected {len(names)} columns in every row, found {refused[0]}", "correct the row"
+            )
+        table = pa.Table.from_batches(batches, pa.schema([(name, pa.string()) for name in names]))
+    known = [name for name in table.column_names if name.casefold() in SYNONYMS[role]]
+    key = identity if identity in known else next(iter(known), None)
+    if key is None:
+        found = ", ".join(table.column_names[:8])
+        raise DataError(f"{path}: expected a column {identity}, found {found}", f"name the column of ids {identity}")
+    table = table.rename_columns([identity if name == key else name for name in table.column_names])
+    return _first_of_each(table.filter(pc.is_valid(table[identity])), identity)
+
+
+def _first_of_each(table: pa.Table, identity: str) -> pa.Table:
+    place = pa.array(range(table.num_rows), pa.int64())
+    first = pa.table({"id": table[identity], "place": place}).group_by("id").aggregate([("place", "min")])
+    return table.take(pc.take(first["place_min"], pc.sort_indices(first["place_min"])))
+
+
+def _join_flags(table: pa.Table) -> pa.Table:
+    """The 0/1 columns of `u.item` as one column of genres."""
+    flags = {name: table[name].to_pylist() for name in _GENRES_100K if name != "unknown"}
+    genres = ["|".join(name for name in flags if flags[name][row] == "1") or None for row in range(table.num_rows)]
+    return table.drop_columns(list(_GENRES_100K)).append_column("genres", pa.array(genres, pa.string()))
+
+
+def _year(table: pa.Table) -> pa.ChunkedArray | None:
+    """The year by its own column, else by the title's end, else by the release date's."""
+    found: pa.ChunkedArray | None = None
+    for name, pattern in (
+        ("year", r"^\s*(?P<year>[0-9]{4})(?:\.0)?\s*$"),
+        ("title", _TITLE_YEAR),
+        ("release", r"(?P<year>[0-9]{4})\s*$"),
+    ):
+        if name in table.column_names:
+            text = pc.struct_field(pc.extract_regex(table[name], pattern), "year")
+            year = pc.cast(text, pa.int32())
+            found = year if found is None else pc.coalesce(found, year)
+    return found

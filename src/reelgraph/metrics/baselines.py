@@ -1,0 +1,85 @@
+"""What a model has to beat: three predictors that know no graph. Numpy only."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from reelgraph.config import BIAS_SWEEPS, ITEM_DAMPING, USER_DAMPING
+from reelgraph.data.dataset import Interactions
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A predictor of the form mean + user part + movie part.
+
+    Attributes:
+        name: what tables call it.
+        mean: in the data's scale.
+        user: float64 of shape `(num_users,)`, 0 for users without training ratings.
+        item: float64 of shape `(num_items,)`, 0 for movies without training ratings where nothing else is known.
+    """
+
+    name: str
+    mean: float
+    user: Floats
+    item: Floats
+
+    def predict(self, pairs: Interactions) -> Floats:
+        """Predicted ratings of pairs in the data's scale, not clipped, float64 of shape `(num_pairs,)`."""
+        return self.mean + self.user[pairs.user_index] + self.item[pairs.item_index]
+
+
+def baselines(train: Interactions, num_users: int, num_items: int) -> list[Baseline]:
+    """The mean rating, a line through each movie's popularity, and damped biases.
+
+    `popularity` is the least-squares line from log(1 + number of ratings) of a movie to its ratings; `bias` is the
+    alternating damped means that the residual model starts from (`graph.reveal`).
+
+    Args:
+        train: the ratings they may see.
+        num_users: size of the user vocabulary.
+        num_items: size of the movie vocabulary.
+    """
+    user, item, rating = train.user_index, train.item_index, train.rating.astype(np.float64)
+    mean = float(rating.mean())
+    nobody, nothing = np.zeros(num_users), np.zeros(num_items)
+    item_count = np.bincount(item, minlength=num_items)
+    popularity = np.log1p(item_count)
+    centred = popularity - popularity[item].mean()
+    spread = float((centred[item] ** 2).sum())
+    slope = float((centred[item] * (rating - mean)).sum()) / spread if spread else 0.0
+    return [
+        Baseline("mean", mean, nobody, nothing),
+        Baseline("popularity", mean, nobody, slope * centred),
+        Baseline("bias", mean, *damped_biases(user, item, rating - mean, num_users, item_count)),
+    ]
+
+
+def damped_biases(
+    user: npt.NDArray[np.int32],
+    item: npt.NDArray[np.int32],
+    deviation: Floats,
+    num_users: int,
+    item_count: npt.NDArray[np.int64],
+    damping: tuple[float, float] = (USER_DAMPING, ITEM_DAMPING),
+) -> tuple[Floats, Floats]:
+    """Users' and movies' alternating damped means of what the other side leaves over.
+
+    Args:
+        user: user index of each rating, `(num_ratings,)`.
+        item: movie index of each rating, `(num_ratings,)`.
+        deviation: ratings minus their mean, float64 `(num_ratings,)`.
+        num_users: size of the user vocabulary.
+        item_count: ratings of each movie, `(num_items,)`.
+        damping: of users and of movies, in ratings.
+    """
+    num_items = len(item_count)
+    user_count = np.bincount(user, minlength=num_users)
+    user_bias = np.zeros(num_users)
+    for _ in range(BIAS_SWEEPS):
+        item_bias = np.bincount(item, deviation - user_bias[user], num_items) / (item_count + damping[1])
+        user_bias = np.bincount(user, deviation - item_bias[item], num_users) / (user_count + damping[0])
+    return user_bias, item_bias

@@ -1,0 +1,236 @@
+"""How good lists are: rankings of the whole catalogue minus what a user has seen. Numpy only.
+
+A test rating of at least `LIKED` of the scale's highest, 4 of 5 stars, makes a movie relevant. Users without a relevant
+test movie are left out, and their number is not part of any denominator.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from reelgraph.arrays import NOTHING, top_k, unit_states
+from reelgraph.config import LIKED
+from reelgraph.data.dataset import Interactions
+
+Floats = npt.NDArray[np.floating[Any]]
+Indices = npt.NDArray[np.int32]
+
+_BLOCK_FLOATS = 1 << 23  # scores held at a time, 32 MB as float32
+
+Score = Callable[[Indices], Floats]
+
+Lists = Callable[[Indices], Indices]
+
+
+@dataclass(frozen=True)
+class RankingReport:
+    """Means over the users with at least one relevant test movie; k is 10 where not said otherwise.
+
+    Attributes:
+        users: how many they are.
+        ndcg: nDCG at k: the sum of 1 / log2(rank + 1) over the relevant movies of the list, divided by the sum of the
+            best possible list of k (min(k, relevant) relevant movies first).
+        recall: Recall at 20: relevant movies in a list of 20, divided by all of the user's relevant test movies.
+        precision: relevant movies in a list of k, divided by k, however short the list.
+        average_precision: MAP at k: the precisions at the ranks of the relevant movies of the list, summed and divided
+            by min(k, relevant).
+        reciprocal_rank: MRR at k: 1 / rank of the first relevant movie of the list, 0 where there is none.
+        hit_rate: users with a relevant movie in a list of k, divided by the users.
+        coverage: movies in at least one of these users' lists of k, divided by the number of movies.
+        novelty: self-information of the listed movies in bits, -log2(ratings of the movie / users with ratings), each
+            movie taken to have one rating at least; mean over all listed movies.
+        diversity: mean of 1 - cosine of the states over all pairs of a list's movies, mean over the lists of two and
+            more movies; None without states.
+        popularity: training ratings of the listed movies; mean over all listed movies.
+    """
+
+    users: int
+    ndcg: float
+    recall: float
+    precision: float
+    average_precision: float
+    reciprocal_rank: float
+    hit_rate: float
+    coverage: float
+    novelty: float
+    diversity: float | None
+    popularity: float
+
+    def to_json(self) -> dict[str, float | int | None]:
+        """The report as JSON values; None for what is not a number."""
+        return {name: None if value != value else value for name, value in asdict(self).items()}  # noqa: PLR0124
+
+
+def evaluate_ranking(
+    score: Score,
+    seen: Interactions,
+    test: Interactions,
+    num_items: int,
+    high: float,
+    *,
+    k: int = 10,
+    recall_k: int = 20,
+    states: Floats | None = None,
+) -> RankingReport:
+    """Judge the lists that scores make, some users at a time, so that memory does not grow with users times movies.
+
+    Args:
+        score: scores of all movies, `(num_users_of_the_block, num_items)`, for user indices, int32; higher is better,
+            and ties go to the lower index.
+        seen: training ratings, sorted by user; their movies are not in the lists.
+        test: test ratings.
+        num_items: size of the movie vocabulary.
+        high: highest rating of the scale.
+        k: length of the lists for all but Recall.
+        recall_k: length of the lists for Recall.
+        states: the movies' states, `(num_items, dim)`, for the diversity of the lists.
+    """
+    lists = _lists_of(score, seen, max(k, recall_k))
+    return evaluate_lists(lists, seen, test, num_items, high, k=k, recall_k=recall_k, states=states)
+
+
+def evaluate_lists(
+    lists: Lists,
+    seen: Interactions,
+    test: Interactions,
+    num_items: int,
+    high: float,
+    *,
+    k: int = 10,
+    recall_k: int = 20,
+    states: Floats | None = None,
+) -> RankingReport:
+    """Judge lists however they are made; see `evaluate_ranking`.
+
+    Args:
+        lists: the lists of user indices, int32 `(num_users_of_the_block, length)`, best first, `NOTHING` after the end
+            of a list; they must hold nothing seen.
+        seen: training ratings.
+        test: test ratings.
+        num_items: size of the movie vocabulary.
+        high: highest rating of the scale.
+        k: length of the lists for all but Recall.
+        recall_k: length of the lists for Recall.
+        states: the movies' states, `(num_items, dim)`, for the diversity of the lists.
+    """
+    found = _judge(lists, test, num_items, high, k, recall_k, states)
+    if found is None:
+        nan = float("nan")
+        return RankingReport(0, nan, nan, nan, nan, nan, nan, nan, nan, None, nan)
+    by_user, listed, distances = found
+    ratings = np.bincount(seen.item_index, minlength=num_items)
+    surprise = -np.log2(np.maximum(ratings, 1) / max(len(np.unique(seen.user_index)), 1))
+    shown_movies = max(int(listed.sum()), 1)
+    ndcg, recall, precision, average_precision, reciprocal_rank, hit_rate = by_user.mean(1).tolist()
+    return RankingReport(
+        users=by_user.shape[1],
+        ndcg=ndcg,
+        recall=recall,
+        precision=precision,
+        average_precision=average_precision,
+        reciprocal_rank=reciprocal_rank,
+        hit_rate=hit_rate,
+        coverage=float((listed > 0).mean()),
+        novelty=float((listed * surprise).sum() / shown_movies),
+        diversity=float(distances.mean()) if states is not None and len(distances) else None,
+        popularity=float((listed * ratings).sum() / shown_movies),
+    )
+
+
+def user_ndcg(
+    score: Score, seen: Interactions, test: Interactions, num_items: int, high: float, k: int = 10
+) -> npt.NDArray[np.float64]:
+    """NDCG at k of every user with a relevant test movie, in the order of their indices; see `evaluate_ranking`."""
+    found = _judge(_lists_of(score, seen, k), test, num_items, high, k, k, None)
+    return np.empty(0) if found is None else found[0][0]
+
+
+def _lists_of(score: Score, seen: Interactions, length: int) -> Lists:
+    def lists(users: Indices) -> Indices:
+        scores = np.array(score(users), np.float64)
+        scores[_cells(users, seen.user_index, seen.item_index)] = -np.inf
+        return top_k(scores, length)
+
+    return lists
+
+
+def _judge(
+    lists: Lists,
+    test: Interactions,
+    num_items: int,
+    high: float,
+    k: int,
+    recall_k: int,
+    states: Floats | None,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], npt.NDArray[np.float64]] | None:
+    """Six measures of each user, `(6, num_users)`; how often each movie is listed; the lists' mean distances."""
+    liked = test.rating >= LIKED * high
+    order = np.lexsort((test.item_index[liked], test.user_index[liked]))
+    liked_user, liked_item = test.user_index[liked][order], test.item_index[liked][order]
+    users, relevant_count = np.unique(liked_user, return_counts=True)
+    if not len(users):
+        return None
+    measures, distances, listed = [], [np.empty(0)], np.zeros(num_items, np.int64)
+    unit = None if states is None else unit_states(states)
+    block = max(1, _BLOCK_FLOATS // num_items)
+    for start in range(0, len(users), block):
+        some, counts = users[start : start + block].astype(np.int32), relevant_count[start : start + block]
+        top = lists(some)[:, : max(k, recall_k)]
+        relevant = np.zeros((len(some), num_items), bool)
+        relevant[_cells(some, liked_user, liked_item)] = True
+        hits = np.take_along_axis(relevant, np.maximum(top, 0), axis=1) & (top != NOTHING)
+        measures.append(_measures(hits, counts, k, recall_k))
+        shown = top[:, :k]
+        listed += np.bincount(shown[shown != NOTHING], minlength=num_items)
+        if unit is not None:
+            distances.append(_distances(shown, unit))
+    return np.concatenate(measures, axis=1), listed, np.concatenate(distances)
+
+
+def _measures(
+    hits: npt.NDArray[np.bool_], relevant: npt.NDArray[np.integer[Any]], k: int, recall_k: int
+) -> npt.NDArray[np.float64]:
+    """NDCG to hit rate in the order of `RankingReport`, `(6, num_users)`.
+
+    Args:
+        hits: where the lists are right, `(num_users, length)`.
+        relevant: numbers of relevant movies, `(num_users,)`.
+        k: length of the lists for all but Recall.
+        recall_k: length of the lists for Recall.
+    """
+    first = hits[:, :k]
+    rank = np.arange(1, first.shape[1] + 1)
+    ideal = np.concatenate([[0.0], np.cumsum(1 / np.log2(np.arange(2, k + 2)))])
+    best = np.minimum(relevant, k)
+    found = first.any(1)
+    return np.stack([
+        (first / np.log2(rank + 1)).sum(1) / ideal[best],
+        hits[:, :recall_k].sum(1) / relevant,
+        first.sum(1) / k,
+        (np.cumsum(first, axis=1) / rank * first).sum(1) / best,
+        found / (first.argmax(1) + 1),
+        found,
+    ])  # fmt: skip
+
+
+def _distances(shown: Indices, unit: Floats) -> npt.NDArray[np.float64]:
+    """The mean distance within each list of two and more movies, from states of length 1."""
+    there = shown != NOTHING
+    mine = unit[np.maximum(shown, 0)] * there[:, :, None]
+    length = there.sum(1)
+    # The sum over ordered pairs of different movies is that over all pairs minus each movie with itself.
+    cosines = (mine.sum(1) ** 2).sum(1) - (mine**2).sum((1, 2))
+    several = length > 1
+    return np.asarray(1 - cosines[several] / (length * (length - 1))[several], np.float64)
+
+
+def _cells(users: Indices, user_index: Indices, item_index: Indices) -> tuple[npt.NDArray[np.intp], Indices]:
+    """Rows and columns of a block's matrix where its users have ratings, which are sorted by user."""
+    low, high = np.searchsorted(user_index, (users[0], users[-1] + 1))
+    mine = user_index[low:high]
+    row = np.searchsorted(users, mine)
+    inside = users[row] == mine
+    return row[inside], item_index[low:high][inside]

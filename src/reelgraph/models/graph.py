@@ -1,0 +1,252 @@
+"""The graph of ratings, and what a step may see of it.
+
+Users and movies are numbered as one set of nodes, users first, and every rating is an edge in both directions. The
+edges are sorted once by the node they lead to: first those to users, in the order of the ratings, then those to movies,
+where there are many users block by block of them (see `products`). So the matrix of any edge value is symmetric and has
+two halves, and only the second one asks for a permutation.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+
+from reelgraph.config import BIAS_SWEEPS, ITEM_DAMPING, USER_DAMPING
+from reelgraph.data.dataset import Interactions
+from reelgraph.models.shard import Shard, shard_of
+from reelgraph.models.sparse import Edges, blocks
+
+
+@dataclass(frozen=True)
+class BipartiteGraph:
+    """Ratings between `num_users` users and `num_items` movies, sorted by user and then by movie.
+
+    Nodes 0 to `num_users - 1` are the users, the next `num_items` the movies. In a distributed training the users are
+    this process's own (see `shard.Shard`).
+
+    Attributes:
+        num_users, num_items: sizes of the two sides; nodes without edges are part of the graph.
+        mean, std: what the ratings were standardised by, in the data's own scale.
+        edges: both directions in the order of the products, the edges to users, which keep the order of the ratings,
+            before those to movies.
+        edge_attr: the standardised rating of each edge, float32 of shape `(2 * num_edges,)`.
+        by_item: the ratings' positions in the order of the edges to movies, int32 of shape `(num_edges,)`.
+        shard: which part of all ratings these are.
+    """
+
+    num_users: int
+    num_items: int
+    mean: float
+    std: float
+    edges: Edges
+    edge_attr: Tensor
+    by_item: Tensor
+    shard: Shard
+
+    @property
+    def num_edges(self) -> int:
+        """Number of ratings; `edge_index` has twice as many columns."""
+        return self.by_item.numel()
+
+    @property
+    def num_nodes(self) -> int:
+        """Users and movies together."""
+        return self.num_users + self.num_items
+
+    @property
+    def edge_index(self) -> Tensor:
+        """Both directions, source above target, int32 of shape `(2, 2 * num_edges)`, as PyG's convolutions take it."""
+        return self.edges.index
+
+    @property
+    def user(self) -> Tensor:
+        """The user of each rating as a node number, int32 of shape `(num_edges,)`."""
+        return self.edge_index[1, : self.num_edges]
+
+    @property
+    def item(self) -> Tensor:
+        """The movie of each rating as a node number, int32 of shape `(num_edges,)`."""
+        return self.edge_index[0, : self.num_edges]
+
+    @property
+    def rating(self) -> Tensor:
+        """The standardised ratings, float32 of shape `(num_edges,)`; mean 0 and standard deviation 1 over all."""
+        return self.edge_attr[: self.num_edges]
+
+    def both_ways(self, value: Tensor) -> Tensor:
+        """A value a rating, `(num_edges,)`, as a value an edge of `edge_index`, `(2 * num_edges,)`."""
+        return torch.cat([value, value.index_select(0, self.by_item)])
+
+    def standardised(self, rating: Tensor, mean: float, std: float) -> "BipartiteGraph":
+        """The graph with other ratings, float32 `(num_edges,)`, standardised by a mean and a standard deviation."""
+        return replace(self, edge_attr=self.both_ways(rating), mean=mean, std=std)
+
+    def pairs(self, user_index: npt.NDArray[np.int32], item_index: npt.NDArray[np.int32]) -> tuple[Tensor, Tensor]:
+        """Node numbers of pairs given by user and item index, int32 of the same shape."""
+        return torch.from_numpy(user_index), torch.from_numpy(item_index) + self.num_users
+
+    def to_data(self, scale: tuple[float, float]) -> Data:
+        """The graph as PyG's `Data`, with the ratings scaled to [0, 1] as `edge_attr`, float32 `(2 * num_edges,)`."""
+        low, high = scale
+        rating = (self.edge_attr * self.std + self.mean - low) / (high - low)
+        return Data(edge_index=self.edge_index.long(), edge_attr=rating, num_nodes=self.num_nodes)
+
+
+def build_graph(train: Interactions, num_users: int, num_items: int, *, alone: bool = False) -> BipartiteGraph:
+    """The graph of a split's ratings; in a distributed training, of those of this process's users.
+
+    Args:
+        train: interactions sorted by user and then by movie, as a `Dataset` holds them.
+        num_users: size of the user vocabulary.
+        num_items: size of the movie vocabulary.
+        alone: of all users, whatever other processes there are.
+    """
+    shard = shard_of(train.user_index, num_users, num_items, alone=alone)
+    mean, std = float(train.rating.mean(dtype=np.float64)), float(train.rating.std(dtype=np.float64)) or 1.0
+    own, here = shard.local(train), shard.users[1] - shard.users[0]
+    user, item = torch.from_numpy(own.user_index), torch.from_numpy(own.item_index)
+    by_item = torch.empty(len(own), dtype=torch.int32)
+    for low, high in blocks(user, here):
+        # A stable sort by movie alone: the ratings stand in the order of their users already.
+        by_item[low:high] = torch.argsort(item[low:high], stable=True) + low
+    count = len(own)
+    index = torch.empty(2, 2 * count, dtype=torch.int32)
+    index[0, :count], index[1, :count] = item + here, user
+    index[0, count:], index[1, count:] = user.index_select(0, by_item), item.index_select(0, by_item) + here
+    rating = torch.from_numpy((own.rating - np.float32(mean)) / np.float32(std))
+    return BipartiteGraph(
+        num_users=here,
+        num_items=num_items,
+        mean=mean,
+        std=std,
+        edges=Edges(index, here, num_items),
+        edge_attr=torch.cat([rating, rating.index_select(0, by_item)]),
+        by_item=by_item,
+        shard=shard,
+    )
+
+
+@dataclass(frozen=True)
+class View:
+    """What the visible ratings say, in the graph's standardised scale; hidden ones weigh nothing in any of it.
+
+    Attributes:
+        mean: mean visible rating, a scalar tensor.
+        bias: damped mean of what a node's other side leaves over, float32 of shape `(num_nodes,)`.
+        degree: number of visible edges, float32 of shape `(num_nodes,)`.
+        visible: 1 for visible and 0 for hidden, float32 of shape `(2 * num_edges,)`, in the order of `edge_index`.
+        rho: visible * (rating - mean - user bias - movie bias), float32 of shape `(2 * num_edges,)`, likewise.
+    """
+
+    mean: Tensor
+    bias: Tensor
+    degree: Tensor
+    visible: Tensor
+    rho: Tensor
+
+
+def reveal(graph: BipartiteGraph, visible: Tensor | None = None) -> View:
+    """Baseline, residuals and degrees from the visible ratings alone.
+
+    The biases are `BIAS_SWEEPS` alternating damped means (after Koren, Factor in the Neighbors, 2010, section 2.1),
+    movies first. With A the matrix of visible edges and R that of their ratings, the sum of r - mu - b over a node's
+    edges is R 1 - mu A 1 - A b, so that half a sweep is one sparse matrix-vector product of half the matrix. A movie's
+    sums are those of all processes.
+
+    Args:
+        graph: the graph.
+        visible: which ratings are visible, bool of shape `(num_edges,)`; all are when None.
+    """
+    edges, users, add = graph.num_edges, graph.num_users, graph.shard.add
+    seen = torch.empty_like(graph.edge_attr)
+    if visible is None:
+        seen.fill_(1)
+    else:
+        seen[:edges], seen[edges:] = visible, visible.index_select(0, graph.by_item)
+    rated = seen * graph.edge_attr
+    adjacency, ones = graph.edges.matrix(seen), graph.edge_attr.new_ones(graph.num_nodes)
+    sums = torch.stack([adjacency @ ones, graph.edges.matrix(rated) @ ones])
+    sums[:, users:] = add(sums[:, users:].contiguous())
+    degree, total = sums
+    mean = total[users:].sum() / degree[users:].sum().clamp(min=1)
+    total = total - mean * degree
+    bias = torch.zeros_like(total)
+    for _ in range(BIAS_SWEEPS):
+        below = add(adjacency.items(bias))
+        bias[users:] = (total[users:] - below) / (degree[users:] + ITEM_DAMPING)
+        bias[:users] = (total[:users] - adjacency.to_users @ bias) / (degree[:users] + USER_DAMPING)
+    # From here on `rated` is rho: a step at twenty million ratings has no room for arrays of edges to come and go.
+    expected = bias.index_select(0, graph.user).add_(bias.index_select(0, graph.item)).add_(mean)
+    rated[:edges].addcmul_(seen[:edges], expected, value=-1)
+    torch.index_select(rated[:edges], 0, graph.by_item, out=rated[edges:])
+    return View(mean, bias, degree, seen, rated)
+
+
+FEW = 10_000  # ratings, below which a step may by chance hide none
+
+
+def hide_ratings(
+    graph: BipartiteGraph, hide: float, newcomers: float, most: int | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Which ratings a step hides, which users it takes for visitors, and which of the hidden ratings it scores.
+
+    Of most users a share `hide` is hidden. A visitor is known by few ratings, and a model that has only ever seen whole
+    histories is lost with them; so of some users a share anywhere between `hide` and 1 is hidden.
+
+    Args:
+        graph: the ratings.
+        hide: share of the ratings hidden, in (0, 1).
+        newcomers: share of the users taken for visitors, in [0, 1).
+        most: about how many of the hidden ratings to score, a random part of them; None for all.
+
+    Returns:
+        Hidden, bool `(num_edges,)`; visitors, bool `(num_users,)`; scored, bool `(num_edges,)`, at least one of all
+        processes' together.
+    """
+    shard = graph.shard
+    newcomer = torch.rand(shard.num_users) < newcomers
+    share = torch.where(newcomer, hide + (1 - hide) * torch.rand(shard.num_users), hide)
+    number = draws(shard.num_edges)[slice(*shard.edges)]
+    share, newcomer = share[slice(*shard.users)], newcomer[slice(*shard.users)]
+    hidden = number < threshold(share).index_select(0, graph.user)
+    expected = shard.num_edges * (hide + newcomers * (1 - hide) / 2)
+    scored = hidden
+    if most is not None and expected > most:  # A part of what is below a threshold is what is below a lower one.
+        scored = number < threshold(share * (most / expected)).index_select(0, graph.user)
+    if shard.num_edges < FEW and not shard.total(int(scored.sum())):
+        # A handful of ratings can all stay visible by chance; a step needs a target.
+        place = int(torch.randint(shard.num_edges, (1,))) - shard.edges[0]
+        if 0 <= place < graph.num_edges:
+            hidden[place] = scored[place] = True
+    return hidden, newcomer, scored
+
+
+def draws(count: int) -> Tensor:
+    """Uniform random int16 numbers, `(count,)`, four out of one 64-bit number: drawing is what a step does serially."""
+    return torch.empty((count + 3) // 4, dtype=torch.int64).random_(-(2**63), None).view(torch.int16)[:count]
+
+
+def threshold(share: Tensor | float) -> Tensor:
+    """The number that a share of `draws` is below, int16; shares are cut to multiples of 2^-16."""
+    scaled = (torch.as_tensor(share) * 65536).round().clamp(0, 65535)
+    return (scaled - 32768).to(torch.int16)
+
+
+def dropout(values: Tensor, share: float, training: bool, shard: Shard | None = None) -> Tensor:
+    """Values with a share of the entries set to 0 and the others scaled up, as `torch.nn.functional.dropout`.
+
+    Args:
+        values: `(num_nodes, dim)`, of the shard's own nodes.
+        share: of the entries to drop, in [0, 1).
+        training: drop nothing when false.
+        shard: the part of all nodes that `values` are; None for all.
+    """
+    if not training or not share:
+        return values
+    rows = len(values) if shard is None else shard.num_users + shard.num_items
+    dropped = draws(rows * values[0].numel()).view(rows, -1) < threshold(share)
+    kept = (dropped if shard is None else shard.own(dropped)).logical_not().to(values.dtype)
+    return values * kept.mul_(1 / (1 - share))

@@ -1,0 +1,261 @@
+"""The ranking head: the channels of the residual graph, two hops deep, under a softmax over the catalogue.
+
+    n_v          = |N_v|^-1/2
+    h1_v         = n_v * sum_{w in N_v} n_w ( e_w + rho_wv x_w )
+    h2_v         = n_v * sum_{w in N_v} n_w h1_w
+    z_u          = ( h1_u + h2_u ) / 3
+    z_i          = ( e_i + h1_i + h2_i + q_i + V f_i ) / 3
+    score        = <z_u, z_i> / temperature + bias_i
+
+The second hop with symmetric norms is that of LightGCN (He et al., LightGCN, 2020, equation 3). A user has no free
+part: a visitor's state is made of the visitor's ratings by the same formula. A step hides ratings from their own
+messages and asks, of each hidden one that was liked, for the probability of its movie among all that the user has not
+visibly rated (after Liang et al., Variational Autoencoders for Collaborative Filtering, 2018, section 2.1). For a large
+catalogue the sum over it is estimated from movies drawn by popularity, each weighed by the inverse of its expected
+number of draws (the logQ correction of Bengio and Senecal, Quick Training of Probabilistic Neural Nets by Importance
+Sampling, 2003).
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from reelgraph.models.graph import FEW, BipartiteGraph, View, draws, dropout, hide_ratings, reveal
+from reelgraph.models.residual import ResidualConv, SideFeatures, initial
+
+CELLS = 1 << 22  # scores of a step; with more users times movies, a step takes some of the users
+
+LARGE_CATALOGUE = 20_000  # movies from which on the softmax is sampled
+
+DRAWS = 4096
+
+PARTS = 3.0  # what a movie's state is the mean of: its own, one hop, two hops
+
+
+class RankingModel(nn.Module):
+    """The ranking head over a fixed set of training ratings.
+
+    Args:
+        graph: the training ratings.
+        liked: which of them are liked, bool of shape `(num_edges,)`, at least one.
+        dim: size of the states.
+        hide: share of the ratings hidden in each step, in (0, 1).
+        newcomers: share of the users treated as visitors in each step; see `residual.hide_ratings`.
+        dropout: share of the entries of the tables dropped in each step.
+        temperature: what the products of states are divided by.
+        item_features: float32 `(num_items, g)`, or None.
+        draws: movies drawn a step; None for the whole catalogue, or `DRAWS` of a large one.
+        init: standard deviation of the initial tables.
+    """
+
+    node_tables: tuple[str, ...] = ("implicit", "residual")
+
+    def __init__(
+        self,
+        graph: BipartiteGraph,
+        liked: Tensor,
+        *,
+        dim: int,
+        hide: float,
+        dropout: float,
+        temperature: float,
+        newcomers: float = 0.0,
+        item_features: npt.NDArray[np.float32] | None = None,
+        draws: int | None = None,
+        init: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.graph, self.liked, self.hide, self.dropout, self.temperature = graph, liked, hide, dropout, temperature
+        self.newcomers = newcomers
+        self.draws = DRAWS if draws is None and graph.num_items > LARGE_CATALOGUE else draws
+        self.conv = ResidualConv(graph.shard)
+        self.implicit = initial(graph, dim, init)  # e
+        self.residual = initial(graph, dim, init)  # x
+        self.free = nn.Parameter(torch.randn(graph.num_items, dim) * init)  # q
+        self.bias = nn.Parameter(torch.zeros(graph.num_items))
+        self.item_side = SideFeatures(item_features, dim)
+
+    def hops(self, view: View, implicit: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
+        """The sums of one hop and of two, each float32 of shape `(num_nodes, dim)`."""
+        norm = view.degree.clamp(min=1).rsqrt().unsqueeze(1)
+        edges = self.graph.edges
+        first = self.conv(edges, implicit * norm, residual * norm, view.visible, view.rho, view.degree)
+        return first, self.conv(edges, first * norm, None, view.visible, None, view.degree)
+
+    def encode(self, view: View) -> tuple[Tensor, Tensor]:
+        """States of users, `(num_users, dim)`, and of movies, `(num_items, dim)`, from the visible edges."""
+        implicit, residual = (
+            dropout(table, self.dropout, self.training, self.graph.shard) for table in (self.implicit, self.residual)
+        )
+        users = self.graph.num_users
+        total = torch.stack(self.hops(view, implicit, residual)).sum(0)
+        item = implicit[users:] + self.free + self.item_side(self.graph.num_items) + total[users:]
+        return total[:users] / PARTS, item / PARTS
+
+    def hidden_loss(self) -> Tensor:
+        """The mean surprise of one step's hidden liked ratings, a scalar; a user of n of them weighs n^1/2."""
+        graph, shard = self.graph, self.graph.shard
+        hidden, _, _ = hide_ratings(graph, self.hide, self.newcomers)
+        while shard.num_edges < FEW and not shard.total(int((hidden & self.liked).sum())):
+            # A handful of ratings can all stay visible by chance.
+            hidden |= self.liked & (draws(shard.num_edges)[slice(*shard.edges)] < 0)
+        target = (hidden & self.liked).nonzero().squeeze(1)
+        users = torch.unique_consecutive(graph.user[target])
+        users = self._some(users)
+        row = torch.full((graph.num_users,), -1)
+        row[users] = torch.arange(len(users))
+        target = target[row[graph.user[target]] >= 0]
+        state_user, state_item = self.encode(reveal(graph, ~hidden))
+        excluded = torch.zeros(len(users), graph.num_items, dtype=torch.bool)
+        shown = (~hidden & (row[graph.user] >= 0)).nonzero().squeeze(1)
+        excluded[row[graph.user[shown]], graph.item[shown] - graph.num_users] = True
+        place, item = row[graph.user[target]], graph.item[target] - graph.num_users
+        state_user = state_user[users] / self.temperature
+        if self.draws is None:
+            score = (state_user @ state_item.T + self.bias).masked_fill(excluded, -torch.inf)
+            surprise = score.logsumexp(1)[place] - score[place, item]
+        else:
+            surprise = self._sampled(state_user, state_item, place, item, excluded)
+        weight = torch.bincount(place, minlength=len(users))[place] ** -0.5
+        return (surprise * weight).sum() / max(shard.total(float(weight.sum())), 1.0)
+
+    def _some(self, users: Tensor) -> Tensor:
+        """As many of the users as the scores of a step have room for, the same ones for any number of processes."""
+        shard, rows = self.graph.shard, max(1, CELLS // (self.draws or self.graph.num_items))
+        asked = torch.zeros(shard.num_users, dtype=torch.int32)
+        asked[users + shard.users[0]] = 1
+        everyone = shard.add(asked).nonzero().squeeze(1)
+        if rows >= len(everyone):
+            return users
+        some = everyone[torch.randperm(len(everyone))[:rows]].sort().values - shard.users[0]
+        return some[(some >= 0) & (some < self.graph.num_users)]
+
+    def _sampled(self, user: Tensor, movie: Tensor, place: Tensor, item: Tensor, excluded: Tensor) -> Tensor:
+        """The surprise with the softmax's sum estimated: a user's targets exactly, all other movies by draws."""
+        assert self.draws is not None
+        ratings = torch.bincount(self.graph.item - self.graph.num_users, minlength=self.graph.num_items)
+        chance = self.graph.shard.add(ratings) + 1.0
+        chance /= chance.sum()
+        drawn = torch.multinomial(chance, self.draws, replacement=True)
+        return sampled_surprise(user, movie, self.bias, place, item, excluded, drawn, chance[drawn] * self.draws)
+
+    def hidden_pairs(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores of the hidden ratings from all others, and these ratings, standardised, each `(num_hidden,)`."""
+        graph = self.graph
+        return self._score(reveal(graph, (~hidden).float()), graph.user[hidden], graph.item[hidden]), graph.rating[
+            hidden
+        ]
+
+    @torch.no_grad()
+    def predict(self, user: Tensor, item: Tensor) -> Tensor:
+        """Scores of pairs of nodes, float32 of the pairs' shape, from all edges."""
+        self.eval()
+        return self._score(reveal(self.graph), user, item)
+
+    def _score(self, view: View, user: Tensor, item: Tensor) -> Tensor:
+        state_user, state_item = self.encode(view)
+        item = item - self.graph.num_users
+        product: Tensor = torch.linalg.vecdot(state_user[user], state_item[item])
+        return product / self.temperature + self.bias[item]
+
+    @torch.no_grad()
+    def scores(self) -> tuple[Tensor, Tensor, Tensor]:
+        """States of users divided by the temperature, states of movies, and the movies' biases, from all edges."""
+        arrays = self.export()
+        return arrays["rank.user.state"], arrays["rank.item.state"], arrays["rank.item.bias"]
+
+    @torch.no_grad()
+    def export(self) -> dict[str, Tensor]:
+        """What serving and folding in need, float32.
+
+        `rank.mean`, and for users and movies alike, `rank.user.` and `rank.item.` with: `state` z; `baseline` b;
+        `implicit` and `residual`, what a neighbour's messages are made of, `|N|^-1/2 (implicit + rho residual)` summed
+        over the ratings with rho the rating minus mean and both baselines, standardised; `own` and `channel`, the
+        tables e and x themselves, for `restore`. For movies also `free` and `side`, the parts of the state that are not
+        messages, and `bias`. The temperature is folded into all that ends in a movie's state. A movie without ratings
+        has its side features alone and the lowest bias.
+        """
+        self.eval()
+        view, users = reveal(self.graph), self.graph.num_users
+        user, item = self.encode(view)
+        first, _ = self.hops(view, self.implicit, self.residual)
+        norm = view.degree.clamp(min=1).rsqrt().unsqueeze(1) / PARTS
+        implicit, residual = norm * (self.implicit + first), norm * self.residual
+        side = self.item_side(self.graph.num_items) / PARTS
+        known = (view.degree[users:] > 0).unsqueeze(1)
+        least = self.bias[known[:, 0]].min() if known.any() else torch.tensor(0.0)
+        arrays = {
+            "user.state": user,
+            "user.implicit": implicit[:users] / self.temperature,
+            "user.residual": residual[:users] / self.temperature,
+            "item.state": torch.where(known, item, side) / self.temperature,
+            "item.implicit": implicit[users:],
+            "item.residual": residual[users:],
+            "item.free": (self.implicit[users:] + self.free) * known / PARTS / self.temperature,
+            "item.side": side / self.temperature,
+            "item.bias": torch.where(known[:, 0], self.bias, least),
+            "mean": view.mean,
+            "user.own": self.implicit[:users],
+            "item.own": self.implicit[users:],
+            "user.channel": self.residual[:users],
+            "item.channel": self.residual[users:],
+            "user.baseline": view.bias[:users],
+            "item.baseline": view.bias[users:],
+        }
+        return {f"rank.{name}": array.detach().contiguous().clone() for name, array in arrays.items()}
+
+    @torch.no_grad()
+    def restore(self, own: Tensor, residual: Tensor, free: Tensor, bias: Tensor) -> None:
+        """Take the tables of an export: `own` and `channel` of all nodes, `free` and `bias` of the movies."""
+        self.implicit.copy_(own)
+        self.residual.copy_(residual)
+        self.free.copy_(free * PARTS * self.temperature - own[self.graph.num_users :])
+        self.bias.copy_(bias)
+
+    def unscaled(self, side: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """What the side features add before the mean of parts and the temperature, from an export's `side`."""
+        return np.asarray(side * np.float32(PARTS * self.temperature))
+
+    def parameter_groups(self, l2: float, side_l2: float) -> list[dict[str, Any]]:
+        """Adam's parameter groups: maps of side features are held tighter than the nodes' own tables."""
+        own = [self.implicit, self.residual, self.free, self.bias]
+        return [
+            {"params": own, "weight_decay": l2},
+            {"params": list(self.item_side.parameters()), "weight_decay": side_l2},
+        ]
+
+
+def sampled_surprise(
+    user: Tensor,
+    movie: Tensor,
+    bias: Tensor,
+    place: Tensor,
+    item: Tensor,
+    excluded: Tensor,
+    drawn: Tensor,
+    expected: Tensor,
+) -> Tensor:
+    """Minus the log of each target's share in its user's estimated sum over the catalogue, `(num_targets,)`.
+
+    Args:
+        user: states of users divided by the temperature, `(num_rows, dim)`.
+        movie: states of movies, `(num_items, dim)`.
+        bias: the movies' biases, `(num_items,)`.
+        place: row of each target, int64 `(num_targets,)`.
+        item: movie of each target, likewise.
+        excluded: which movies are not part of a user's sum, bool `(num_rows, num_items)`.
+        drawn: movies drawn, int64 `(num_draws,)`; a movie may be drawn several times.
+        expected: how many times each of them was expected among the draws, `(num_draws,)`.
+    """
+    out = excluded.clone()
+    out[place, item] = True  # Targets are summed exactly, below.
+    others = (user @ movie[drawn].T + bias[drawn] - expected.log()).masked_fill(out[:, drawn], -torch.inf)
+    own: Tensor = torch.linalg.vecdot(user[place], movie[item]) + bias[item]
+    least = torch.finfo(own.dtype).min  # A finite floor: the gradient of -inf minus -inf is NaN.
+    top = others.detach().amax(1).clamp(min=least)
+    top = top.scatter_reduce(0, place, own.detach(), "amax")
+    total = (others - top.unsqueeze(1)).exp().sum(1).index_add(0, place, (own - top[place]).exp())
+    return (total.log() + top)[place] - own

@@ -1,0 +1,186 @@
+"""Why a movie is predicted or ranked as it is: parts that sum to the number. Numpy only."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from reelgraph.recommend.catalogue import Movie
+from reelgraph.recommend.predictor import Person, Predictor
+from reelgraph.scoring.base import Parts
+from reelgraph.scoring.ranking_head import Ranker, RankParts
+
+Floats = npt.NDArray[np.float32]
+
+Indices = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Reason:
+    """What one rating of the user adds.
+
+    Attributes:
+        movie: the rated movie.
+        rating: the user's rating of it, in the data's scale.
+        contribution: what it adds, signed.
+    """
+
+    movie: Movie
+    rating: float
+    contribution: float
+
+    def __str__(self) -> str:
+        return f"because you gave {self.movie} {self.rating:g} stars: {self.contribution:+.2f}"
+
+
+@dataclass(slots=True)  # A popular movie has thousands of them: frozen ones would take three times as long to make.
+class Neighbour:
+    """What another user's rating of the movie adds.
+
+    Attributes:
+        user_id: the other user.
+        rating: their rating of the movie, in the data's scale.
+        contribution: what it adds, signed.
+    """
+
+    user_id: str
+    rating: float
+    contribution: float
+
+
+@dataclass(frozen=True)
+class Score:
+    """A ranking score as sums: `movie +` all of `because`, and `movie + movie_free + movie_side +` all `neighbours`.
+
+    Attributes:
+        score: the sum, the log of odds up to a constant.
+        movie: what the movie adds for everyone.
+        because: what each rated movie adds, the largest absolute contribution first.
+        movie_free, movie_side: what the movie's own free state and its side features add.
+        neighbours: what each user who rated the movie adds, the largest absolute contribution first.
+    """
+
+    score: float
+    movie: float
+    because: tuple[Reason, ...]
+    movie_free: float
+    movie_side: float
+    neighbours: tuple[Neighbour, ...]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A prediction as sums, in the data's scale.
+
+    The prediction is `mean + user + movie + free + side +` all of `because`, and also
+    `mean + user + movie + movie_free + movie_side +` all of `neighbours`.
+
+    Attributes:
+        target: the movie.
+        prediction: the sum, not clipped to the scale.
+        mean, user, movie: the baseline: mean rating, and what the user and the movie each add to it.
+        free, side: what the user's own free state and the user's side features add; 0 for a visitor.
+        because: what each rated movie adds, the largest absolute contribution first.
+        movie_free, movie_side: what the movie's own free state and the movie's side features add.
+        neighbours: what each user who rated the movie adds, the largest absolute contribution first.
+        ranking: the ranking score, or None without a ranking head.
+    """
+
+    target: Movie
+    prediction: float
+    mean: float
+    user: float
+    movie: float
+    free: float
+    side: float
+    because: tuple[Reason, ...]
+    movie_free: float
+    movie_side: float
+    neighbours: tuple[Neighbour, ...]
+    ranking: Score | None
+
+    def to_json(self) -> dict[str, Any]:
+        """The explanation as JSON values."""
+        return asdict(self)
+
+    def text(self, most: int = 5) -> list[str]:
+        """Lines that a person understands: the sum, and the `most` largest contributions."""
+        lines = [
+            f"{self.target}: {self.prediction:.2f} stars predicted",
+            f"movies are rated {self.mean:.2f} on average",
+            f"your ratings are {_than_average(self.user)}",
+            f"this movie's are {_than_average(self.movie)}",
+        ]
+        if self.free or self.side:
+            lines.append(f"what is known of you besides your ratings: {self.free + self.side:+.2f}")
+        lines += [str(reason) for reason in self.because[:most]]
+        rest = self.because[most:]
+        if rest:
+            total = sum(reason.contribution for reason in rest)
+            lines.append(f"your {len(rest)} other ratings together: {total:+.2f}")
+        return lines
+
+
+def _than_average(part: float) -> str:
+    return f"{abs(part):.2f} {'higher' if part >= 0 else 'lower'} than that"
+
+
+def explain(predictor: Predictor, ranker: Ranker | None, person: Person, item: int) -> Explanation:
+    """A prediction and a ranking score taken apart.
+
+    Raises:
+        ConfigError: if the model's predictions are no sums (`gcn`).
+    """
+    raters, their_ratings = predictor.raters(item)
+    own, theirs = predictor.standardise(person.ratings), predictor.standardise(their_ratings)
+    parts: Parts = predictor.scorer.parts(person.index, item, person.rated, own, person.state, raters, theirs)
+    std = predictor.std
+    mean, because = parts.mean * std + predictor.mean, parts.because * std
+    user, movie, free, side = (part * std for part in (parts.user, parts.movie, parts.free, parts.side))
+    ranking = None
+    if ranker is not None:
+        found = ranker.parts(item, person.rated, own, raters, theirs)
+        ranking = _score(predictor, person, found, raters, their_ratings)
+    return Explanation(
+        target=predictor.catalogue.movie(item),
+        prediction=mean + user + movie + free + side + float(because.sum(dtype=np.float64)),
+        mean=mean,
+        user=user,
+        movie=movie,
+        free=free,
+        side=side,
+        because=_reasons(predictor, person, because),
+        movie_free=parts.movie_free * std,
+        movie_side=parts.movie_side * std,
+        neighbours=_neighbours(predictor, raters, their_ratings, parts.neighbours * std),
+        ranking=ranking,
+    )
+
+
+def _score(predictor: Predictor, person: Person, parts: RankParts, raters: Indices, their_ratings: Floats) -> Score:
+    return Score(
+        score=parts.movie + float(parts.because.sum(dtype=np.float64)),
+        movie=parts.movie,
+        because=_reasons(predictor, person, parts.because),
+        movie_free=parts.free,
+        movie_side=parts.side,
+        neighbours=_neighbours(predictor, raters, their_ratings, parts.neighbours),
+    )
+
+
+def _reasons(predictor: Predictor, person: Person, parts: Floats) -> tuple[Reason, ...]:
+    movie = predictor.catalogue.movie
+    return tuple(
+        Reason(movie(int(person.rated[place])), float(person.ratings[place]), float(parts[place]))
+        for place in _largest_first(parts).tolist()
+    )
+
+
+def _neighbours(predictor: Predictor, raters: Indices, ratings: Floats, parts: Floats) -> tuple[Neighbour, ...]:
+    order = _largest_first(parts)
+    return tuple(map(Neighbour, predictor.users.names(raters[order]), ratings[order].tolist(), parts[order].tolist()))
+
+
+def _largest_first(parts: Floats) -> npt.NDArray[np.int64]:
+    return np.argsort(-np.abs(parts), kind="stable")

@@ -1,0 +1,1 @@
+"""The models' formulas in numpy: exported arrays to numbers, no torch."""

@@ -1,0 +1,172 @@
+"""The time of rating: what a user's other ratings of the same minutes say about one more. Numpy only.
+
+Ratings that a user gives within minutes of one another err in the same direction, a mood or one page of a list (after
+Koren, Collaborative Filtering with Temporal Dynamics, 2009, section 3.1, day-specific user biases; here with a kernel).
+A prediction for time t gets, in the data's scale,
+
+    s_u(t) = gain * sum_j w_j e_uj / (damping + sum_j w_j),   w_j = exp(-|t - t_j| / seconds)
+
+over the user's training ratings j of other movies, where e_uj is what rating j exceeds its prediction by, made with the
+rating hidden. With a time split ratings later than t weigh nothing, as in use. Without a time, s is 0.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from reelgraph.errors import ArtifactError
+
+SECONDS = (60.0, 180.0, 600.0, 3600.0, 86400.0)  # widths to choose from
+
+DAMPINGS = (1.0, 3.0, 10.0)
+
+BLOCK = 1024  # queries of one user at a time, so that memory stays bounded
+
+MOST = 200_000  # pairs that settings are chosen by; of more, those of a random part of the users say as much
+
+REACH = 12.0  # widths after which a weight, below 1e-5, is dropped
+
+
+Floats = npt.NDArray[np.floating[Any]]
+
+Indices = npt.NDArray[np.integer[Any]]
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """The training ratings as the effect sees them, sorted by user and then by time.
+
+    Attributes:
+        start: first row of each user, int64 of shape `(num_users + 1,)`.
+        item_index: `(num_edges,)`.
+        timestamp: seconds since 1970, int64 of shape `(num_edges,)`.
+        residual: rating minus its prediction with the rating hidden, float64 of shape `(num_edges,)`.
+    """
+
+    start: Indices
+    item_index: Indices
+    timestamp: npt.NDArray[np.int64]
+    residual: npt.NDArray[np.float64]
+
+    @classmethod
+    def of(
+        cls, user_index: Indices, item_index: Indices, timestamp: npt.NDArray[np.int64], residual: Floats, users: int
+    ) -> "Residuals":
+        """From columns in any order."""
+        order = np.lexsort((timestamp, user_index))
+        start = np.searchsorted(user_index[order], np.arange(users + 1))
+        return cls(start, item_index[order], timestamp[order], residual[order].astype(np.float64))
+
+
+@dataclass(frozen=True)
+class Queries:
+    """Pairs with the time for which they are predicted, each `(num_pairs,)`; `known` is false where there is none."""
+
+    user_index: Indices
+    item_index: Indices
+    timestamp: npt.NDArray[np.int64]
+    known: npt.NDArray[np.bool_]
+
+    def take(self, rows: npt.NDArray[np.bool_]) -> "Queries":
+        """Those of the pairs that a mask, `(num_pairs,)`, lets through."""
+        return Queries(self.user_index[rows], self.item_index[rows], self.timestamp[rows], self.known[rows])
+
+
+@dataclass(frozen=True)
+class SessionEffect:
+    """The effect's four settings.
+
+    Attributes:
+        seconds: width of the kernel.
+        damping: weight of the assumption that there is no effect, in ratings.
+        gain: factor on the damped mean.
+        causal: whether ratings later than the time asked for weigh nothing.
+    """
+
+    seconds: float
+    damping: float
+    gain: float
+    causal: bool
+
+    def predict(self, queries: Queries, history: Residuals) -> npt.NDArray[np.float64]:
+        """The effect in the data's scale, float64 of shape `(num_pairs,)`."""
+        total, weight = _sums(queries, history, self.seconds, self.causal)
+        return self.gain * total / (self.damping + weight)
+
+    def to_json(self) -> dict[str, Any]:
+        """The settings as JSON values."""
+        return asdict(self)
+
+
+def effect_of(settings: Any) -> SessionEffect | None:
+    """The effect of a manifest's entry; None for none.
+
+    Raises:
+        ArtifactError: if the entry is damaged.
+    """
+    if settings is None:
+        return None
+    try:
+        return SessionEffect(
+            float(settings["seconds"]), float(settings["damping"]), float(settings["gain"]), bool(settings["causal"])
+        )
+    except (KeyError, TypeError, ValueError):
+        raise ArtifactError(
+            f"manifest.json: expected session with seconds, damping, gain and causal, found {settings!r}", "train again"
+        ) from None
+
+
+def choose(queries: Queries, error: Floats, history: Residuals, causal: bool) -> SessionEffect | None:
+    """The settings that leave the smallest squared error on validation ratings.
+
+    Args:
+        queries: the validation pairs and their times.
+        error: rating minus prediction without the effect, `(num_pairs,)`.
+        history: the training ratings' residuals.
+        causal: see `SessionEffect`.
+
+    Returns:
+        The best effect, judged by about `MOST` pairs at most, or None if even it is not better by a standard error.
+    """
+    if len(error) > MOST:
+        chosen = np.random.default_rng(0).random(len(history.start)) < MOST / len(error)
+        rows = chosen[queries.user_index]
+        queries, error = queries.take(rows), error[rows]
+    error = error.astype(np.float64)
+    best, least = None, float((error**2).mean()) if len(error) else 0.0
+    for seconds in SECONDS:
+        total, weight = _sums(queries, history, seconds, causal)
+        for damping in DAMPINGS:
+            mean = total / (damping + weight)
+            power = float((mean**2).sum())
+            gain = float((mean * error).sum()) / power if power else 0.0
+            gained = error**2 - (error - gain * mean) ** 2
+            left = float((error**2 - gained).mean()) if len(error) else 0.0
+            if gain > 0 and left < least and gained.mean() > gained.std() / np.sqrt(len(error)):
+                best, least = SessionEffect(seconds, damping, gain, causal), left
+    return best
+
+
+def _sums(queries: Queries, history: Residuals, seconds: float, causal: bool) -> tuple[Floats, Floats]:
+    """Weighted sum of residuals and sum of weights for every pair, a user's pairs at a time."""
+    total, weight = np.zeros(len(queries.user_index)), np.zeros(len(queries.user_index))
+    asked = np.flatnonzero(queries.known)
+    asked = asked[np.lexsort((queries.timestamp[asked], queries.user_index[asked]))]
+    users = queries.user_index[asked]
+    first, last = np.flatnonzero(np.diff(users, prepend=-1)), np.flatnonzero(np.diff(users, append=-1))
+    for begin, end in zip(first, last + 1, strict=True):
+        for start in range(begin, end, BLOCK):
+            rows = asked[start : min(start + BLOCK, end)]
+            user = queries.user_index[rows[0]]
+            low, high = history.start[user], history.start[user + 1]
+            time, wanted = history.timestamp[low:high], queries.timestamp[rows]
+            near = slice(*np.searchsorted(time, (wanted[0] - REACH * seconds, wanted[-1] + REACH * seconds)))
+            apart = wanted[:, None] - time[near]
+            kernel = np.exp(-np.minimum(np.abs(apart) / seconds, REACH)) * (np.abs(apart) <= REACH * seconds)
+            kernel *= queries.item_index[rows, None] != history.item_index[low:high][near]
+            if causal:
+                kernel *= apart >= 0
+            total[rows], weight[rows] = kernel @ history.residual[low:high][near], kernel.sum(1)
+    return total, weight

@@ -1,0 +1,1 @@
+"""Ratings that the service keeps."""

@@ -1,0 +1,13 @@
+"""Run by alembic: brings the database of the connection that `database.migrate` hands over to a newer schema."""
+
+from alembic import context
+
+from reelgraph.service.database.connection import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    version_table=context.config.attributes["version_table"],
+)
+
+context.run_migrations()

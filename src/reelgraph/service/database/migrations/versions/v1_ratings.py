@@ -1,0 +1,19 @@
+"""The first schema: a user's ratings as they are now."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "1"
+
+down_revision = None
+
+
+def upgrade() -> None:
+    """Make the table of ratings."""
+    op.create_table(
+        "ratings",
+        sa.Column("user_id", sa.String, primary_key=True),
+        sa.Column("movie_id", sa.String, primary_key=True),
+        sa.Column("rating", sa.Double, nullable=False),
+        sa.Column("timestamp", sa.BigInteger, nullable=False),
+    )

@@ -1,0 +1,108 @@
+"""The log: one JSON object a line, on stderr."""
+
+import json
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
+
+from reelgraph.service.model import Current, Served
+
+LOGGER = logging.getLogger("reelgraph.service")
+
+
+class JsonLines(logging.Formatter):
+    """A record as a line of JSON; `extra={"facts": {...}}` adds fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line = {"time": time, "level": record.levelname.lower(), "message": record.getMessage()}
+        line |= getattr(record, "facts", {})
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+def start_logging() -> None:
+    """Send what the service and the web server say to stderr, as JSON."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+
+
+_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+
+
+class Metrics:
+    """Counts and times since the start.
+
+    Args:
+        current: tells of the model when asked.
+    """
+
+    def __init__(self, current: Current) -> None:
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        self.requests = Counter(
+            "reelgraph_requests", "answers by route and status", ["method", "route", "status"], registry=registry
+        )
+        self.seconds = Histogram(
+            "reelgraph_request_seconds", "time from request to answer", ["route"], buckets=_BUCKETS, registry=registry
+        )
+        self.running = Gauge("reelgraph_requests_running", "requests not answered yet", registry=registry)
+        self.errors = Counter("reelgraph_errors", "failures by code", ["code"], registry=registry)
+        self.fold_ins = Counter("reelgraph_fold_ins", "states made of a visitor's ratings", registry=registry)
+        self.swaps = Counter("reelgraph_swaps", "changes of the model by outcome", ["outcome"], registry=registry)
+        self.database = Histogram(
+            "reelgraph_database_seconds", "time of the database", ["what"], buckets=_BUCKETS, registry=registry
+        )
+        self.database_errors = Counter("reelgraph_database_errors", "failures of the database", registry=registry)
+        age = Gauge("reelgraph_artifact_age_seconds", "since the model in service was made", registry=registry)
+        age.set_function(lambda: _age(current.served))
+        serving = Gauge("reelgraph_artifact_serving_seconds", "since it came into service", registry=registry)
+        serving.set_function(lambda: _serving(current.served))
+
+    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count an answer."""
+        self.requests.labels(method, route, status).inc()
+        self.seconds.labels(route).observe(seconds)
+
+    @contextmanager
+    def timed(self, what: str) -> Iterator[None]:
+        """Time what the database does."""
+        start = time.perf_counter()
+        try:
+            yield
+        except Exception:
+            self.database_errors.inc()
+            raise
+        finally:
+            self.database.labels(what).observe(time.perf_counter() - start)
+
+    def text(self) -> bytes:
+        """All of it, in Prometheus' format."""
+        return generate_latest(self.registry)
+
+
+def _age(served: Served | None) -> float:
+    if served is None or served.created is None:
+        return float("nan")
+    return time.time() - datetime.fromisoformat(served.created).timestamp()
+
+
+def _serving(served: Served | None) -> float:
+    return float("nan") if served is None else time.time() - served.since.timestamp()

@@ -1,0 +1,184 @@
+"""The leak check: whatever would make measured errors smaller than they are in use stops the run.
+
+`check_data` looks at the splits and tables before a fit, `check_model` at the graph that a model learns from and at
+what its predictions of hidden ratings depend on.
+"""
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from reelgraph.data.dataset import SPLITS, Dataset, Interactions
+from reelgraph.data.side_features import numbers
+from reelgraph.errors import LeakError
+from reelgraph.models.base import HidesRatings
+from reelgraph.models.graph import BipartiteGraph, build_graph
+
+LEAST_NODES = 20  # with test ratings, for a side column to be compared with statistics of the ratings
+
+SAME = 0.999  # correlation from which on a side column is such a statistic
+
+PROBE_EDGES = 200_000  # ratings of which the messages are checked; the first users' in a larger graph
+
+TOLERANCE = 1e-3  # standard deviations; float32 sums of a few thousand messages differ by far less
+
+
+Codes = npt.NDArray[np.int64]
+
+
+def check_data(data: Dataset, side_features: bool = True) -> None:
+    """Check the splits, and with `side_features` the tables.
+
+    The three splits share no (user, movie) pair; with a time split no rating is later than one of a later split; no
+    numeric side column is a statistic (number, mean, sum) of all ratings, test included.
+
+    Raises:
+        LeakError: naming what leaks, with an example.
+    """
+    _check_disjoint(data)
+    if data.manifest["split"]["kind"] == "time":
+        _check_order(data)
+    if side_features and len(data.test):
+        _check_table(data, data.user_table, "user_index", "userId")
+        _check_table(data, data.item_table, "item_index", "movieId")
+
+
+def _codes(part: Interactions) -> Codes:
+    codes: Codes = part.user_index.astype(np.int64) << 32 | part.item_index
+    return codes
+
+
+def _check_disjoint(data: Dataset) -> None:
+    parts = {name: _codes(getattr(data, name)) for name in SPLITS}
+    for first, second in (("train", "valid"), ("train", "test"), ("valid", "test")):
+        shared = np.intersect1d(parts[first], parts[second], assume_unique=True)
+        if len(shared):
+            user, item = data.users.ids[int(shared[0] >> 32)], data.items.ids[int(shared[0] & 0xFFFFFFFF)]
+            raise LeakError(
+                f"leak check: expected no (user, movie) pair both in {first} and in {second}, found {len(shared):,}, "
+                f"such as user {user}, movie {item}",
+                "prepare the ratings again",
+            )
+
+
+def _check_order(data: Dataset) -> None:
+    for early, late in (("train", "valid"), ("train", "test"), ("valid", "test")):
+        before, after = getattr(data, early).timestamp, getattr(data, late).timestamp
+        if before is None or after is None or not len(before) or not len(after):
+            continue
+        if before.max() > after.min():
+            raise LeakError(
+                f"leak check: expected no {early} rating later than a {late} rating (time split), "
+                f"found {int((before > after.min()).sum()):,}",
+                "prepare the ratings again with --split time",
+            )
+
+
+def _check_table(data: Dataset, table: pa.Table, side: str, key: str) -> None:
+    tested = np.unique(getattr(data.test, side))
+    columns = {name: numbers(table[name]) for name in table.column_names if name != key}
+    compared = {
+        name: (column, here)
+        for name, column in columns.items()
+        if column is not None and len(here := tested[np.isfinite(column[tested])]) >= LEAST_NODES
+    }
+    if not compared:
+        return
+    parts = {name: _totals(getattr(data, name), side, table.num_rows) for name in SPLITS}
+    with_test, without = (_statistics(*(parts[name] for name in names)) for names in (SPLITS, ("train", "valid")))
+    for name, (column, here) in compared.items():
+        for label, whole in with_test.items():
+            close = _correlation(column[here], whole[here])
+            if close >= SAME and close > _correlation(column[here], without[label][here]):
+                raise LeakError(
+                    f"leak check: expected side columns that know nothing of test ratings, found {name!r}, "
+                    f"which is the {label} of all ratings of a {key.removesuffix('Id')}, test ratings included",
+                    f"leave the column {name!r} out, or compute it from training ratings alone",
+                )
+
+
+def _totals(part: Interactions, side: str, rows: int) -> npt.NDArray[np.float64]:
+    """Number and sum of each node's ratings, `(2, rows)`."""
+    index = getattr(part, side)
+    return np.stack([np.bincount(index, minlength=rows), np.bincount(index, part.rating, rows)])
+
+
+def _statistics(*parts: npt.NDArray[np.float64]) -> dict[str, npt.NDArray[np.float64]]:
+    number, total = np.sum(parts, axis=0)
+    return {"number": number, "mean": total / np.maximum(number, 1), "sum": total}
+
+
+def _correlation(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> float:
+    if first.std() == 0 or second.std() == 0:
+        return 0.0
+    return float(np.corrcoef(first, second)[0, 1])
+
+
+def check_model(model: torch.nn.Module, graph: BipartiteGraph, train: Interactions) -> None:
+    """Check that a model learns from `train` alone, and that hidden ratings do not reach their own predictions.
+
+    The second is a comparison: predictions of hidden ratings must be those of a graph in which the hidden ratings do
+    not exist at all, neither as edges, in either direction, nor in biases, residuals, degrees or means. It holds for
+    models that hide ratings; `gcn` by its definition passes all training ratings as messages.
+
+    Args:
+        model: the model, with whatever weights; left as it is.
+        graph: the graph it learns from.
+        train: the ratings it may learn from.
+
+    Raises:
+        LeakError: if either does not hold.
+    """
+    mean, train = train.rating.mean(dtype=np.float64), graph.shard.local(train)
+    user, item = graph.pairs(train.user_index, train.item_index)
+    own = graph.num_edges == len(train) and torch.equal(graph.user, user) and torch.equal(graph.item, item)
+    rating = torch.from_numpy((train.rating - np.float32(graph.mean)) / np.float32(graph.std))
+    if not own or not torch.allclose(graph.rating, rating, atol=1e-5):
+        raise LeakError(
+            f"leak check: expected a graph of the {len(train):,} training ratings, found other ratings in it",
+            "please report this as a bug",
+        )
+    if not np.isclose(graph.mean, mean, atol=1e-6):
+        raise LeakError("leak check: expected the mean of the training ratings, found another", "report it as a bug")
+    if isinstance(model, HidesRatings):
+        _check_messages(model)
+
+
+@torch.no_grad()
+def _check_messages(model: HidesRatings) -> None:
+    whole, shard = model.graph, model.conv.shard
+    graph = _part(whole, torch.arange(whole.num_edges) < PROBE_EDGES)
+    hidden = torch.zeros(graph.num_edges, dtype=torch.bool)
+    hidden[:: max(2, min(5, graph.num_edges // 2))] = True
+    if hidden.all():
+        return
+    try:
+        model.eval()
+        model.graph, model.conv.shard = graph, graph.shard
+        masked, _ = model.hidden_pairs(hidden)
+        model.graph = _part(graph, ~hidden)
+        without = model.predict(graph.user[hidden], graph.item[hidden])
+    finally:
+        model.graph, model.conv.shard = whole, shard
+        model.train()
+    apart = float((masked - without).abs().max())
+    if not apart <= TOLERANCE:
+        raise LeakError(
+            "leak check: expected predictions of hidden ratings as if they did not exist, "
+            f"found some that differ by {apart:.2g} standard deviations",
+            "the model lets hidden ratings into its messages or statistics: mend its hidden_pairs",
+        )
+
+
+def _part(graph: BipartiteGraph, kept: Tensor) -> BipartiteGraph:
+    """The graph of some of its ratings, with the whole graph's nodes and standardisation."""
+    rows = Interactions(
+        graph.user[kept].numpy(),
+        (graph.item[kept] - graph.num_users).numpy(),
+        graph.rating[kept].numpy(),
+        None,
+    )
+    part = build_graph(rows, graph.num_users, graph.num_items, alone=True)
+    return part.standardised(graph.rating[kept], graph.mean, graph.std)

@@ -1,0 +1,361 @@
+"""New ratings into a trained model, and users out of it, without a full fit.
+
+The ratings are changed, and all that follows from them is made anew (`rebuild`). A user or movie that is new starts
+with tables of zeros: a user's state then is made of the ratings alone, like a visitor's, and a movie's of its raters
+and side features. A few steps of the training loop then fit the tables to the new ratings.
+"""
+
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+
+from reelgraph.arrays import NOTHING
+from reelgraph.artifact import Artifact
+from reelgraph.config import LIKED, TrainConfig
+from reelgraph.data import side_features as features
+from reelgraph.data.dataset import NO_TIME, Dataset, Interactions
+from reelgraph.data.vocabulary import Vocabulary
+from reelgraph.errors import ConfigError, DataError
+from reelgraph.models import RankingModel, ResidualModel
+from reelgraph.models.graph import BipartiteGraph, build_graph
+from reelgraph.models.residual import SideFeatures
+from reelgraph.models.sparse import quiet_sparse
+from reelgraph.recommend.recommender import Recommender
+from reelgraph.training.fit import fit
+from reelgraph.training.loop import Fit, hidden_residuals
+
+WARM_RATE = 0.002  # step size after an update, chosen by validation ratings of ML-100K added to a model of the others
+
+
+def rebuild(
+    artifact: Artifact, ratings: Interactions, facts: dict[str, int], *, steps: int = 0, seed: int = 0
+) -> tuple[Artifact, int]:
+    """All that follows from the tables and the ratings, made anew; and the number of steps done.
+
+    Args:
+        artifact: the model, whose tables have a row for every user and movie.
+        ratings: the ratings in place of the model's, sorted by user and movie.
+        facts: what the manifest's `changes` is to say, a number each.
+        steps: steps of the training loop, at a small step size.
+        seed: of what these steps hide.
+
+    Raises:
+        ConfigError: if the model is `gcn`, whose states do not follow from its arrays.
+    """
+    manifest, weights = artifact.manifest, artifact.weights
+    if manifest["config"]["model"] != "residual":
+        raise ConfigError("update and forget: expected a residual model, found gcn", "train again on the new ratings")
+    with torch.random.fork_rng(devices=[]), quiet_sparse():
+        graph = _graph(artifact, ratings)
+        config = TrainConfig.model_validate(manifest["config"])
+        rating_model, ranking_model = restore(artifact, graph, ratings)
+        warm = {"learning_rate": WARM_RATE, "decay_steps": 0.0, "average": 0.0, "max_steps": max(steps, 1)}
+        low, high = manifest["scale"]["low"], manifest["scale"]["high"]
+        if steps:
+            torch.manual_seed(seed)
+            Fit(rating_model, config.model_copy(update=warm), None, (low, high)).run(lambda _: None)
+            if ranking_model is not None and ranking_model.liked.any():
+                own = config.for_ranking(len(ratings)).model_copy(update=warm)
+                Fit(ranking_model, own, None, (low, high)).run(lambda _: None)
+        arrays = rating_model.export() | ({} if ranking_model is None else ranking_model.export())
+        seen: dict[str, Any] = {
+            "user_index": ratings.user_index, "item_index": ratings.item_index, "rating": ratings.rating,
+        }  # fmt: skip
+        if ratings.timestamp is not None:
+            residual = hidden_residuals(rating_model, ratings, (low, high))
+            seen |= {"timestamp": ratings.timestamp, "residual": residual}
+    counts = manifest["data"].get("counts", {})
+    counts = counts | {"users": artifact.users.num_rows, "movies": artifact.items.num_rows, "train": len(ratings)}
+    changes = dict(manifest.get("changes", {}))
+    for name, number in facts.items():
+        changes[name] = changes.get(name, 0) + number
+    return replace(
+        artifact,
+        manifest=manifest | {"changes": changes, "data": manifest["data"] | {"counts": counts}},
+        weights={name: weights[name] if name not in arrays else arrays[name].numpy() for name in weights | arrays},
+        seen=pa.table(seen),
+    ), steps
+
+
+def restore(
+    artifact: Artifact, graph: BipartiteGraph, ratings: Interactions
+) -> tuple[ResidualModel, RankingModel | None]:
+    """The models with the tables of an artifact, over a graph of its nodes; side features stay as learned."""
+    weights, config = artifact.weights, TrainConfig.model_validate(artifact.manifest["config"])
+
+    def both(name: str, prefix: str = "") -> torch.Tensor:
+        return torch.from_numpy(np.concatenate([weights[f"{prefix}{side}.{name}"] for side in ("user", "item")]))
+
+    rating_model = ResidualModel(
+        graph,
+        dim=weights["item.state"].shape[1],
+        hide=config.hide,
+        newcomers=config.newcomers,
+        dropout=config.dropout,
+    )
+    rating_model.user_side, rating_model.item_side = (
+        SideFeatures.fixed(weights["user.side"]),
+        SideFeatures.fixed(weights["item.side"]),
+    )
+    rating_model.gain = float(weights["gain"])
+    with torch.no_grad():
+        for parameter, name in (
+            ("free", "free"),
+            ("implicit", "implicit"),
+            ("residual", "residual"),
+            ("offset", "offset"),
+        ):
+            getattr(rating_model, parameter).copy_(both(name))
+    if "rank.item.state" not in weights:
+        return rating_model, None
+    temperature = config.temperature
+    ranking_model = RankingModel(
+        graph,
+        torch.from_numpy(ratings.rating >= LIKED * artifact.manifest["scale"]["high"]),
+        dim=weights["rank.item.state"].shape[1],
+        hide=config.rank_hide,
+        newcomers=config.rank_newcomers,
+        dropout=config.rank_dropout,
+        temperature=temperature,
+    )
+    own = both("own", "rank.")
+    with torch.no_grad():
+        ranking_model.restore(
+            own=own,
+            residual=both("channel", "rank."),
+            free=torch.from_numpy(weights["rank.item.free"]),
+            bias=torch.from_numpy(weights["rank.item.bias"]),
+        )
+    ranking_model.item_side = SideFeatures.fixed(ranking_model.unscaled(weights["rank.item.side"]))
+    return rating_model, ranking_model
+
+
+def training_data(artifact: Artifact) -> Dataset:
+    """The training ratings of a model as a data set without other splits."""
+    train, scale = artifact.ratings, artifact.manifest["scale"]
+    nothing = train.take(slice(0))
+    users, items = Vocabulary.of(artifact.users, "user"), Vocabulary.of(artifact.items, "movie")
+    rejects = pa.table({"reason": pa.array([], pa.string())})
+    return Dataset(
+        train, nothing, nothing, users, items, artifact.users, artifact.items, rejects,
+        (scale["low"], scale["high"]), artifact.manifest["data"],
+    )  # fmt: skip
+
+
+def _graph(artifact: Artifact, ratings: Interactions) -> BipartiteGraph:
+    """The graph of ratings, standardised as the model's tables were learned."""
+    graph = build_graph(ratings, artifact.users.num_rows, artifact.items.num_rows)
+    mean, std = (artifact.manifest["standardise"][name] for name in ("mean", "std"))
+    rating = torch.from_numpy((ratings.rating - np.float32(mean)) / np.float32(std))
+    return graph.standardised(rating, mean, std)
+
+
+Floats = npt.NDArray[np.float32]
+
+WARM_STEPS = 10  # chosen by validation ratings of ML-100K added to a model of the others
+
+
+@dataclass(frozen=True)
+class Change:
+    """What an update did: numbers of ratings added and replaced, of users and movies that are new, and of steps."""
+
+    added: int
+    replaced: int
+    new_users: int
+    new_movies: int
+    steps: int
+    seconds: float
+
+
+def forget(artifact: Artifact, user_id: str) -> Artifact:
+    """The model without a user: not in the graph, the lists of what was seen, the states, or any statistic.
+
+    All biases, residuals, degrees, messages and states are made anew from the other users' ratings, as if the user had
+    never rated anything. What other nodes' tables have learned from the user in the fit stays learned; only a new fit
+    takes that away.
+
+    Raises:
+        UnknownIdError: if the user is not known.
+        ConfigError: if the model is `gcn`, or nobody else has ratings.
+    """
+    index = Vocabulary.of(artifact.users, "user").index(user_id)
+    seen = artifact.ratings
+    kept = seen.user_index != index
+    if not kept.any():
+        raise ConfigError(f"forget: expected ratings of other users than {user_id}, found none", "delete the model")
+    rows = np.delete(np.arange(artifact.users.num_rows), index)
+    left = seen.take(kept)
+    left = replace(left, user_index=(left.user_index - (left.user_index > index)).astype(np.int32))
+    weights = {
+        name: array[rows] if name.removeprefix("rank.").startswith("user.") else array
+        for name, array in artifact.weights.items()
+    }
+    smaller = replace(artifact, weights=weights, users=artifact.users.take(pa.array(rows)))
+    return rebuild(smaller, left, {"forgotten": 1})[0]
+
+
+def update(
+    artifact: Artifact,
+    user_ids: list[str],
+    movie_ids: list[str],
+    rating: npt.NDArray[np.floating[Any]],
+    timestamps: npt.NDArray[np.int64] | None = None,
+    *,
+    item_table: pa.Table | None = None,
+    steps: int = WARM_STEPS,
+    seed: int = 0,
+) -> tuple[Artifact, Change]:
+    """The model with more ratings, of users and movies known or new.
+
+    Args:
+        artifact: the model.
+        user_ids: user of each new rating, as text, `(num_ratings,)`.
+        movie_ids: movie of each, likewise.
+        rating: the ratings, in the model's scale; of several of one user and movie, and of a rating that the model has
+            already, the last one counts.
+        timestamps: seconds since 1970 or `NO_TIME`, int64 `(num_ratings,)`; None without times.
+        item_table: titles, years, genres and other side columns of new movies, with their ids as `movieId`.
+        steps: steps of the training loop on all ratings afterwards.
+        seed: of what these steps hide.
+
+    Raises:
+        DataError: if a rating is outside the model's scale.
+        ConfigError: if the model is `gcn`.
+    """
+    started = time.monotonic()
+    scale = artifact.manifest["scale"]
+    wrong = np.flatnonzero(~((rating >= scale["low"]) & (rating <= scale["high"])))
+    if len(wrong):
+        raise DataError(
+            f"rating {rating[wrong[0]]:g} in row {wrong[0] + 1:,}: expected {scale['low']:g} to {scale['high']:g}, "
+            "the scale of the model",
+            "correct it, or train again on the new scale",
+        )
+    users, new_users = _more_rows(artifact.users, "userId", user_ids, None)
+    items, new_items = _more_rows(artifact.items, "movieId", movie_ids, item_table)
+    weights = dict(artifact.weights)
+    for side, more in (("user", new_users), ("item", new_items)):
+        for name, array in artifact.weights.items():
+            if name.removeprefix("rank.").startswith(f"{side}."):
+                weights[name] = np.concatenate([array, np.zeros((more, *array.shape[1:]), np.float32)])
+    if new_items:
+        for name in ("item.side", "rank.item.side"):
+            if name in weights:
+                weights[name] = _side_of_new(artifact.weights[name], items)
+        if "rank.item.bias" in weights:
+            weights["rank.item.bias"][-new_items:] = artifact.weights["rank.item.bias"].min()
+    old = artifact.ratings
+    user_index, _ = Vocabulary.of(users, "user").indices(user_ids)
+    item_index, _ = Vocabulary.of(items, "movie").indices(movie_ids)
+    time_column = np.full(len(rating), NO_TIME) if timestamps is None else timestamps
+    together, replaced = _with_new(old, user_index, item_index, rating.astype(np.float32), time_column)
+    larger = replace(artifact, weights=weights, users=users, items=items)
+    rebuilt, done = rebuild(larger, together, {"updated": len(rating)}, steps=steps, seed=seed)
+    added = len(together) - len(old)
+    return rebuilt, Change(added, replaced, new_users, new_items, done, time.monotonic() - started)
+
+
+@dataclass(frozen=True)
+class Distance:
+    """How far a model is from a full fit to the same ratings.
+
+    Attributes:
+        pairs: pairs compared, of users and movies with ratings, drawn at random.
+        prediction: root mean squared difference of their predicted ratings, in the data's scale.
+        users: users whose lists were compared, drawn at random.
+        overlap: share of their lists of 10 that both models name.
+        seconds: what the full fit took.
+    """
+
+    pairs: int
+    prediction: float
+    users: int
+    overlap: float
+    seconds: float
+
+
+def distance(artifact: Artifact, seed: int = 0) -> Distance:
+    """Fit the model's settings anew to its ratings, and compare.
+
+    Args:
+        artifact: the model, after an update or without.
+        seed: of the fit, and of what is compared.
+    """
+    started = time.monotonic()
+    config = artifact.manifest["config"] | {"tune": "none", "seed": seed, "max_steps": artifact.manifest["steps"]}
+    ranking = artifact.manifest.get("ranking")
+    config |= {"rank_max_steps": ranking["steps"]} if ranking else {"ranking": False}
+    data = training_data(artifact)
+    train, users, items = data.train, data.users, data.items
+    whole, quick = fit(data, TrainConfig.model_validate(config)), Recommender(artifact)
+    seconds, rng = time.monotonic() - started, np.random.default_rng(seed)
+    some = rng.choice(np.unique(train.user_index), 5000), rng.choice(np.unique(train.item_index), 5000)
+    ids = [users.id(int(user)) for user in some[0]], [items.id(int(item)) for item in some[1]]
+    apart = whole.predictor.predict(*ids) - quick.predictor.predict(*ids)
+    readers = np.unique(some[0])[:500].astype(np.int32)
+    length = min(10, len(items))
+    lists = [model.list_indices(readers, k=length, include_seen=False) for model in (whole, quick)]
+    both = [
+        len(set(one[one != NOTHING]) & set(other[other != NOTHING])) / max((one != NOTHING).sum(), 1)
+        for one, other in zip(*lists, strict=True)
+    ]
+    return Distance(
+        len(apart), float(np.sqrt(np.mean(apart.astype(np.float64) ** 2))), len(readers), float(np.mean(both)), seconds
+    )
+
+
+def _more_rows(table: pa.Table, column: str, ids: list[str], facts: pa.Table | None) -> tuple[pa.Table, int]:
+    """A table with a row for each new id, with what is known of it, and the number of new rows."""
+    known = set(table[column].to_pylist())
+    new = list(dict.fromkeys(name for name in ids if name not in known))
+    if not new:
+        return table, 0
+    rows: dict[str, dict[str, Any]] = {}
+    if facts is not None:
+        rows = {str(row[column]): row for row in facts.to_pylist()}
+    cells = {
+        field.name: pa.array(
+            [name if field.name == column else rows.get(name, {}).get(field.name) for name in new], field.type
+        )
+        for field in table.schema
+    }
+    return pa.concat_tables([table, pa.table(cells, schema=table.schema)]).combine_chunks(), len(new)
+
+
+def _side_of_new(side: Floats, table: pa.Table) -> Floats:
+    """What side features add to each movie's state, new ones included, from what they add to the known ones.
+
+    The contribution is linear in the features, so that the known rows give back the map, by least squares.
+    """
+    known = len(side)
+    found = features.encode(table, known)
+    more = np.zeros((table.num_rows - known, side.shape[1]), np.float32)
+    if found is not None and side.any():
+        matrix = np.concatenate([found[0], np.ones((len(found[0]), 1), np.float32)], axis=1)
+        solution = np.linalg.lstsq(matrix[:known], side, rcond=None)[0]
+        more = (matrix[known:] @ solution).astype(np.float32)
+    return np.concatenate([side, more])
+
+
+def _with_new(
+    old: Interactions,
+    user: npt.NDArray[np.int32],
+    item: npt.NDArray[np.int32],
+    rating: Floats,
+    timestamp: npt.NDArray[np.int64],
+) -> tuple[Interactions, int]:
+    """Old and new ratings, the last one of each pair, sorted; and how many old ones were replaced."""
+    users, items = np.concatenate([old.user_index, user]), np.concatenate([old.item_index, item])
+    ratings = np.concatenate([old.rating, rating])
+    order = np.lexsort((np.arange(len(users)), items, users))
+    last = np.ones(len(order), bool)
+    last[:-1] = (np.diff(users[order]) != 0) | (np.diff(items[order]) != 0)
+    chosen = order[last]
+    times = None if old.timestamp is None else np.concatenate([old.timestamp, timestamp])[chosen]
+    replaced = len(old) - int((chosen < len(old)).sum())
+    return Interactions(users[chosen], items[chosen], ratings[chosen], times), replaced

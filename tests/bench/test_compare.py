@@ -1,0 +1,270 @@
+"""A race end to end on a small file: results, resuming, a failing run, tables, figure."""
+
+import csv
+import io
+import json
+import math
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
+
+from reelgraph.bench import compare as race_module
+from reelgraph.bench import datasets
+from reelgraph.bench.compare import BUDGET, Job, jobs, race
+from reelgraph.bench.figures import figure
+from reelgraph.bench.results import cold_summary, interval, summary, table
+from reelgraph.config import DataConfig
+from reelgraph.data.prepare.prepare import prepare
+from reelgraph.data.sources import find
+from reelgraph.errors import DataError, LeakError
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+MODELS = "mean,bias,ease,residual"
+
+
+@pytest.fixture(scope="module")
+def done(command: Command, tables: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    out = tmp_path_factory.mktemp("race") / "results"
+    ended = command(
+        "bench", tables / "ratings.csv", "--models", MODELS, "--seeds", 2, "--budget", 0, "--out", out, "--published"
+    )
+    assert ended.returncode == 0, ended.stderr
+    return out, ended
+
+
+def row(**changes: Any) -> dict[str, Any]:
+    base: dict[str, Any] = dict.fromkeys(
+        ("rmse", "mae", "user_rmse", "ndcg", "recall", "coverage", "predict_seconds"), 1.0
+    )
+    base |= {"dataset": "d", "part": "d", "method": "m", "seed": 0, "error": None, "unpredictable": 0}
+    return base | {"tune_seconds": 1.0, "fit_seconds": 2.0, "memory_gb": 0.5, "settings": {}} | changes
+
+
+def test_every_method_and_seed_is_measured(done: tuple[Path, Any]) -> None:
+    out, ended = done
+    result = json.loads((out / "results.json").read_text())
+    runs = {(run["method"], run["seed"]): run for run in result["runs"]}
+    assert set(runs) == {(name, seed) for name in MODELS.split(",") for seed in (0, 1)}
+    for run in runs.values():
+        assert run["error"] is None
+        assert run["memory_gb"] > 0.05
+    assert runs["mean", 0]["ndcg"] is None
+    assert runs["ease", 0]["rmse"] is None
+    assert 0 < runs["ease", 0]["ndcg"] <= 1
+    assert runs["residual", 0]["rmse"] < runs["bias", 0]["rmse"] < runs["mean", 0]["rmse"]
+    assert runs["residual", 0]["settings"]["steps"] > 0
+    assert runs["residual", 0]["tried"] > 1
+    assert runs["mean", 0]["rmse"] != runs["mean", 1]["rmse"], "another seed is another split"
+    for name in ("date", "machine", "reelgraph", "python"):
+        assert result[name]
+    assert "--seeds 2" in result["command"]
+    shown = f"{runs['mean', 0]['rmse'] / 2 + runs['mean', 1]['rmse'] / 2:.4f} ±"
+    assert shown in ended.stdout
+    assert "seed 1: residual" in ended.stderr
+
+
+def test_csv_holds_the_same_runs(done: tuple[Path, Any]) -> None:
+    out, _ = done
+    runs = json.loads((out / "results.json").read_text())["runs"]
+    with (out / "results.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(line["method"], line["seed"], line["rmse"]) for line in rows] == [
+        (run["method"], str(run["seed"]), "" if run["rmse"] is None else str(run["rmse"])) for run in runs
+    ]
+
+
+def test_pictures_are_drawn(done: tuple[Path, Any]) -> None:
+    out, _ = done
+    svg = (out / "figure.svg").read_text()
+    assert (out / "figure.png").read_bytes().startswith(b"\x89PNG")
+    assert svg.count("<text") + svg.count("<use") > 10
+    assert "residual" in svg
+
+
+def test_what_is_there_is_not_run_again(
+    done: tuple[Path, Any], command: Command, tables: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, _ = done
+    before = json.loads((out / "results.json").read_text())["runs"]
+    again = command(
+        "bench", tables / "ratings.csv", "--models", f"{MODELS},popularity", "--seeds", 2, "--budget", 0, "--json",
+        "--out", out,
+    )  # fmt: skip
+    assert again.returncode == 0, again.stderr
+    found = json.loads(again.stdout)
+    assert found["runs"][: len(before)] == before
+    assert [run["method"] for run in found["runs"][len(before) :]] == ["popularity", "popularity"]
+    assert {line["method"] for line in found["summary"]} == {*MODELS.split(","), "popularity"}
+
+
+def test_a_run_that_fails_is_named_and_the_others_go_on(tables: Path, tmp_path: Path) -> None:
+    file = str(tables / "ratings.csv")
+    todo = [Job(file, file, "no such method", 0, 1.0), Job(file, file, "mean", 0, 1.0)]
+    *_, result = race(todo, tmp_path / "out", "x", lambda _: None)
+    failed, mean = result["runs"]
+    assert "KeyError" in failed["error"]
+    assert mean["error"] is None
+    *_, again = race(todo[:1], tmp_path / "out", "x", lambda _: None)
+    assert [run["method"] for run in again["runs"]] == ["mean", "no such method"], "what failed is tried again"
+    shown = table(result["runs"], published=False)[0]
+    assert shown.row_count == 2
+
+
+def test_an_interrupt_keeps_what_is_done(tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = str(tables / "ratings.csv")
+    runs: Iterator[Any] = iter([row(dataset=file, part=file, method="mean"), KeyboardInterrupt()])
+
+    def run(*_: Any) -> dict[str, Any]:
+        found = next(runs)
+        if isinstance(found, BaseException):
+            raise found
+        result: dict[str, Any] = found
+        return result
+
+    monkeypatch.setattr(race_module, "_run", run)
+    todo = jobs([file], ["mean", "bias"], 1, 1.0)
+    with pytest.raises(KeyboardInterrupt):
+        list(race(todo, tmp_path, "x", lambda _: None))
+    assert [line["method"] for line in json.loads((tmp_path / "results.json").read_text())["runs"]] == ["mean"]
+
+
+def test_ours_goes_first_and_sets_the_budget_of_the_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    budgets = {}
+
+    def run(job: Job, data: Path, budget: float, directory: Path) -> dict[str, Any]:
+        budgets[job.method] = budget
+        return row(dataset=job.dataset, part=job.part, method=job.method, tune_seconds=30.0, fit_seconds=10.0)
+
+    monkeypatch.setattr(race_module, "_run", run)
+    monkeypatch.setattr(datasets, "prepared", lambda *_: prepare(find(), DataConfig(), tmp_path / "p", lambda _: None))
+    list(race(jobs(["sample"], ["svd", "residual"], 1, None), tmp_path, "x", lambda _: None))
+    assert budgets == {"residual": BUDGET, "svd": 40.0}
+    folds = jobs(["ml-100k-5fold"], ["mean"], 2, None)
+    assert len(folds) == 10
+    assert {job.dataset for job in folds} == {"ml-100k-5fold"}
+
+
+def test_a_leak_stops_the_race(tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def leaking(name: str, seed: int, out: Path, report: Any) -> Path:
+        path = prepare(find(tables / "ratings.csv"), DataConfig(), out, lambda _: None)
+        ratings = pq.read_table(path / "ratings.parquet").to_pandas()
+        again = ratings[ratings["split"] == "test"].head(3).assign(split="train")
+        pq.write_table(
+            pa.Table.from_pandas(pd.concat([ratings, again]), preserve_index=False), path / "ratings.parquet"
+        )
+        return path
+
+    monkeypatch.setattr(datasets, "prepared", leaking)
+    with pytest.raises(LeakError, match="both in train and in test, found 3"):
+        list(race(jobs(["sample"], ["mean"], 1, None), tmp_path / "out", "x", lambda _: None))
+
+
+def test_other_files_in_the_way_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_text("[]")
+    with pytest.raises(DataError, match="expected results of a bench"):
+        list(race([], tmp_path, "x", lambda _: None))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [(("ml-2m",), "data set 'ml-2m'"), (("sample", "--models", "svd,none"), "expected names out of mean, bias")],
+)
+def test_unknown_names_are_one_line(arguments: tuple[str, ...], problem: str, command: Command, tmp_path: Path) -> None:
+    ended = command("bench", *arguments, "--out", tmp_path / "out")
+    assert ended.returncode == 2
+    (line,) = ended.stderr.splitlines()
+    assert problem in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_new_users_are_judged_with_the_default_model(done: tuple[Path, Any]) -> None:
+    out, ended = done
+    rows = json.loads((out / "results.json").read_text())["cold"]
+    assert [(row["seed"], row["error"]) for row in rows] == [(0, None), (1, None)]
+    for row in rows:
+        assert [point["revealed"] for point in row["curve"]] == [0, 1, 3, 5, 10, 20]
+        assert row["users"] > 0
+        assert row["movies"] is None, "a file of ratings alone has no side features"
+    assert rows[0]["curve"] != rows[1]["curve"], "another seed holds others out"
+    assert "new users" in ended.stdout
+    assert f"{rows[0]['curve'][0]['rmse'] / 2 + rows[1]['curve'][0]['rmse'] / 2:.4f} ±" in ended.stdout
+    assert {"cold.svg", "cold.png"} <= {file.name for file in out.iterdir()}
+
+
+def test_new_users_are_left_out_where_nobody_asks(command: Command, tables: Path, tmp_path: Path) -> None:
+    for models, more, number in (("residual", ["--no-cold"], 0), ("mean", [], 0), ("mean", ["--cold"], 1)):
+        out = tmp_path / f"{models}{len(more)}{number}"
+        ended = command("bench", tables / "ratings.csv", "--models", models, "--seeds", 1, *more, "--out", out)
+        assert ended.returncode == 0, ended.stderr
+        assert len(json.loads((out / "results.json").read_text())["cold"]) == number
+        assert (out / "cold.svg").exists() == bool(number)
+
+
+def test_curves_of_new_users_are_means_over_the_seeds() -> None:
+    def point(revealed: int, value: float) -> dict[str, float]:
+        return {"revealed": revealed, "rmse": value, "bias_rmse": 2 * value, "ndcg": value / 2}
+
+    rows = [
+        {"dataset": "d", "error": None, "curve": [point(0, 1.0 + seed), point(5, 0.5 + seed)]} for seed in (0, 1)
+    ] + [{"dataset": "e", "error": None, "curve": [point(0, 3.0)]}]  # fmt: skip
+    found = cold_summary(rows)
+    assert [(row["dataset"], row["revealed"], row["runs"], row["rmse"]) for row in found] == [
+        ("d", 0, 2, 1.5), ("d", 5, 2, 1.0), ("e", 0, 1, 3.0)
+    ]  # fmt: skip
+    assert found[0]["rmse_half"] == pytest.approx(interval([1.0, 2.0])[1])
+    assert found[2]["rmse_half"] is None
+
+
+def test_intervals_are_students() -> None:
+    assert interval([]) == (None, None)
+    assert interval([2.0]) == (2.0, None)
+    mean, half = interval([1.0, 2.0, 3.0])
+    assert mean == 2
+    assert half == pytest.approx(4.303 / math.sqrt(3))
+
+
+def test_a_summary_has_the_best_first_and_counts_what_could_not_be_predicted() -> None:
+    runs = [row(method="a", rmse=2.0, unpredictable=3), row(method="a", seed=1, rmse=4.0), row(method="b", rmse=1.0)]
+    first, second = summary([*runs, row(method="b", seed=1, error="broken")])
+    assert (first["method"], first["runs"], first["failed"]) == ("b", 1, "broken")
+    assert (second["rmse"], second["unpredictable"], second["seconds"]) == (3.0, 3, 3.0)
+    assert summary([row(method="a", error="broken")])[0]["rmse"] is None
+
+
+def test_memory_is_that_of_the_run_alone(tables: Path, tmp_path: Path) -> None:
+    ballast = np.ones(100_000_000)  # 0.8 GB in the process that starts the runs
+    file = str(tables / "ratings.csv")
+    *_, result = race([Job(file, file, "mean", 0, 1.0)], tmp_path, "x", lambda _: None)
+    assert ballast.all()
+    assert 0.03 < result["runs"][0]["memory_gb"] < 0.5
+
+
+def test_a_narrow_terminal_gets_whole_numbers() -> None:
+    runs = [row(method="residual-ratings-only", rmse=0.87654321 + seed / 100, seed=seed) for seed in range(3)]
+    for width, shown, halves in ((80, 5, False), (200, 10, True)):
+        (made,) = table(runs, published=False, width=width)
+        assert len(made.columns) == shown + 1
+        console = Console(width=width, record=True, file=io.StringIO())
+        console.print(made)
+        text = console.export_text()
+        assert "0.8865" in text
+        assert "…" not in text
+        assert ("±" in text) == halves
+
+
+def test_published_figures_are_marked(tmp_path: Path) -> None:
+    runs = [row(dataset="ml-100k-u1", rmse=0.9)]
+    names = list(table(runs, published=True)[0].columns[0].cells)
+    assert sum("published: " in str(name) for name in names) == 6
+    assert not any("published" in str(name) for name in table(runs, published=False)[0].columns[0].cells)
+    svg, _ = figure(runs, True, tmp_path)
+    assert "GHRS (published)" in svg.read_text()
+    assert figure([row(rmse=None)], False, tmp_path) == []

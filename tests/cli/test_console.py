@@ -1,0 +1,169 @@
+"""What a person sees: results on stdout, everything else on stderr, texts from files as they are."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reelgraph.cli import console
+from reelgraph.cli import progress as progress_module
+from reelgraph.metrics.ratings import EvaluationReport
+from reelgraph.recommend.catalogue import Movie
+from reelgraph.recommend.lists import Suggestion
+from reelgraph.training.loop import Evaluation, Progress
+from tests.support.worlds import settings
+
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def _no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "COLUMNS", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def cells(text: str) -> list[list[str]]:
+    """The lines of a table without borders, split where two or more blanks are."""
+    return [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in text.splitlines() if line.strip()]
+
+
+def suggestion(title: str | None, **changes: Any) -> Suggestion:
+    movie = {"movie_id": "7", "title": title, "year": 1995, "genres": ("Drama", "War")} | changes
+    return Suggestion(Movie(**movie), 1.5, 4.256)
+
+
+def test_a_list_shows_rank_title_year_genres_and_stars(capsys: Captured) -> None:
+    console.show_list("For user 1", [suggestion("Heat"), suggestion(None, year=None, genres=(), movie_id="x")])
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert cells(out) == [
+        ["For user 1"],
+        ["movie", "title", "year", "genres", "stars"],
+        ["1", "7", "Heat", "1995", "Drama, War", "4.26"],
+        ["2", "x", "4.26"],
+    ]
+
+
+def test_texts_of_files_are_shown_as_they_are_and_never_cut(capsys: Captured) -> None:
+    long = "[bold]Amélie[/bold] :smile: " + "and so on " * 20 + "the end"
+    console.show_list("For user [red]1[/red]", [suggestion(long)])
+    out = capsys.readouterr().out
+    assert "For user [red]1[/red]" in out
+    assert "[bold]Amélie[/bold]" in out
+    assert out.count("and") == 20
+    assert "\x1b" not in out
+    assert max(len(line) for line in out.splitlines()) <= 120
+
+
+def test_an_empty_list_says_why(capsys: Captured) -> None:
+    console.show_list("For user 1", [])
+    assert capsys.readouterr().out == "For user 1: no movie is left by these filters\n"
+
+
+def test_notes_go_to_stderr_whole_and_literally(capsys: Captured) -> None:
+    line = "[data] " + "word " * 60 + "end"
+    progress_module.note(line)
+    assert capsys.readouterr() == ("", line + "\n")
+
+
+def manifest(**counts: int) -> dict[str, Any]:
+    base = dict.fromkeys(("unknown_test_users", "unknown_test_movies", "rejected"), 0)
+    base |= {"users": 60, "movies": 80, "ratings": 1200, "train": 1000, "valid": 150, "test": 50}
+    return {"counts": base | counts, "scale": {"low": 0.5, "high": 5.0}, "split": {"kind": "time"}}
+
+
+def test_data_in_numbers(capsys: Captured) -> None:
+    console.show_data(manifest())
+    assert cells(capsys.readouterr().out) == [
+        ["Data"],
+        ["users", "60"],
+        ["movies", "80"],
+        ["ratings", "1,200"],
+        ["density", "25.00%"],
+        ["scale", "0.5 to 5"],
+        ["split (time)", "1,000 train / 150 valid / 50 test"],
+    ]
+    console.show_data(manifest(unknown_test_users=3, unknown_test_movies=1, rejected=1234))
+    assert cells(capsys.readouterr().out)[-3:] == [
+        ["test users without training ratings", "3"],
+        ["test movies without training ratings", "1"],
+        ["refused rows", "1,234"],
+    ]
+
+
+def test_errors_beside_those_of_the_baselines(capsys: Captured) -> None:
+    names = ("mean", "popularity", "bias", "model")
+    metrics = {
+        split: {name: {"rmse": 1 + place / 10 + more, "mae": place / 10 + more} for place, name in enumerate(names)}
+        for split, more in (("test", 0.05), ("valid", 0.0))
+    }
+    console.show_errors(metrics)
+    rows = cells(capsys.readouterr().out)
+    assert rows[1] == ["validation RMSE", "validation MAE", "test RMSE", "test MAE"]
+    assert rows[2] == ["mean rating", "1.0000", "0.0000", "1.0500", "0.0500"]
+    assert rows[-1] == ["this model", "1.3000", "0.3000", "1.3500", "0.3500"]
+    console.show_errors({"test": metrics["test"]})
+    assert cells(capsys.readouterr().out)[1] == ["test RMSE", "test MAE"]
+    console.show_errors({})
+    assert capsys.readouterr().out == ""
+
+
+def test_an_evaluation_in_numbers(capsys: Captured) -> None:
+    console.show_evaluation(EvaluationReport(1234, 0.87654, 0.5, 3, 2, 5))
+    assert cells(capsys.readouterr().out)[1:] == [
+        ["pairs", "1,234"],
+        ["RMSE", "0.8765"],
+        ["MAE", "0.5000"],
+        ["users without training ratings", "3"],
+        ["movies without training ratings", "2"],
+        ["pairs with such a user or movie", "5"],
+    ]
+
+
+@pytest.mark.parametrize("refitted", [True, False])
+def test_what_was_fitted(capsys: Captured, refitted: bool) -> None:
+    facts = {"refitted": refitted, "steps": 70, "seconds": 1.26, "config": {"model": "residual"}}
+    console.show_fit(facts, Path("out[1]"))
+    again = ", then again on train and validation" if refitted else ""
+    assert capsys.readouterr().out == f"residual: 70 steps{again}, 1.3 s; model in out[1]\n"
+
+
+def go(steps: int, max_steps: int) -> None:
+    """Progress as a fit reports it: a first evaluation at step 2 that is the best, a worse one at step 4."""
+    config = settings(max_steps=max_steps)
+    with progress_module.fit_progress() as observe:
+        for phase in ("fit", "refit"):
+            progress = Progress()
+            for step in range(1, steps + 1):
+                progress.step, progress.seconds = step, step / 10
+                if phase == "fit" and step in {2, 4}:
+                    progress.history.append(Evaluation(step, 1.0, 0.9 + step / 100, 0.7, step / 10))
+                    progress.best_step = 2
+                observe(phase, progress, config)
+
+
+def test_progress_in_a_pipe_is_a_plain_line_now_and_then(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "LINE_EVERY", 1e9)
+    go(5, max_steps=5)
+    assert capsys.readouterr() == (
+        "",
+        "fit  step 1, 0.1 s\n"
+        "fit  validation RMSE 0.9400, MAE 0.7000 (best RMSE 0.9200)  step 5, 0.5 s\n"
+        "refit  step 1, 0.1 s\n"
+        "refit  step 5, 0.5 s\n",
+    )
+    monkeypatch.setattr(console, "LINE_EVERY", 0.0)
+    go(3, max_steps=5)
+    assert len(capsys.readouterr().err.splitlines()) == 6
+
+
+def test_progress_on_a_terminal_is_a_bar(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "160")
+    go(4, max_steps=5)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "\x1b" in err
+    assert "4/5" in err
+    assert "best RMSE 0.9200" in err

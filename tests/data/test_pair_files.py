@@ -1,0 +1,206 @@
+"""Files of a trained model's daily work: pairs, tests, a visitor's ratings, predictions and lists."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from reelgraph.data.dataset import NO_TIME
+from reelgraph.data.pair_files import read_movies, read_pairs, read_ratings, read_visitor
+from reelgraph.errors import ConfigError, DataError, OutputError
+from reelgraph.recommend.output import as_type, write_lists, write_predictions
+from tests.support.worlds import prepare_rows
+
+TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), min_size=1, max_size=8)
+
+
+def test_pairs_keep_their_order_and_their_other_columns(tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text("note,movieId,userId\nx,2,b\n,1,a\nx,2,b\n")
+    rows = read_pairs(tmp_path / "p.csv", {})
+    assert (rows.user_ids, rows.movie_ids) == (["b", "a", "b"], ["2", "1", "2"])
+    write_predictions(rows, {"prediction": np.array([4.25, 3.0, 1 / 3], np.float32)}, tmp_path / "out.csv")
+    assert (tmp_path / "out.csv").read_text() == (
+        "note,movieId,userId,prediction\nx,2,b,4.25\n,1,a,3\nx,2,b,0.333333\n"
+    )
+
+
+def test_an_earlier_prediction_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text("userId,prediction,movieId\na,9,1\n")
+    write_predictions(
+        read_pairs(tmp_path / "p.csv", {}), {"prediction": np.array([2.5], np.float32)}, tmp_path / "p.csv"
+    )
+    assert (tmp_path / "p.csv").read_text() == "userId,movieId,prediction\na,1,2.5\n"
+
+
+def test_files_without_a_header_get_one(tmp_path: Path) -> None:
+    (tmp_path / "p.tsv").write_text("a\t1\t4\t99\tz\nb\t2\t5\t98\ty\n")
+    rows = read_ratings(tmp_path / "p.tsv", {})
+    assert (rows.user_ids, rows.movie_ids, rows.rating.tolist()) == (["a", "b"], ["1", "2"], [4, 5])
+    assert rows.table.column_names == ["userId", "movieId", "rating", "timestamp", "column5"]
+    turned = read_ratings(tmp_path / "p.tsv", {"user": "2", "item": "1", "rating": "3"})
+    assert (turned.user_ids, turned.movie_ids) == (["1", "2"], ["a", "b"])
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=st.lists(st.tuples(TEXT, TEXT, TEXT), min_size=1, max_size=15))
+def test_any_ids_come_out_of_predictions_as_they_went_in(tmp_path: Path, rows: list[tuple[str, str, str]]) -> None:
+    with (tmp_path / "p.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator="\n")
+        writer.writerows([("userId", "movieId", "note"), *rows])
+    found = read_pairs(tmp_path / "p.csv", {})
+    write_predictions(found, {"prediction": np.ones(len(rows), np.float32)}, tmp_path / "out.csv")
+    with (tmp_path / "out.csv").open(newline="", encoding="utf-8") as file:
+        assert list(csv.reader(file))[1:] == [[*row, "1"] for row in rows]
+
+
+def test_parquet_pairs(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"user": [7, 8], "item": ["x", "y"], "score": [4.5, 3.0]}), tmp_path / "p.parquet")
+    rows = read_ratings(tmp_path / "p.parquet", {})
+    assert (rows.user_ids, rows.movie_ids, rows.rating.tolist()) == (["7", "8"], ["x", "y"], [4.5, 3.0])
+
+
+def test_of_a_visitors_ratings_of_one_movie_the_last_counts(tmp_path: Path) -> None:
+    (tmp_path / "my.csv").write_text("movieId,rating\n1,2\n007,4.5\n1, 3 \n")
+    assert read_visitor(tmp_path / "my.csv") == {"1": 3, "007": 4.5}
+    (tmp_path / "bare.csv").write_text("1;2\n7;4.5\n")
+    assert read_visitor(tmp_path / "bare.csv") == {"1": 2, "7": 4.5}
+
+
+@pytest.mark.parametrize(
+    ("content", "columns", "error", "message"),
+    [
+        ("userId,movieId,rating\na,1,4\na,2,x\n", {}, DataError, "a number as rating, found 'x' in row 2"),
+        ("userId,movieId,rating\na,1,\n", {}, DataError, "a number as rating, found None in row 1"),
+        ("userId,movieId,rating\na,1,1e999\n", {}, DataError, "a number as rating, found '1e999' in row 1"),
+        ("userId,movieId,rating\na,1,1_0\n", {}, DataError, "a number as rating, found '1_0' in row 1"),
+        ("userId,movieId,rating\na,1,4\n,2,4\n", {}, DataError, "a userId in every row, found none in row 2"),
+        ("userId,movieId,rating\na,1,4\na,2\n", {}, DataError, "3 columns in every row, found 2 in row 2: 'a,2'"),
+        ("userId,movieId,rating\n", {}, DataError, "rows below the header, found none"),
+        ("userId,film,rating\na,1,4\n", {}, DataError, "a column movieId, found userId, film, rating"),
+        ("userId,movieId,rating\na,1,4\n", {"item": "film"}, ConfigError, "found 'film'"),
+    ],
+)
+def test_rows_that_cannot_be_used(
+    tmp_path: Path, content: str, columns: dict[str, str], error: type[Exception], message: str
+) -> None:
+    (tmp_path / "t.csv").write_text(content)
+
+    def everything() -> None:
+        rows = read_ratings(tmp_path / "t.csv", columns)
+        assert rows.user_ids, rows.movie_ids
+        assert len(rows.rating)
+
+    with pytest.raises(error) as caught:
+        everything()
+    assert message in str(caught.value)
+
+
+def test_a_parquet_that_is_cut_short_or_empty_or_damaged(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"userId": range(999), "movieId": range(999)}), tmp_path / "p.parquet")
+    whole = (tmp_path / "p.parquet").read_bytes()
+    for length in (0, 10, len(whole) // 2, len(whole) - 1):
+        (tmp_path / "p.parquet").write_bytes(whole[:length])
+        with pytest.raises(DataError, match=r"p\.parquet: expected .*, found (a damaged one|an empty file)"):
+            read_pairs(tmp_path / "p.parquet", {})
+    pq.write_table(pa.table({"userId": [1], "movieId": [2]}).slice(0, 0), tmp_path / "p.parquet")
+    with pytest.raises(DataError, match="expected rows, found none"):
+        read_pairs(tmp_path / "p.parquet", {})
+    (tmp_path / "p.parquet").write_bytes(whole[:4] + b"\xff" * (len(whole) // 2) + whole[4 + len(whole) // 2 :])
+    with pytest.raises(DataError, match=r"p\.parquet: expected a Parquet file, found a damaged one"):
+        read_pairs(tmp_path / "p.parquet", {})
+
+
+def lists(*users: str) -> list[pa.Table]:
+    return [
+        pa.table({"userId": [user] * 2, "movieId": ["10", "9"], "rank": pa.array([1, 2], pa.int32())}) for user in users
+    ]
+
+
+def test_lists_carry_the_ids_types_of_the_data(tmp_path: Path) -> None:
+    assert write_lists(lists("7", "12"), {"user": "int64", "item": "string"}, tmp_path / "l.parquet") == 4
+    found = pq.read_table(tmp_path / "l.parquet")
+    assert found["userId"].to_pylist() == [7, 7, 12, 12]
+    assert found["movieId"].to_pylist() == ["10", "9"] * 2
+    assert found["rank"].to_pylist() == [1, 2] * 2
+
+
+def test_lists_come_in_row_groups_worth_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reelgraph.data.pair_files.GROUP_ROWS", 5)
+    users = [str(user) for user in range(7)]
+    assert write_lists(iter(lists(*users)), {}, tmp_path / "l.parquet") == 14
+    file = pq.ParquetFile(tmp_path / "l.parquet")
+    assert [file.metadata.row_group(place).num_rows for place in range(file.num_row_groups)] == [6, 6, 2]
+    assert file.read()["userId"].to_pylist() == [user for user in users for _ in range(2)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "ids", "expected"),
+    [
+        ("int32", ["1", "-5"], [1, -5]),
+        ("uint64", ["18446744073709551615"], [2**64 - 1]),
+        ("double", ["3", "4.5"], [3.0, 4.5]),
+        ("string", ["007"], ["007"]),
+        ("fixed_size_binary[16]", ["12121212-1212-1212-1212-121212121212"], ["12121212-1212-1212-1212-121212121212"]),
+        ("dictionary<values=string, indices=int32, ordered=0>", ["a"], ["a"]),
+    ],
+)
+def test_ids_go_back_to_numbers_where_they_were_numbers(kind: str, ids: list[str], expected: list[object]) -> None:
+    assert as_type(pa.chunked_array([ids]), kind).to_pylist() == expected
+
+
+def test_lists_that_break_off_leave_the_older_file(tmp_path: Path) -> None:
+    (tmp_path / "l.parquet").write_text("older")
+
+    def broken() -> object:
+        yield from lists("1")
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        write_lists(broken(), {}, tmp_path / "l.parquet")  # type: ignore[arg-type]
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("l.parquet", "older")]
+    with pytest.raises(OutputError, match="cannot be written"):
+        write_lists(lists("1"), {}, tmp_path / "no" / "l.parquet")
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ["0", "1260759144", "1260759144.9", "1260759144123", "-5.5", "2012-06-05", "2012-06-05 10:20:30",
+     "2012-06-05T10:20:30.999Z", "1e9", " 12 "],
+)  # fmt: skip
+def test_times_are_read_as_preparation_reads_them(cell: str, tmp_path: Path) -> None:
+    prepared = prepare_rows(tmp_path, [("1", "2", "3", cell), ("1", "3", "4", "77"), ("2", "3", "4", "78")])
+    expected = pq.read_table(prepared / "ratings.parquet").to_pandas().set_index("rating")["timestamp"][3.0]
+    times = read_ratings(tmp_path / "r.csv", {}).timestamps
+    assert times is not None
+    assert times[0] == expected
+
+
+@pytest.mark.parametrize("cell", ["", "soon", "2012-13-05", "2012-06-05T10:20:30+02:00", "1e30", "nan", "20120605x"])
+def test_what_is_no_time_is_none(cell: str, tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text(f"userId,movieId,timestamp\n1,2,{cell}\n1,3,5\n")
+    times = read_pairs(tmp_path / "p.csv", {}).timestamps
+    assert times is not None
+    assert times.tolist() == [NO_TIME, 5]
+    (tmp_path / "q.csv").write_text("userId,movieId\n1,2\n")
+    assert read_pairs(tmp_path / "q.csv", {}).timestamps is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("movieId\n10\n20\n", ["10", "20"]),
+        ("10\n20\n", ["10", "20"]),
+        ("movieId,title\n10,A\n20,B\n", ["10", "20"]),
+        ('movieId\n"a,b"\n', ["a,b"]),
+        ("title\tmovieId\nA\t10\n", ["10"]),
+        ("movieId\n", []),
+    ],
+)
+def test_movie_ids_of_a_list(text: str, expected: list[str], tmp_path: Path) -> None:
+    (tmp_path / "allow.csv").write_text(text)
+    assert read_movies(tmp_path / "allow.csv") == expected

@@ -1,0 +1,69 @@
+"""Movie and user tables of every kind."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from reelgraph.data.side_tables import read_items, read_users
+from reelgraph.errors import DataError
+
+
+def row(table: pa.Table, **wanted: str) -> dict[str, object]:
+    ((key, value),) = wanted.items()
+    return next(dict(line) for line in table.to_pylist() if line[key] == value)
+
+
+def test_the_real_movie_tables(movielens: Path) -> None:
+    oldest = read_items(movielens / "ml-100k" / "u.item")
+    assert oldest.num_rows == 1682
+    assert row(oldest, movieId="1") == {
+        "movieId": "1", "title": "Toy Story (1995)", "year": 1995, "genres": "Animation|Children's|Comedy",
+    }  # fmt: skip
+    assert row(oldest, movieId="1633")["title"] == "Á köldum klaka (Cold Fever) (1994)", "latin-1"
+    assert row(oldest, movieId="267") == {"movieId": "267", "title": "unknown", "year": None, "genres": None}
+    middle = read_items(movielens / "ml-1m" / "movies.dat")
+    assert middle.num_rows == 3883
+    assert row(middle, movieId="2")["genres"] == "Adventure|Children's|Fantasy"
+    newest = read_items(movielens / "ml-latest-small" / "movies.csv")
+    assert newest.num_rows == 9125
+    assert row(newest, movieId="1")["year"] == 1995
+    assert "(no genres listed)" not in newest["genres"].to_pylist()
+
+
+def test_the_real_user_tables(movielens: Path) -> None:
+    oldest = read_users(movielens / "ml-100k" / "u.user")
+    assert row(oldest, userId="1") == {
+        "userId": "1",
+        "age": "24",
+        "gender": "M",
+        "occupation": "technician",
+        "zip": "85711",
+    }
+    middle = read_users(movielens / "ml-1m" / "users.dat")
+    assert row(middle, userId="1") == {"userId": "1", "gender": "F", "age": "1", "occupation": "10", "zip": "48067"}
+
+
+def test_any_table_with_ids_will_do(tmp_path: Path) -> None:
+    (tmp_path / "films.csv").write_text('item_id,title,studio\n007,"Matrix, The (1999)",W\n8,Untitled,\n007,Again,X\n')
+    table = read_items(tmp_path / "films.csv")
+    assert table.to_pylist() == [
+        {"movieId": "007", "title": "Matrix, The (1999)", "year": 1999, "studio": "W"},
+        {"movieId": "8", "title": "Untitled", "year": None, "studio": None},
+    ]  # fmt: skip
+    pq.write_table(pa.table({"movieId": [1, 2], "year": [1999.0, None], "length": [90, 120]}), tmp_path / "f.parquet")
+    assert read_items(tmp_path / "f.parquet").to_pylist() == [
+        {"movieId": "1", "year": 1999, "length": "90"}, {"movieId": "2", "year": None, "length": "120"},
+    ]  # fmt: skip
+
+
+def test_tables_that_cannot_be_used(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("name,title\nx,y\n")
+    with pytest.raises(DataError, match="expected a column movieId, found name, title"):
+        read_items(tmp_path / "a.csv")
+    (tmp_path / "b.csv").write_text("movieId,title\n1,2,3\n")
+    with pytest.raises(DataError, match="expected 2 columns in every row"):
+        read_items(tmp_path / "b.csv")
+    with pytest.raises(DataError, match="found none"):
+        read_users(tmp_path / "no.csv")

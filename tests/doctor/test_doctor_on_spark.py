@@ -1,0 +1,232 @@
+"""`doctor --engine` finds what is wrong with a Spark and its workers, each situation made for real."""
+
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+from reelgraph._version import __version__
+from reelgraph.doctor import spark as doctor_spark
+from reelgraph.doctor.check import Check
+from reelgraph.doctor.spark import judge_workers
+from reelgraph.errors import ConfigError
+from tests.support.clusters import Cluster, running_cluster, settings
+
+Command = Callable[..., CompletedProcess[str]]
+TORCH = metadata.version("torch").partition("+")[0]
+
+
+@pytest.fixture(scope="module")
+def no_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with running_cluster(tmp_path_factory.mktemp("master"), workers=0) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the processes that doctor starts leave Spark's log."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    return folder
+
+
+def look(engine: str, stage: Path | str | None = None, **limits: float) -> dict[str, Check]:
+    found = doctor_spark.checks(engine, None if stage is None else str(stage), **limits)
+    return {check.name: check for check in found}
+
+
+def faults(found: dict[str, Check]) -> list[str]:
+    assert all(bool(check.remedy) != bool(check.ok) for check in found.values()), (
+        "a remedy just where something is wrong"
+    )
+    return [name for name, check in found.items() if not check.ok]
+
+
+def program(path: Path, text: str) -> str:
+    path.write_text(text)
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_a_cluster_that_will_do(cluster: Cluster, tmp_path: Path, temporary: Path, command: Command) -> None:
+    done = command("doctor", "--engine", cluster.url, "--stage", tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert ["ok", "Spark", "master", cluster.url, "answers"] in lines
+    version = metadata.version("pyspark")
+    assert ["ok", "Spark", "starts", "Spark", version, "on", cluster.url] in lines
+    (torch,) = [line for line in lines if line[1:5] == ["torch", "on", "the", "workers"]]
+    assert torch[5].startswith(TORCH)
+    assert any(line[:4] == ["ok", "directory", "workers", "share"] for line in lines)
+    assert list(temporary.glob("reelgraph-*")) == []
+
+
+def test_a_directory_that_workers_do_not_see(
+    cluster: Cluster, tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own").mkdir()
+    monkeypatch.chdir(tmp_path)
+    found = look(cluster.url, "/proc/self/cwd/own")
+    assert faults(found) == ["directory workers share"]
+    assert "File file:/proc/self/cwd/own/reelgraph-doctor-" in found["directory workers share"].found
+    assert "--stage" in found["directory workers share"].remedy
+
+
+def test_a_server_of_spark_connect_that_will_do(connect_server: str, tmp_path: Path) -> None:
+    found = look(connect_server, tmp_path)
+    assert faults(found) == []
+    assert found["Spark Connect server"].found == f"{connect_server} answers"
+    assert found["torch on the workers"].found.startswith(TORCH)
+    assert "Java for Spark" not in found
+
+
+def test_workers_without_torch(tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "hidden").mkdir()
+    (tmp_path / "hidden" / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\")\n")
+    python = program(
+        tmp_path / "python", f'#!/bin/sh\nPYTHONPATH={tmp_path}/hidden:$PYTHONPATH exec {sys.executable} "$@"\n'
+    )
+    monkeypatch.setenv("PYSPARK_PYTHON", python)
+    found = look("local[1]")
+    assert faults(found) == ["torch on the workers"]
+    assert found["torch on the workers"].found.startswith("ModuleNotFoundError: No module named 'torch' (")
+    assert "-m pip install 'torch>=2.4'" in found["torch on the workers"].remedy
+    assert found["reelgraph on the workers"].found.startswith(f"{__version__} (")
+
+
+def test_workers_with_another_python(tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A Python that calls itself older once all is imported, as an older one would be found.
+    lines = [
+        f"#!{sys.executable}",
+        "import runpy, sys, pyspark.worker",
+        "sys.version_info = (3, 9, 18, 'final', 0)",
+        "sys.argv = sys.argv[2:]",
+        "runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)",
+    ]
+    monkeypatch.setenv("PYSPARK_PYTHON", program(tmp_path / "python3.9", "\n".join([*lines, ""])))
+    found = look("local[1]")
+    assert faults(found) == ["Python of the workers"]
+    assert "3.9" in found["Python of the workers"].found
+    assert "PYSPARK_PYTHON" in found["Python of the workers"].remedy
+    monkeypatch.setenv("PYSPARK_PYTHON", str(tmp_path / "none"))
+    found = look("local[1]")
+    assert faults(found) == ["Python of the workers"]
+    assert f'Cannot run program "{tmp_path / "none"}"' in found["Python of the workers"].found
+    assert "PYSPARK_PYTHON" in found["Python of the workers"].remedy
+
+
+def test_a_master_without_workers(no_workers: Cluster, temporary: Path) -> None:
+    found = look(no_workers.url, patience=1.0)
+    assert faults(found) == ["workers"]
+    assert found["workers"].found == "none came within 1 s"
+    assert found["workers"].remedy.endswith(f"org.apache.spark.deploy.worker.Worker {no_workers.url}")
+
+
+def test_something_that_listens_but_is_no_master(temporary: Path) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        found = look(f"spark://127.0.0.1:{listener.getsockname()[1]}", limit=8.0)
+    assert faults(found) == ["Spark starts"]
+    assert found["Spark starts"].found == "no end within 8 s"
+
+
+@pytest.mark.parametrize(("kind", "name"), [("spark", "Spark master"), ("sc", "Spark Connect server")])
+def test_a_master_that_does_not_answer(kind: str, name: str) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        engine = f"{kind}://127.0.0.1:{listener.getsockname()[1]}"  # Bound, but it does not listen.
+        found = look(engine)
+    assert faults(found) == [name]
+    assert engine in found[name].found
+    assert "refused" in found[name].found
+    assert "Spark starts" not in found
+
+
+def test_too_little_memory_for_the_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for given, said in (("300m", "0.3 GiB"), ("9000g", "9000.0 GiB"), ("much", "much, expected such as 4g")):
+        for name, value in settings(tmp_path / "conf", driver_memory=given).items():
+            monkeypatch.setenv(name, value)
+        found = look("local[1]")
+        assert faults(found) == ["memory of Spark's driver"]
+        assert found["memory of Spark's driver"].found.startswith(said)
+        assert "SPARK_DRIVER_MEMORY" in found["memory of Spark's driver"].remedy
+
+
+def test_another_spark_in_spark_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPARK_HOME", str(tmp_path))
+    found = look("local[1]")
+    assert faults(found) == ["SPARK_HOME"]
+    assert found["SPARK_HOME"].found.startswith(f"no Spark in {tmp_path}")
+    (tmp_path / "jars").mkdir()
+    (tmp_path / "jars" / "spark-core_2.13-4.0.0.jar").touch()
+    assert look("local[1]")["SPARK_HOME"].found.startswith(f"4.0.0 in {tmp_path}")
+
+
+def test_no_java_stops_before_spark_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    found = look("spark")
+    assert faults(found) == ["Java for Spark"]
+    assert str(tmp_path) in found["Java for Spark"].found
+    assert "apt-get install openjdk-17-jre-headless" in found["Java for Spark"].remedy
+    assert "Spark starts" not in found
+
+
+@pytest.mark.parametrize(
+    ("library", "version", "engine"),
+    [
+        ("pandas", "2.1.4", "local[1]"),
+        ("pandas", "3.0.0", "spark"),
+        ("pyarrow", "17.0.0", "spark"),
+        ("grpcio", None, "sc://h"),
+    ],
+)
+def test_libraries_that_clash_with_pyspark(
+    library: str, version: str | None, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true = metadata.version
+
+    def pretended(name: str) -> str:
+        if name == library and version is None:
+            raise metadata.PackageNotFoundError(name)
+        return str(version) if name == library else true(name)
+
+    monkeypatch.setattr(metadata, "version", pretended)
+    found = look(engine)
+    assert "Spark" in faults(found)
+    said = f"; {library} {f'{version}, expected' if version else 'not installed'}"
+    assert said in found["Spark"].found
+    assert found["Spark"].remedy == "python -m pip install 'reelgraph[spark]'"
+    assert "Spark starts" not in found
+
+
+def test_an_engine_that_does_not_exist() -> None:
+    with pytest.raises(ConfigError, match="--engine: expected duckdb, spark"):
+        doctor_spark.checks("flink", None)
+
+
+def test_workers_that_differ_are_named() -> None:
+    good = {"reelgraph": __version__, "numpy": "2.4.6", "pyarrow": "26.0.1", "torch": "2.13.0+cpu"}
+    answers = [
+        {"host": "a", "python": "3.11.7", "executable": "/p", "found": good},
+        {
+            "host": "b",
+            "python": "3.11.9",
+            "executable": "/p",
+            "found": good | {"reelgraph": "0.0.1", "pyarrow": "!ImportError: x"},
+        },
+    ]
+    found = {check.name: check for check in judge_workers(answers)}
+    assert found["Python of the workers"].found == "3.11.7 (/p, a); 3.11.9 (/p, b)"
+    assert (found["torch on the workers"].ok, found["torch on the workers"].found) == (
+        True,
+        "2.13.0+cpu (a); 2.13.0+cpu (b)",
+    )
+    assert found["reelgraph on the workers"].found == f"0.0.1 (b), expected =={__version__}"
+    assert found["pyarrow on the workers"].found == "ImportError: x (b), expected >=16"
+    assert [check.ok for check in found.values()] == [True, False, True, False, True]

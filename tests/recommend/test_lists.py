@@ -1,0 +1,251 @@
+"""Lists against brute force: every order, wish and filter."""
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reelgraph.arrays import NOTHING
+from reelgraph.errors import ConfigError
+from reelgraph.recommend.lists import ORDERS, START_DIVERSITY, Choice
+from reelgraph.recommend.ordering import POOL
+from reelgraph.recommend.recommender import Recommender, open_model
+
+Scores = npt.NDArray[np.float64]
+
+
+@pytest.fixture(scope="module")
+def model(model_dir: Path) -> Recommender:
+    return open_model(model_dir)
+
+
+def score_of(model: Recommender, user: str, order: str, penalty: float = 0.0) -> Scores:
+    """What a list is ordered by, one movie at a time."""
+    assert model.ranker is not None
+    index = np.asarray([model.users.index(user)])
+    prediction = model.scorer.score(model.scorer.users(index))[0]
+    rank = model.ranker.score(model.ranker.users(index))[0]
+    blend = model.artifact.manifest["ranking"]["blend"]
+    found = []
+    for item in range(len(model.items)):
+        score = {"rank": rank[item], "stars": prediction[item], "blend": rank[item] + blend * prediction[item]}[order]
+        found.append(float(score) - penalty * np.log1p((model.predictor.seen_item == item).sum()))
+    return np.asarray(found)
+
+
+def popularity(model: Recommender) -> Scores:
+    """What popularity adds to scores where nothing else is known: 3 times its share of the most rated movie's."""
+    share = np.log1p(model.predictor.item_counts) / np.log1p(model.predictor.item_counts.max())
+    return np.asarray(3.0 * share)
+
+
+def plain(score: Scores, allowed: list[int], k: int) -> list[int]:
+    return sorted(allowed, key=lambda item: (-score[item], item))[:k]
+
+
+def marginal(model: Recommender, score: Scores, allowed: list[int], k: int, diversity: float) -> list[int]:
+    """Maximal marginal relevance by loops."""
+    pool = plain(score, allowed, POOL * k)
+    low, high = min(score[item] for item in pool), max(score[item] for item in pool)
+    assert model.ranker is not None
+    states = model.ranker.item_states.astype(float)
+
+    def cosine(one: int, other: int) -> float:
+        return float(states[one] @ states[other] / np.linalg.norm(states[one]) / np.linalg.norm(states[other]))
+
+    chosen: list[int] = []
+    while len(chosen) < min(k, len(pool)):
+        values: list[tuple[float, int, int]] = []
+        for item in pool:
+            if item not in chosen:
+                near = max((cosine(item, other) for other in chosen), default=0.0)
+                relevance = (score[item] - low) / (high - low)
+                values.append(((1 - diversity) * relevance - diversity * near, -len(values), item))
+        chosen.append(max(values)[2])
+    return chosen
+
+
+def unseen(model: Recommender, user: str) -> list[int]:
+    seen = set(model.predictor.seen(model.users.index(user))[0].tolist())
+    return [item for item in range(len(model.items)) if item not in seen]
+
+
+def listed(model: Recommender, user: str, **wishes: Any) -> list[int]:
+    return [model.items.index(line.movie.movie_id) for line in model.recommend(user, **wishes)]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("penalty", [0.0, 0.7])
+def test_every_order_equals_brute_force(model: Recommender, order: Any, penalty: float) -> None:
+    for user in ("1", "33", "60"):
+        score = score_of(model, user, order, penalty)
+        for k in (1, 10, 80):
+            found = listed(model, user, k=k, order=order, popularity_penalty=penalty)
+            assert found == plain(score, unseen(model, user), k)
+    everyone = np.arange(len(model.users), dtype=np.int32)
+    together = model.list_indices(everyone, k=10, order=order, popularity_penalty=penalty)
+    assert together[model.users.index("33")].tolist() == listed(
+        model, "33", k=10, order=order, popularity_penalty=penalty
+    )
+
+
+def test_orders_differ_and_blend_is_the_default(model: Recommender) -> None:
+    found = {order: listed(model, "9", k=20, order=order) for order in ORDERS}
+    assert found["stars"] != found["rank"]
+    assert listed(model, "9", k=20) == found["blend"]
+
+
+@pytest.mark.parametrize("diversity", [0.1, 0.3, 0.8, 1.0])
+def test_diversity_is_maximal_marginal_relevance(model: Recommender, diversity: float) -> None:
+    for user, k in itertools.product(("2", "41"), (1, 4, 10)):
+        score = score_of(model, user, "blend")
+        expected = marginal(model, score, unseen(model, user), k, diversity)
+        assert listed(model, user, k=k, diversity=diversity) == expected
+        row = model.list_indices(np.asarray([model.users.index(user)], np.int32), k=k, diversity=diversity)[0]
+        assert row.tolist() == expected
+    assert listed(model, "2", k=10, diversity=0.0) == listed(model, "2", k=10)
+
+
+def test_diverse_lists_are_more_diverse(model: Recommender) -> None:
+    def distance(diversity: float) -> float:
+        unit, found = model.lists.ordering.unit_states, []
+        for user in range(1, 61):
+            items = listed(model, str(user), k=10, diversity=diversity)
+            found += [1 - float(unit[one] @ unit[other]) for one, other in itertools.combinations(items, 2)]
+        return float(np.mean(found))
+
+    assert distance(0.0) < distance(0.3) < distance(0.9)
+
+
+def test_a_popularity_penalty_lists_rarer_movies(model: Recommender) -> None:
+    def popularity(penalty: float) -> float:
+        rows = [listed(model, str(user), k=10, popularity_penalty=penalty) for user in range(1, 61)]
+        return float(model.predictor.item_counts[np.concatenate(rows)].mean())
+
+    assert popularity(0.0) > popularity(1.0) > popularity(20.0)
+
+
+def test_filters_equal_a_loop_over_the_catalogue(model: Recommender) -> None:
+    score, left = score_of(model, "7", "blend"), unseen(model, "7")
+    ids = model.items.ids.to_pylist()
+    allow, deny = ids[::3], ids[::4]
+    often = [item for item in left if (model.predictor.seen_item == item).sum() >= 22]
+    assert 0 < len(often) < len(left)
+    for wishes, kept in (
+        ({"min_ratings": 22}, often),
+        ({"allow": [*allow, "unheard of"]}, [item for item in left if ids[item] in allow]),
+        ({"deny": deny}, [item for item in left if ids[item] not in deny]),
+        ({"allow": allow, "deny": deny, "min_ratings": 20}, [
+            item for item in left if ids[item] in allow and ids[item] not in deny and
+            model.predictor.item_counts[item] >= 20
+        ]),
+        ({"allow": [int(name) for name in allow], "genre": "Drama", "year": "1990-"}, [
+            item for item in left if ids[item] in allow and "Drama" in model.catalogue.movie(item).genres
+            and (model.catalogue.movie(item).year or 0) >= 1990
+        ]),
+        ({"allow": []}, []),
+        ({"deny": ids}, []),
+        ({"min_ratings": 10_000}, []),
+    ):  # fmt: skip
+        assert listed(model, "7", k=80, **wishes) == plain(score, kept, 80)
+        diverse = listed(model, "7", k=80, diversity=0.5, **wishes)
+        assert sorted(diverse) == sorted(kept), "all that is left, in another order"
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    k=st.integers(1, 80),
+    order=st.sampled_from(ORDERS),
+    diversity=st.sampled_from([None, 0.0, 0.4, 1.0]),
+    penalty=st.sampled_from([0.0, 0.5]),
+    min_ratings=st.integers(0, 40),
+    genre=st.sampled_from([None, "War", "Horror"]),
+    year=st.sampled_from([None, 1975, "1980-1990", "2100-"]),
+    seen=st.booleans(),
+)
+def test_no_list_is_padded_whatever_is_asked(
+    model: Recommender, k: int, order: Any, diversity: float | None, penalty: float, min_ratings: int,
+    genre: str | None, year: str | int | None, seen: bool,
+) -> None:  # fmt: skip
+    wishes: Any = {
+        "k": k, "order": order, "diversity": diversity, "popularity_penalty": penalty, "min_ratings": min_ratings,
+        "genre": genre, "year": year, "include_seen": seen,
+    }  # fmt: skip
+    possible = model.lists.wanted(Choice(**wishes))
+    tables = pa.concat_tables(model.recommend_all(**wishes)).to_pylist()
+    lists = model.list_indices(np.arange(len(model.users), dtype=np.int32), **wishes)
+    for user in (0, 31):
+        here = possible.copy()
+        if not seen:
+            here[model.predictor.seen(user)[0]] = False
+        found = model.recommend(model.users.id(user), **wishes)
+        items = [model.items.index(line.movie.movie_id) for line in found]
+        assert len(items) == len(set(items)) == min(k, int(here.sum()))
+        assert here[items].all()
+        assert all(np.isfinite(line.score) and 1 <= line.prediction <= 5 for line in found)
+        rows = [row["movieId"] for row in tables if row["userId"] == model.users.id(user)]
+        assert rows == [model.items.id(item) for item in items]
+        assert lists[user][lists[user] != NOTHING].tolist() == items
+
+
+def test_the_start_list_is_well_rated_often_rated_and_diverse(model: Recommender) -> None:
+    found = model.recommend(ratings={}, k=10)
+    prediction = model.scorer.score(model.visitor().person.state)[0]
+    score = prediction.astype(float) + popularity(model)
+    everything = list(range(len(model.items)))
+    expected = marginal(model, score, everything, 10, START_DIVERSITY)
+    assert [model.items.index(line.movie.movie_id) for line in found] == expected
+    chance = model.predictor.item_counts.mean()
+    assert model.predictor.item_counts[expected].mean() > chance
+    assert np.mean([line.prediction for line in found]) > model.predictor.stars(prediction).mean()
+
+
+def test_users_without_training_ratings_have_the_start_list_wherever_it_is_made(model: Recommender) -> None:
+    seen = model.artifact.seen
+    left = seen.filter(~np.isin(seen["user_index"].to_numpy(), [3, 31, 59]))
+    model = Recommender(replace(model.artifact, seen=left))
+    for wishes in ({"k": 6}, {"k": 6, "order": "stars"}, {"k": 6, "diversity": 0.0}, {"k": 6, "min_ratings": 20}):
+        rows = pa.concat_tables(model.recommend_all(**wishes)).to_pylist()
+        for user in (3, 4, 31, 59):
+            mine = [row for row in rows if row["userId"] == model.users.id(user)]
+            alone = model.recommend(model.users.id(user), **wishes)
+            assert [row["movieId"] for row in mine] == [line.movie.movie_id for line in alone]
+            assert [row["score"] for row in mine] == [np.float32(line.score) for line in alone]
+            assert [row["prediction"] for row in mine] == [np.float32(line.prediction) for line in alone]
+    start = [line.movie.movie_id for line in model.recommend(ratings={}, k=6)]
+    assert [line.movie.movie_id for line in model.recommend(model.users.id(3), k=6)] != start, (
+        "their own features count"
+    )
+
+
+def test_wishes_out_of_range_have_one_line(model: Recommender) -> None:
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"order": "best"}, "order: expected rank, stars, blend, found 'best'"),
+        ({"diversity": 1.1}, "diversity: expected 0 to 1"),
+        ({"diversity": float("nan")}, "diversity: expected 0 to 1"),
+        ({"popularity_penalty": -1.0}, "popularity penalty: expected 0 or more"),
+        ({"popularity_penalty": float("inf")}, "popularity penalty: expected 0 or more"),
+        ({"min_ratings": -1}, "min ratings: expected 0 or more"),
+    ]
+    for wishes, line in wrong:
+        with pytest.raises(ConfigError, match=line):
+            model.recommend("1", **wishes)
+
+
+def test_without_a_ranking_head_lists_are_by_stars_and_popularity(tables: Path) -> None:
+    import reelgraph as rg  # noqa: PLC0415
+
+    model = rg.fit(rg.load(tables / "ratings.csv"), ranking=False, max_steps=5, tune="none")
+    prediction = model.scorer.score(model.scorer.users(np.asarray([0])))[0]
+    user = model.users.id(0)
+    assert listed(model, user, k=10) == plain(prediction + popularity(model), unseen(model, user), 10)
+    assert listed(model, user, k=10, order="stars") == plain(prediction.astype(float), unseen(model, user), 10)
+    with pytest.raises(ConfigError, match="--order rank: expected a model with a ranking head, found none"):
+        model.recommend(user, order="rank")

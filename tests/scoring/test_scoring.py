@@ -1,0 +1,202 @@
+"""What numpy serves against what torch predicts, and a visitor against the trained user with the same ratings."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from reelgraph.errors import ArtifactError, ConfigError
+from reelgraph.models import GCNModel, ResidualModel
+from reelgraph.models.base import RatingModel
+from reelgraph.models.graph import build_graph
+from reelgraph.scoring.base import Floats, Scorer, UserState
+from reelgraph.scoring.gcn import GCNScorer
+from reelgraph.scoring.residual import ResidualScorer
+from reelgraph.scoring.scorers import scorer_for
+from tests.support.worlds import noisy
+
+MODELS = ("residual", "gcn")
+USERS, ITEMS = 30, 25
+NO_MOVIES, NO_RATINGS = np.empty(0, np.int64), np.empty(0, np.float32)
+
+
+def shaken(name: str) -> tuple[RatingModel, Scorer, dict[str, Floats]]:
+    """A model no weight of which is at 0 or 1 as at the start, so that none could be forgotten unseen."""
+    graph, rng = build_graph(noisy(), USERS, ITEMS), np.random.default_rng(0)
+    torch.manual_seed(0)
+    model: GCNModel | ResidualModel = (
+        GCNModel(graph, scale=(1.0, 5.0), dim=5, dropout=0.2)
+        if name == "gcn"
+        else ResidualModel(
+            graph,
+            dim=5,
+            hide=0.2,
+            dropout=0.2,
+            user_features=rng.random((USERS, 2), np.float32),
+            item_features=rng.random((ITEMS, 3), np.float32),
+        )
+    )
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=0.6)
+        for _ in range(3):  # moves the running statistics of the batch normalisation
+            model.train()
+            model.training_pairs()
+    weights = {key: value.numpy() for key, value in model.export().items()}
+    return model, scorer_for(name, weights, (graph.std / 4, (graph.mean - 1) / 4)), weights
+
+
+def ratings_of(model: RatingModel, user: int) -> tuple[np.ndarray, np.ndarray]:
+    mine = (model.graph.user == user).numpy()
+    return model.graph.item.numpy()[mine] - USERS, model.graph.rating.numpy()[mine]
+
+
+def raters_of(model: RatingModel, movie: int) -> tuple[np.ndarray, np.ndarray]:
+    there = (model.graph.item == movie + USERS).numpy()
+    return model.graph.user.numpy()[there], model.graph.rating.numpy()[there]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_numpy_predicts_what_torch_predicts(name: str) -> None:
+    model, scorer, _ = shaken(name)
+    users, items = (grid.ravel() for grid in np.meshgrid(np.arange(USERS), np.arange(ITEMS), indexing="ij"))
+    expected = model.predict(torch.from_numpy(users), torch.from_numpy(items + USERS)).numpy()
+    assert expected.std() > 0.1
+    np.testing.assert_allclose(scorer.score(scorer.users(np.arange(USERS))), expected.reshape(USERS, ITEMS), atol=1e-4)
+    np.testing.assert_allclose(scorer.score(scorer.users(users), items), expected, atol=1e-4)
+
+
+def test_a_visitor_with_a_users_ratings_is_that_user_but_for_the_free_part_and_side_features() -> None:
+    model, scorer, weights = shaken("residual")
+    for user in range(USERS):
+        visitor = scorer.visitor(*ratings_of(model, user))
+        own = weights["user.free"][user] + weights["user.side"][user]
+        np.testing.assert_allclose(visitor.state[0] + own, weights["user.state"][user], atol=1e-5)
+        np.testing.assert_allclose(visitor.offset[0], weights["mean"] + weights["user.bias"][user], atol=1e-5)
+
+
+def test_gcn_folds_a_users_own_features_and_ratings_into_the_trained_state() -> None:
+    model, scorer, weights = shaken("gcn")
+    assert isinstance(model, GCNModel)
+    assert isinstance(scorer, GCNScorer)
+    features = model.features.weight.detach().numpy()
+    for user in range(USERS):
+        state = scorer.fold(features[user], *ratings_of(model, user))
+        np.testing.assert_allclose(state, weights["user.state"][user], atol=1e-4)
+
+
+def test_gcn_gives_a_visitor_the_features_of_the_mean_user() -> None:
+    model, scorer, _ = shaken("gcn")
+    assert isinstance(model, GCNModel)
+    assert isinstance(scorer, GCNScorer)
+    mean = model.features.weight.detach().numpy()[:USERS].mean(0)
+    ratings = ratings_of(model, 4)
+    np.testing.assert_allclose(scorer.visitor(*ratings).state[0], scorer.fold(mean, *ratings), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_order_of_a_visitors_ratings_does_not_matter(name: str) -> None:
+    model, scorer, _ = shaken(name)
+    movies, ratings = ratings_of(model, 3)
+    there, back = scorer.visitor(movies, ratings), scorer.visitor(movies[::-1], ratings[::-1])
+    np.testing.assert_allclose(scorer.score(there), scorer.score(back), atol=1e-5)
+
+
+def test_a_visitor_without_ratings_gets_mean_and_what_belongs_to_the_movies() -> None:
+    _, scorer, weights = shaken("residual")
+    expected = weights["mean"] + weights["item.bias"] + weights["item.offset"]
+    np.testing.assert_allclose(scorer.score(scorer.visitor(NO_MOVIES, NO_RATINGS))[0], expected, atol=1e-6)
+
+
+def test_a_visitor_without_ratings_gets_finite_predictions_of_gcn() -> None:
+    _, scorer, _ = shaken("gcn")
+    assert np.isfinite(scorer.score(scorer.visitor(NO_MOVIES, NO_RATINGS))).all()
+
+
+def test_an_unknown_movie_is_predicted_by_what_is_known_of_the_user() -> None:
+    _, scorer, weights = shaken("residual")
+    expected = weights["mean"] + weights["user.bias"] + weights["user.offset"]
+    np.testing.assert_allclose(scorer.without_movie(scorer.users(np.arange(USERS))), expected, atol=1e-6)
+    _, scorer, _ = shaken("gcn")
+    assert scorer.without_movie(scorer.users(np.arange(USERS))).tolist() == [0.0] * USERS, "the mean, standardised"
+
+
+@pytest.mark.parametrize("user", [0, 1, 7, 29])
+def test_the_parts_of_a_prediction_add_up_to_it(user: int) -> None:
+    model, scorer, _ = shaken("residual")
+    known, visitor = scorer.users(np.asarray([user])), scorer.visitor(*ratings_of(model, user))
+    for movie in range(ITEMS):
+        for index, state in ((user, known), (None, visitor)):
+            parts = scorer.parts(index, movie, *ratings_of(model, user), state, *raters_of(model, movie))
+            baseline, expected = parts.mean + parts.user + parts.movie, scorer.score(state)[0, movie]
+            assert baseline + parts.free + parts.side + parts.because.sum() == pytest.approx(expected, abs=1e-5)
+            by_neighbours = parts.movie_free + parts.movie_side + parts.neighbours.sum()
+            assert baseline + by_neighbours == pytest.approx(expected, abs=1e-5)
+
+
+def test_one_rating_less_takes_away_its_part_at_the_same_degree_and_bias() -> None:
+    model, scorer, _ = shaken("residual")
+    movies, ratings = ratings_of(model, 5)
+    assert isinstance(scorer, ResidualScorer)
+    state = scorer.users(np.asarray([5]))
+    whole = scorer.parts(5, 2, movies, ratings, state, *raters_of(model, 2))
+    _, messages = scorer.messages(movies, ratings)
+    without = replace(state, state=state.state - messages[0])
+    expected = scorer.score(state)[0, 2] - whole.because[0]
+    assert scorer.score(without)[0, 2] == pytest.approx(expected, abs=1e-5)
+
+
+def test_predictions_of_gcn_are_no_sums() -> None:
+    _, scorer, _ = shaken("gcn")
+    with pytest.raises(ConfigError, match="expected a model whose predictions are sums, found gcn"):
+        scorer.parts(1, 1, NO_MOVIES, NO_RATINGS, scorer.users(np.asarray([1])), NO_MOVIES, NO_RATINGS)
+
+
+def test_unknown_users_become_the_other_state() -> None:
+    state = UserState(np.asarray([[1.0], [2.0], [3.0]], np.float32), np.asarray([4.0, 5.0, 6.0], np.float32))
+    other = UserState(np.asarray([[9.0]], np.float32), np.asarray([8.0], np.float32))
+    mixed = state.where(np.asarray([True, False, True]), other)
+    assert mixed.state.tolist() == [[1], [9], [3]]
+    assert mixed.offset.tolist() == [4, 8, 6]
+
+
+def test_a_missing_array_or_an_unknown_model_is_named() -> None:
+    _, _, weights = shaken("residual")
+    del weights["item.bias"]
+    with pytest.raises(ArtifactError, match=r"expected an array 'item\.bias', found none"):
+        scorer_for("residual", weights, (1.0, 0.0))
+    with pytest.raises(ArtifactError, match="expected model residual or gcn, found 'other'"):
+        scorer_for("other", weights, (1.0, 0.0))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_arrays_that_do_not_fit_each_other_are_refused(name: str) -> None:
+    _, _, weights = shaken(name)
+    for array in weights:
+        with pytest.raises(ArtifactError, match=rf"expected an array '{array}', found none"):
+            scorer_for(name, {key: value for key, value in weights.items() if key != array}, (1.0, 0.0))
+        with pytest.raises(ArtifactError, match=rf"expected {array} of shape .*, found"):
+            scorer_for(name, weights | {array: weights[array][None]}, (1.0, 0.0))
+        if weights[array].ndim == 2:
+            with pytest.raises(ArtifactError, match=r"expected .* of shape .*, found"):
+                scorer_for(name, weights | {array: weights[array][:, :-1]}, (1.0, 0.0))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_item_states_are_the_trained_ones(name: str) -> None:
+    _, scorer, weights = shaken(name)
+    np.testing.assert_array_equal(scorer.item_states, weights["item.state"])
+
+
+def test_batch_normalisation_is_folded_into_the_layer_before_it() -> None:
+    model, _, weights = shaken("gcn")
+    assert isinstance(model, GCNModel)
+    values = torch.randn(6, 5)
+    for number, (conv, norm) in enumerate(zip(model.convs, model.norms, strict=True)):
+        assert isinstance(conv.lin, nn.Module)
+        with torch.no_grad():
+            expected = norm.eval()(conv.lin(values) + conv.bias).numpy()
+        folded = values.numpy() @ weights[f"layer{number}.weight"] + weights[f"layer{number}.bias"]
+        np.testing.assert_allclose(folded, expected, atol=1e-5)

@@ -1,0 +1,158 @@
+"""Titles are found as people type them."""
+
+import itertools
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reelgraph.recommend.catalogue import Catalogue
+from reelgraph.service.title_search import TitleIndex, words
+
+MOVIES: list[tuple[str | None, int | None, int]] = [
+    ("Matrix, The", 1999, 90),
+    ("Matrix Reloaded, The", 2003, 40),
+    ("Godfather, The", 1972, 80),
+    ("Godfather: Part II, The", 1974, 60),
+    ("Amélie (Fabuleux destin d'Amélie Poulain, Le)", 2001, 50),
+    ("Avventura, L' (Adventure, The)", 1960, 3),
+    ("Toy Story", 1995, 85),
+    ("Alien", 1979, 20),
+    ("Aliens", 1986, 70),
+    ("My Alien Friend", 1999, 95),
+    ("Spider-Man", 2002, 30),
+    ("E.T. the Extra-Terrestrial", 1982, 55),
+    ("M*A*S*H", 1970, 25),
+    ("WALL·E", 2008, 45),
+    ("Schindler's List", 1993, 65),
+    ("2001: A Space Odyssey", 1968, 35),
+    ("Star Wars: Episode IV - A New Hope", 1977, 88),
+    ("Smørrebrød & Æbler", 1988, 2),
+    ("千と千尋の神隠し", 2001, 15),
+    ("Seven (a.k.a. Se7en)", 1995, 33),
+    ("Misérables, Les", 1998, 12),
+    ("Misérables, Les", 2012, 10),
+    ("The Hitcher", 1986, 9),
+    ("Total Recall (1990)", 1990, 7),
+    (None, None, 1),
+]
+
+
+def index_of(movies: list[tuple[str | None, int | None, int]]) -> TitleIndex:
+    titles, years, counts = zip(*movies, strict=True)
+    ids = [f"m{place}" for place in range(len(movies))]
+    table = pa.table({"movieId": ids, "title": pa.array(titles, pa.string()), "year": pa.array(years, pa.int16())})
+    return TitleIndex(Catalogue(table), np.asarray(counts))
+
+
+INDEX = index_of(MOVIES)
+
+
+def found(text: str) -> list[str]:
+    return [MOVIES[item][0] or "" for item in INDEX.find(text)]
+
+
+@pytest.mark.parametrize(
+    ("typed", "first"),
+    [
+        ("matrix", "Matrix, The"),
+        ("The Matrix", "Matrix, The"),
+        ("matrix, the", "Matrix, The"),
+        ("mat", "Matrix, The"),
+        ("reloaded matrix", "Matrix Reloaded, The"),
+        ("matrix 2003", "Matrix Reloaded, The"),
+        ("2003 mat", "Matrix Reloaded, The"),
+        ("amelie", "Amélie (Fabuleux destin d'Amélie Poulain, Le)"),
+        ("AMÉLIE", "Amélie (Fabuleux destin d'Amélie Poulain, Le)"),
+        ("ame\u0301lie", "Amélie (Fabuleux destin d'Amélie Poulain, Le)"),
+        ("le fabuleux destin", "Amélie (Fabuleux destin d'Amélie Poulain, Le)"),
+        ("l'avventura", "Avventura, L' (Adventure, The)"),
+        ("l\u2019avventura", "Avventura, L' (Adventure, The)"),
+        ("the adventure", "Avventura, L' (Adventure, The)"),
+        ("spiderman", "Spider-Man"),
+        ("spider man", "Spider-Man"),
+        ("et", "E.T. the Extra-Terrestrial"),
+        ("e.t.", "E.T. the Extra-Terrestrial"),
+        ("mash", "M*A*S*H"),
+        ("m*a*s*h", "M*A*S*H"),
+        ("wall-e", "WALL·E"),
+        ("walle", "WALL·E"),
+        ("schindlers list", "Schindler's List"),
+        ("2001", "2001: A Space Odyssey"),
+        ("smorrebrod", "Smørrebrød & Æbler"),
+        ("smørrebrød and aebler", "Smørrebrød & Æbler"),
+        ("千と", "千と千尋の神隠し"),
+        ("se7en", "Seven (a.k.a. Se7en)"),
+        ("les miserables 2012", "Misérables, Les"),
+        ("the toy story", "Toy Story"),
+        ("the hitcher", "The Hitcher"),
+        ("total recall 1990", "Total Recall (1990)"),
+        ("m24", ""),
+    ],
+)
+def test_a_title_is_found_as_it_is_typed(typed: str, first: str) -> None:
+    assert found(typed)[0] == first
+
+
+def test_a_name_goes_before_its_beginning_and_that_before_the_rest_though_less_rated() -> None:
+    assert found("alien") == ["Alien", "Aliens", "My Alien Friend"]
+    assert found("the godfather") == ["Godfather, The", "Godfather: Part II, The"]
+
+
+def test_a_year_at_the_end_is_no_part_of_the_name() -> None:
+    index = index_of([("Aliens, More", 1979, 9), ("Alien", 1979, 1), ("Big Alien", 1979, 20), ("Alien", 1980, 5)])
+    assert index.find("alien 1979").tolist() == [1, 0, 2]
+
+
+def test_a_year_behind_a_title_is_no_name_of_the_movie() -> None:
+    index = index_of([("Total Recall (1990)", 1990, 9), ("1990: The Bronx Warriors", 1982, 1)])
+    assert index.find("1990").tolist() == [1, 0]
+
+
+def test_an_article_is_not_what_a_movie_is_called_by() -> None:
+    assert found("t")[0] == "Toy Story"
+    assert {"Matrix, The", "The Hitcher"} <= set(found("t"))
+
+
+@pytest.mark.parametrize("slip", ["godfahter", "godfater", "godfatther", "gadfather", "godf4th"])
+def test_one_slip_in_a_word_is_forgiven(slip: str) -> None:
+    assert found(slip) == ["Godfather, The", "Godfather: Part II, The"]
+    assert found(f"{slip} 1974") == ["Godfather: Part II, The"]
+
+
+def test_two_slips_and_slips_in_short_words_are_not() -> None:
+    assert found("gadfahter") == []
+    assert found("tyo") == []
+
+
+def test_nothing_typed_is_the_most_rated_first() -> None:
+    counts = [MOVIES[item][2] for item in INDEX.find("  ")]
+    assert counts == sorted(counts, reverse=True)
+    assert len(counts) == len(MOVIES)
+    assert found("-,.") == [], "signs are no words, and no title is called so"
+
+
+@given(st.data())
+def test_every_movie_is_found_by_beginnings_of_its_words_in_any_order(data: st.DataObject) -> None:
+    item = data.draw(st.integers(0, len(MOVIES) - 2))
+    title, year, _ = MOVIES[item]
+    pieces = data.draw(st.permutations([*words((title or "").replace("a.k.a.", "")), str(year)]))
+    typed = [word[: data.draw(st.integers(1, len(word)))] for word in pieces]
+    assert item in INDEX.find(" ".join(typed[: data.draw(st.integers(1, len(typed)))]))
+
+
+def test_what_is_found_is_what_a_loop_over_all_titles_finds() -> None:
+    plain = [({*words(title or ""), str(year)}, item) for item, (title, year, _) in enumerate(MOVIES[:10])]
+    index = index_of(MOVIES[:10])
+    beginnings = ["g", "go", "mat", "al", "the", "19", "2", "p", "story", "ii"]
+    for pair in itertools.combinations_with_replacement(beginnings, 2):
+        loop = {item for own, item in plain if all(any(word.startswith(start) for word in own) for start in pair)}
+        if loop:
+            assert set(index.find(" ".join(pair)).tolist()) == loop
+
+
+@given(st.text(max_size=30))
+def test_anything_may_be_typed(text: str) -> None:
+    assert len(set(INDEX.find(text).tolist())) == len(INDEX.find(text))

@@ -1,0 +1,300 @@
+"""What visitors are answered is what the library says, and comes from memory."""
+
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from reelgraph.recommend.recommender import Recommender
+
+
+def as_listed(model: Recommender, *args: Any, **wishes: Any) -> list[dict[str, Any]]:
+    lines = [line.to_json(rank) for rank, line in enumerate(model.recommend(*args, **wishes), 1)]
+    return [line | {"genres": list(line["genres"])} for line in lines]
+
+
+def listed(answer: httpx.Response) -> list[dict[str, Any]]:
+    assert answer.status_code == 200, answer.text
+    return [{name: value for name, value in movie.items() if name != "interval"} for movie in answer.json()["movies"]]
+
+
+def ids(answer: httpx.Response) -> list[str]:
+    return [movie["movie_id"] for movie in listed(answer)]
+
+
+@pytest.fixture(scope="module")
+def ratings(model: Recommender) -> dict[str, float]:
+    return {model.items.id(index): stars for index, stars in ((1, 5.0), (5, 1.0), (9, 4.0), (20, 3.0))}
+
+
+@pytest.mark.parametrize(
+    "wishes",
+    [
+        {},
+        {"k": 7, "order": "stars"},
+        {"genre": "Drama", "k": 3},
+        {"year": "1990-1999"},
+        {"year": 1995, "k": 2},
+        {"diversity": 0.4},
+        {"order": "rank", "k": 30},
+    ],
+)
+def test_a_visitors_list_is_the_librarys(
+    client: httpx.Client, model: Recommender, ratings: dict[str, float], wishes: dict[str, Any]
+) -> None:
+    answer = client.post("/api/recommendations", json={"ratings": ratings} | wishes)
+    assert listed(answer) == as_listed(model, ratings=ratings, **wishes)
+    assert answer.json()["unknown"] == []
+
+
+def test_what_is_not_wanted_or_not_known(client: httpx.Client, model: Recommender, ratings: dict[str, float]) -> None:
+    first = model.recommend(ratings=ratings, k=1)[0].movie.movie_id
+    asked = {"ratings": ratings | {"zz": 3, "": 1} | {"yy": 2}, "exclude": [first, "xx"]}
+    assert client.post("/api/recommendations", json=asked).status_code == 422  # an empty id is none
+    asked["ratings"] = ratings | {"zz": 3.0, "yy": 2.0}
+    answer = client.post("/api/recommendations", json=asked)
+    assert listed(answer) == as_listed(model, ratings=ratings, deny=[first])
+    assert answer.json()["unknown"] == ["zz", "yy"]
+
+
+def test_nobodys_list_is_the_start_list(client: httpx.Client, model: Recommender) -> None:
+    assert listed(client.post("/api/recommendations", json={})) == as_listed(model, ratings={})
+
+
+@pytest.mark.parametrize("wishes", [{}, {"diversity": 0.5}, {"genre": "Comedy"}])
+def test_pages_make_up_the_list(
+    client: httpx.Client, model: Recommender, ratings: dict[str, float], wishes: dict[str, Any]
+) -> None:
+    whole, pages = model.recommend(ratings=ratings, k=len(model.items), **wishes), list[dict[str, Any]]()
+    more = True
+    while more:
+        asked = {"ratings": ratings, "offset": len(pages), "k": 7} | wishes
+        answer = client.post("/api/recommendations", json=asked)
+        pages += listed(answer)
+        more = answer.json()["more"]
+        assert more == (len(pages) < len(whole))
+    assert [movie["rank"] for movie in pages] == list(range(1, len(whole) + 1))
+    found, expected = [movie["movie_id"] for movie in pages], [line.movie.movie_id for line in whole]
+    assert sorted(found) == sorted(expected)
+    if "diversity" not in wishes:
+        assert found == expected
+    offset = client.post("/api/recommendations", json={"ratings": ratings, "offset": 3, "k": 7} | wishes)
+    assert ids(offset) == found[3:10]
+
+
+def test_intervals_are_the_librarys(client: httpx.Client, model: Recommender, ratings: dict[str, float]) -> None:
+    answer = client.post("/api/recommendations", json={"ratings": ratings, "k": 20, "order": "stars"})
+    for movie in answer.json()["movies"]:
+        item = np.asarray([model.items.index(movie["movie_id"])])
+        ends = model.predictor.around(np.asarray([movie["prediction"]], np.float32), item, len(ratings))
+        assert ends is not None
+        assert movie["interval"] == pytest.approx([float(end[0]) for end in ends], abs=1e-6)
+        low, high = movie["interval"]
+        assert model.predictor.low <= low <= movie["prediction"] <= high <= model.predictor.high
+
+
+def test_a_users_list_is_the_librarys(client: httpx.Client, model: Recommender) -> None:
+    user = model.users.id(3)
+    wishes: dict[str, Any] = {"k": 4, "order": "stars", "genre": "drama"}
+    assert listed(client.get(f"/api/users/{user}/recommendations", params=wishes)) == as_listed(model, user, **wishes)
+
+
+def test_a_users_list_knows_what_was_rated_since(
+    serve: Callable[..., httpx.Client], model_dir: Path, model: Recommender, ratings: dict[str, float]
+) -> None:
+    client, user = serve(model_dir), model.users.id(3)
+    first = model.recommend(user, k=1)[0].movie.movie_id
+    client.post("/api/ratings", json={"user": user, "movie": first, "rating": 4})
+    assert listed(client.get(f"/api/users/{user}/recommendations")) == as_listed(model, user, deny=[first])
+    assert client.get("/api/users/newcomer/recommendations").status_code == 404
+    assert client.post("/api/ratings/batch", json={"user": "newcomer", "ratings": ratings}).json() == {"written": 4}
+    assert listed(client.get("/api/users/newcomer/recommendations")) == as_listed(model, ratings=ratings)
+
+
+def test_the_catalogue_in_numbers(client: httpx.Client, model: Recommender, model_dir: Path) -> None:
+    facts = client.get("/api/catalogue").json()
+    seen = model.predictor.seen_item
+    assert (facts["movies"], facts["users"], facts["ratings"]) == (len(model.items), len(model.users), len(seen))
+    assert facts["scale"] == {"low": 1.0, "high": 5.0, "step": 1.0}
+    members = model.catalogue.genre_members
+    assert facts["genres"] == [{"name": name, "movies": int(members[name].sum())} for name in sorted(members)]
+    assert facts["years"] == [np.nanmin(model.catalogue.years), np.nanmax(model.catalogue.years)]
+    assert facts["writes"] == "open"
+    ready = client.get("/health/ready").json()
+    assert {**facts["artifact"], "path": str(model_dir)} == ready["artifact"]
+
+
+def test_movies_by_popularity_and_one_by_one(client: httpx.Client, model: Recommender) -> None:
+    answer = client.get("/api/movies", params={"limit": 100}).json()
+    assert answer["total"] == len(model.items)
+    seen, stars = model.predictor.seen_item, model.predictor.seen_rating
+    for movie in answer["movies"]:
+        own = stars[seen == model.items.index(movie["movie_id"])]
+        assert movie["ratings"] == len(own)
+        assert movie["mean"] == pytest.approx(own.mean()) if len(own) else movie["mean"] is None
+        assert client.get(f"/api/movies/{movie['movie_id']}").json() == movie
+    counts = [movie["ratings"] for movie in answer["movies"]]
+    assert counts == sorted(counts, reverse=True)
+    part = client.get("/api/movies", params={"limit": 5, "offset": 3}).json()
+    assert part["movies"] == answer["movies"][3:8]
+
+
+def test_movies_by_title_genre_and_year(client: httpx.Client, model: Recommender) -> None:
+    wanted = model.catalogue.movie(7)
+    assert wanted.title is not None
+    assert wanted.year is not None
+    found = client.get("/api/movies", params={"q": wanted.title}).json()
+    assert wanted.movie_id in [movie["movie_id"] for movie in found["movies"]]
+    narrowed = client.get("/api/movies", params={"genre": wanted.genres[0].upper(), "year": wanted.year}).json()
+    mask = model.catalogue.matching(wanted.genres[0], wanted.year)
+    assert sorted(movie["movie_id"] for movie in narrowed["movies"]) == sorted(
+        model.items.id(int(item)) for item in np.flatnonzero(mask)
+    )
+    assert client.get("/api/movies", params={"q": "qqqq"}).json() == {"movies": [], "total": 0}
+
+
+def test_movies_are_looked_up_by_their_ids(client: httpx.Client, model: Recommender) -> None:
+    ids = [model.items.id(index) for index in (4, 2)]
+    answer = client.get("/api/movies", params={"id": [*ids, "no such movie"]}).json()
+    assert {movie["movie_id"] for movie in answer["movies"]} == set(ids)
+    assert answer["total"] == 2
+    assert client.get("/api/movies", params={"id": ["no such movie"]}).json() == {"movies": [], "total": 0}
+
+
+def test_similar_movies_are_the_librarys(client: httpx.Client, model: Recommender) -> None:
+    movie = model.items.id(4)
+    found = client.get(f"/api/movies/{movie}/similar", params={"k": 5}).json()["movies"]
+    expected = [asdict(other) | {"similarity": value} for other, value in model.similar(movie, 5)]
+    assert [row | {"genres": tuple(row["genres"])} for row in found] == expected
+
+
+@pytest.mark.parametrize("who", ["visitor", "user"])
+def test_reasons_are_the_librarys_and_add_up(
+    client: httpx.Client, model: Recommender, ratings: dict[str, float], who: str
+) -> None:
+    movie = model.items.id(int(np.argmax(model.predictor.item_counts)))
+    asked: dict[str, Any] = {"ratings": ratings} if who == "visitor" else {"user": model.users.id(0)}
+    expected = model.explain(asked.get("user"), movie=movie, ratings=asked.get("ratings")).to_json()
+    answer = client.post("/api/explanations", json=asked | {"movie": movie, "neighbours": 3}).json()
+    for found, whole in ((answer, expected), (answer["ranking"], expected["ranking"])):
+        assert found["neighbours"] == list(whole["neighbours"][:3])
+        assert found["others"]["number"] == len(whole["neighbours"]) - 3
+        assert [part["contribution"] for part in found["because"]] == [
+            part["contribution"] for part in whole["because"]
+        ]
+        parts = found["movie"] + found.get("mean", 0.0) + found.get("user", 0.0) + found["movie_free"]
+        total = found["prediction"] if "prediction" in found else found["score"]
+        heard = sum(part["contribution"] for part in found["neighbours"]) + found["others"]["contribution"]
+        assert parts + found["movie_side"] + heard == pytest.approx(total, abs=1e-3)
+
+
+def test_reasons_come_with_the_lists_interval(
+    client: httpx.Client, model: Recommender, ratings: dict[str, float]
+) -> None:
+    first = client.post("/api/recommendations", json={"ratings": ratings}).json()["movies"][0]
+    answer = client.post("/api/explanations", json={"movie": first["movie_id"], "ratings": ratings}).json()
+    assert answer["interval"] == pytest.approx(first["interval"], abs=1e-4)
+    user = model.users.id(0)
+    listed = client.get(f"/api/users/{user}/recommendations").json()["movies"][0]
+    answer = client.post("/api/explanations", json={"movie": listed["movie_id"], "user": user}).json()
+    assert answer["interval"] == pytest.approx(listed["interval"], abs=1e-4)
+
+
+def test_strange_ratings_take_no_part_in_reasons(client: httpx.Client, model: Recommender) -> None:
+    asked = {"movie": model.items.id(2), "ratings": {"zz": 3.0, model.items.id(1): 2.0}}
+    answer = client.post("/api/explanations", json=asked).json()
+    assert answer["unknown"] == ["zz"]
+    assert [part["movie"]["movie_id"] for part in answer["because"]] == [model.items.id(1)]
+
+
+CACHED = ["/api/catalogue", "/api/movies?q=a", "/api/movies/{}", "/api/movies/{}/similar", "/", "/docs"]
+
+
+@pytest.mark.parametrize("path", CACHED)
+def test_what_the_asker_holds_is_not_sent_again(client: httpx.Client, model: Recommender, path: str) -> None:
+    path = path.format(model.items.id(0))
+    first = client.get(path)
+    assert first.headers["cache-control"] == "no-cache"
+    again = client.get(path, headers={"If-None-Match": f'"other", {first.headers["etag"]}'})
+    assert (again.status_code, again.content) == (304, b"")
+    assert again.headers["etag"] == first.headers["etag"]
+    assert client.get(path, headers={"If-None-Match": '"other"'}).content == first.content
+
+
+def test_another_model_is_another_answer(
+    serve: Callable[..., httpx.Client], model_dir: Path, other_dir: Path, model: Recommender
+) -> None:
+    client, path = serve(model_dir), f"/api/movies/{model.items.id(0)}/similar"
+    held = client.get(path).headers["etag"]
+    assert client.post("/api/admin/reload", json={"path": str(other_dir)}).status_code == 200
+    assert client.get(path, headers={"If-None-Match": held}).status_code == 200
+
+
+def test_lists_are_not_for_caches(client: httpx.Client) -> None:
+    assert client.post("/api/recommendations", json={}).headers["cache-control"] == "no-store"
+
+
+def test_answers_are_compressed_for_those_who_can_read_it(client: httpx.Client) -> None:
+    packed = client.get("/api/movies", params={"limit": 50})
+    assert packed.headers["content-encoding"] == "gzip"
+    plain = client.get("/api/movies", params={"limit": 50}, headers={"Accept-Encoding": "identity"})
+    assert "content-encoding" not in plain.headers
+    assert plain.json() == packed.json()
+    assert int(packed.headers["content-length"]) < len(plain.content) / 2
+    assert packed.headers["vary"] == plain.headers["vary"] == "Accept-Encoding"
+
+
+def test_the_first_version_is_the_present_one(client: httpx.Client, model: Recommender) -> None:
+    for path in ("/catalogue", "/movies?q=a", f"/movies/{model.items.id(0)}"):
+        assert client.get(f"/api/v1{path}").json() == client.get(f"/api{path}").json()
+    assert client.get("/api/catalogue").headers["x-api-version"] == "1"
+    assert not [path for path in client.get("/api/openapi.json").json()["paths"] if "v1" in path]
+
+
+def test_head_is_get_without_a_body(client: httpx.Client) -> None:
+    head, get = client.head("/api/catalogue"), client.get("/api/catalogue")
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["etag"] == get.headers["etag"]
+
+
+watched: list[str] = []
+watching = threading.Event()
+
+
+def note(event: str, arguments: tuple[Any, ...]) -> None:
+    """An audit hook, which stays for good: it notes what threads other than the test's open while it is asked to."""
+    disk = event in {"open", "os.listdir", "os.scandir", "sqlite3.connect", "socket.connect", "import"}
+    if disk and watching.is_set() and threading.current_thread() is not threading.main_thread():
+        watched.append(f"{event} {arguments[:1]}")
+
+
+def test_visitors_never_wait_for_the_disk(
+    client: httpx.Client, model: Recommender, ratings: dict[str, float], model_dir: Path
+) -> None:
+    sys.addaudithook(note)
+
+    def visit() -> None:
+        client.post("/api/recommendations", json={"ratings": ratings, "genre": "Drama", "diversity": 0.2})
+        client.post("/api/recommendations", json={})
+        client.post("/api/recommendations", json={"ratings": {"1": "no"}})
+        client.post("/api/explanations", json={"ratings": ratings, "movie": model.items.id(2)})
+        for path in ("/", "/api/catalogue", "/api/movies?q=a", f"/api/movies/{model.items.id(0)}/similar", "/nowhere"):
+            client.get(path)
+
+    visit()  # The first of a kind may import what it needs.
+    watching.set()
+    try:
+        visit()
+        seen_by_visits = list(watched)
+        client.get("/docs/docs.css")
+        client.post("/api/admin/reload", json={"path": str(model_dir)})
+    finally:
+        watching.clear()
+    assert seen_by_visits == []
+    assert watched, "the hook sees what a reload opens"

@@ -1,0 +1,270 @@
+"""A fit that was interrupted goes on to the same result, bit for bit, or is refused in one clear line."""
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from reelgraph.artifact import Artifact
+from reelgraph.config import TrainConfig
+from reelgraph.data.dataset import Dataset
+from reelgraph.errors import ArtifactError, OutputError, TrainingError
+from reelgraph.training.fit import fit
+from reelgraph.training.loop import Progress
+from reelgraph.training.runner import Checkpoints
+from tests.support.worlds import checkerboard, interactions, settings
+
+MODELS = ("residual", "gcn")
+STEPS = 10
+Observe = Callable[[str, Progress, TrainConfig], None]
+
+
+def result(artifact: Artifact) -> tuple[dict[str, bytes], list[dict[str, Any]], Any, Any]:
+    """All of a fit that may not depend on the clock."""
+    history = [{key: value for key, value in row.items() if key != "seconds"} for row in artifact.history]
+    weights = {name: array.tobytes() for name, array in artifact.weights.items()}
+    return weights, history, artifact.manifest["metrics"], artifact.manifest["steps"]
+
+
+def ctrl_c(phase: str, *steps: int) -> Observe:
+    """An observer that presses Ctrl-C during those steps of a phase."""
+
+    def press(now: str, progress: Progress, _: TrainConfig) -> None:
+        if now == phase and progress.step in steps:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    return press
+
+
+def some_data() -> Dataset:
+    """A checkerboard with a side table, so that every weight there is takes part."""
+    data = checkerboard(users=16, items=14)
+    genres = pa.array(["Drama|War" if index % 3 else "Comedy" for index in range(len(data.items))])
+    return replace(data, item_table=data.item_table.append_column("genres", genres))
+
+
+def short(model: str, **changes: Any) -> TrainConfig:
+    return settings(model=model, **({"max_steps": STEPS, "eval_every": 2, "patience": 20} | changes))
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_refit_that_goes_on_from_the_fit_resumes_to_the_same_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str
+) -> None:
+    monkeypatch.setattr("reelgraph.config._MANY", 0)
+    test_stopped_at_any_step_it_resumes_to_the_same_result(tmp_path, model, "refit")
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("phase", ["fit", "refit"])
+def test_stopped_at_any_step_it_resumes_to_the_same_result(tmp_path: Path, model: str, phase: str) -> None:
+    data, config, folder = some_data(), short(model), tmp_path / "c"
+    whole = fit(data, config).artifact
+    steps = STEPS if phase == "fit" else config.refit_steps(len(data.train), whole.manifest["steps"])
+    assert steps > 3
+    for step in range(1, steps):
+        stopped = fit(data, config, observe=ctrl_c(phase, step), checkpoints=Checkpoints(folder)).artifact
+        assert stopped.manifest["interrupted"]
+        assert result(stopped) != result(whole)
+        with safe_open(folder / f"{phase}.safetensors", framework="pt") as file:
+            assert json.loads(file.metadata()["state"])["step"] == step + 1, "the key is looked at between two steps"
+        resumed = fit(data, config, checkpoints=Checkpoints(folder, resume=True)).artifact
+        assert result(resumed) == result(whole), f"stopped in step {step + 1}"
+        assert not resumed.manifest["interrupted"]
+        assert not folder.exists(), "a whole fit needs no checkpoint any more"
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_stopped_again_and_again_it_still_resumes_to_the_same_result(tmp_path: Path, model: str) -> None:
+    data, config = some_data(), short(model)
+    checkpoints = Checkpoints(tmp_path / "c", resume=True)
+    for step in (2, 3, 6):
+        fit(data, config, observe=ctrl_c("fit", step), checkpoints=checkpoints)
+    fit(data, config, observe=ctrl_c("refit", 1), checkpoints=checkpoints)
+    assert result(fit(data, config, checkpoints=checkpoints).artifact) == result(fit(data, config).artifact)
+
+
+PHASES = ("fit", "tune 1", "rank fit", "rank tune 1", "refit", "rank refit")
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_stopped_in_any_phase_of_both_heads_it_resumes_to_the_same_result(tmp_path: Path, phase: str) -> None:
+    """A stop in a phase leaves a model that serves, says that it is not whole, and goes on to the same end."""
+    config = TrainConfig(
+        dim=4, max_steps=STEPS, eval_every=2, rank_dim=5, rank_max_steps=40, checkpoint_seconds=0.0, tune="quick"
+    )
+    seen: list[str] = []
+
+    def watch(now: str, progress: Progress, config: TrainConfig) -> None:
+        seen.append(now)
+
+    whole = fit(some_data(), config, observe=watch).artifact
+    assert set(seen) >= set(PHASES)
+    folder = tmp_path / "checkpoints"
+    stopped = fit(some_data(), config, observe=ctrl_c(phase, 4, 24), checkpoints=Checkpoints(folder))
+    assert stopped.artifact.manifest["interrupted"]
+    assert np.isfinite(stopped.scores(np.arange(16, dtype=np.int32))).all()
+    assert len(stopped.recommend("u1", k=3)) == 3
+    resumed = fit(some_data(), config, checkpoints=Checkpoints(folder, resume=True)).artifact
+    assert result(resumed) == result(whole)
+    assert resumed.manifest["ranking"] == whole.manifest["ranking"]
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("phase", ["fit", "refit"])
+def test_after_a_crash_it_goes_on_from_the_last_checkpoint(tmp_path: Path, model: str, phase: str) -> None:
+    def crash(now: str, progress: Progress, _: TrainConfig) -> None:
+        if now == phase and progress.step == 3:
+            raise MemoryError
+
+    data, config, seen = some_data(), short(model), []
+    with pytest.raises(MemoryError):
+        fit(data, config, observe=crash, checkpoints=Checkpoints(tmp_path / "c"))
+    resumed = fit(
+        data,
+        config,
+        observe=lambda now, progress, _: seen.append((now, progress.step)),
+        checkpoints=Checkpoints(tmp_path / "c", resume=True),
+    )
+    assert seen[0] == (phase, 3), "two steps were kept, nothing is done twice"
+    assert result(resumed.artifact) == result(fit(data, config).artifact)
+
+
+def test_stopped_before_the_first_evaluation_it_can_go_on(tmp_path: Path) -> None:
+    data, config, folder = some_data(), short("residual", eval_every=5), tmp_path / "c"
+    with pytest.raises(TrainingError, match="before its first evaluation"):
+        fit(data, config, observe=ctrl_c("fit", 1), checkpoints=Checkpoints(folder))
+    resumed = fit(data, config, checkpoints=Checkpoints(folder, resume=True)).artifact
+    assert result(resumed) == result(fit(data, config).artifact)
+
+
+def test_patience_runs_out_at_the_same_step_after_a_stop(tmp_path: Path) -> None:
+    data, folder = some_data(), tmp_path / "c"
+    # No step is better than the first by half, so that patience runs out after 1 + 3 evaluations.
+    config = short("residual", max_steps=50, patience=3, min_improvement=0.5)
+    whole = fit(data, config).artifact
+    assert [row["step"] for row in whole.history] == [2, 4, 6, 8]
+    fit(data, config, observe=ctrl_c("fit", 4), checkpoints=Checkpoints(folder))
+    assert result(fit(data, config, checkpoints=Checkpoints(folder, resume=True)).artifact) == result(whole)
+
+
+def test_without_validation_ratings_it_resumes_too(tmp_path: Path) -> None:
+    data, folder = some_data(), tmp_path / "c"
+    data, config = replace(data, valid=interactions([], [], [])), short("residual")
+    fit(data, config, observe=ctrl_c("fit", 4), checkpoints=Checkpoints(folder))
+    resumed = fit(data, config, checkpoints=Checkpoints(folder, resume=True)).artifact
+    assert result(resumed) == result(fit(data, config).artifact)
+    assert resumed.manifest["steps"] == STEPS
+
+
+def test_more_steps_may_be_asked_for_when_going_on(tmp_path: Path) -> None:
+    data, folder = some_data(), tmp_path / "c"
+    fit(data, short("residual"), observe=ctrl_c("fit", 4), checkpoints=Checkpoints(folder))
+    longer = short("residual", max_steps=STEPS + 6)
+    resumed = fit(data, longer, checkpoints=Checkpoints(folder, resume=True)).artifact
+    assert result(resumed) == result(fit(data, longer).artifact)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with the checkpoint of a fit that was stopped in its fifth step."""
+    fit(some_data(), short("residual"), observe=ctrl_c("fit", 4), checkpoints=Checkpoints(tmp_path / "c"))
+    return tmp_path / "c"
+
+
+@pytest.mark.parametrize(
+    "change", [{"seed": 5}, {"dim": 5}, {"l2": 0.5}, {"eval_every": 1}, {"refit": False}, {"model": "gcn"}]
+)
+def test_other_settings_are_refused(folder: Path, change: dict[str, Any]) -> None:
+    config = TrainConfig.model_validate(short("residual").model_dump() | change)
+    with pytest.raises(ArtifactError, match="expected the same settings as this run's, found others; remove"):
+        fit(some_data(), config, checkpoints=Checkpoints(folder, resume=True))
+
+
+def other_ratings(data: Dataset) -> Dataset:
+    split = data.manifest["split"] | {"fingerprints": {"train": "x", "valid": "b", "test": "c"}}
+    return replace(data, manifest=data.manifest | {"split": split})
+
+
+def other_genres(data: Dataset) -> Dataset:
+    genres = pa.array(["Comedy" if index % 3 else "Drama|War" for index in range(len(data.items))])
+    return replace(data, item_table=data.item_table.set_column(1, "genres", genres))
+
+
+def no_genres(data: Dataset) -> Dataset:
+    return replace(data, item_table=data.item_table.drop_columns(["genres"]))
+
+
+def other_scale(data: Dataset) -> Dataset:
+    return replace(data, scale=(0.0, 6.0))
+
+
+def more_users(data: Dataset) -> Dataset:
+    return replace(data, user_table=pa.table({"userId": [*data.user_table["userId"].to_pylist(), "new"]}))
+
+
+@pytest.mark.parametrize("change", [other_ratings, other_genres, no_genres, other_scale, more_users])
+def test_other_data_is_refused(folder: Path, change: Callable[[Dataset], Dataset]) -> None:
+    with pytest.raises(ArtifactError, match="expected the same data as this run's, found others; remove"):
+        fit(change(some_data()), short("residual"), checkpoints=Checkpoints(folder, resume=True))
+
+
+def test_a_damaged_file_is_refused(folder: Path) -> None:
+    file = folder / "fit.safetensors"
+    whole = file.read_bytes()
+    for damaged in (whole[: len(whole) // 2], whole[:-1], whole[:4], b"", b"nonsense"):
+        file.write_bytes(damaged)
+        with pytest.raises(ArtifactError, match="expected a checkpoint, found a damaged file"):
+            fit(some_data(), short("residual"), checkpoints=Checkpoints(folder, resume=True))
+
+
+@pytest.mark.parametrize("header", [None, {"other": "1"}, {"state": "not JSON"}, {"state": "[]"}, {"state": "{}"}])
+def test_a_file_of_another_program_is_refused(folder: Path, header: dict[str, str] | None) -> None:
+    save_file({}, folder / "fit.safetensors", header)
+    with pytest.raises(ArtifactError, match="expected a checkpoint, found a damaged file"):
+        fit(some_data(), short("residual"), checkpoints=Checkpoints(folder, resume=True))
+
+
+def test_another_version_is_refused(folder: Path) -> None:
+    save_file({}, folder / "fit.safetensors", {"state": json.dumps({"version": 99})})
+    with pytest.raises(ArtifactError, match="expected checkpoint version 1, found 99"):
+        fit(some_data(), short("residual"), checkpoints=Checkpoints(folder, resume=True))
+
+
+def test_without_resume_an_old_checkpoint_plays_no_part(folder: Path) -> None:
+    data, config = some_data(), short("residual", seed=3)
+    anew = fit(data, config, checkpoints=Checkpoints(folder)).artifact
+    assert result(anew) == result(fit(data, config).artifact)
+
+
+def test_one_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match="No space left on device"):
+        fit(some_data(), short("residual"), checkpoints=Checkpoints(tmp_path / "c"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_that_cannot_be_replaced_stays_as_it_was(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    before = (folder / "fit.safetensors").read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OutputError, match="No space left on device"):
+            fit(some_data(), short("residual"), checkpoints=Checkpoints(folder, resume=True))
+    assert (folder / "fit.safetensors").read_bytes() == before
+    assert [file.name for file in folder.iterdir()] == ["fit.safetensors"]

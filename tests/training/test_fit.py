@@ -1,0 +1,186 @@
+"""A fit as a whole: refit, scales, side features, and what it may not see."""
+
+import math
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from reelgraph.config import DataConfig, Rates, TrainConfig
+from reelgraph.data import sources
+from reelgraph.data.dataset import Interactions, merge
+from reelgraph.data.load import load
+from reelgraph.data.prepare.prepare import prepare
+from reelgraph.errors import ConfigError
+from reelgraph.metrics.baselines import baselines
+from reelgraph.training.fit import fit
+from reelgraph.training.loop import Progress
+from reelgraph.training.runner import Runner
+from tests.support.worlds import checkerboard, dataset, interactions, noisy, settings, write_files
+
+
+def test_refit_learns_from_validation_too_and_test_ratings_change_nothing() -> None:
+    data = checkerboard()
+    model = fit(data, settings()).artifact
+    assert model.seen.num_rows == len(data.train) + len(data.valid)
+    assert model.manifest["steps"] <= 24
+    lied = replace(data, test=replace(data.test, rating=6 - data.test.rating))
+    other = fit(lied, settings()).artifact
+    assert all(model.weights[name].tobytes() == other.weights[name].tobytes() for name in model.weights)
+    assert model.manifest["metrics"]["test"] != other.manifest["metrics"]["test"]
+    alone = fit(data, settings(refit=False)).artifact
+    assert alone.seen.num_rows == len(data.train)
+    assert not alone.manifest["refitted"]
+
+
+def without(part: Interactions, other: Interactions) -> Interactions:
+    """The ratings of pairs that `other` does not have."""
+    there = set(zip(other.user_index.tolist(), other.item_index.tolist(), strict=True))
+    rows = zip(part.user_index.tolist(), part.item_index.tolist(), part.rating.tolist(), strict=True)
+    left = [row for row in rows if row[:2] not in there]
+    return interactions(*(list(column) for column in zip(*left, strict=True)))
+
+
+def test_refit_takes_as_many_steps_as_the_best_evaluation_had() -> None:
+    steps: dict[str, int] = {}
+
+    def count(phase: str, progress: Progress, _: TrainConfig) -> None:
+        steps[phase] = progress.step
+
+    # Ratings at random: whatever is learned of them is wrong elsewhere, so that the best step is an early one.
+    nothing = interactions([], [], [])
+    train, valid = noisy(seed=1, share=0.5), noisy(seed=2, share=0.4)
+    valid = without(valid, train)
+    data = dataset(train, valid, nothing, 30, 25)
+    artifact = fit(data, settings(learning_rate=0.1, max_steps=60, l2=0.0), observe=count).artifact
+    best = min(artifact.history, key=lambda row: row["valid_rmse"])["step"]
+    assert best < steps["fit"]
+    assert steps["refit"] == artifact.manifest["steps"] == best
+
+
+@pytest.mark.parametrize("model", ["residual", "gcn"])
+def test_a_refit_to_many_ratings_begins_with_the_weights_of_the_fit(
+    monkeypatch: pytest.MonkeyPatch, model: str
+) -> None:
+    data, config, steps = checkerboard(), settings(model=model, average=0.0), dict[str, int]()
+
+    def count(phase: str, progress: Progress, _: TrainConfig) -> None:
+        steps[phase] = progress.step
+
+    runner = Runner(data, count)
+    run = runner.fit("fit", config)
+    best = run.progress.best_step
+    monkeypatch.setattr("reelgraph.config._MANY", 0)
+    again = runner.refit(run, rescale=False)
+    assert steps["refit"] == math.ceil(best / 2)
+    assert again.config == config
+    assert len(again.train) == len(data.train) + len(data.valid)
+    # Without a step between them, the two differ by what rounding does.
+    monkeypatch.setattr(TrainConfig, "rates", lambda *_: Rates(0.0, 1e-12, 0.0, 1))
+    still = runner.refit(run, rescale=False)
+    for old, new in zip(run.model.parameters(), still.model.parameters(), strict=True):
+        torch.testing.assert_close(new, old, atol=1e-6, rtol=0)
+
+
+def test_validation_errors_are_those_of_the_first_fit() -> None:
+    data = checkerboard()
+    artifact = fit(data, settings()).artifact
+    best = min(row["valid_rmse"] for row in artifact.history)
+    assert artifact.manifest["metrics"]["valid"]["model"]["rmse"] == pytest.approx(best)
+
+
+@pytest.mark.parametrize("model", ["residual", "gcn"])
+def test_without_validation_and_test_ratings_all_steps_are_taken(tables: Path, model: str) -> None:
+    data = load(tables / "ratings.csv", valid_share=0, test_share=0)
+    assert (len(data.valid), len(data.test)) == (0, 0)
+    artifact = fit(data, settings(model=model)).artifact
+    assert (artifact.manifest["steps"], artifact.manifest["metrics"], artifact.history) == (24, {}, [])
+    assert artifact.seen.num_rows == len(data.train)
+    assert not artifact.manifest["refitted"]
+
+
+@pytest.mark.parametrize("model", ["residual", "gcn"])
+def test_a_file_of_four_ratings_makes_a_model(tmp_path: Path, model: str) -> None:
+    (tmp_path / "four.csv").write_text("userId,movieId,rating\na,x,5\na,y,1\nb,x,2\nb,y,4\n")
+    fitted = fit(load(tmp_path / "four.csv"), settings(model=model))
+    prediction = fitted.predict([(user, movie) for user in "abc" for movie in "xyz"])
+    assert np.isfinite(prediction).all()
+    assert prediction.min() >= 1
+    assert prediction.max() <= 5
+
+
+def test_ctrl_c_in_the_refit_keeps_the_model_of_the_first_fit() -> None:
+    def press(phase: str, progress: Progress, _: TrainConfig) -> None:
+        if phase == "refit" and progress.step == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    data = checkerboard()
+    stopped = fit(data, settings(), observe=press).artifact
+    alone = fit(data, settings(refit=False)).artifact
+    assert stopped.manifest["interrupted"]
+    assert not stopped.manifest["refitted"]
+    assert stopped.seen.num_rows == len(data.train)
+    assert all(alone.weights[name].tobytes() == stopped.weights[name].tobytes() for name in alone.weights)
+
+
+def test_errors_of_baselines_are_those_of_their_clipped_predictions() -> None:
+    # Some people like everything and everyone likes some movies: the biases of both add up to more than 5 stars.
+    split = np.random.default_rng(0).choice(3, (40, 40), p=(0.8, 0.1, 0.1))
+    parts = [np.argwhere(split == part).tolist() for part in range(3)]
+    train, valid, test = (
+        interactions([u for u, _ in cells], [i for _, i in cells], [5 if u < 10 or i < 10 else 1 for u, i in cells])
+        for cells in parts
+    )
+    data = dataset(train, valid, test, 40, 40)
+    assert baselines(train, 40, 40)[-1].predict(valid).max() > 5
+    metrics = fit(data, settings()).artifact.manifest["metrics"]
+    for part, train, pairs in (
+        ("valid", data.train, data.valid),
+        ("test", merge(data.train, data.valid), data.test),
+    ):
+        for line in baselines(train, len(data.users), len(data.items)):
+            error = np.clip(line.predict(pairs), 1, 5) - pairs.rating
+            assert metrics[part][line.name]["rmse"] == pytest.approx(np.sqrt(np.mean(error**2)))
+            assert metrics[part][line.name]["mae"] == pytest.approx(np.mean(np.abs(error)))
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.5, 5.0), (1.0, 10.0), (1.0, 100.0)])
+def test_other_scales_train_and_stay_in_their_range(tmp_path: Path, low: float, high: float) -> None:
+    folder = write_files(tmp_path)
+    lines = (folder / "ratings.csv").read_text().splitlines()
+    with (folder / "ratings.csv").open("w") as file:
+        file.write(lines[0] + "\n")
+        for line in lines[1:]:
+            user, movie, stars, time = line.split(",")
+            file.write(f"{user},{movie},{low + (float(stars) - 1) / 4 * (high - low):g},{time}\n")
+    data = load(folder)
+    assert data.scale == (low, high)
+    model = fit(data, settings(max_steps=100))
+    errors = model.artifact.manifest["metrics"]["test"]
+    assert errors["model"]["rmse"] < 0.95 * errors["bias"]["rmse"], "tastes by genre are more than biases"
+    prediction = model.predict([(user, movie) for user in range(1, 20) for movie in range(10, 200, 10)])
+    assert prediction.min() >= low
+    assert prediction.max() <= high
+    assert np.ptp(prediction) > 0.3 * (high - low)
+
+
+def test_side_features_reach_the_model(tmp_path: Path) -> None:
+    folder = write_files(tmp_path)
+    data = load(folder / "ratings.csv", items=folder / "movies.csv")
+    with_side, without = fit(data, settings()).artifact, fit(data, settings(side_features=False)).artifact
+    assert np.abs(with_side.weights["item.side"]).max() > 0
+    assert np.abs(with_side.weights["user.side"]).max() == 0, "no user table was given in this call"
+    assert np.abs(without.weights["item.side"]).max() == 0
+
+
+def test_a_prepared_directory_takes_no_other_tables(tmp_path: Path) -> None:
+    folder = write_files(tmp_path)
+    prepared = prepare(sources.find(folder), DataConfig(), tmp_path / "p", lambda line: None)
+    one, two = load(prepared), load(folder)
+    assert one.manifest["split"] == two.manifest["split"]
+    with pytest.raises(ConfigError, match="prepared directory"):
+        load(prepared, items=folder / "movies.csv")

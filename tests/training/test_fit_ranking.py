@@ -1,0 +1,124 @@
+"""The ranking head's part of a fit."""
+
+import numpy as np
+import pytest
+
+from reelgraph.config import TrainConfig, rank_l2_rule
+from reelgraph.data.dataset import Dataset
+from reelgraph.metrics.ranking import evaluate_ranking
+from reelgraph.recommend.recommender import Recommender
+from reelgraph.training import fit_ranking as heads
+from reelgraph.training.fit import fit
+from tests.support.worlds import checkerboard, dataset, interactions, settings
+
+QUICK = {"ranking": True, "max_steps": 40, "rank_max_steps": 60, "rank_dim": 6}
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    return checkerboard()
+
+
+@pytest.fixture(scope="module")
+def model(data: Dataset) -> Recommender:
+    return fit(data, settings(tune="none", **QUICK))
+
+
+def test_the_head_learns_what_each_camp_likes(data: Dataset, model: Recommender) -> None:
+    assert model.ranker is not None
+    score = model.ranker.score(model.ranker.users(np.arange(40, dtype=np.int32)))
+    camps = np.add.outer(np.arange(40), np.arange(30)) % 2 == 0
+    assert np.mean([score[user][camps[user]].min() > score[user][~camps[user]].max() for user in range(40)]) > 0.9
+
+
+def test_what_the_manifest_says_of_the_head(data: Dataset, model: Recommender) -> None:
+    manifest, facts = model.artifact.manifest, model.artifact.manifest["ranking"]
+    assert facts["liked"] == 4.0
+    assert 0 < facts["steps"] <= 60
+    assert facts["blend"] in heads.BLENDS
+    assert facts["tuning"][0]["change"] == "start"
+    assert manifest["config"]["rank_dim"] == 6
+    assert manifest["config"]["rank_l2"] == pytest.approx(rank_l2_rule(len(data.train)), rel=0.3)
+    phases = [row["phase"] for row in model.artifact.history]
+    assert set(phases) == {"fit", "rank fit"}
+
+
+def test_rating_predictions_do_not_change_with_the_head(data: Dataset, model: Recommender) -> None:
+    alone = fit(data, settings(tune="none", **(QUICK | {"ranking": False})))
+    assert alone.artifact.manifest["ranking"] is None
+    assert not any(name.startswith("rank.") for name in alone.artifact.weights)
+    for name, array in alone.artifact.weights.items():
+        assert array.tobytes() == model.artifact.weights[name].tobytes(), name
+
+
+def test_weights_of_the_head_follow_from_the_seed_alone(data: Dataset, model: Recommender) -> None:
+    again, other = (fit(data, settings(tune="none", seed=seed, **QUICK)).artifact for seed in (0, 1))
+    for name, array in model.artifact.weights.items():
+        assert array.tobytes() == again.weights[name].tobytes(), name
+    assert other.weights["rank.item.state"].tobytes() != model.artifact.weights["rank.item.state"].tobytes()
+
+
+def test_the_head_stops_by_validation_lists(data: Dataset) -> None:
+    """Without a refit the head is that of the step with the best validation nDCG, which its history tells."""
+    model = fit(data, settings(tune="none", refit=False, **QUICK))
+    rows = [row for row in model.artifact.history if row["phase"] == "rank fit"]
+    best = max(rows, key=lambda row: row["valid_ndcg"])
+    facts = model.artifact.manifest["ranking"]
+    assert facts["steps"] == best["step"]
+    assert model.ranker is not None
+    found = evaluate_ranking(
+        lambda users: model.ranker.score(model.ranker.users(users)),  # type: ignore[union-attr]
+        data.train, data.valid, len(data.items), 5.0,
+    )  # fmt: skip
+    assert found.ndcg == pytest.approx(best["valid_ndcg"], abs=1e-6)
+    assert facts["valid_ndcg"]["rank"] == pytest.approx(best["valid_ndcg"], abs=1e-6)
+
+
+def test_a_search_tries_settings_of_the_head_and_keeps_what_is_given(data: Dataset) -> None:
+    config = TrainConfig.model_validate(
+        settings(**QUICK).model_dump() | {"tune": "quick", "temperature": 0.37, "rank_l2": None, "l2": None}
+    )
+    model = fit(data, TrainConfig(**{
+        name: value for name, value in config.model_dump().items()
+        if name in {*QUICK, "tune", "temperature", "eval_every", "patience", "dim"}
+    }))  # fmt: skip
+    changes = [trial["change"] for trial in model.artifact.manifest["ranking"]["tuning"]]
+    assert any(change.startswith("l2 ") for change in changes)
+    assert not any(change.startswith("temperature") for change in changes)
+    assert model.artifact.manifest["config"]["temperature"] == 0.37
+
+
+def test_where_nobody_likes_anything_there_is_no_head() -> None:
+    few = interactions([0, 0, 1, 1], [0, 1, 0, 1], [2, 1, 1, 3])
+    model = fit(dataset(few, interactions([], [], []), interactions([], [], []), 2, 2), settings(ranking=True))
+    assert model.artifact.manifest["ranking"] is None
+    assert len(model.recommend("u0", k=2, include_seen=True)) == 2
+
+
+def test_one_liked_rating_is_enough_to_run() -> None:
+    few = interactions([0, 0, 1, 1], [0, 1, 0, 1], [2, 1, 1, 5])
+    model = fit(dataset(few, interactions([], [], []), interactions([], [], []), 2, 2), settings(ranking=True))
+    assert model.ranker is not None
+    assert np.isfinite(model.scores(np.asarray([0, 1], np.int32))).all()
+
+
+def test_the_blend_is_the_best_on_validation(data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stars that know the truth get the largest weight there is; stars that say the opposite get none."""
+    from reelgraph.models import RankingModel  # noqa: PLC0415
+    from reelgraph.training.runner import Runner  # noqa: PLC0415
+
+    runner = Runner(data, lambda *_: None, None, ranks=True)
+    run = runner.fit("rank fit", settings(tune="none", **QUICK).for_ranking(len(data.train)))
+    assert isinstance(run.model, RankingModel)
+    with_noise = run.model
+    with np.errstate(all="ignore"):
+        for parameter in with_noise.parameters():
+            parameter.data.normal_(0, 1e-3)
+    liked = np.zeros((40, 30), np.float32)
+    rows = data.valid.rating >= 4
+    liked[data.valid.user_index[rows], data.valid.item_index[rows]] = 10
+    for sign, blend in ((1, True), (-1, False)):
+        found, ndcg = heads.choose_blend(with_noise, data, lambda users, sign=sign: sign * liked[users])  # type: ignore[misc]
+        assert (found > 0) == blend
+        assert ndcg is not None
+        assert ndcg["blend"] >= ndcg["rank"]

@@ -1,0 +1,171 @@
+"""Each kind of leak is planted once, and must be caught; what is clean must pass."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pytest
+import torch
+from torch import Tensor
+
+from reelgraph.data.dataset import Dataset, Interactions, merge
+from reelgraph.errors import LeakError
+from reelgraph.models import GCNModel, ResidualModel
+from reelgraph.models import graph as graph_module
+from reelgraph.models import residual as residual_module
+from reelgraph.models.graph import BipartiteGraph, View, build_graph, reveal
+from reelgraph.training.fit import fit
+from reelgraph.training.leaks import check_data, check_model
+from tests.support.worlds import checkerboard, interactions, noisy, settings
+
+USERS, ITEMS = 30, 25
+
+
+def timed(part: Interactions, start: int) -> Interactions:
+    return replace(part, timestamp=start + np.arange(len(part), dtype=np.int64))
+
+
+def time_split(data: Dataset, valid_from: int = 10_000) -> Dataset:
+    parts: dict[str, Any] = {
+        "train": timed(data.train, 0),
+        "valid": timed(data.valid, valid_from),
+        "test": timed(data.test, 20_000),
+    }
+    split = data.manifest["split"] | {"kind": "time"}
+    return replace(data, **parts, manifest=data.manifest | {"split": split})
+
+
+def model_on(graph: BipartiteGraph) -> ResidualModel:
+    torch.manual_seed(0)
+    return ResidualModel(graph, dim=4, hide=0.3, dropout=0.2, init=0.5)
+
+
+def test_clean_data_pass() -> None:
+    check_data(checkerboard())
+    check_data(time_split(checkerboard()))
+    fit(checkerboard(), settings())
+
+
+@pytest.mark.parametrize(("first", "second"), [("train", "valid"), ("train", "test"), ("valid", "test")])
+def test_a_pair_in_two_splits_is_named(first: str, second: str) -> None:
+    data = checkerboard()
+    one = getattr(data, first)
+    pair = interactions([int(one.user_index[3])], [int(one.item_index[3])], [1.0])
+    changed: dict[str, Any] = {second: merge(getattr(data, second), pair)}
+    leaking = replace(data, **changed)
+    user, item = data.users.id(int(one.user_index[3])), data.items.id(int(one.item_index[3]))
+    with pytest.raises(LeakError, match=rf"in {first} and in {second}, found 1, such as user {user}, movie {item};"):
+        check_data(leaking)
+
+
+def test_a_rating_from_the_future_is_caught_with_a_time_split_only() -> None:
+    leaking = time_split(checkerboard(), valid_from=100)
+    with pytest.raises(LeakError, match="no train rating later than a valid rating"):
+        check_data(leaking)
+    random = replace(leaking, manifest=leaking.manifest | {"split": leaking.manifest["split"] | {"kind": "random"}})
+    check_data(random)
+
+
+def with_column(data: Dataset, name: str, values: npt.NDArray[np.float64]) -> Dataset:
+    return replace(data, item_table=data.item_table.append_column(name, pa.array([f"{value:.4f}" for value in values])))
+
+
+def statistics(data: Dataset, parts: tuple[str, ...]) -> dict[str, npt.NDArray[np.float64]]:
+    rows = [getattr(data, part) for part in parts]
+    item, rating = (np.concatenate([getattr(part, name) for part in rows]) for name in ("item_index", "rating"))
+    count = np.bincount(item, minlength=len(data.items)).astype(float)
+    return {"number": count, "mean": np.bincount(item, rating, len(data.items)) / np.maximum(count, 1)}
+
+
+def uneven() -> Dataset:
+    """Movies of different popularity and quality, tested by a tenth of their ratings."""
+    rng = np.random.default_rng(1)
+    rows = [
+        (user, item, float(np.clip(round(rng.normal(1 + item % 5, 1)), 1, 5)))
+        for item in range(30)
+        for user in rng.permutation(40)[: 5 + item]
+    ]
+    part = rng.random(len(rows))
+    splits: dict[str, Any] = {}
+    for name, low, high in (("test", 0, 0.2), ("valid", 0.2, 0.3), ("train", 0.3, 1)):
+        chosen = [row for row, share in zip(rows, part, strict=True) if low <= share < high]
+        splits[name] = interactions(*(list(column) for column in zip(*chosen, strict=True)))
+    return replace(checkerboard(), **splits)
+
+
+@pytest.mark.parametrize("label", ["number", "mean"])
+def test_a_feature_made_from_test_ratings_is_caught(label: str) -> None:
+    data = uneven()
+    leaking = with_column(data, "popular", statistics(data, ("train", "valid", "test"))[label])
+    with pytest.raises(LeakError, match=f"'popular', which is the {label} of all ratings of a movie"):
+        check_data(leaking)
+    check_data(leaking, side_features=False)
+    check_data(with_column(data, "popular", statistics(data, ("train", "valid"))[label]))
+    check_data(with_column(data, "popular", np.random.default_rng(0).random(len(data.items))))
+
+
+def test_a_graph_of_other_ratings_is_caught() -> None:
+    data = checkerboard()
+    train = data.train
+    graph = build_graph(merge(train, data.test), len(data.users), len(data.items))
+    with pytest.raises(LeakError, match="found other ratings in it"):
+        check_model(model_on(graph), graph, train)
+    graph = build_graph(train, len(data.users), len(data.items))
+    check_model(model_on(graph), graph, train)
+    shifted = graph.standardised(graph.rating - 0.1 / graph.std, graph.mean + 0.1, graph.std)
+    with pytest.raises(LeakError, match="mean of the training ratings"):
+        check_model(model_on(shifted), shifted, train)
+
+
+def everything(graph: BipartiteGraph, visible: Tensor | None = None) -> View:
+    return reveal(graph)
+
+
+def biases(graph: BipartiteGraph, visible: Tensor | None = None) -> View:
+    return replace(reveal(graph, visible), bias=reveal(graph).bias)
+
+
+def degrees(graph: BipartiteGraph, visible: Tensor | None = None) -> View:
+    return replace(reveal(graph, visible), degree=reveal(graph).degree)
+
+
+def to_users(graph: BipartiteGraph, visible: Tensor | None = None) -> View:
+    view, whole = reveal(graph, visible), reveal(graph)
+    half = graph.num_edges
+    return replace(view, rho=torch.cat([whole.rho[:half], view.rho[half:]]))
+
+
+def to_movies(graph: BipartiteGraph, visible: Tensor | None = None) -> View:
+    view, whole = reveal(graph, visible), reveal(graph)
+    half = graph.num_edges
+    return replace(view, visible=torch.cat([view.visible[:half], whole.visible[half:]]))
+
+
+@pytest.mark.parametrize("leak", [everything, biases, degrees, to_users, to_movies])
+def test_hidden_ratings_that_reach_their_predictions_are_caught(leak: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    train = noisy()
+    graph = build_graph(train, USERS, ITEMS)
+    model = model_on(graph)
+    check_model(model, graph, train)
+    assert model.graph is graph
+    assert model.training
+    monkeypatch.setattr(residual_module, "reveal", leak)
+    with pytest.raises(LeakError, match="as if they did not exist"):
+        check_model(model, graph, train)
+    assert graph_module.reveal is reveal
+
+
+def test_the_classic_has_no_hidden_ratings_to_check() -> None:
+    train = noisy()
+    graph = build_graph(train, USERS, ITEMS)
+    check_model(GCNModel(graph, scale=(1.0, 5.0), dim=4, dropout=0.0), graph, train)
+
+
+def test_a_leak_stops_the_fit() -> None:
+    data = checkerboard()
+    shared = interactions([int(data.train.user_index[0])], [int(data.train.item_index[0])], [5.0])
+    leaking = replace(data, test=merge(data.test, shared))
+    with pytest.raises(LeakError, match="both in train and in test"):
+        fit(leaking, settings())

@@ -1,0 +1,161 @@
+"""The search: what it may spend, what it keeps, and that it never loses the leader."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from reelgraph.config import BUDGETS, TrainConfig, l2_rule
+from reelgraph.data.dataset import Dataset
+from reelgraph.training.fit import fit
+from reelgraph.training.loop import Progress
+from reelgraph.training.runner import Checkpoints, Runner
+from reelgraph.training.tuning import search
+from tests.support.worlds import checkerboard, dataset, interactions, settings
+
+
+def tastes(seed: int = 0) -> Dataset:
+    """80 users with three tastes and noise, on which much too strong an L2 is felt."""
+    rng = np.random.default_rng(seed)
+    user, item = rng.normal(0, 1, (80, 3)), rng.normal(0, 1, (50, 3))
+    cells = [(u, i) for u in range(80) for i in range(50) if rng.random() < 0.5]
+    stars = [float(np.clip(3 + user[u] @ item[i] * 0.6 + rng.normal(0, 0.3), 1, 5)) for u, i in cells]
+    part = rng.random(len(cells))
+    splits = []
+    for low, high in ((0.3, 1.0), (0.1, 0.3), (0.0, 0.1)):
+        rows = [(u, i, r) for (u, i), r, p in zip(cells, stars, part, strict=True) if low <= p < high]
+        splits.append(interactions(*(list(column) for column in zip(*rows, strict=True))))
+    return dataset(splits[0], splits[1], splits[2], 80, 50)
+
+
+def quick(**changes: Any) -> TrainConfig:
+    base: dict[str, Any] = {"max_steps": 80, "eval_every": 4, "patience": 5, "decay_steps": 100.0, "average": 0.9}
+    return TrainConfig.model_validate(base | {"checkpoint_seconds": 0.0} | changes)
+
+
+def steps_of(config: TrainConfig, data: Dataset) -> tuple[Any, int]:
+    seen: dict[str, int] = {}
+
+    def observe(phase: str, progress: Progress, config: TrainConfig) -> None:
+        seen[phase] = progress.step
+
+    found = search(Runner(data, observe), config)
+    return found, sum(seen.values())
+
+
+@pytest.mark.parametrize("tune", ["none", "quick"])
+def test_the_search_stays_within_its_budget(tune: str) -> None:
+    found, steps = steps_of(quick(tune=tune), tastes())
+    first = found.trials[0]
+    assert first.change == "start"
+    assert steps == sum(trial.steps for trial in found.trials)
+    # A plain training is the fit and a refit of at most as many steps; wider models cost more a step, never less.
+    assert steps <= first.steps + BUDGETS[tune] * 2 * first.steps
+    assert (len(found.trials) > 1) == (tune != "none")
+
+
+def test_a_bad_start_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = tastes()
+    monkeypatch.setattr("reelgraph.config.l2_rule", lambda number: 8 * l2_rule(number))
+    found, _ = steps_of(quick(tune="full"), data)
+    start, kept = found.trials[0], [trial for trial in found.trials if trial.outcome == "kept"]
+    assert found.run.config.l2 < 0.8 * quick().rates(len(data.train)).l2, [trial.change for trial in found.trials]
+    assert kept[-1].valid_error < start.valid_error
+    assert found.run.progress.best_evaluation.valid_rmse == kept[-1].valid_error, "the leader's run is what is kept"
+
+
+def test_what_the_user_set_is_not_searched() -> None:
+    config = quick(tune="full", dim=6, l2=0.001, hide=0.3)
+    model = fit(tastes(), config)
+    changed = {trial["change"].split()[0] for trial in model.artifact.manifest["tuning"]}
+    assert changed == {"start", "huber_delta"}
+    final = model.artifact.manifest["config"]
+    assert (final["dim"], final["l2"], final["hide"]) == (6, 0.001, 0.3)
+
+
+def test_a_rule_for_l2_goes_on_to_the_refit() -> None:
+    data = tastes()
+    final = fit(data, quick(tune="none")).artifact.manifest["config"]["l2"]
+    assert final == pytest.approx(quick().rates(len(data.train) + len(data.valid)).l2)
+
+
+def test_side_features_are_tuned_only_where_there_are_some() -> None:
+    names = {trial.change.split()[0] for trial in search(Runner(tastes(), lambda *_: None), quick(tune="full")).trials}
+    assert "side_l2" not in names
+    assert {"l2", "dim", "hide"} <= names
+
+
+def test_without_validation_there_is_nothing_to_choose_by() -> None:
+    data = checkerboard()
+    nothing = interactions([], [], [])
+    model = fit(dataset(data.train, nothing, data.test, 40, 30), settings(tune="full"))
+    assert [trial["change"] for trial in model.artifact.manifest["tuning"]] == ["start"]
+    assert model.artifact.manifest["intervals"] == {}
+
+
+def test_a_full_search_gives_nothing_up() -> None:
+    found = {tune: search(Runner(tastes(), lambda *_: None), quick(tune=tune)) for tune in ("quick", "full")}
+    outcomes = {tune: {trial.outcome for trial in one.trials} for tune, one in found.items()}
+    assert "given up" in outcomes["quick"]
+    assert outcomes["full"] <= {"kept", "no better"}
+    assert len(found["full"].trials) >= len(found["quick"].trials)
+    best = {tune: one.run.progress.best_evaluation.valid_rmse for tune, one in found.items()}
+    assert best["full"] <= best["quick"] * 1.001
+
+
+def test_the_same_seed_makes_the_same_choices() -> None:
+    one, two = (search(Runner(tastes(), lambda *_: None), quick()) for _ in range(2))
+    assert one.trials == two.trials
+    assert one.run.config == two.run.config
+
+
+def test_a_search_that_was_cut_off_goes_on_to_the_same_end(tmp_path: Path) -> None:
+    class Cut(Exception):  # noqa: N818
+        pass
+
+    def cut(phase: str, progress: Progress, config: TrainConfig) -> None:
+        if phase == "tune 3" and progress.step == 6:
+            raise Cut
+
+    whole = search(Runner(tastes(), lambda *_: None), quick())
+    with pytest.raises(Cut):
+        search(Runner(tastes(), cut, Checkpoints(tmp_path / "c")), quick())
+    done: dict[str, int] = {}
+
+    def count(phase: str, progress: Progress, config: TrainConfig) -> None:
+        done[phase] = done.get(phase, 0) + 1
+
+    again = search(Runner(tastes(), count, Checkpoints(tmp_path / "c", resume=True)), quick())
+    assert again.trials == whole.trials
+    assert "fit" not in done, "what was done is not done again"
+    assert "tune 1" not in done
+
+
+@pytest.mark.parametrize("at", [("tune 1", 1), ("tune 1", 5), ("fit", 9)])
+def test_an_interrupt_keeps_the_leader(at: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    from reelgraph.training import loop as training  # noqa: PLC0415
+
+    asked = False
+    monkeypatch.setattr(training, "_stop_signal", lambda: Stop(lambda: asked))
+
+    def observe(phase: str, progress: Progress, config: TrainConfig) -> None:
+        nonlocal asked
+        asked = asked or ((phase, progress.step + 1) >= at and phase == at[0])
+
+    model = fit(tastes(), quick(), observe=observe)
+    manifest = model.artifact.manifest
+    assert manifest["interrupted"]
+    assert not manifest["refitted"]
+    assert np.isfinite(manifest["metrics"]["test"]["model"]["rmse"])
+
+
+class Stop:
+    def __init__(self, asked: Any) -> None:
+        self.asked = asked
+
+    def __enter__(self) -> Any:
+        return self.asked
+
+    def __exit__(self, *_: object) -> None:
+        pass
