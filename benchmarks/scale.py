@@ -24,7 +24,6 @@ from matplotlib.figure import Figure
 from measuring import facts, synthetic_of
 
 from reelgraph import machine
-from reelgraph import machine as capacity
 from reelgraph.data.dataset import Dataset, Interactions, load_prepared
 from reelgraph.files import new_file
 
@@ -116,7 +115,7 @@ def fit(prepared: str, made: str, out: str, max_steps: str) -> dict[str, Any]:
     loaded, watch = time.perf_counter(), Watch()
     config = settings(int(max_steps))
     model = pipeline.fit(data, config, observe=watch)
-    ended, memory = time.perf_counter(), capacity.peak_memory()
+    ended, memory = time.perf_counter(), machine.peak_memory()
     model.save(Path(out))
     test = {name: error["rmse"] for name, error in model.artifact.manifest["metrics"]["test"].items()}
     cost = {
@@ -194,7 +193,7 @@ def rank(prepared: str) -> dict[str, Any]:
     )
     with quiet_sparse():
         Runner(data, watch, ranks=True).fit("fit", config)
-    return {"rank": watch.seconds(RANK_STEPS) | {"memory_gb": round(capacity.peak_memory() / 1e9, 3)}}
+    return {"rank": watch.seconds(RANK_STEPS) | {"memory_gb": round(machine.peak_memory() / 1e9, 3)}}
 
 
 def products(train: Interactions, num_users: int, num_items: int) -> float:
@@ -275,7 +274,7 @@ def main() -> None:
         found = earlier(asked.out)
         if measured:  # Else what is there was measured then.
             command = f"python benchmarks/scale.py --ratings {' '.join(map(str, sorted(rows)))}"
-            found = facts(command) | {"threads": capacity.threads(), "gathers": round(capacity.gathers())}
+            found = facts(command) | {"threads": machine.threads(), "gathers": round(machine.gathers())}
         found["rows"] = [rows[size] for size in sorted(rows)]
         with new_file(asked.out / RESULTS) as temporary:
             temporary.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from reelgraph import machine
-from reelgraph import machine as capacity
 from reelgraph.config import TrainConfig
 from reelgraph.data.dataset import load_prepared
 
@@ -47,13 +46,13 @@ def main() -> None:
     config = TrainConfig(max_steps=BEFORE + 1)
     with quiet_sparse():
         Runner(data, observe).fit("fit", config)
-    memory = capacity.peak_memory()
+    memory = machine.peak_memory()
     table = profiled.key_averages().table(sort_by="self_cpu_time_total", row_limit=given.rows)
     step = 1000 * statistics.median(end - start for start, end in pairwise(ends))
     nodes = len(data.users) + len(data.items)
     sys.stdout.write(
         f"{table}\n{len(data.train):,} training ratings, {nodes:,} users and movies, {config.dim} dimensions, "
-        f"{capacity.threads()} threads: a step {step:.0f} ms, peak {memory / 1e9:.1f} GB\n"
+        f"{machine.threads()} threads: a step {step:.0f} ms, peak {memory / 1e9:.1f} GB\n"
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reelgraph import machine as capacity
+from reelgraph import machine
 from reelgraph.machine import Memory
 
 MEMINFO = "MemTotal:       16000 kB\nMemFree:         2000 kB\nMemAvailable:    9000 kB\n"
@@ -23,7 +23,7 @@ def write(root: Path, **files: str) -> None:
 
 def test_the_machine_without_groups(tmp_path: Path) -> None:
     write(tmp_path, proc__meminfo=MEMINFO)
-    assert capacity.free_memory(tmp_path) == Memory(9000 * 1024, 16000 * 1024, "on this machine")
+    assert machine.free_memory(tmp_path) == Memory(9000 * 1024, 16000 * 1024, "on this machine")
 
 
 def test_a_limit_of_a_group_above_counts(tmp_path: Path) -> None:
@@ -35,18 +35,18 @@ def test_a_limit_of_a_group_above_counts(tmp_path: Path) -> None:
     (group / "memory.stat").write_text("anon 1\ninactive_file 300000\n")
     (group / "job" / "memory.max").write_text("max\n")
     (group / "job" / "memory.current").write_text("4000000\n")
-    assert capacity.free_memory(tmp_path) == Memory(1_300_000, 6_000_000, "in this container")
+    assert machine.free_memory(tmp_path) == Memory(1_300_000, 6_000_000, "in this container")
 
 
 def test_the_whole_is_that_of_the_smallest_group(tmp_path: Path) -> None:
     write(tmp_path, proc__meminfo=MEMINFO)
-    assert capacity.whole_memory(tmp_path) == 16000 * 1024
+    assert machine.whole_memory(tmp_path) == 16000 * 1024
     write(tmp_path, proc__self__cgroup="0::/a/b\n")
     for group, limit in (("a", 9_000_000), ("a/b", 12_000_000)):
         (tmp_path / "sys/fs/cgroup" / group).mkdir(parents=True, exist_ok=True)
         (tmp_path / "sys/fs/cgroup" / group / "memory.max").write_text(f"{limit}\n")
         (tmp_path / "sys/fs/cgroup" / group / "memory.current").write_text("1\n")
-    assert capacity.whole_memory(tmp_path) == 9_000_000
+    assert machine.whole_memory(tmp_path) == 9_000_000
 
 
 def test_a_group_that_sees_itself_as_the_top(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_a_group_that_sees_itself_as_the_top(tmp_path: Path) -> None:
     group.mkdir(parents=True)
     (group / "memory.max").write_text("5000000")
     (group / "memory.current").write_text("6000000")
-    assert capacity.free_memory(tmp_path) == Memory(0, 5_000_000, "in this container")
+    assert machine.free_memory(tmp_path) == Memory(0, 5_000_000, "in this container")
 
 
 def test_groups_of_the_first_version(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_groups_of_the_first_version(tmp_path: Path) -> None:
     top = tmp_path / "sys/fs/cgroup/memory"
     (top / "memory.limit_in_bytes").write_text("9223372036854771712")  # what stands for none
     (top / "memory.usage_in_bytes").write_text("9000000")
-    assert capacity.free_memory(tmp_path) == Memory(1_500_000, 8_000_000, "in this container")
+    assert machine.free_memory(tmp_path) == Memory(1_500_000, 8_000_000, "in this container")
 
 
 def test_a_limit_above_what_is_free_does_not_count(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_a_limit_above_what_is_free_does_not_count(tmp_path: Path) -> None:
     group.mkdir(parents=True)
     (group / "memory.max").write_text("90000000")
     (group / "memory.current").write_text("1000000")
-    found = capacity.free_memory(tmp_path)
+    found = machine.free_memory(tmp_path)
     assert found is not None
     assert found.where == "on this machine"
 
@@ -85,9 +85,9 @@ def test_a_limit_above_what_is_free_does_not_count(tmp_path: Path) -> None:
 def test_where_there_is_no_proc_all_memory_counts_as_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 1000}
     monkeypatch.setattr(os, "sysconf", sizes.__getitem__)
-    assert capacity.free_memory(tmp_path) == Memory(4_096_000, 4_096_000, "on this machine")
+    assert machine.free_memory(tmp_path) == Memory(4_096_000, 4_096_000, "on this machine")
     write(tmp_path, proc__meminfo="MemTotal: 16000 kB\n")
-    assert capacity.free_memory(tmp_path) == Memory(4_096_000, 4_096_000, "on this machine")
+    assert machine.free_memory(tmp_path) == Memory(4_096_000, 4_096_000, "on this machine")
 
 
 def test_a_system_that_does_not_tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,14 +95,14 @@ def test_a_system_that_does_not_tell(tmp_path: Path, monkeypatch: pytest.MonkeyP
         raise ValueError(name)
 
     monkeypatch.setattr(os, "sysconf", refuse)
-    assert capacity.free_memory(tmp_path) is None
+    assert machine.free_memory(tmp_path) is None
 
 
 def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert capacity.threads() == 3
+    assert machine.threads() == 3
     monkeypatch.setenv("OMP_NUM_THREADS", "")
-    assert 1 <= capacity.threads() <= (os.cpu_count() or 1)
+    assert 1 <= machine.threads() <= (os.cpu_count() or 1)
 
 
 def test_peak_memory_is_that_of_this_process() -> None:
@@ -115,4 +115,4 @@ def test_peak_memory_is_that_of_this_process() -> None:
 
 
 def test_gathers_counts_rows() -> None:
-    assert capacity.gathers(0.01) > capacity.PROBE_GATHERED  # slower than a table a second is no computer
+    assert machine.gathers(0.01) > machine.PROBE_GATHERED  # slower than a table a second is no computer

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from reelgraph import errors
-from reelgraph.cli import main
-from reelgraph.cli import recommend as asking
+from reelgraph.cli import main, recommend
 from reelgraph.errors import ReelgraphError, StoppedError
 
 FAMILY = [
@@ -30,7 +29,7 @@ def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def fail(_: Path) -> None:
         raise error
 
-    monkeypatch.setattr(asking, "open_model", fail)
+    monkeypatch.setattr(recommend, "open_model", fail)
 
 
 def code_of(*arguments: str) -> object:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from reelgraph.engines import spark_session as spark_session_module
+from reelgraph.engines import spark_session
 from reelgraph.engines.spark_session import find_java
 from reelgraph.errors import SetupError
 
@@ -30,9 +30,9 @@ def test_java_of_java_home_comes_before_that_of_path(monkeypatch: pytest.MonkeyP
     newer = launcher(tmp_path / "25", saying('openjdk version "25.0.1" 2025-10-21'))
     monkeypatch.setenv("PATH", f"{newer.parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("JAVA_HOME", str(tmp_path / "17"))
-    assert find_java("x") == spark_session_module.Java(older, 'openjdk version "17" 2021-09-14')
+    assert find_java("x") == spark_session.Java(older, 'openjdk version "17" 2021-09-14')
     monkeypatch.delenv("JAVA_HOME")
-    assert find_java("x") == spark_session_module.Java(newer, 'openjdk version "25.0.1" 2025-10-21')
+    assert find_java("x") == spark_session.Java(newer, 'openjdk version "25.0.1" 2025-10-21')
 
 
 @pytest.mark.parametrize("version", ["1.8.0_392", "11.0.22", "16"])

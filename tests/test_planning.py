@@ -14,9 +14,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
 
-from reelgraph import config as config_module
-from reelgraph import machine as capacity
-from reelgraph import planning as costs
+from reelgraph import config, machine, planning
 from reelgraph.cli import main
 from reelgraph.config import DataConfig, TrainConfig
 from reelgraph.data.prepare.prepare import prepare
@@ -116,11 +114,11 @@ def test_costs_grow_as_the_sizes_they_depend_on() -> None:
     one, two = planned(ranking=False, tune="none"), planned(doubled, ranking=False, tune="none")
     bytes_a_rating = (two.train.memory - one.train.memory) / LARGE.ratings
     assert bytes_a_rating == pytest.approx(
-        sum(cost.rating for cost in (costs.DATA, costs.GRAPH, costs.AGAIN, costs.JUDGE))
+        sum(cost.rating for cost in (planning.DATA, planning.GRAPH, planning.AGAIN, planning.JUDGE))
     )
     assert two.prepare.seconds < 2.05 * one.prepare.seconds
     wide = planned(ranking=False, tune="none", dim=64)
-    head = costs.HEADS["residual"]
+    head = planning.HEADS["residual"]
     more = 32 * (LARGE.nodes * (head.model.number + head.step.number) + LARGE.ratings * head.look.message)
     assert wide.parts[1].memory - one.parts[1].memory == pytest.approx(more)
     assert wide.parts[1].seconds > 1.3 * one.parts[1].seconds
@@ -148,8 +146,8 @@ def test_memory_is_that_of_a_fit(sizes: tuple[int, int, int, int]) -> None:
     )
     assert done.returncode == 0, done.stderr
     *size, dim = sizes
-    expected = planned(Size(*size), dim=dim, ranking=False, tune="none").train.memory - costs.DATA.fixed
-    assert expected / 1.4 < int(done.stdout) - costs.DATA.fixed < 1.4 * expected
+    expected = planned(Size(*size), dim=dim, ranking=False, tune="none").train.memory - planning.DATA.fixed
+    assert expected / 1.4 < int(done.stdout) - planning.DATA.fixed < 1.4 * expected
 
 
 def test_the_search_may_widen_what_the_user_did_not_set() -> None:
@@ -166,9 +164,9 @@ def test_a_faster_machine_takes_less_time_and_the_same_memory() -> None:
 
 
 def test_the_search_is_that_of_tuning() -> None:
-    assert config_module.SEARCHED == config_module.BUDGETS
-    assert config_module.RANK_SEARCHED == config_module.RANK_SHARE
-    assert config_module.LIMITS["dim"][1] == config_module.WIDEST
+    assert config.SEARCHED == config.BUDGETS
+    assert config.RANK_SEARCHED == config.RANK_SHARE
+    assert config.LIMITS["dim"][1] == config.WIDEST
 
 
 @pytest.mark.parametrize("share", [0.35, 0.6, 0.97])
@@ -215,7 +213,7 @@ def test_memory_of_other_machines_is_not_judged(monkeypatch: pytest.MonkeyPatch)
     assert not elsewhere(TrainConfig(processes=2), "duckdb")
     assert elsewhere(TrainConfig(processes=2), "spark://host:7077")
     here = planned(processes=2).train.memory - planned().train.memory
-    assert here == pytest.approx(costs.DATA.of(LARGE))  # each process loads all ratings
+    assert here == pytest.approx(planning.DATA.of(LARGE))  # each process loads all ratings
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert elsewhere(TrainConfig(), "duckdb")
 
@@ -223,7 +221,7 @@ def test_memory_of_other_machines_is_not_judged(monkeypatch: pytest.MonkeyPatch)
 def test_train_refuses_before_it_starts(
     run: Callable[..., Outcome], tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(capacity, "free_memory", lambda: Memory(300_000_000, 16_000_000_000, "in this container"))
+    monkeypatch.setattr(machine, "free_memory", lambda: Memory(300_000_000, 16_000_000_000, "in this container"))
     monkeypatch.setattr("reelgraph.data.prepare.prepare.prepare", None)
     code, out, err = run("train", tables / "ratings.csv", "--out", tmp_path / "model")
     assert (code, out) == (2, "")
@@ -236,7 +234,7 @@ def test_train_refuses_before_it_starts(
 def test_whoever_insists_may_train(
     run: Callable[..., Outcome], tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(capacity, "free_memory", lambda: Memory(300_000_000, 16_000_000_000, "in this container"))
+    monkeypatch.setattr(machine, "free_memory", lambda: Memory(300_000_000, 16_000_000_000, "in this container"))
     options = ("--max-steps", 2, "--tune", "none", "--no-ranking", "--no-refit", "--no-plan-check")
     code, _, err = run("train", tables / "ratings.csv", *options, "--out", tmp_path / "model")
     assert code == 0, err
@@ -244,9 +242,9 @@ def test_whoever_insists_may_train(
 
 
 def test_the_plan_as_json(run: Callable[..., Outcome], tables: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(capacity, "free_memory", lambda: Memory(10**11, 10**11, "on this machine"))
-    monkeypatch.setattr(capacity, "gathers", lambda: MEASURED.gathers)
-    monkeypatch.setattr(capacity, "threads", lambda: MEASURED.threads)
+    monkeypatch.setattr(machine, "free_memory", lambda: Memory(10**11, 10**11, "on this machine"))
+    monkeypatch.setattr(machine, "gathers", lambda: MEASURED.gathers)
+    monkeypatch.setattr(machine, "threads", lambda: MEASURED.threads)
     code, out, _ = run("plan", tables / "ratings.csv", "--no-ranking", "--json")
     size = naive(tables / "ratings.csv")
     expected = plan(size, TrainConfig(ranking=False), MEASURED, memory(1e11))
@@ -261,7 +259,7 @@ def test_the_plan_as_json(run: Callable[..., Outcome], tables: Path, monkeypatch
 
 
 def test_the_plan_for_people(run: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(capacity, "free_memory", lambda: Memory(10**9, 2 * 10**9, "on this machine"))
+    monkeypatch.setattr(machine, "free_memory", lambda: Memory(10**9, 2 * 10**9, "on this machine"))
     counts = ("--num-ratings", "20e6", "--num-users", "138000", "--num-movies", "27e3")
     code, out, _ = run("plan", *counts)
     assert code == 0

@@ -6,10 +6,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.floating[Any]]
+Float32s = npt.NDArray[np.float32]
+Float64s = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.floating[Any]]  # of either width
+Indices = npt.NDArray[np.int32]  # of users or movies, counted from 0
+Int64s = npt.NDArray[np.int64]
+Ints = npt.NDArray[np.integer[Any]]  # of any width
+Mask = npt.NDArray[np.bool_]
 
 
-def pair_products(left: Floats, right: Floats, index: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.float64]:
+def pair_products(left: Floats, right: Floats, index: Ints) -> Float64s:
     """The product of each row of `left` with some rows of `right`, summed in float64.
 
     A matrix product's last digits depend on the number of rows, the threads and the machine's BLAS; these do not.
@@ -27,7 +33,7 @@ def pair_products(left: Floats, right: Floats, index: npt.NDArray[np.integer[Any
     return np.asarray(np.einsum("nd,npd->np", left.astype(np.float64), rows))
 
 
-def lengths(rows: Floats) -> npt.NDArray[np.float64]:
+def lengths(rows: Floats) -> Float64s:
     """The Euclidean lengths of rows `(num_rows, dim)`, float64 of shape `(num_rows,)`."""
     return np.asarray(np.linalg.norm(rows, axis=1), np.float64)
 
@@ -35,9 +41,6 @@ def lengths(rows: Floats) -> npt.NDArray[np.float64]:
 NOTHING = -1  # where a list is shorter than asked for; never leaves this module's callers
 
 _LEAST_GROUP = 8  # columns; to look at the best of fewer of them saves nothing
-
-
-Indices = npt.NDArray[np.int32]
 
 
 def unit_states(states: Floats) -> Floats:

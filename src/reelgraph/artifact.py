@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from reelgraph.arrays import Float32s
 from reelgraph.data.dataset import Interactions
 from reelgraph.errors import ArtifactError
 from reelgraph.files import MANIFEST, new_directory
@@ -51,7 +52,7 @@ class Artifact:
     """
 
     manifest: dict[str, Any]
-    weights: dict[str, npt.NDArray[np.float32]]
+    weights: dict[str, Float32s]
     users: pa.Table
     items: pa.Table
     seen: pa.Table

@@ -14,10 +14,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from reelgraph import config as _config
-from reelgraph.config import DataConfig, TrainConfig
-from reelgraph.data import side_tables as tables
-from reelgraph.data import sources
+from reelgraph.config import RANK_SEARCHED, SEARCHED, WIDER, WIDEST, DataConfig, TrainConfig
+from reelgraph.data import side_tables, sources
 from reelgraph.data.dataset import is_prepared, read_manifest
 from reelgraph.data.parquet_files import as_text, batches_of, is_parquet, schemas_of
 from reelgraph.data.text_files import layout_of, read_text
@@ -79,8 +77,8 @@ def size_of(
     if not count:
         raise DataError(f"{source.ratings}: expected rows below the header, found none", "check the file")
     listed = {
-        "user": 0 if source.users is None else tables.read_users(source.users).num_rows,
-        "item": 0 if source.items is None else tables.read_items(source.items).num_rows,
+        "user": 0 if source.users is None else side_tables.read_users(source.users).num_rows,
+        "item": 0 if source.items is None else side_tables.read_items(source.items).num_rows,
     }
     found = {role: max(len(ids.drop_null()), listed[role]) for role, ids in known.items()}
     return Size(count, found["user"], found["item"])
@@ -279,12 +277,10 @@ def _parts(size: Size, config: TrainConfig, speed: Speed) -> Iterator[Stage]:
     held = DATA.of(size) * config.processes
     yield Stage("load", speed.seconds(LOAD_SECONDS.of(size)), held + LOAD.of(size))
     held += GRAPH.of(size)
-    heads: list[tuple[str, str, TrainConfig, float]] = [
-        ("rating head", config.model, config, _config.SEARCHED[config.tune])
-    ]
+    heads: list[tuple[str, str, TrainConfig, float]] = [("rating head", config.model, config, SEARCHED[config.tune])]
     if config.ranking:
         ranks = config.for_ranking(size.ratings)
-        heads.append(("ranking head", "rank", ranks, _config.RANK_SEARCHED * _config.SEARCHED[config.tune]))
+        heads.append(("ranking head", "rank", ranks, RANK_SEARCHED * SEARCHED[config.tune]))
     again, most, ratings = 0.0, 0.0, max(1, int(TRAINED * size.ratings))
     for name, kind, settings, searched in heads:
         head, dim = HEADS[kind], settings.dim
@@ -311,7 +307,7 @@ def _widest(config: TrainConfig) -> int:
     """The dimension that the search may come to; it leaves alone what the user gave."""
     if "dim" in config.model_fields_set:
         return config.dim
-    return max(config.dim, min(_config.WIDEST, config.dim * _config.WIDER[config.tune]))
+    return max(config.dim, min(WIDEST, config.dim * WIDER[config.tune]))
 
 
 def elsewhere(config: TrainConfig, engine: str) -> bool:

@@ -16,8 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from reelgraph.bench import compare as race_module
-from reelgraph.bench import datasets
+from reelgraph.bench import compare, datasets
 from reelgraph.bench.compare import BUDGET, Job, jobs, race
 from reelgraph.bench.figures import figure
 from reelgraph.bench.results import cold_summary, interval, summary, table
@@ -129,7 +128,7 @@ def test_an_interrupt_keeps_what_is_done(tables: Path, tmp_path: Path, monkeypat
         result: dict[str, Any] = found
         return result
 
-    monkeypatch.setattr(race_module, "_run", run)
+    monkeypatch.setattr(compare, "_run", run)
     todo = jobs([file], ["mean", "bias"], 1, 1.0)
     with pytest.raises(KeyboardInterrupt):
         list(race(todo, tmp_path, "x", lambda _: None))
@@ -143,7 +142,7 @@ def test_ours_goes_first_and_sets_the_budget_of_the_others(monkeypatch: pytest.M
         budgets[job.method] = budget
         return row(dataset=job.dataset, part=job.part, method=job.method, tune_seconds=30.0, fit_seconds=10.0)
 
-    monkeypatch.setattr(race_module, "_run", run)
+    monkeypatch.setattr(compare, "_run", run)
     monkeypatch.setattr(datasets, "prepared", lambda *_: prepare(find(), DataConfig(), tmp_path / "p", lambda _: None))
     list(race(jobs(["sample"], ["svd", "residual"], 1, None), tmp_path, "x", lambda _: None))
     assert budgets == {"residual": BUDGET, "svd": 40.0}

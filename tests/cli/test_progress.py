@@ -6,20 +6,20 @@ import re
 import pytest
 from rich.console import Console
 
-from reelgraph.cli import progress as bars
+from reelgraph.cli import progress
 from reelgraph.engines.spark_jobs import JobProgress
 
 Captured = pytest.CaptureFixture[str]
 
 
 def test_in_a_pipe_there_is_a_plain_line_now_and_then(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bars, "LINE_EVERY", 1e9)
-    with bars.job_progress() as shown:
+    monkeypatch.setattr(progress, "LINE_EVERY", 1e9)
+    with progress.job_progress() as shown:
         shown.note("[bold]ratings.csv: comma-separated")
         shown.jobs(JobProgress(3, 1, 8, 2))
     assert capsys.readouterr() == ("", "[bold]ratings.csv: comma-separated\n")
-    monkeypatch.setattr(bars, "LINE_EVERY", 0.0)
-    with bars.job_progress() as shown:
+    monkeypatch.setattr(progress, "LINE_EVERY", 0.0)
+    with progress.job_progress() as shown:
         shown.jobs(JobProgress(3, 1, 8, 2))
         shown.jobs(JobProgress(4, 0, 8, 0))
     out, err = capsys.readouterr()
@@ -33,7 +33,7 @@ def test_in_a_pipe_there_is_a_plain_line_now_and_then(capsys: Captured, monkeypa
 def test_waiting_is_said_only_when_nothing_runs_for_a_while(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
-    with bars.job_progress() as shown:
+    with progress.job_progress() as shown:
         for now[0], running in ((60.0, 0), (66.0, 0), (72.0, 1), (74.0, 1), (77.5, 0), (83.0, 0)):
             shown.jobs(JobProgress(1, 0, 2, running))
     waits = ["waits" in line for line in capsys.readouterr().err.splitlines()]
@@ -43,9 +43,9 @@ def test_waiting_is_said_only_when_nothing_runs_for_a_while(capsys: Captured, mo
 def test_on_a_terminal_there_is_a_bar_between_the_notes_that_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = io.StringIO()
     monkeypatch.setattr(
-        bars, "Console", lambda **options: Console(file=screen, force_terminal=True, width=100, _environ={})
+        progress, "Console", lambda **options: Console(file=screen, force_terminal=True, width=100, _environ={})
     )
-    with bars.job_progress() as shown:
+    with progress.job_progress() as shown:
         shown.jobs(JobProgress(3, 2, 8, 2))
         shown.note("rating scale: 1 to 5")
         shown.jobs(JobProgress(7, 5, 6, 1))
@@ -57,6 +57,6 @@ def test_on_a_terminal_there_is_a_bar_between_the_notes_that_goes_away(monkeypat
 
 
 def test_without_jobs_nothing_is_shown(capsys: Captured) -> None:
-    with bars.job_progress():
+    with progress.job_progress():
         pass
     assert capsys.readouterr() == ("", "")

@@ -16,7 +16,7 @@ from pyspark.sql import SparkSession
 
 from reelgraph.config import DataConfig
 from reelgraph.data.dataset import load_prepared
-from reelgraph.data.prepare import clean as checks
+from reelgraph.data.prepare import clean
 from reelgraph.data.prepare.prepare import prepare
 from reelgraph.data.sources import Source, find
 from reelgraph.engines.engine import open_engine
@@ -206,8 +206,8 @@ def test_whatever_is_in_a_cell_it_is_read_alike(tmp_path: Path) -> None:
     for name in ENGINES:
         with open_engine(name) as engine:
             f, rows = engine.functions, engine.read(tmp_path / "r.parquet")
-            engine.write(checks.judge_words(f, rows), tmp_path / f"words-{name}")
-            judged = checks.typed(f, rows, engine.read(tmp_path / f"words-{name}"), whole_times=False)
+            engine.write(clean.judge_words(f, rows), tmp_path / f"words-{name}")
+            judged = clean.typed(f, rows, engine.read(tmp_path / f"words-{name}"), whole_times=False)
             columns = ("row", "rating", "timestamp", "value", "seconds", "reason")
             engine.write(judged.select(*columns), tmp_path / f"judged-{name}")
         found.append(pq.read_table(tmp_path / f"judged-{name}").sort_by("row").to_pylist())

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from reelgraph import machine as capacity
+from reelgraph import machine
 from reelgraph.data import sources
-from reelgraph.doctor import environment as doctor
+from reelgraph.doctor import environment
 from reelgraph.doctor.check import Check, requirements, within
 from reelgraph.doctor.environment import checks
 from reelgraph.engines import engine
@@ -132,7 +132,7 @@ def test_spark_is_optional(monkeypatch: pytest.MonkeyPatch, version: str | None)
 
 
 def test_an_old_python(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "PYTHON", (9, 9))
+    monkeypatch.setattr(environment, "PYTHON", (9, 9))
     check = look("Python")
     assert check.ok is False
     assert "Python 9.9 or newer" in check.remedy
@@ -140,7 +140,7 @@ def test_an_old_python(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_small_container(monkeypatch: pytest.MonkeyPatch) -> None:
     assert look("memory").ok
-    monkeypatch.setattr(capacity, "whole_memory", lambda: 300 << 20)
+    monkeypatch.setattr(machine, "whole_memory", lambda: 300 << 20)
     small = look("memory")
     assert (small.ok, small.found) == (False, "0.3 GiB")
     assert "1.0 GiB" in small.remedy

@@ -10,7 +10,7 @@ from subprocess import CompletedProcess
 import pytest
 
 from reelgraph._version import __version__
-from reelgraph.doctor import spark as doctor_spark
+from reelgraph.doctor import spark
 from reelgraph.doctor.check import Check
 from reelgraph.doctor.spark import judge_workers
 from reelgraph.errors import ConfigError
@@ -36,7 +36,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def look(engine: str, stage: Path | str | None = None, **limits: float) -> dict[str, Check]:
-    found = doctor_spark.checks(engine, None if stage is None else str(stage), **limits)
+    found = spark.checks(engine, None if stage is None else str(stage), **limits)
     return {check.name: check for check in found}
 
 
@@ -207,7 +207,7 @@ def test_libraries_that_clash_with_pyspark(
 
 def test_an_engine_that_does_not_exist() -> None:
     with pytest.raises(ConfigError, match="--engine: expected duckdb, spark"):
-        doctor_spark.checks("flink", None)
+        spark.checks("flink", None)
 
 
 def test_workers_that_differ_are_named() -> None:

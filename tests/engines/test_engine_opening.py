@@ -15,7 +15,7 @@ import pytest
 from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
-from reelgraph import machine as capacity
+from reelgraph import machine
 from reelgraph.engines import spark_session
 from reelgraph.engines.engine import check_name, open_engine
 from reelgraph.engines.spark_jobs import JobProgress
@@ -217,11 +217,11 @@ def test_settings_of_the_user_are_read_as_spark_reads_them(tmp_path: Path, monke
 
 def test_the_driver_gets_half_of_the_machine_unless_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPARK_CONF_DIR", str(tmp_path))
-    monkeypatch.setattr(capacity, "whole_memory", lambda: 6 << 30)
+    monkeypatch.setattr(machine, "whole_memory", lambda: 6 << 30)
     assert driver_memory() == "3072m"
-    monkeypatch.setattr(capacity, "whole_memory", lambda: 1 << 30)
+    monkeypatch.setattr(machine, "whole_memory", lambda: 1 << 30)
     assert driver_memory() == "1024m"
-    monkeypatch.setattr(capacity, "whole_memory", lambda: None)
+    monkeypatch.setattr(machine, "whole_memory", lambda: None)
     assert driver_memory() == "1024m"
     monkeypatch.setenv("SPARK_DRIVER_MEMORY", "5g")
     assert driver_memory() == "5g"

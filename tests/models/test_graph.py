@@ -5,17 +5,17 @@ import pytest
 import torch
 
 from reelgraph.config import BIAS_SWEEPS, ITEM_DAMPING, USER_DAMPING
-from reelgraph.models import sparse as products
+from reelgraph.models import sparse
 from reelgraph.models.graph import build_graph, reveal
 from tests.support.worlds import noisy
 
 USERS, ITEMS = 30, 25
 
 
-@pytest.fixture(autouse=True, params=[products.BLOCK, 7, 10, 1])
+@pytest.fixture(autouse=True, params=[sparse.BLOCK, 7, 10, 1])
 def _blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """All users in one block, and several: the last one smaller, as large, and of no more than a user."""
-    monkeypatch.setattr(products, "BLOCK", request.param)
+    monkeypatch.setattr(sparse, "BLOCK", request.param)
 
 
 def test_edges_run_both_ways_in_the_order_of_the_products() -> None:
@@ -25,15 +25,15 @@ def test_edges_run_both_ways_in_the_order_of_the_products() -> None:
     ratings = list(zip(train.user_index.tolist(), (train.item_index + USERS).tolist(), strict=True))
     assert list(zip(target.tolist(), source.tolist(), strict=True))[: len(train)] == ratings
     back = list(zip(source.tolist(), target.tolist(), strict=True))[len(train) :]
-    assert back == sorted(ratings, key=lambda pair: (pair[0] // products.BLOCK, pair[1], pair[0]))
-    assert len(graph.edges.matrix(graph.edge_attr).to_items) == -(-USERS // products.BLOCK)
+    assert back == sorted(ratings, key=lambda pair: (pair[0] // sparse.BLOCK, pair[1], pair[0]))
+    assert len(graph.edges.matrix(graph.edge_attr).to_items) == -(-USERS // sparse.BLOCK)
 
 
 def test_users_without_ratings_are_blocks_too() -> None:
     graph = build_graph(noisy(), USERS + 20, ITEMS)
     table = torch.rand(graph.num_nodes, 3)
     matrix = graph.edges.matrix(graph.edge_attr)
-    assert torch.allclose(products.add_products([(matrix, table)]), matrix.to_dense() @ table, atol=1e-5)
+    assert torch.allclose(sparse.add_products([(matrix, table)]), matrix.to_dense() @ table, atol=1e-5)
     assert torch.allclose(matrix @ table[:, 0], matrix.to_dense() @ table[:, 0], atol=1e-5)
 
 

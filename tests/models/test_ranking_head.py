@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from reelgraph.models import ranking_head as ranking
+from reelgraph.models import ranking_head
 from reelgraph.models.graph import BipartiteGraph, build_graph, reveal
 from reelgraph.models.ranking_head import RankingModel, sampled_surprise
 from reelgraph.scoring.ranking_head import Ranker
@@ -75,7 +75,7 @@ def test_the_loss_is_the_softmax_over_what_is_not_visibly_rated(monkeypatch: pyt
     model = model_of(graph_of())
     graph = model.graph
     hidden = torch.rand(graph.num_edges, generator=torch.Generator().manual_seed(1)) < 0.4
-    monkeypatch.setattr(ranking, "hide_ratings", lambda *_: (hidden.clone(), None, None))
+    monkeypatch.setattr(ranking_head, "hide_ratings", lambda *_: (hidden.clone(), None, None))
     user_state, item_state = states(model, ~hidden)
     score = user_state @ item_state.T / 0.5 + model.bias
     total, weights = 0.0, 0.0
@@ -135,7 +135,7 @@ def test_a_sampled_step_has_finite_gradients_and_learns() -> None:
 
 
 def test_a_large_catalogue_takes_some_of_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ranking, "CELLS", 3 * ITEMS)
+    monkeypatch.setattr(ranking_head, "CELLS", 3 * ITEMS)
     seen = []
     whole = RankingModel._sampled
 

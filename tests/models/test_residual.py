@@ -6,8 +6,7 @@ import torch
 from torch.nn import functional as F
 from torch_geometric.typing import OptTensor
 
-from reelgraph.models import ResidualModel
-from reelgraph.models import sparse as products
+from reelgraph.models import ResidualModel, sparse
 from reelgraph.models.graph import BipartiteGraph, build_graph, hide_ratings, reveal
 from reelgraph.models.residual import ResidualConv
 from reelgraph.models.sparse import PairProduct
@@ -16,10 +15,10 @@ from tests.support.worlds import noisy
 USERS, ITEMS, DIM = 30, 25, 4
 
 
-@pytest.fixture(autouse=True, params=[products.BLOCK, 7])
+@pytest.fixture(autouse=True, params=[sparse.BLOCK, 7])
 def _blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """All users in one block, and in five."""
-    monkeypatch.setattr(products, "BLOCK", request.param)
+    monkeypatch.setattr(sparse, "BLOCK", request.param)
 
 
 def graph_of() -> BipartiteGraph:

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import pytest
 
 from reelgraph.errors import ConfigError
-from reelgraph.recommend import explain_plot as drawing
+from reelgraph.recommend import explain_plot
 from reelgraph.recommend.explain import Explanation
 from reelgraph.recommend.explain_plot import MOST, draw
 from reelgraph.recommend.recommender import Recommender, open_model
@@ -62,7 +62,7 @@ def test_a_wrong_ending_and_a_broken_drawing_leave_nothing(
     found = model.explain("9", movie="20")
     with pytest.raises(ConfigError, match=r"expected a file that ends in \.svg or \.png, found 'g\.pdf'"):
         draw(found, tmp_path / "g.pdf")
-    monkeypatch.setattr(drawing, "MOST", "broken")
+    monkeypatch.setattr(explain_plot, "MOST", "broken")
     with pytest.raises(TypeError):
         draw(found, tmp_path / "g.svg")
     assert list(tmp_path.iterdir()) == []

@@ -7,11 +7,12 @@ import pytest
 import torch
 from torch import nn
 
+from reelgraph.arrays import Float32s
 from reelgraph.errors import ArtifactError, ConfigError
 from reelgraph.models import GCNModel, ResidualModel
 from reelgraph.models.base import RatingModel
 from reelgraph.models.graph import build_graph
-from reelgraph.scoring.base import Floats, Scorer, UserState
+from reelgraph.scoring.base import Scorer, UserState
 from reelgraph.scoring.gcn import GCNScorer
 from reelgraph.scoring.residual import ResidualScorer
 from reelgraph.scoring.scorers import scorer_for
@@ -22,7 +23,7 @@ USERS, ITEMS = 30, 25
 NO_MOVIES, NO_RATINGS = np.empty(0, np.int64), np.empty(0, np.float32)
 
 
-def shaken(name: str) -> tuple[RatingModel, Scorer, dict[str, Floats]]:
+def shaken(name: str) -> tuple[RatingModel, Scorer, dict[str, Float32s]]:
     """A model no weight of which is at 0 or 1 as at the start, so that none could be forgotten unseen."""
     graph, rng = build_graph(noisy(), USERS, ITEMS), np.random.default_rng(0)
     torch.manual_seed(0)

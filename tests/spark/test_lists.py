@@ -16,7 +16,7 @@ import pytest
 from reelgraph.artifact import read_artifact, write_artifact
 from reelgraph.engines.engine import open_engine
 from reelgraph.errors import ConfigError, EngineError, OutputError, UnknownIdError
-from reelgraph.recommend import output as output_module
+from reelgraph.recommend import output
 from reelgraph.recommend.lists import Choice
 from reelgraph.recommend.recommender import Recommender, open_model
 from reelgraph.spark.lists import FACTS, PART_USERS, Batch, Done, write_lists
@@ -47,7 +47,7 @@ def session() -> Iterator[None]:
 def alone(model: Path, out: Path, choice: Choice) -> pa.Table:
     """The lists as one machine makes them."""
     recommender = open_model(model)
-    output_module.write_lists(recommender.recommend_all(**vars(choice)), recommender.id_types, out)
+    output.write_lists(recommender.recommend_all(**vars(choice)), recommender.id_types, out)
     return pq.read_table(out)
 
 

@@ -7,7 +7,7 @@ from reelgraph.config import TrainConfig, rank_l2_rule
 from reelgraph.data.dataset import Dataset
 from reelgraph.metrics.ranking import evaluate_ranking
 from reelgraph.recommend.recommender import Recommender
-from reelgraph.training import fit_ranking as heads
+from reelgraph.training import fit_ranking
 from reelgraph.training.fit import fit
 from tests.support.worlds import checkerboard, dataset, interactions, settings
 
@@ -35,7 +35,7 @@ def test_what_the_manifest_says_of_the_head(data: Dataset, model: Recommender) -
     manifest, facts = model.artifact.manifest, model.artifact.manifest["ranking"]
     assert facts["liked"] == 4.0
     assert 0 < facts["steps"] <= 60
-    assert facts["blend"] in heads.BLENDS
+    assert facts["blend"] in fit_ranking.BLENDS
     assert facts["tuning"][0]["change"] == "start"
     assert manifest["config"]["rank_dim"] == 6
     assert manifest["config"]["rank_l2"] == pytest.approx(rank_l2_rule(len(data.train)), rel=0.3)
@@ -118,7 +118,7 @@ def test_the_blend_is_the_best_on_validation(data: Dataset, monkeypatch: pytest.
     rows = data.valid.rating >= 4
     liked[data.valid.user_index[rows], data.valid.item_index[rows]] = 10
     for sign, blend in ((1, True), (-1, False)):
-        found, ndcg = heads.choose_blend(with_noise, data, lambda users, sign=sign: sign * liked[users])  # type: ignore[misc]
+        found, ndcg = fit_ranking.choose_blend(with_noise, data, lambda users, sign=sign: sign * liked[users])  # type: ignore[misc]
         assert (found > 0) == blend
         assert ndcg is not None
         assert ndcg["blend"] >= ndcg["rank"]

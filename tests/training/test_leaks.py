@@ -12,9 +12,8 @@ from torch import Tensor
 
 from reelgraph.data.dataset import Dataset, Interactions, merge
 from reelgraph.errors import LeakError
-from reelgraph.models import GCNModel, ResidualModel
+from reelgraph.models import GCNModel, ResidualModel, residual
 from reelgraph.models import graph as graph_module
-from reelgraph.models import residual as residual_module
 from reelgraph.models.graph import BipartiteGraph, View, build_graph, reveal
 from reelgraph.training.fit import fit
 from reelgraph.training.leaks import check_data, check_model
@@ -151,7 +150,7 @@ def test_hidden_ratings_that_reach_their_predictions_are_caught(leak: Any, monke
     check_model(model, graph, train)
     assert model.graph is graph
     assert model.training
-    monkeypatch.setattr(residual_module, "reveal", leak)
+    monkeypatch.setattr(residual, "reveal", leak)
     with pytest.raises(LeakError, match="as if they did not exist"):
         check_model(model, graph, train)
     assert graph_module.reveal is reveal

@@ -134,10 +134,10 @@ def test_a_search_that_was_cut_off_goes_on_to_the_same_end(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("at", [("tune 1", 1), ("tune 1", 5), ("fit", 9)])
 def test_an_interrupt_keeps_the_leader(at: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    from reelgraph.training import loop as training  # noqa: PLC0415
+    from reelgraph.training import loop  # noqa: PLC0415
 
     asked = False
-    monkeypatch.setattr(training, "_stop_signal", lambda: Stop(lambda: asked))
+    monkeypatch.setattr(loop, "_stop_signal", lambda: Stop(lambda: asked))
 
     def observe(phase: str, progress: Progress, config: TrainConfig) -> None:
         nonlocal asked

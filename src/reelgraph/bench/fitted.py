@@ -4,12 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
+from reelgraph.arrays import Floats, Indices
 from reelgraph.data.dataset import Interactions
-
-Floats = npt.NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
@@ -25,7 +21,7 @@ class Fitted:
     """
 
     predict: Callable[[Interactions], Floats] | None = None
-    score: Callable[[npt.NDArray[np.int32]], Floats] | None = None
+    score: Callable[[Indices], Floats] | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     tried: int = 0
     seconds: float = 0.0

@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from reelgraph.arrays import Floats, Indices
 from reelgraph.bench.fitted import Fitted
 from reelgraph.data.dataset import Dataset, Interactions
 from reelgraph.engines.spark_session import open_session
 
 Settings = Mapping[str, Any]
-
-Floats = npt.NDArray[np.floating[Any]]
 
 
 def _surprise(algorithm: Any, train: Interactions, data: Dataset) -> Any:
@@ -76,7 +75,7 @@ def _factor_scores(algorithm: Any, states: Floats, data: Dataset) -> Any:
     user = _by_index(known._raw2inner_id_users, len(data.users))
     item = _by_index(known._raw2inner_id_items, len(data.items))
 
-    def score(users: npt.NDArray[np.int32]) -> Floats:
+    def score(users: Indices) -> Floats:
         place = user[users]
         scores = np.where(place[:, None] >= 0, states[place] @ algorithm.qi[item].T, 0.0) + algorithm.bi[item]
         return np.where(item >= 0, scores, -1e9)

@@ -12,10 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from reelgraph.bench import libraries
-from reelgraph.bench import own_methods as own
+from reelgraph.arrays import Floats
+from reelgraph.bench import libraries, own_methods
 from reelgraph.bench.fitted import Fitted
 from reelgraph.data.dataset import Dataset, Interactions, merge
 from reelgraph.errors import ConfigError, SetupError
@@ -24,8 +23,6 @@ from reelgraph.metrics.ranking import evaluate_ranking
 from reelgraph.metrics.ratings import rmse
 
 Settings = Mapping[str, Any]
-
-Floats = npt.NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
@@ -52,10 +49,12 @@ _IALS = (
 )  # fmt: skip
 
 METHODS: dict[str, Method] = {
-    "mean": Method(own.mean),
-    "bias": Method(own.bias, tuple({"user": u, "item": i} for u, i in ((5, 10), (10, 25), (2, 5), (15, 10), (5, 3)))),
-    "popularity": Method(own.popularity),
-    "ease": Method(own.ease, tuple({"l2": l2} for l2 in (300.0, 1000.0, 500.0, 150.0, 2000.0))),
+    "mean": Method(own_methods.mean),
+    "bias": Method(
+        own_methods.bias, tuple({"user": u, "item": i} for u, i in ((5, 10), (10, 25), (2, 5), (15, 10), (5, 3)))
+    ),
+    "popularity": Method(own_methods.popularity),
+    "ease": Method(own_methods.ease, tuple({"l2": l2} for l2 in (300.0, 1000.0, 500.0, 150.0, 2000.0))),
     "itemknn": Method(
         libraries.item_knn,
         tuple({"k": k, "shrinkage": s} for k, s in ((40, 100), (40, 30), (80, 100), (20, 100), (40, 300))),
@@ -98,10 +97,10 @@ METHODS: dict[str, Method] = {
         ),
         _MYFM,
     ),
-    "gcn": Method(own.gcn, ({}, {"dim": 64}, {"dropout": 0.1}, {"l2": 1e-4})),
-    "residual-ratings-only": Method(own.residual_ratings_only),
-    "residual-no-time": Method(own.residual_no_time),
-    "residual": Method(own.residual),
+    "gcn": Method(own_methods.gcn, ({}, {"dim": 64}, {"dropout": 0.1}, {"l2": 1e-4})),
+    "residual-ratings-only": Method(own_methods.residual_ratings_only),
+    "residual-no-time": Method(own_methods.residual_no_time),
+    "residual": Method(own_methods.residual),
 }  # fmt: skip
 
 TUNES_ITSELF = ("residual", "residual-no-time", "residual-ratings-only")

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from reelgraph.arrays import Float32s, Float64s, Indices
 from reelgraph.bench.fitted import Fitted
 from reelgraph.data.dataset import Dataset, Interactions
 from reelgraph.metrics.baselines import Baseline, baselines, damped_biases
@@ -14,7 +14,7 @@ Settings = Mapping[str, Any]
 
 
 def _additive(line: Baseline) -> Fitted:
-    def score(users: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:
+    def score(users: Indices) -> Float64s:
         return np.tile(line.item, (len(users), 1))
 
     return Fitted(line.predict, score)
@@ -80,7 +80,7 @@ def gcn(train: Interactions, data: Dataset, settings: Settings, seed: int) -> Fi
 
 def _model(train: Interactions, data: Dataset, settings: dict[str, Any], seed: int) -> Fitted:
     """A fit through the same door as `reelgraph train`; without refit where validation judges the settings."""
-    from reelgraph.training import fit as pipeline  # noqa: PLC0415
+    from reelgraph.training import fit  # noqa: PLC0415
 
     seconds = {"fit": 0.0}
 
@@ -88,10 +88,10 @@ def _model(train: Interactions, data: Dataset, settings: dict[str, Any], seed: i
         seconds[phase] = progress.seconds
 
     whole = len(train) > len(data.train)
-    model = pipeline.fit(data, observe=observe, seed=seed, refit=whole, **settings)
+    model = fit.fit(data, observe=observe, seed=seed, refit=whole, **settings)
     manifest, predictor = model.artifact.manifest, model.predictor
 
-    def predict(pairs: Interactions) -> npt.NDArray[np.float32]:
+    def predict(pairs: Interactions) -> Float32s:
         return predictor.predict(*data.raw_ids(pairs), pairs.timestamp)
 
     names = ("dim", "l2", "side_l2", "hide", "huber_delta", "rank_dim", "rank_l2", "temperature")

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from reelgraph.metrics import ratings as analysis
+from reelgraph.metrics import ratings
 from reelgraph.metrics.labels import GROUPS, MEASURES, PREDICTORS
 from reelgraph.metrics.ratings import EvaluationReport
 from reelgraph.recommend.explain import Explanation
@@ -114,7 +114,7 @@ def show_judged(judged: dict[str, Any]) -> None:
         stdout().print(table)
 
 
-def _show_groups(title: str, groups: Sequence[analysis.Group]) -> None:
+def _show_groups(title: str, groups: Sequence[ratings.Group]) -> None:
     table = _table(title, ["", "pairs", "RMSE", "MAE", "mean predicted", "mean actual"])
     for group in groups:
         numbers = (group.rmse, group.mae, group.predicted, group.actual)

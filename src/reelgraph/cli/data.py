@@ -7,12 +7,8 @@ from typing import Any
 import click
 from rich.table import Table
 
-from reelgraph import machine as capacity
-from reelgraph import planning
-from reelgraph import planning as costs
-from reelgraph import planning as counting
-from reelgraph.cli import console
-from reelgraph.cli import progress as bars
+from reelgraph import machine, planning
+from reelgraph.cli import console, progress
 from reelgraph.cli.options import PATH, data_options, settings, settings_of
 from reelgraph.config import DataConfig, TrainConfig
 from reelgraph.errors import ConfigError
@@ -41,7 +37,7 @@ def prepare(
     if test is not None:
         config = config.model_copy(update={"split": "given"})
     check_target(out, dataset.KIND)
-    with bars.job_progress() as shown:
+    with progress.job_progress() as shown:
         prepare.prepare(sources.find(ratings, items, users, test), config, out, shown.note, shown.jobs)
     console.show_data(dataset.read_manifest(out))
 
@@ -75,10 +71,10 @@ def plan(
             "give the one or the other",
         )
     if all(counts):
-        size = counting.Size(*map(int, counts))
+        size = planning.Size(*map(int, counts))
     else:
-        size = counting.size_of(ratings, items, users, test, data_config)
-    found = planning.plan(size, config, costs.Speed(capacity.gathers(), capacity.threads()), capacity.free_memory())
+        size = planning.size_of(ratings, items, users, test, data_config)
+    found = planning.plan(size, config, planning.Speed(machine.gathers(), machine.threads()), machine.free_memory())
     if as_json:
         click.echo(json.dumps(found.to_json(), indent=2))
         return

@@ -7,11 +7,10 @@ from typing import Any
 
 import click
 
-from reelgraph.cli import console
-from reelgraph.cli import progress as _progress
+from reelgraph.cli import console, progress
 from reelgraph.cli.options import COLUMNS, PATH
 from reelgraph.config import TrainConfig
-from reelgraph.data import pair_files as pairs
+from reelgraph.data import pair_files
 from reelgraph.evaluation import quality
 from reelgraph.files import new_file
 from reelgraph.metrics.ratings import EvaluationReport
@@ -20,9 +19,9 @@ from reelgraph.recommend.recommender import Recommender, open_model
 
 def _judged(model: Recommender, test: Path, columns: dict[str, str] | None) -> tuple[EvaluationReport, dict[str, Any]]:
     """Errors of predicted stars, and how good lists, reasons and similar movies are."""
-    rows = pairs.read_ratings(test, columns or {})
-    report = model.predictor.evaluate(rows.user_ids, rows.movie_ids, rows.rating, rows.timestamps)
-    return report, quality.judge(model, quality.known_pairs(model, rows.user_ids, rows.movie_ids, rows.rating))
+    rows = pair_files.read_ratings(test, columns or {})
+    results = model.predictor.evaluate(rows.user_ids, rows.movie_ids, rows.rating, rows.timestamps)
+    return results, quality.judge(model, quality.known_pairs(model, rows.user_ids, rows.movie_ids, rows.rating))
 
 
 @click.command()
@@ -32,11 +31,11 @@ def _judged(model: Recommender, test: Path, columns: dict[str, str] | None) -> t
 @COLUMNS
 def evaluate(model: Path, test: Path, as_json: bool, columns: dict[str, str] | None) -> None:
     """Errors, lists, reasons and similar movies of a MODEL, judged on the ratings of TEST."""
-    report, judged = _judged(open_model(model), test, columns)
+    results, judged = _judged(open_model(model), test, columns)
     if as_json:
-        click.echo(json.dumps(report.to_json() | judged, indent=2))
+        click.echo(json.dumps(results.to_json() | judged, indent=2))
     else:
-        console.show_evaluation(report)
+        console.show_evaluation(results)
         console.show_judged(judged)
 
 
@@ -56,7 +55,7 @@ def report(model: Path, out: Path, test: Path | None, cold: bool, columns: dict[
         analysis = errors.to_json() | judged
     found = None
     if cold:
-        _progress.note("fitting without some users and without some movies; --no-cold leaves this out")
+        progress.note("fitting without some users and without some movies; --no-cold leaves this out")
         from reelgraph.evaluation.cold_start import evaluate_cold  # noqa: PLC0415
         from reelgraph.training.fit import fit  # noqa: PLC0415
         from reelgraph.training.update import training_data  # noqa: PLC0415
@@ -64,7 +63,7 @@ def report(model: Path, out: Path, test: Path | None, cold: bool, columns: dict[
         config = TrainConfig.model_validate(manifest["config"])
         seen = evaluate_cold(training_data(recommender.artifact), fit, config, config.seed)
         if seen is None:
-            _progress.note("too few ratings to judge new visitors: nobody held out has more than 20")
+            progress.note("too few ratings to judge new visitors: nobody held out has more than 20")
         found = None if seen is None else seen.to_json()
     from reelgraph.evaluation import report as reporting  # noqa: PLC0415
 
@@ -95,22 +94,25 @@ def bench(
     out: Path,
 ) -> None:
     """Compare methods on DATASETs: names such as ml-100k-u1, or files of yours."""
-    from reelgraph.bench import compare as race  # noqa: PLC0415
-    from reelgraph.bench import figures, methods  # noqa: PLC0415
-    from reelgraph.bench import results as report  # noqa: PLC0415
+    from reelgraph.bench import (  # noqa: PLC0415
+        compare,
+        figures,
+        methods,
+        results,
+    )
 
     chosen = methods.chosen(models)
-    todo = race.jobs(names, chosen, seeds, budget, "residual" in chosen if cold is None else cold)
+    todo = compare.jobs(names, chosen, seeds, budget, "residual" in chosen if cold is None else cold)
     result: dict[str, Any] = {}
-    with _progress.live() as show:
-        for result in race.race(todo, out, "reelgraph " + " ".join(sys.argv[1:]), _progress.note):
-            show(lambda width: report.table(result["runs"], False, width))  # noqa: B023 (called at once)
+    with progress.live() as show:
+        for result in compare.race(todo, out, "reelgraph " + " ".join(sys.argv[1:]), progress.note):
+            show(lambda width: results.table(result["runs"], False, width))  # noqa: B023 (called at once)
     pictures = figures.figure(result["runs"], published, out) + figures.cold_figure(result["cold"], out)
     if as_json:
-        summaries = {"summary": report.summary(result["runs"]), "cold_summary": report.cold_summary(result["cold"])}
+        summaries = {"summary": results.summary(result["runs"]), "cold_summary": results.cold_summary(result["cold"])}
         click.echo(json.dumps(result | summaries, indent=2))
         return
     console.show_tables(
-        lambda width: report.table(result["runs"], published, width) + report.cold_table(result["cold"])
+        lambda width: results.table(result["runs"], published, width) + results.cold_table(result["cold"])
     )
-    _progress.note(f"{', '.join(map(str, [out / report.RESULTS, out / race.TABLE, *pictures]))}")
+    progress.note(f"{', '.join(map(str, [out / results.RESULTS, out / compare.TABLE, *pictures]))}")

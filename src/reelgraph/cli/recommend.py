@@ -9,16 +9,13 @@ from typing import Any
 import click
 import pyarrow as pa
 
-from reelgraph.cli import console
-from reelgraph.cli import progress as _progress
-from reelgraph.cli import progress as bars
+from reelgraph.cli import console, progress
 from reelgraph.cli.options import COLUMNS, PATH
-from reelgraph.data import pair_files as pairs
-from reelgraph.engines import engine as engines
+from reelgraph.data import pair_files
+from reelgraph.engines.engine import check_name
 from reelgraph.errors import ConfigError
 from reelgraph.files import new_file
-from reelgraph.recommend import lists
-from reelgraph.recommend import output as _output
+from reelgraph.recommend import lists, output
 from reelgraph.recommend.recommender import open_model
 
 
@@ -31,14 +28,14 @@ from reelgraph.recommend.recommender import open_model
 def predict(model: Path, pairs_file: Path, out: Path, level: float | None, columns: dict[str, str] | None) -> None:
     """Add a `prediction` column to the userId, movieId rows of PAIRS; their order is kept."""
     predictor = open_model(model).predictor
-    rows = pairs.read_pairs(pairs_file, columns or {})
+    rows = pair_files.read_pairs(pairs_file, columns or {})
     which = rows.user_ids, rows.movie_ids
     found = {"prediction": predictor.predict(*which, rows.timestamps)}
     if level is not None:
         found["low"], found["high"] = predictor.interval(*which, level, rows.timestamps)
     with new_file(out) as temporary:
-        _output.write_predictions(rows, found, temporary)
-    _progress.note(f"{out}: {len(rows.user_ids):,} predictions")
+        output.write_predictions(rows, found, temporary)
+    progress.note(f"{out}: {len(rows.user_ids):,} predictions")
 
 
 DIRECTORY = click.Path(path_type=Path, exists=True, file_okay=False)
@@ -76,15 +73,15 @@ def recommend(
     """The best movies for a --user, for a visitor's --ratings, or for --all users."""
     if (user is not None) + (ratings is not None) + everyone != 1:
         raise ConfigError("recommend: expected one of --user, --ratings and --all, found none or several", "give one")
-    engines.check_name(engine)
+    check_name(engine)
     by_spark = everyone and engine != "duckdb"
     if not by_spark and (engine != "duckdb" or partitions or stage or resume):
         raise ConfigError(
             "recommend: expected --engine, --partitions, --stage and --resume for --all by Spark, found other lists",
             "add --all and --engine spark, or leave them out",
         )
-    how["allow"] = None if how["allow"] is None else pairs.read_movies(how["allow"])
-    how["deny"] = () if how["deny"] is None else pairs.read_movies(how["deny"])
+    how["allow"] = None if how["allow"] is None else pair_files.read_movies(how["allow"])
+    how["deny"] = () if how["deny"] is None else pair_files.read_movies(how["deny"])
     if everyone:
         if out is None:
             raise ConfigError("recommend --all: expected --out FILE.parquet, found none", "name a file for the lists")
@@ -95,7 +92,7 @@ def recommend(
         return
     recommender = open_model(model)
     if ratings is not None:
-        suggestions = recommender.recommend(ratings=pairs.read_visitor(ratings), **how)
+        suggestions = recommender.recommend(ratings=pair_files.read_visitor(ratings), **how)
         title = f"For the visitor of {ratings}"
     else:
         suggestions, title = recommender.recommend(user, **how), f"For user {user}"
@@ -103,7 +100,7 @@ def recommend(
     if out is not None:
         with new_file(out) as temporary:
             temporary.write_text(text + "\n", encoding="utf-8")
-        _progress.note(f"{out}: {len(suggestions)} movies")
+        progress.note(f"{out}: {len(suggestions)} movies")
     elif as_json:
         click.echo(text)
     else:
@@ -120,18 +117,18 @@ def _write_all(model: Path, out: Path, how: dict[str, Any]) -> None:
             yield from recommender.recommend_all(slice(start, start + PART), **how)
             show("lists", min(start + PART, count), count)
 
-    with bars.progress("users") as show:
-        rows = _output.write_lists(made(show), recommender.id_types, out)
-    _progress.note(f"{out}: {rows:,} rows for {count:,} users")
+    with progress.progress("users") as show:
+        rows = output.write_lists(made(show), recommender.id_types, out)
+    progress.note(f"{out}: {rows:,} rows for {count:,} users")
 
 
 def _write_by_spark(model: Path, out: Path, how: dict[str, Any], **where: Any) -> None:
     """Everyone's lists to a directory, by Spark."""
-    from reelgraph.spark import lists as batch  # noqa: PLC0415
+    from reelgraph.spark.lists import Batch, write_lists  # noqa: PLC0415
 
-    with bars.job_progress() as shown:
-        done = batch.write_lists(batch.Batch(model, lists.Choice(**how), out, **where), shown.note, shown.jobs)
-    _progress.note(f"{out}: {done.rows:,} rows for {done.users:,} users in {done.parts:,} parts")
+    with progress.job_progress() as shown:
+        done = write_lists(Batch(model, lists.Choice(**how), out, **where), shown.note, shown.jobs)
+    progress.note(f"{out}: {done.rows:,} rows for {done.users:,} users in {done.parts:,} parts")
 
 
 @click.command()
@@ -172,13 +169,13 @@ def explain(
     if (user is None) == (ratings is None):
         number = "none" if user is None else "both"
         raise ConfigError(f"explain: expected one of --user and --ratings, found {number}", "give one")
-    given = None if ratings is None else pairs.read_visitor(ratings)
+    given = None if ratings is None else pair_files.read_visitor(ratings)
     found = open_model(model).explain(user, movie=movie, ratings=given)
     if plot is not None:
-        from reelgraph.recommend import explain_plot as drawing  # noqa: PLC0415
+        from reelgraph.recommend import explain_plot  # noqa: PLC0415
 
-        drawing.draw(found, plot)
-        _progress.note(f"{plot}: the ratings that matter most")
+        explain_plot.draw(found, plot)
+        progress.note(f"{plot}: the ratings that matter most")
     if as_json:
         click.echo(json.dumps(found.to_json(), indent=2, ensure_ascii=False))
     else:

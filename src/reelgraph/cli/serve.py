@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from reelgraph.cli import progress as _progress
+from reelgraph.cli import progress
 from reelgraph.cli.options import PATH, settings, settings_of
 from reelgraph.service.settings import Settings, keys_of
 
@@ -33,4 +33,4 @@ def export(database: str | None, out: Path) -> None:
     store = Store.open(address(database), create=False)
     count = store.export(out)
     store.close()
-    _progress.note(f"{out}: {count:,} ratings")
+    progress.note(f"{out}: {count:,} ratings")

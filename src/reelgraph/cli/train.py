@@ -7,16 +7,11 @@ from typing import Any
 
 import click
 
-from reelgraph import artifact, planning
-from reelgraph import machine as capacity
-from reelgraph import planning as counting
-from reelgraph.cli import console
-from reelgraph.cli import progress as _progress
-from reelgraph.cli import progress as bars
+from reelgraph import artifact, machine, planning
+from reelgraph.cli import console, progress
 from reelgraph.cli.options import COLUMNS, PATH, data_options, settings, settings_of
 from reelgraph.config import DataConfig, TrainConfig
-from reelgraph.data import pair_files as pairs
-from reelgraph.data import side_tables as tables
+from reelgraph.data import pair_files, side_tables
 from reelgraph.data.dataset import read_manifest
 from reelgraph.files import check_target
 
@@ -46,26 +41,29 @@ def train(
     data_config = settings(DataConfig, config_file, given)
     check_target(out, artifact.KIND)
     if plan_check and not planning.elsewhere(config, data_config.engine):
-        planning.check(counting.size_of(ratings, items, users, test, data_config), config, capacity.free_memory())
+        planning.check(planning.size_of(ratings, items, users, test, data_config), config, machine.free_memory())
     # Torch is slow to import; what is wrong above is said without it.
-    from reelgraph.data import load as pipeline  # noqa: PLC0415
-    from reelgraph.training import launch, process  # noqa: PLC0415
-    from reelgraph.training import runner as runs  # noqa: PLC0415
+    from reelgraph.data import load  # noqa: PLC0415
+    from reelgraph.training import (  # noqa: PLC0415
+        launch,
+        process,
+        runner,
+    )
 
     files, stage = (ratings, items, users, test), data_config.stage
-    checkpoints = runs.Checkpoints(out.with_name(f"{out.name}.checkpoint"), resume)
+    checkpoints = runner.Checkpoints(out.with_name(f"{out.name}.checkpoint"), resume)
     with process.joined(), launch.room(config, checkpoints, None if stage is None else Path(stage)) as target:
-        with bars.job_progress() as shown:
-            where = pipeline.prepared(*files, config=data_config, out=target, report=shown.note, watch=shown.jobs)
+        with progress.job_progress() as shown:
+            where = load.prepared(*files, config=data_config, out=target, report=shown.note, watch=shown.jobs)
         if not as_json:
             console.show_data(read_manifest(where))
-        with _progress.fit_progress() as observe:
+        with progress.fit_progress() as observe:
             model = launch.train(where, out, config, checkpoints, data_config.engine, observe)
     if model is None:
         return  # Another process of this training tells what came of it.
     manifest = model.artifact.manifest
     if manifest["interrupted"]:
-        _progress.note(f"Stopped as asked: the best so far, of step {manifest['steps']}, is kept; --resume goes on.")
+        progress.note(f"Stopped as asked: the best so far, of step {manifest['steps']}, is kept; --resume goes on.")
     if as_json:
         click.echo(json.dumps(manifest, indent=2))
         return
@@ -99,15 +97,15 @@ def update(
     """MODEL with the ratings of RATINGS added, of users and movies known or new, without a full fit."""
     check_target(out, artifact.KIND)
     whole = artifact.read_artifact(model)
-    rows = pairs.read_ratings(ratings, columns or {})
-    facts = None if items is None else tables.read_items(items)
+    rows = pair_files.read_ratings(ratings, columns or {})
+    facts = None if items is None else side_tables.read_items(items)
     given = rows.user_ids, rows.movie_ids, rows.rating, rows.timestamps
-    from reelgraph.training import update as updating  # noqa: PLC0415
+    from reelgraph.training import update as updates  # noqa: PLC0415
 
-    number = updating.WARM_STEPS if steps is None else steps
-    larger, change = updating.update(whole, *given, item_table=facts, steps=number)
+    number = updates.WARM_STEPS if steps is None else steps
+    larger, change = updates.update(whole, *given, item_table=facts, steps=number)
     artifact.write_artifact(larger, out)
-    apart = updating.distance(larger) if compare else None
+    apart = updates.distance(larger) if compare else None
     if as_json:
         click.echo(json.dumps(asdict(change) | {"distance": None if apart is None else asdict(apart)}, indent=2))
         return
@@ -133,9 +131,9 @@ def forget(model: Path, user: str, out: Path | None) -> None:
     target = model if out is None else out
     check_target(target, artifact.KIND)
     whole = artifact.read_artifact(model)
-    from reelgraph.training import update as updating  # noqa: PLC0415
+    from reelgraph.training import update as updates  # noqa: PLC0415
 
-    smaller = updating.forget(whole, user)
+    smaller = updates.forget(whole, user)
     artifact.write_artifact(smaller, target)
     gone = whole.seen.num_rows - smaller.seen.num_rows
     console.say(f"user {user} and {gone:,} ratings are gone; model in {target}")

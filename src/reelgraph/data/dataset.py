@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from reelgraph.arrays import Float32s, Indices, Int64s
 from reelgraph.data.parquet_files import parts_of
 from reelgraph.data.vocabulary import Vocabulary
 from reelgraph.errors import DataError
@@ -40,10 +41,10 @@ class Interactions:
         timestamp: int64 of shape `(num_edges,)` in seconds since 1970, or None where the data has none.
     """
 
-    user_index: npt.NDArray[np.int32]
-    item_index: npt.NDArray[np.int32]
-    rating: npt.NDArray[np.float32]
-    timestamp: npt.NDArray[np.int64] | None
+    user_index: Indices
+    item_index: Indices
+    rating: Float32s
+    timestamp: Int64s | None
 
     def __len__(self) -> int:
         return len(self.rating)

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
+from reelgraph.arrays import Float64s, Int64s
 from reelgraph.data.dataset import NO_TIME
 from reelgraph.data.parquet_files import is_parquet, read_parquet
 from reelgraph.data.sources import (
@@ -64,7 +64,7 @@ class Rows:
         return ids
 
     @property
-    def rating(self) -> npt.NDArray[np.float64]:
+    def rating(self) -> Float64s:
         """Ratings, float64 of shape `(num_rows,)`.
 
         Raises:
@@ -79,7 +79,7 @@ class Rows:
         return np.asarray([float(cell) for cell in cells])
 
     @property
-    def timestamps(self) -> npt.NDArray[np.int64] | None:
+    def timestamps(self) -> Int64s | None:
         """Seconds since 1970, int64 of shape `(num_rows,)`, `NO_TIME` where a cell has no time; None without times."""
         if "timestamp" not in self.columns:
             return None

@@ -3,9 +3,10 @@
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from reelgraph.arrays import Float32s, Float64s
 
 MOST_VALUES = 60  # text with more distinct values, such as titles and zip codes, names rows instead of grouping them
 
@@ -16,10 +17,7 @@ MOST_NUMBERS = 30  # codes, such as an occupation's, are told from measures, suc
 LEAST_ROWS = 3
 
 
-Column = npt.NDArray[np.float32]
-
-
-def encode(table: pa.Table, known: int | None = None) -> tuple[npt.NDArray[np.float32], list[str]] | None:
+def encode(table: pa.Table, known: int | None = None) -> tuple[Float32s, list[str]] | None:
     """Indicator columns from the side columns of a table.
 
     Text with "|" is a set, with one column a member; other text has one column a value; numbers with more than
@@ -35,7 +33,7 @@ def encode(table: pa.Table, known: int | None = None) -> tuple[npt.NDArray[np.fl
         A matrix of 0 and 1, float32 of shape `(num_rows, num_features)`, and the features' names such as
         "genres=Drama"; None when no feature is left.
     """
-    found: dict[str, Column] = {}
+    found: dict[str, Float32s] = {}
     known = table.num_rows if known is None else known
     for name in table.column_names:
         if name not in {"userId", "movieId", "title"}:
@@ -47,7 +45,7 @@ def encode(table: pa.Table, known: int | None = None) -> tuple[npt.NDArray[np.fl
     return np.stack(list(kept.values()), axis=1), list(kept)
 
 
-def _indicators(cells: list[str | int | float | None], known: int) -> dict[str, Column]:
+def _indicators(cells: list[str | int | float | None], known: int) -> dict[str, Float32s]:
     texts = [None if cell is None or cell == "" else str(cell) for cell in cells]
     if any(text is not None and "|" in text for text in texts[:known]):
         return _sets([() if text is None else tuple(text.split("|")) for text in texts], known)
@@ -59,7 +57,7 @@ def _indicators(cells: list[str | int | float | None], known: int) -> dict[str, 
     return _sets([() if text is None else (text,) for text in texts], known)
 
 
-def _numbers_or_nothing(texts: list[str | None]) -> npt.NDArray[np.float64]:
+def _numbers_or_nothing(texts: list[str | None]) -> Float64s:
     """Texts as numbers, NaN for what is none."""
     found = numbers(pa.array(texts, pa.string()))
     if found is None:
@@ -68,7 +66,7 @@ def _numbers_or_nothing(texts: list[str | None]) -> npt.NDArray[np.float64]:
     return found
 
 
-def _sets(rows: list[tuple[str, ...]], known: int) -> dict[str, Column]:
+def _sets(rows: list[tuple[str, ...]], known: int) -> dict[str, Float32s]:
     members = sorted({member for row in rows[:known] for member in row})
     columns = {member: np.zeros(len(rows), np.float32) for member in members[: 4 * MOST_VALUES]}
     for place, row in enumerate(rows):
@@ -78,16 +76,16 @@ def _sets(rows: list[tuple[str, ...]], known: int) -> dict[str, Column]:
     return columns
 
 
-def numbers(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.float64] | None:
+def numbers(column: pa.Array | pa.ChunkedArray) -> Float64s | None:
     """A column as numbers, float64 of its length with NaN for empty cells; None if a cell is no number."""
     try:
-        found: npt.NDArray[np.float64] = pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False)
+        found: Float64s = pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False)
     except pa.ArrowException:
         return None
     return found
 
 
-def _bands(measures: npt.NDArray[np.float64], known: int) -> dict[str, Column]:
+def _bands(measures: Float64s, known: int) -> dict[str, Float32s]:
     finite = measures[:known][np.isfinite(measures[:known])]
     edges = np.unique(np.quantile(finite, np.linspace(0, 1, BANDS + 1)))
     inside = np.maximum(measures, edges[0])  # What comes later may be less than all that is known.

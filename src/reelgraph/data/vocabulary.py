@@ -4,12 +4,11 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
+from reelgraph.arrays import Indices, Ints, Mask
 from reelgraph.errors import UnknownIdError
 
 
@@ -48,7 +47,7 @@ class Vocabulary:
     def _names(self) -> list[str]:
         return list(self._index)
 
-    def names(self, index: npt.NDArray[np.integer[Any]]) -> list[str]:
+    def names(self, index: Ints) -> list[str]:
         """The ids at many indices, `(n,)`."""
         return [self._names[place] for place in index.tolist()]
 
@@ -68,7 +67,7 @@ class Vocabulary:
                 hint,
             ) from None
 
-    def indices(self, names: Iterable[str]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
+    def indices(self, names: Iterable[str]) -> tuple[Indices, Mask]:
         """Indices of many ids at once.
 
         Returns:

@@ -10,8 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 from reelgraph import machine
-from reelgraph import machine as capacity
-from reelgraph.doctor import spark as doctor_spark
+from reelgraph.doctor import spark
 from reelgraph.doctor.check import Check, attempt, gigabytes, judge, library, requirements
 
 PYTHON = (3, 11)
@@ -50,7 +49,7 @@ def checks(engine: str | None = None, stage: str | None = None) -> list[Check]:
         ),
         attempt("DuckDB runs a query", _query, "python -m pip install --force-reinstall duckdb sqlframe"),
         attempt("PyTorch multiplies", _multiply, "python -m pip install --force-reinstall torch torch-geometric"),
-        *doctor_spark.checks(engine, stage),
+        *spark.checks(engine, stage),
     ]
 
 
@@ -67,7 +66,7 @@ def _package(ranges: dict[str, str]) -> Check:
 
 
 def _memory() -> Check:
-    name, size = "memory", capacity.whole_memory()
+    name, size = "memory", machine.whole_memory()
     if size is None:
         return Check(name, True, "not told by this system")
     return judge(name, size >= MEMORY, gigabytes(size), f"give this machine or container {gigabytes(MEMORY)} or more")

@@ -13,10 +13,10 @@ from os import environ
 from pathlib import Path
 from typing import Any
 
-from reelgraph import machine as capacity
+from reelgraph import machine
 from reelgraph._version import __version__
 from reelgraph.doctor.check import Check, gigabytes, judge, library, requirements, within
-from reelgraph.engines import spark_session as _spark_session
+from reelgraph.engines import spark_session
 from reelgraph.engines.engine import Engine, check_name, check_seen, open_engine
 from reelgraph.engines.spark_session import CONNECT, SPARK, check_answers, driver_memory, master_of
 from reelgraph.errors import ReelgraphError, SetupError
@@ -173,7 +173,7 @@ def _java(engine: str) -> Check:
     """Java by the engine's own rule, so that this never says other than a run does."""
     name = "Java for Spark"
     try:
-        java = _spark_session.find_java(engine)
+        java = spark_session.find_java(engine)
     except SetupError as error:
         return Check(name, False, error.problem, error.remedy)
     return Check(name, True, f"{java.version} ({java.launcher})")
@@ -192,7 +192,7 @@ def _home() -> list[Check]:
 
 
 def _driver_memory() -> Check:
-    given, whole = driver_memory(), capacity.whole_memory()
+    given, whole = driver_memory(), machine.whole_memory()
     size = _bytes(given)
     remedy = "export SPARK_DRIVER_MEMORY=4g, or put spark.driver.memory into spark-defaults.conf"
     if size is None:

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from reelgraph import machine as capacity
+from reelgraph import machine
 from reelgraph.engines.spark_jobs import SHARE, Observer, watched
 from reelgraph.engines.spark_session import open_session
 from reelgraph.errors import ConfigError, EngineError, OutputError, SetupError
@@ -164,7 +164,7 @@ def _duckdb() -> Iterator[Engine]:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET enable_progress_bar = false")
         connection.execute("SET preserve_insertion_order = false")  # The order that counts is asked for.
-        if (memory := capacity.whole_memory()) is not None:
+        if (memory := machine.whole_memory()) is not None:
             connection.execute("SET memory_limit = $limit", {"limit": f"{max(memory // 3, 1 << 30)}B"})
         session = DuckDBSession(conn=connection)
         try:

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from reelgraph import machine
-from reelgraph import machine as capacity
 from reelgraph.engines.spark_jobs import complaints, failure, failures
 from reelgraph.errors import ConfigError, ReelgraphError, SetupError
 
@@ -51,7 +50,7 @@ def driver_memory() -> str:
     given = user_settings().get("spark.driver.memory") or os.environ.get("SPARK_DRIVER_MEMORY")
     if given:
         return given
-    memory = capacity.whole_memory()
+    memory = machine.whole_memory()
     return f"{max(1 << 10, (memory or 0) // 2 >> 20)}m"
 
 

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from reelgraph.arrays import Float32s, Float64s, Indices, Int64s
 from reelgraph.config import USER_DAMPING, TrainConfig
 from reelgraph.data.dataset import Dataset, Interactions, merge
 from reelgraph.metrics.baselines import Baseline, baselines
@@ -21,15 +21,10 @@ from reelgraph.metrics.ratings import rmse
 from reelgraph.recommend.recommender import Recommender
 from reelgraph.recommend.visitor import Visitor
 
-Indices = npt.NDArray[np.int32]
-
-
 REVEALED = (0, 1, 3, 5, 10, 20)
 
 HELD_USERS, HELD_ITEMS, VALID = 0.2, 0.1, 0.1
 
-
-Order = npt.NDArray[np.int64]
 
 Fit = Callable[[Dataset, TrainConfig], Recommender]
 
@@ -107,8 +102,8 @@ def _point(
     model: Recommender,
     line: Baseline,
     every: Interactions,
-    order: Order,
-    place: npt.NDArray[np.int64],
+    order: Int64s,
+    place: Int64s,
     users: Indices,
     test: Interactions,
     hidden: Interactions,
@@ -159,12 +154,12 @@ def _cold_movies(
     others = np.ones(len(data.items), bool)
     others[held] = False
 
-    def score(users: Indices) -> npt.NDArray[np.float32]:
+    def score(users: Indices) -> Float32s:
         found = model.scores(users)
         found[:, others] = -np.inf
         return found
 
-    def chance(users: Indices) -> npt.NDArray[np.float64]:
+    def chance(users: Indices) -> Float64s:
         found = np.random.default_rng(0).random((len(users), len(data.items)))
         found[:, others] = -np.inf
         return found
@@ -188,7 +183,7 @@ def _fit(data: Dataset, fit: Fit, train: Interactions, config: TrainConfig, rng:
     return fit(replace(data, train=train.take(~valid), valid=train.take(valid), test=nothing), config)
 
 
-def _place_within_user(every: Interactions, order: Order) -> npt.NDArray[np.int64]:
+def _place_within_user(every: Interactions, order: Int64s) -> Int64s:
     """How many ratings of the same user come before each rating, in its own position."""
     user = every.user_index[order]
     start = np.searchsorted(user, user)

@@ -4,16 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from reelgraph.arrays import Floats, Indices, Ints
 from reelgraph.config import LIKED
 from reelgraph.data.dataset import Interactions
 from reelgraph.metrics.ranking import evaluate_lists
 from reelgraph.recommend.lists import ORDERS, Wishes
 from reelgraph.recommend.recommender import Recommender
-
-Floats = npt.NDArray[np.floating[Any]]
-
 
 # Wishes whose cost the report states, beside the default list.
 WISHES: dict[str, Wishes] = {
@@ -32,9 +29,7 @@ MOST_PAIRS, DELETED, DRAWS = 200, 3, 5  # explanations tested, ratings taken awa
 MOST_MOVIES, FEWEST_RATINGS, NEAR = 300, 20, 10  # movies whose similar ones are judged
 
 
-Item = npt.NDArray[np.int32]
-
-Numbers = Callable[[Recommender, Item, Floats, int], tuple[float, Floats]]
+Numbers = Callable[[Recommender, Indices, Floats, int], tuple[float, Floats]]
 
 
 def judge_lists(model: Recommender, test: Interactions, seed: int = 0) -> dict[str, dict[str, float | int | None]]:
@@ -96,7 +91,7 @@ def deletion_test(model: Recommender, test: Interactions, seed: int = 0) -> dict
         for name, numbers in asked:
             whole, parts = numbers(model, items, stars, movie)
 
-            def change(gone: npt.NDArray[np.integer[Any]], numbers: Numbers = numbers, whole: float = whole) -> float:
+            def change(gone: Ints, numbers: Numbers = numbers, whole: float = whole) -> float:
                 left = np.setdiff1d(np.arange(len(items)), gone)  # noqa: B023 (called at once)
                 return abs(whole - numbers(model, items[left], stars[left], movie)[0])  # noqa: B023
 
@@ -110,7 +105,7 @@ def deletion_test(model: Recommender, test: Interactions, seed: int = 0) -> dict
     }
 
 
-def _stars_and_parts(model: Recommender, items: Item, stars: Floats, movie: int) -> tuple[float, Floats]:
+def _stars_and_parts(model: Recommender, items: Indices, stars: Floats, movie: int) -> tuple[float, Floats]:
     own = model.predictor.standardise(np.asarray(stars, np.float32))
     state = model.scorer.visitor(items, own)
     nobody = np.empty(0, np.int32), np.empty(0, np.float32)
@@ -119,7 +114,7 @@ def _stars_and_parts(model: Recommender, items: Item, stars: Floats, movie: int)
     return float(model.scorer.score(state, np.asarray([movie]))[0]) * std, parts.because * std
 
 
-def _score_and_parts(model: Recommender, items: Item, stars: Floats, movie: int) -> tuple[float, Floats]:
+def _score_and_parts(model: Recommender, items: Indices, stars: Floats, movie: int) -> tuple[float, Floats]:
     assert model.ranker is not None
     messages = model.ranker.messages(items, model.predictor.standardise(np.asarray(stars, np.float32)))
     parts = messages @ model.ranker.item_states[movie]
@@ -148,7 +143,7 @@ def similar_test(model: Recommender, seed: int = 0) -> dict[str, dict[str, float
         np.stack(list(predictor.catalogue.genre_members.values()), 1) if predictor.catalogue.genre_members else None
     )
     states, popular = model.lists.ordering.unit_states, np.argsort(-predictor.item_counts, kind="stable")
-    others: dict[str, list[tuple[int, Item]]] = {"similar": [], "random": [], "popular": []}
+    others: dict[str, list[tuple[int, Indices]]] = {"similar": [], "random": [], "popular": []}
     for movie in chosen.tolist():
         order = np.argsort(-(states @ states[movie]), kind="stable")
         others["similar"].append((movie, order[order != movie][:near]))
@@ -156,7 +151,7 @@ def similar_test(model: Recommender, seed: int = 0) -> dict[str, dict[str, float
         others["random"].append((movie, rng.choice(anything, near, replace=False)))
         others["popular"].append((movie, popular[popular != movie][:near]))
 
-    def judged(pairs: list[tuple[int, Item]]) -> dict[str, float | None]:
+    def judged(pairs: list[tuple[int, Indices]]) -> dict[str, float | None]:
         lifts, genres = [], []
         for movie, near_it in pairs:
             known = near_it[predictor.item_counts[near_it] > 0]

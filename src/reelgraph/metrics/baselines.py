@@ -3,12 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from reelgraph.arrays import Float64s, Indices, Int64s
 from reelgraph.config import BIAS_SWEEPS, ITEM_DAMPING, USER_DAMPING
 from reelgraph.data.dataset import Interactions
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -24,10 +22,10 @@ class Baseline:
 
     name: str
     mean: float
-    user: Floats
-    item: Floats
+    user: Float64s
+    item: Float64s
 
-    def predict(self, pairs: Interactions) -> Floats:
+    def predict(self, pairs: Interactions) -> Float64s:
         """Predicted ratings of pairs in the data's scale, not clipped, float64 of shape `(num_pairs,)`."""
         return self.mean + self.user[pairs.user_index] + self.item[pairs.item_index]
 
@@ -59,13 +57,13 @@ def baselines(train: Interactions, num_users: int, num_items: int) -> list[Basel
 
 
 def damped_biases(
-    user: npt.NDArray[np.int32],
-    item: npt.NDArray[np.int32],
-    deviation: Floats,
+    user: Indices,
+    item: Indices,
+    deviation: Float64s,
     num_users: int,
-    item_count: npt.NDArray[np.int64],
+    item_count: Int64s,
     damping: tuple[float, float] = (USER_DAMPING, ITEM_DAMPING),
-) -> tuple[Floats, Floats]:
+) -> tuple[Float64s, Float64s]:
     """Users' and movies' alternating damped means of what the other side leaves over.
 
     Args:

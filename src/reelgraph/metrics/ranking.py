@@ -6,17 +6,13 @@ test movie are left out, and their number is not part of any denominator.
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from reelgraph.arrays import NOTHING, top_k, unit_states
+from reelgraph.arrays import NOTHING, Float64s, Floats, Indices, Int64s, Ints, Mask, top_k, unit_states
 from reelgraph.config import LIKED
 from reelgraph.data.dataset import Interactions
-
-Floats = npt.NDArray[np.floating[Any]]
-Indices = npt.NDArray[np.int32]
 
 _BLOCK_FLOATS = 1 << 23  # scores held at a time, 32 MB as float32
 
@@ -142,7 +138,7 @@ def evaluate_lists(
 
 def user_ndcg(
     score: Score, seen: Interactions, test: Interactions, num_items: int, high: float, k: int = 10
-) -> npt.NDArray[np.float64]:
+) -> Float64s:
     """NDCG at k of every user with a relevant test movie, in the order of their indices; see `evaluate_ranking`."""
     found = _judge(_lists_of(score, seen, k), test, num_items, high, k, k, None)
     return np.empty(0) if found is None else found[0][0]
@@ -165,7 +161,7 @@ def _judge(
     k: int,
     recall_k: int,
     states: Floats | None,
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], npt.NDArray[np.float64]] | None:
+) -> tuple[Float64s, Int64s, Float64s] | None:
     """Six measures of each user, `(6, num_users)`; how often each movie is listed; the lists' mean distances."""
     liked = test.rating >= LIKED * high
     order = np.lexsort((test.item_index[liked], test.user_index[liked]))
@@ -190,9 +186,7 @@ def _judge(
     return np.concatenate(measures, axis=1), listed, np.concatenate(distances)
 
 
-def _measures(
-    hits: npt.NDArray[np.bool_], relevant: npt.NDArray[np.integer[Any]], k: int, recall_k: int
-) -> npt.NDArray[np.float64]:
+def _measures(hits: Mask, relevant: Ints, k: int, recall_k: int) -> Float64s:
     """NDCG to hit rate in the order of `RankingReport`, `(6, num_users)`.
 
     Args:
@@ -216,7 +210,7 @@ def _measures(
     ])  # fmt: skip
 
 
-def _distances(shown: Indices, unit: Floats) -> npt.NDArray[np.float64]:
+def _distances(shown: Indices, unit: Floats) -> Float64s:
     """The mean distance within each list of two and more movies, from states of length 1."""
     there = shown != NOTHING
     mine = unit[np.maximum(shown, 0)] * there[:, :, None]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.floating[Any]]
+from reelgraph.arrays import Floats, Ints, Mask
 
 
 def rmse(prediction: Floats, rating: Floats) -> float:
@@ -44,9 +44,6 @@ HISTORY_EDGES = (0, 1, 3, 5, 10, 20, 50)  # fewest training ratings of each grou
 CALIBRATION_GROUPS = 10
 
 DECADE = 10
-
-
-Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -85,7 +82,7 @@ def by_group(prediction: Floats, rating: Floats, masks: Iterable[tuple[str, Mask
     return groups
 
 
-def history_groups(count: npt.NDArray[np.integer[Any]]) -> Iterator[tuple[str, Mask]]:
+def history_groups(count: Ints) -> Iterator[tuple[str, Mask]]:
     """Pairs by number of training ratings of their user, or of their movie: 0, 1-2, 3-4, 5-9, 10-19, 20-49, 50+."""
     for low, high in pairwise((*HISTORY_EDGES, np.inf)):
         name = f"{low:g}+" if np.isinf(high) else f"{low:g}" if high == low + 1 else f"{low:g}-{high - 1:g}"
@@ -166,8 +163,8 @@ class Judged:
     users: npt.NDArray[Any]
     movies: npt.NDArray[Any]
     rating: Floats
-    user_count: npt.NDArray[np.integer[Any]]
-    item_count: npt.NDArray[np.integer[Any]]
+    user_count: Ints
+    item_count: Ints
 
 
 def evaluate_predictions(
@@ -177,7 +174,7 @@ def evaluate_predictions(
     untimed: Floats | None = None,
     interval: tuple[float, Floats, Floats] | None = None,
     years: Floats | None = None,
-    genres: Mapping[str, npt.NDArray[np.bool_]] | None = None,
+    genres: Mapping[str, Mask] | None = None,
 ) -> EvaluationReport:
     """Judge predictions of pairs.
 

@@ -9,11 +9,11 @@ two halves, and only the second one asks for a permutation.
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
+from reelgraph.arrays import Indices
 from reelgraph.config import BIAS_SWEEPS, ITEM_DAMPING, USER_DAMPING
 from reelgraph.data.dataset import Interactions
 from reelgraph.models.shard import Shard, shard_of
@@ -84,7 +84,7 @@ class BipartiteGraph:
         """The graph with other ratings, float32 `(num_edges,)`, standardised by a mean and a standard deviation."""
         return replace(self, edge_attr=self.both_ways(rating), mean=mean, std=std)
 
-    def pairs(self, user_index: npt.NDArray[np.int32], item_index: npt.NDArray[np.int32]) -> tuple[Tensor, Tensor]:
+    def pairs(self, user_index: Indices, item_index: Indices) -> tuple[Tensor, Tensor]:
         """Node numbers of pairs given by user and item index, int32 of the same shape."""
         return torch.from_numpy(user_index), torch.from_numpy(item_index) + self.num_users
 

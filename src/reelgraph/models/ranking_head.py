@@ -19,10 +19,10 @@ Sampling, 2003).
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from reelgraph.arrays import Float32s
 from reelgraph.models.graph import FEW, BipartiteGraph, View, draws, dropout, hide_ratings, reveal
 from reelgraph.models.residual import ResidualConv, SideFeatures, initial
 
@@ -63,7 +63,7 @@ class RankingModel(nn.Module):
         dropout: float,
         temperature: float,
         newcomers: float = 0.0,
-        item_features: npt.NDArray[np.float32] | None = None,
+        item_features: Float32s | None = None,
         draws: int | None = None,
         init: float = 0.1,
     ) -> None:
@@ -215,7 +215,7 @@ class RankingModel(nn.Module):
         self.free.copy_(free * PARTS * self.temperature - own[self.graph.num_users :])
         self.bias.copy_(bias)
 
-    def unscaled(self, side: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def unscaled(self, side: Float32s) -> Float32s:
         """What the side features add before the mean of parts and the temperature, from an export's `side`."""
         return np.asarray(side * np.float32(PARTS * self.temperature))
 

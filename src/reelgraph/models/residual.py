@@ -13,13 +13,12 @@ edge, so that a node without ratings is predicted by baseline and side features 
 
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 from torch_geometric.typing import OptTensor
 
+from reelgraph.arrays import Float32s
 from reelgraph.models.graph import BipartiteGraph, View, dropout, hide_ratings, reveal
 from reelgraph.models.shard import Shard
 from reelgraph.models.sparse import Channels, Edges, PairProduct
@@ -101,8 +100,8 @@ class ResidualModel(nn.Module):
         hide: float,
         dropout: float,
         newcomers: float = 0.0,
-        user_features: npt.NDArray[np.float32] | None = None,
-        item_features: npt.NDArray[np.float32] | None = None,
+        user_features: Float32s | None = None,
+        item_features: Float32s | None = None,
         init: float = 0.05,
     ) -> None:
         super().__init__()
@@ -254,7 +253,7 @@ class SideFeatures(nn.Module):
 
     features: Tensor
 
-    def __init__(self, features: npt.NDArray[np.float32] | None, dim: int) -> None:
+    def __init__(self, features: Float32s | None, dim: int) -> None:
         super().__init__()
         self.linear = None
         if features is not None:
@@ -263,7 +262,7 @@ class SideFeatures(nn.Module):
         self.dim, self.learned = dim, torch.empty(0)
 
     @classmethod
-    def fixed(cls, contribution: npt.NDArray[np.float32]) -> "SideFeatures":
+    def fixed(cls, contribution: Float32s) -> "SideFeatures":
         """The contribution as it was learned, `(num_nodes_of_this_side, dim)`, when map and features are gone."""
         side = cls(None, contribution.shape[1])
         side.learned = torch.from_numpy(contribution.copy())

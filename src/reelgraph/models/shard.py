@@ -9,11 +9,11 @@ part: any number of processes makes the same steps.
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from reelgraph.arrays import Indices
 from reelgraph.data.dataset import Interactions
 
 
@@ -83,7 +83,7 @@ def place() -> tuple[int, int]:
     return 0, 1
 
 
-def shard_of(user_index: npt.NDArray[np.int32], num_users: int, num_items: int, *, alone: bool = False) -> Shard:
+def shard_of(user_index: Indices, num_users: int, num_items: int, *, alone: bool = False) -> Shard:
     """This process's part of ratings sorted by user.
 
     Without a process group it is everything. The cuts fall between users, as near as may be to equal numbers of

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
+from reelgraph.arrays import Float64s, Mask
 from reelgraph.data.vocabulary import Vocabulary
 from reelgraph.errors import ConfigError, UnknownIdError
 
@@ -62,19 +62,19 @@ class Catalogue:
         return Movie(self.items.id(index), cell("title"), None if year is None else int(year), self._genres[index])
 
     @cached_property
-    def years(self) -> npt.NDArray[np.float64]:
+    def years(self) -> Float64s:
         """Each movie's year, float64 of shape `(num_items,)`, NaN where the movie table says nothing."""
         if "year" not in self.table.column_names:
             return np.full(self.table.num_rows, np.nan)
         return np.asarray([np.nan if year is None else float(year) for year in self.table["year"].to_pylist()])
 
     @cached_property
-    def genre_members(self) -> dict[str, npt.NDArray[np.bool_]]:
+    def genre_members(self) -> dict[str, Mask]:
         """Which movies are of each genre, bool of shape `(num_items,)`, by genre."""
         names = {name for genres in self._genres for name in genres}
         return {name: np.asarray([name in genres for genres in self._genres]) for name in sorted(names)}
 
-    def matching(self, genre: str | None = None, year: str | int | None = None) -> npt.NDArray[np.bool_]:
+    def matching(self, genre: str | None = None, year: str | int | None = None) -> Mask:
         """Which movies a filter lets through, bool of shape `(num_items,)`.
 
         Args:
@@ -96,7 +96,7 @@ class Catalogue:
             wanted &= (self.years >= first) & (self.years <= last)
         return wanted
 
-    def _with_genre(self, genre: str) -> npt.NDArray[np.bool_]:
+    def _with_genre(self, genre: str) -> Mask:
         names = {name.casefold(): name for name in self.genre_members}
         if not names:
             raise ConfigError("--genre: expected a model with genres, found none", "train with --items")

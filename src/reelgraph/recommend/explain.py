@@ -4,16 +4,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from reelgraph.arrays import Float32s, Indices, Int64s
 from reelgraph.recommend.catalogue import Movie
 from reelgraph.recommend.predictor import Person, Predictor
 from reelgraph.scoring.base import Parts
 from reelgraph.scoring.ranking_head import Ranker, RankParts
-
-Floats = npt.NDArray[np.float32]
-
-Indices = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -158,7 +154,7 @@ def explain(predictor: Predictor, ranker: Ranker | None, person: Person, item: i
     )
 
 
-def _score(predictor: Predictor, person: Person, parts: RankParts, raters: Indices, their_ratings: Floats) -> Score:
+def _score(predictor: Predictor, person: Person, parts: RankParts, raters: Indices, their_ratings: Float32s) -> Score:
     return Score(
         score=parts.movie + float(parts.because.sum(dtype=np.float64)),
         movie=parts.movie,
@@ -169,7 +165,7 @@ def _score(predictor: Predictor, person: Person, parts: RankParts, raters: Indic
     )
 
 
-def _reasons(predictor: Predictor, person: Person, parts: Floats) -> tuple[Reason, ...]:
+def _reasons(predictor: Predictor, person: Person, parts: Float32s) -> tuple[Reason, ...]:
     movie = predictor.catalogue.movie
     return tuple(
         Reason(movie(int(person.rated[place])), float(person.ratings[place]), float(parts[place]))
@@ -177,10 +173,10 @@ def _reasons(predictor: Predictor, person: Person, parts: Floats) -> tuple[Reaso
     )
 
 
-def _neighbours(predictor: Predictor, raters: Indices, ratings: Floats, parts: Floats) -> tuple[Neighbour, ...]:
+def _neighbours(predictor: Predictor, raters: Indices, ratings: Float32s, parts: Float32s) -> tuple[Neighbour, ...]:
     order = _largest_first(parts)
     return tuple(map(Neighbour, predictor.users.names(raters[order]), ratings[order].tolist(), parts[order].tolist()))
 
 
-def _largest_first(parts: Floats) -> npt.NDArray[np.int64]:
+def _largest_first(parts: Float32s) -> Int64s:
     return np.argsort(-np.abs(parts), kind="stable")

@@ -6,21 +6,13 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypedDict
 
 import numpy as np
-import numpy.typing as npt
 
-from reelgraph.arrays import NOTHING
+from reelgraph.arrays import NOTHING, Float32s, Indices, Mask
 from reelgraph.errors import ConfigError
 from reelgraph.recommend.catalogue import Movie
 from reelgraph.recommend.ordering import Listed, Ordering, People, Weights
 from reelgraph.recommend.predictor import Person, Predictor
 from reelgraph.scoring.ranking_head import ranker_for
-
-Floats = npt.NDArray[np.float32]
-
-Indices = npt.NDArray[np.int32]
-
-Mask = npt.NDArray[np.bool_]
-
 
 ORDERS = ("rank", "stars", "blend")
 
@@ -193,7 +185,7 @@ class ListMaker:
             return self.weights(choice), choice.diversity or 0.0
         return self.weights(choice, start=True), START_DIVERSITY if choice.diversity is None else choice.diversity
 
-    def score_of(self, person: Person) -> Floats:
+    def score_of(self, person: Person) -> Float32s:
         """What the list of one person is ordered by, `(num_items,)`; of someone who rated nothing, the start list."""
         weights, _ = self._wish(Choice(), anything_rated=bool(len(person.rated)))
         scores, _ = self.ordering.scores(People(person.state, person.rank_state), weights)

@@ -9,21 +9,12 @@ not: movies that these digits could bring in are scored again, one by one in flo
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from reelgraph.arrays import NOTHING, top_k, unit_states
+from reelgraph.arrays import NOTHING, Float32s, Float64s, Indices, Ints, top_k, unit_states
 from reelgraph.scoring.base import Scorer, UserState
 from reelgraph.scoring.ranking_head import Ranker
-
-Floats = npt.NDArray[np.float32]
-
-Doubles = npt.NDArray[np.float64]
-
-Indices = npt.NDArray[np.int32]
-
 
 BLOCK_FLOATS = 1 << 23  # 32 MB of scores at a time
 
@@ -51,7 +42,7 @@ class People:
     """
 
     state: UserState
-    rank_state: Floats | None
+    rank_state: Float32s | None
 
     def one(self, row: int) -> "People":
         """One of them."""
@@ -70,8 +61,8 @@ class Listed:
     """
 
     item: Indices
-    score: Doubles
-    stars: Doubles
+    score: Float64s
+    stars: Float64s
 
     @classmethod
     def nothing(cls, people: int, length: int) -> "Listed":
@@ -79,7 +70,7 @@ class Listed:
         shape = people, length
         return cls(np.full(shape, NOTHING, np.int32), np.zeros(shape), np.zeros(shape))
 
-    def put(self, rows: npt.NDArray[np.integer[Any]], lists: "Listed") -> None:
+    def put(self, rows: Ints, lists: "Listed") -> None:
         """Lists of some of the people, no longer than these."""
         length = lists.item.shape[1]
         self.item[rows, :length], self.score[rows, :length] = lists.item, lists.score
@@ -91,7 +82,7 @@ class Listed:
         columns = (each[row, there].tolist() for each in (self.item, self.score, self.stars))
         return list(zip(*columns, strict=True))
 
-    def take(self, place: npt.NDArray[np.integer[Any]]) -> "Listed":
+    def take(self, place: Ints) -> "Listed":
         """Other places of each list in their order, `(num_people, new_length)`; `NOTHING` ends a list there as well."""
         inside = np.maximum(place, 0)
         item = np.where(place == NOTHING, NOTHING, np.take_along_axis(self.item, inside, axis=1)).astype(np.int32)
@@ -107,17 +98,17 @@ class Ordering:
         counts: training ratings of the movies, `(num_items,)`.
     """
 
-    def __init__(self, scorer: Scorer, ranker: Ranker | None, counts: npt.NDArray[np.integer[Any]]) -> None:
+    def __init__(self, scorer: Scorer, ranker: Ranker | None, counts: Ints) -> None:
         self.scorer, self.ranker = scorer, ranker
         self.log_counts = np.log1p(counts)
 
     @cached_property
-    def unit_states(self) -> Floats:
+    def unit_states(self) -> Float32s:
         """States of the movies of length 1: of the ranking head where there is one."""
         return unit_states(self.scorer.item_states if self.ranker is None else self.ranker.item_states)
 
     @cached_property
-    def _items(self) -> Floats:
+    def _items(self) -> Float32s:
         """The movies' side of the product, `(width, num_items)`: rating head, log counts, ranking head."""
         parts = [self.log_counts[None]]
         if self.scorer.item_offset is not None:
@@ -133,7 +124,7 @@ class Ordering:
         movies = count * (1 if self.scorer.item_offset is not None else self.scorer.terms)
         return max(1, BLOCK_FLOATS // int(max(movies, pool)))
 
-    def scores(self, people: People, weights: Weights) -> tuple[Floats, Doubles]:
+    def scores(self, people: People, weights: Weights) -> tuple[Float32s, Float64s]:
         """Scores of all movies, and how far they may be from the exact ones.
 
         Returns:
@@ -141,7 +132,7 @@ class Ordering:
             that is a product is scored without what it adds for all movies of a person alike.
         """
         count = len(people.state.offset)
-        parts: list[Floats] = [np.full((count, 1), weights.counts, np.float32)]
+        parts: list[Float32s] = [np.full((count, 1), weights.counts, np.float32)]
         first, last = 0, len(self._items)
         if self.scorer.item_offset is not None and weights.stars:
             of_item = np.full((count, 1), weights.stars, np.float32)
@@ -157,7 +148,7 @@ class Ordering:
             score += np.float32(weights.stars) * self.scorer.score(people.state)
         return score, self._error(people, weights)
 
-    def _error(self, people: People, weights: Weights) -> Doubles:
+    def _error(self, people: People, weights: Weights) -> Float64s:
         """A bound of rounding: half an eps of the terms' sum for each of the terms; a whole one, to be safe."""
         size = weights.stars * self.scorer.size(people.state) + abs(weights.counts) * self.log_counts.max(initial=0)
         terms = self.scorer.terms + 1
@@ -166,7 +157,7 @@ class Ordering:
             terms += people.rank_state.shape[1] + 1
         return np.asarray(terms * np.finfo(np.float32).eps * size, np.float64)
 
-    def exact(self, people: People, item: Indices, weights: Weights) -> tuple[Doubles, Doubles]:
+    def exact(self, people: People, item: Indices, weights: Weights) -> tuple[Float64s, Float64s]:
         """Scores and standardised predictions of some movies, the same whoever else and whatever else is asked for.
 
         Args:
@@ -184,7 +175,7 @@ class Ordering:
         return score, stars
 
     def best(
-        self, people: People, weights: Weights, scores: tuple[Floats, Doubles], k: int, diversity: float = 0.0
+        self, people: People, weights: Weights, scores: tuple[Float32s, Float64s], k: int, diversity: float = 0.0
     ) -> Listed:
         """The up to `k` best movies of each; ties go to the lower index.
 
@@ -200,7 +191,7 @@ class Ordering:
         pool = self._highest(people, weights, scores, POOL * k)
         return pool.take(_diverse(pool, self.unit_states, k, diversity))
 
-    def _highest(self, people: People, weights: Weights, scores: tuple[Floats, Doubles], length: int) -> Listed:
+    def _highest(self, people: People, weights: Weights, scores: tuple[Float32s, Float64s], length: int) -> Listed:
         rough, error = scores
         length = min(length, rough.shape[1])
         pool = top_k(rough, length + SPARE)
@@ -221,7 +212,7 @@ class Ordering:
         return Listed(pool, score, stars).take(top_k(score, length))
 
 
-def _diverse(pool: Listed, states: Floats, k: int, diversity: float) -> npt.NDArray[np.integer[Any]]:
+def _diverse(pool: Listed, states: Float32s, k: int, diversity: float) -> Ints:
     """Maximal marginal relevance over pools, best first: places in the pools, `(num_people, k)`."""
     left = pool.item != NOTHING
     low = np.where(left, pool.score, np.inf).min(1, initial=np.inf, keepdims=True)

@@ -6,11 +6,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from reelgraph.arrays import Float32s
 from reelgraph.data.pair_files import Rows
 from reelgraph.data.sources import CANONICAL
 from reelgraph.files import new_file
@@ -18,7 +17,7 @@ from reelgraph.files import new_file
 GROUP_ROWS = 1 << 17  # of a file of lists are written at a time
 
 
-def write_predictions(rows: Rows, found: Mapping[str, npt.NDArray[np.float32]], path: Path) -> None:
+def write_predictions(rows: Rows, found: Mapping[str, Float32s], path: Path) -> None:
     """The rows as CSV, with what was found for them, such as `prediction`, in the last columns."""
     kept = rows.table.drop_columns([name for name in found if name in rows.table.column_names])
     columns = [column.to_pylist() for column in kept.columns]

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from reelgraph.arrays import Float32s, Floats, Indices, Int64s, Mask
 from reelgraph.artifact import Artifact, numbers
 from reelgraph.data.dataset import NO_TIME
 from reelgraph.data.vocabulary import Vocabulary
@@ -22,14 +22,7 @@ from reelgraph.scoring.session import Queries, Residuals, effect_of
 BLOCK_FLOATS = 1 << 24  # 64 MB of numbers at a time
 
 
-Floats = npt.NDArray[np.float32]
-
-Indices = npt.NDArray[np.int32]
-
-Times = npt.NDArray[np.int64]
-
-
-def _counts(index: Indices, length: int) -> npt.NDArray[np.int64]:
+def _counts(index: Indices, length: int) -> Int64s:
     """How often each number occurs; in steps, since `bincount` takes a copy of what it counts."""
     counts = np.zeros(length, np.int64)
     for start in range(0, len(index), 1 << 20):
@@ -42,9 +35,9 @@ class _Pairs:
     """Pairs by index, and what is known of them; all `(num_pairs,)`. An unknown id's index means nothing."""
 
     user: Indices
-    user_known: npt.NDArray[np.bool_]
+    user_known: Mask
     item: Indices
-    item_known: npt.NDArray[np.bool_]
+    item_known: Mask
     user_count: Indices
     item_count: Indices
 
@@ -76,7 +69,7 @@ class Predictor:
         entry = manifest.get("intervals") or {}
         self._intervals = {name: intervals_of(entry.get(name)) for name in ("untimed", "timed")}
 
-    def predict(self, user_ids: Sequence[str], movie_ids: Sequence[str], timestamps: Times | None = None) -> Floats:
+    def predict(self, user_ids: Sequence[str], movie_ids: Sequence[str], timestamps: Int64s | None = None) -> Float32s:
         """Predicted ratings of pairs in the data's scale, clipped to it, float32 of shape `(num_pairs,)`.
 
         A user or movie that the model does not know is predicted by what is known of the other one.
@@ -90,8 +83,8 @@ class Predictor:
         return self._for_times(pairs, self._predict(pairs), timestamps)
 
     def interval(
-        self, user_ids: Sequence[str], movie_ids: Sequence[str], level: float, timestamps: Times | None = None
-    ) -> tuple[Floats, Floats]:
+        self, user_ids: Sequence[str], movie_ids: Sequence[str], level: float, timestamps: Int64s | None = None
+    ) -> tuple[Float32s, Float32s]:
         """Ends of intervals that hold a share `level` of ratings, in the data's scale, float32 `(num_pairs,)` each.
 
         Raises:
@@ -103,8 +96,8 @@ class Predictor:
         return low.astype(np.float32), high.astype(np.float32)
 
     def around(
-        self, prediction: Floats, item_index: Indices, user_count: int, level: float = 0.9
-    ) -> tuple[Floats, Floats] | None:
+        self, prediction: Float32s, item_index: Indices, user_count: int, level: float = 0.9
+    ) -> tuple[Float32s, Float32s] | None:
         """Interval ends of one person's predictions, in the data's scale, float32 `(num_movies,)` each.
 
         Args:
@@ -127,8 +120,8 @@ class Predictor:
         self,
         user_ids: Sequence[str],
         movie_ids: Sequence[str],
-        rating: npt.NDArray[np.floating[Any]],
-        timestamps: Times | None = None,
+        rating: Floats,
+        timestamps: Int64s | None = None,
         level: float = 0.9,
     ) -> EvaluationReport:
         """Judge predictions of test ratings given as columns of shape `(num_pairs,)`, unknown ids included."""
@@ -149,12 +142,12 @@ class Predictor:
             genres={name: mask[pairs.item] & pairs.item_known for name, mask in genres},
         )
 
-    def seen(self, user_index: int) -> tuple[Indices, Floats]:
+    def seen(self, user_index: int) -> tuple[Indices, Float32s]:
         """A user's training ratings: movie indices and ratings in the data's scale, each of shape `(num_ratings,)`."""
         rows = slice(self.seen_start[user_index], self.seen_start[user_index + 1])
         return self.seen_item[rows], self.seen_rating[rows]
 
-    def raters(self, item_index: int) -> tuple[Indices, Floats]:
+    def raters(self, item_index: int) -> tuple[Indices, Float32s]:
         """The users who rated a movie and their ratings in the data's scale, each of shape `(num_raters,)`."""
         order, start = self._by_item
         rows = order[start[item_index] : start[item_index + 1]]
@@ -168,9 +161,9 @@ class Predictor:
         return row, self.seen_item[place]
 
     @cached_property
-    def seen_rating(self) -> Floats:
+    def seen_rating(self) -> Float32s:
         """The training ratings in the data's scale, sorted by user, float32 of shape `(num_ratings,)`."""
-        rating: Floats = numbers(self._seen, "rating")
+        rating: Float32s = numbers(self._seen, "rating")
         return rating
 
     @cached_property
@@ -180,15 +173,15 @@ class Predictor:
         return Residuals.of(self.seen_user, self.seen_item, *columns, len(self.users))
 
     @cached_property
-    def _by_item(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    def _by_item(self) -> tuple[Int64s, Int64s]:
         """The training ratings in the order of their movies, and where each movie's begin."""
         return np.argsort(self.seen_item, kind="stable"), np.concatenate([[0], np.cumsum(self.item_counts)])
 
-    def standardise(self, rating: Floats) -> Floats:
+    def standardise(self, rating: Float32s) -> Float32s:
         """Ratings as the model sees them."""
         return ((rating - self.mean) / self.std).astype(np.float32)
 
-    def stars(self, standardised: npt.NDArray[np.floating[Any]]) -> Floats:
+    def stars(self, standardised: Floats) -> Float32s:
         """The model's numbers as ratings, clipped to the scale."""
         return np.asarray(np.clip(standardised * self.std + self.mean, self.low, self.high), np.float32)
 
@@ -197,7 +190,7 @@ class Predictor:
         counts = np.where(user_known, self.user_counts[user], 0), np.where(item_known, self.item_counts[item], 0)
         return _Pairs(user, user_known, item, item_known, *counts)
 
-    def _predict(self, pairs: "_Pairs") -> Floats:
+    def _predict(self, pairs: "_Pairs") -> Float32s:
         nobody = self.scorer.visitor(np.empty(0, np.int32), np.empty(0, np.float32))
         result = np.empty(len(pairs.user), np.float32)
         step = max(1, BLOCK_FLOATS // (4 * self.scorer.item_states.shape[1]))
@@ -208,7 +201,7 @@ class Predictor:
             result[rows] = np.where(pairs.item_known[rows], known, unknown)
         return self.stars(result)
 
-    def _for_times(self, pairs: "_Pairs", rating: Floats, timestamps: Times | None) -> Floats:
+    def _for_times(self, pairs: "_Pairs", rating: Float32s, timestamps: Int64s | None) -> Float32s:
         if timestamps is None or self.session is None:
             return rating
         item = np.where(pairs.item_known, pairs.item, -1)
@@ -217,8 +210,8 @@ class Predictor:
         return timed.astype(np.float32)
 
     def _interval(
-        self, pairs: "_Pairs", prediction: Floats, level: float, timestamps: Times | None
-    ) -> tuple[npt.NDArray[np.floating[Any]], npt.NDArray[np.floating[Any]]]:
+        self, pairs: "_Pairs", prediction: Float32s, level: float, timestamps: Int64s | None
+    ) -> tuple[Floats, Floats]:
         untimed, timed = self._intervals["untimed"], self._intervals["timed"]
         if untimed is None:
             raise ConfigError(
@@ -246,6 +239,6 @@ class Person:
 
     index: int | None
     state: UserState
-    rank_state: Floats | None
+    rank_state: Float32s | None
     rated: Indices
-    ratings: Floats
+    ratings: Float32s

@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any, Unpack
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from reelgraph.arrays import NOTHING, unit_states
+from reelgraph.arrays import NOTHING, Float32s, Indices, Int64s, unit_states
 from reelgraph.artifact import Artifact, read_artifact, write_artifact
 from reelgraph.errors import ConfigError
 from reelgraph.metrics.ratings import EvaluationReport
@@ -18,10 +17,6 @@ from reelgraph.recommend.lists import Choice, ListMaker, Suggestion, Wishes
 from reelgraph.recommend.ordering import Listed
 from reelgraph.recommend.predictor import Person, Predictor
 from reelgraph.recommend.visitor import Visitor
-
-Floats = npt.NDArray[np.float32]
-
-Indices = npt.NDArray[np.int32]
 
 
 class Recommender:
@@ -47,7 +42,7 @@ class Recommender:
         """Write the model to a directory (see `artifact.write_artifact`)."""
         write_artifact(self.artifact, Path(path))
 
-    def predict(self, pairs: Iterable[tuple[object, object]], *, timestamps: Iterable[int] | None = None) -> Floats:
+    def predict(self, pairs: Iterable[tuple[object, object]], *, timestamps: Iterable[int] | None = None) -> Float32s:
         """Predicted ratings of (user id, movie id) pairs.
 
         A user or movie that the model does not know is predicted by what is known of the other one.
@@ -64,7 +59,7 @@ class Recommender:
 
     def interval(
         self, pairs: Iterable[tuple[object, object]], *, level: float = 0.9, timestamps: Iterable[int] | None = None
-    ) -> tuple[Floats, Floats]:
+    ) -> tuple[Float32s, Float32s]:
         """Lower and upper ends that hold a share `level` (0.5, 0.8, 0.9 or 0.95) of ratings; see `predict`.
 
         Raises:
@@ -80,7 +75,7 @@ class Recommender:
         rating = np.asarray([rating for _, _, rating in rows], np.float64)
         return self.predictor.evaluate(*_ids((user, item) for user, item, _ in rows), rating, _times(timestamps))
 
-    def scores(self, user_index: Indices, **wishes: Unpack[Wishes]) -> Floats:
+    def scores(self, user_index: Indices, **wishes: Unpack[Wishes]) -> Float32s:
         """What lists are ordered by, for users of the training data and all movies, float32 `(num_users, num_items)`.
 
         Only the order within a user's row means something, and not that of scores closer than rounding; see `ordering`.
@@ -202,7 +197,7 @@ class Recommender:
         return k
 
 
-def _nearest(unit: Floats, index: int, k: int) -> list[tuple[int, float]]:
+def _nearest(unit: Float32s, index: int, k: int) -> list[tuple[int, float]]:
     """The `k` other rows with the largest cosines."""
     cosine = unit @ unit[index]
     order = np.argsort(-cosine, kind="stable")
@@ -214,7 +209,7 @@ def _ids(pairs: Iterable[tuple[object, object]]) -> tuple[list[str], list[str]]:
     return [str(user) for user, _ in rows], [str(item) for _, item in rows]
 
 
-def _times(timestamps: Iterable[int] | None) -> npt.NDArray[np.int64] | None:
+def _times(timestamps: Iterable[int] | None) -> Int64s | None:
     return None if timestamps is None else np.fromiter(timestamps, np.int64)
 
 

@@ -4,15 +4,13 @@ from collections.abc import Mapping
 from typing import Any, Unpack
 
 import numpy as np
-import numpy.typing as npt
 
+from reelgraph.arrays import Float32s, Indices
 from reelgraph.errors import DataError
 from reelgraph.recommend.explain import Explanation, explain
 from reelgraph.recommend.lists import Choice, ListMaker, Suggestion, Wishes
 from reelgraph.recommend.predictor import Person
 from reelgraph.scoring.base import UserState
-
-Floats = npt.NDArray[np.float32]
 
 
 class Visitor:
@@ -56,7 +54,7 @@ class Visitor:
             raise DataError(f"rating of movie {movie}: expected {low:g} to {high:g}, found {stars!r}", "correct it")
         return item
 
-    def rate_indices(self, item_index: npt.NDArray[np.int32], stars: Floats) -> None:
+    def rate_indices(self, item_index: Indices, stars: Float32s) -> None:
         """Add ratings in the data's scale by the indices of movies that have none yet, each `(num_ratings,)`."""
         self._ratings.update(zip(item_index.tolist(), stars.tolist(), strict=True))
         standardised = self.predictor.standardise(stars)
@@ -102,7 +100,7 @@ class Visitor:
         """The visitor's list; see `Recommender.recommend`."""
         return self.lists.suggest(self.person, Choice(**wishes))
 
-    def predict(self) -> Floats:
+    def predict(self) -> Float32s:
         """Predicted ratings of all movies, in the data's scale and clipped to it, float32 of shape `(num_items,)`."""
         return self.predictor.stars(self.predictor.scorer.score(self.person.state)[0])
 

@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from reelgraph.arrays import Float32s, Float64s, Floats, Ints, Mask
 from reelgraph.config import USER_DAMPING
-
-Floats = npt.NDArray[np.float32]
 
 
 class RunningState:
@@ -24,7 +22,7 @@ class RunningState:
         implicit, residual: what the movies' messages are made of, `(num_items, dim)`.
     """
 
-    def __init__(self, mean: Any, baseline: Floats, implicit: Floats, residual: Floats) -> None:
+    def __init__(self, mean: Any, baseline: Float32s, implicit: Float32s, residual: Float32s) -> None:
         self.mean, self.baseline, self.implicit, self.residual = float(mean), baseline, implicit, residual
         self._clear()
 
@@ -44,7 +42,7 @@ class RunningState:
         parts = (self.implicit[item], left * residual, residual)
         self.sums = [total + sign * part for total, part in zip(self.sums, parts, strict=True)]
 
-    def add_all(self, items: npt.NDArray[np.integer[Any]], ratings: npt.NDArray[np.floating[Any]]) -> None:
+    def add_all(self, items: Ints, ratings: Floats) -> None:
         """Add standardised ratings of different movies by their indices, each `(num_ratings,)`, at once."""
         left = ratings.astype(np.float64) - self.mean - self.baseline[items].astype(np.float64)
         residual = self.residual[items].astype(np.float64)
@@ -59,14 +57,11 @@ class RunningState:
         return self.left / (self.count + USER_DAMPING)
 
     @property
-    def state(self) -> Floats:
+    def state(self) -> Float32s:
         """The state, float32 of shape `(1, dim)`."""
         implicit, weighted, residual = self.sums
         total = implicit + weighted - self.bias * residual
         return np.asarray(total / np.sqrt(max(self.count, 1)), np.float32)[None]
-
-
-Indices = npt.NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True)
@@ -78,10 +73,10 @@ class UserState:
         offset: what is added to every prediction of the user, float32 of shape `(num_users,)`.
     """
 
-    state: Floats
-    offset: Floats
+    state: Float32s
+    offset: Float32s
 
-    def where(self, known: npt.NDArray[np.bool_], other: "UserState") -> "UserState":
+    def where(self, known: Mask, other: "UserState") -> "UserState":
         """These users where known, bool of shape `(num_users,)`, and `other`, one row, elsewhere."""
         state = np.where(known[:, None], self.state, other.state)
         return UserState(state, np.where(known, self.offset, other.offset))
@@ -107,48 +102,48 @@ class Parts:
     movie: float
     free: float
     side: float
-    because: Floats
+    because: Float32s
     movie_free: float
     movie_side: float
-    neighbours: Floats
+    neighbours: Float32s
 
 
 class Scorer(Protocol):
     """The two models' common face; every rating and prediction is standardised, as in training."""
 
-    def users(self, user_index: Indices) -> UserState:
+    def users(self, user_index: Ints) -> UserState:
         """States of users of the training data, by their indices `(num_users,)`."""
 
-    def visitor(self, item_index: Indices, rating: Floats) -> UserState:
+    def visitor(self, item_index: Ints, rating: Float32s) -> UserState:
         """State of a visitor, one row, from movies rated, both of shape `(num_ratings,)`; there may be none."""
 
     def running(self) -> RunningState | None:
         """A visitor's state that ratings are added to one at a time; None where it has to be made anew."""
 
-    def score(self, user: UserState, item_index: Indices | None = None) -> Floats:
+    def score(self, user: UserState, item_index: Ints | None = None) -> Float32s:
         """Predictions `(num_users, num_items)` for all movies, or `(num_users,)` for one movie a user."""
 
-    def pairs(self, user: UserState, item_index: Indices) -> npt.NDArray[np.float64]:
+    def pairs(self, user: UserState, item_index: Ints) -> Float64s:
         """Predictions in float64 of some movies of each user, both `(num_users, num_movies)`.
 
         A pair's prediction is the same, to the last digit, whatever others are asked for with it.
         """
 
-    def size(self, user: UserState) -> npt.NDArray[np.float64]:
+    def size(self, user: UserState) -> Float64s:
         """What the `terms` of any prediction of a user sum to at most, by their absolute values, `(num_users,)`."""
 
-    def without_movie(self, user: UserState) -> Floats:
+    def without_movie(self, user: UserState) -> Float32s:
         """Predictions `(num_users,)` for a movie of which nothing is known."""
 
     def parts(
         self,
         user_index: int | None,
         item_index: int,
-        rated: Indices,
-        rating: Floats,
+        rated: Ints,
+        rating: Float32s,
         user: UserState,
-        raters: Indices,
-        their_rating: Floats,
+        raters: Ints,
+        their_rating: Float32s,
     ) -> Parts:
         """What adds up to a prediction.
 
@@ -170,9 +165,9 @@ class Scorer(Protocol):
         """How many numbers are summed for a prediction."""
 
     @property
-    def item_states(self) -> Floats:
+    def item_states(self) -> Float32s:
         """States of the movies, float32 of shape `(num_items, dim)`."""
 
     @property
-    def item_offset(self) -> Floats | None:
+    def item_offset(self) -> Float32s | None:
         """What a movie adds to predictions that are products of states, `(num_items,)`; None where they are not."""

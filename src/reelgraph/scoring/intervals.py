@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from reelgraph.arrays import Float64s, Floats, Ints
 from reelgraph.errors import ArtifactError, ConfigError
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
@@ -19,11 +20,6 @@ LEVELS = (0.5, 0.8, 0.9, 0.95)
 USER_EDGES, ITEM_EDGES = (0, 10, 30, 100), (0, 5, 20, 100)  # fewest ratings of each group
 
 LEAST_PAIRS = 100  # validation ratings of a group; smaller ones take the quantile of all
-
-
-Floats = npt.NDArray[np.floating[Any]]
-
-Counts = npt.NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True)
@@ -34,10 +30,10 @@ class Intervals:
         half_width: in the data's scale, float64 of shape `(len(LEVELS), len(USER_EDGES), len(ITEM_EDGES))`.
     """
 
-    half_width: npt.NDArray[np.float64]
+    half_width: Float64s
 
     def around(
-        self, prediction: Floats, user_count: Counts, item_count: Counts, level: float, scale: tuple[float, float]
+        self, prediction: Floats, user_count: Ints, item_count: Ints, level: float, scale: tuple[float, float]
     ) -> tuple[Floats, Floats]:
         """Lower and upper ends, clipped to the scale, each float64 of shape `(num_pairs,)`.
 
@@ -64,7 +60,7 @@ class Intervals:
         return widths
 
 
-def calibrate(error: Floats, user_count: Counts, item_count: Counts) -> Intervals | None:
+def calibrate(error: Floats, user_count: Ints, item_count: Ints) -> Intervals | None:
     """Half widths from validation errors.
 
     Args:
@@ -112,5 +108,5 @@ def _quantile(size: Floats, level: float) -> float:
     return float(np.partition(size, rank - 1)[rank - 1])
 
 
-def _group(count: Counts, edges: tuple[int, ...]) -> npt.NDArray[np.intp]:
+def _group(count: Ints, edges: tuple[int, ...]) -> npt.NDArray[np.intp]:
     return np.searchsorted(edges, count, side="right") - 1

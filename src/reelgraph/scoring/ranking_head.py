@@ -3,18 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from reelgraph.arrays import lengths, pair_products
+from reelgraph.arrays import Float32s, Float64s, Ints, lengths, pair_products
 from reelgraph.config import USER_DAMPING
 from reelgraph.scoring.base import RunningState
-
-Floats = npt.NDArray[np.float32]
-
-Indices = npt.NDArray[np.integer[Any]]
 
 # As in `scorers`; r is the ranking head's dim.
 SHAPES = (
@@ -36,23 +30,23 @@ class RankParts:
     """
 
     movie: float
-    because: Floats
+    because: Float32s
     free: float
     side: float
-    neighbours: Floats
+    neighbours: Float32s
 
 
 class Ranker:
     """score = <z_u, z_i> + bias_i, the temperature being part of z_i; ratings are standardised, as in training."""
 
-    def __init__(self, weights: Mapping[str, Floats]) -> None:
+    def __init__(self, weights: Mapping[str, Float32s]) -> None:
         self.weights = weights
 
-    def users(self, user_index: Indices) -> Floats:
+    def users(self, user_index: Ints) -> Float32s:
         """States of users of the training data, `(num_users, dim)`."""
         return self.weights["rank.user.state"][user_index]
 
-    def visitor(self, item_index: Indices, rating: Floats) -> Floats:
+    def visitor(self, item_index: Ints, rating: Float32s) -> Float32s:
         """State of a visitor, `(1, dim)`, from movies rated; there may be none."""
         return np.asarray(self.messages(item_index, rating).sum(0, keepdims=True))
 
@@ -62,7 +56,7 @@ class Ranker:
         names = ("item.baseline", "item.implicit", "item.residual")
         return RunningState(weights["rank.mean"], *(weights[f"rank.{name}"] for name in names))
 
-    def messages(self, item_index: Indices, rating: Floats) -> Floats:
+    def messages(self, item_index: Ints, rating: Float32s) -> Float32s:
         """What each rated movie adds to a user's state, `(num_ratings, dim)`."""
         weights, count = self.weights, len(rating)
         left_over = rating - weights["rank.mean"] - weights["rank.item.baseline"][item_index]
@@ -70,15 +64,15 @@ class Ranker:
         messages = weights["rank.item.implicit"][item_index] + rho * weights["rank.item.residual"][item_index]
         return np.asarray(messages / np.sqrt(np.float32(max(count, 1))), np.float32)
 
-    def score(self, state: Floats) -> Floats:
+    def score(self, state: Float32s) -> Float32s:
         """Scores of all movies, `(num_users, num_items)`."""
         return np.asarray(state @ self.weights["rank.item.state"].T + self.weights["rank.item.bias"])
 
-    def pairs(self, state: Floats, item_index: Indices) -> npt.NDArray[np.float64]:
+    def pairs(self, state: Float32s, item_index: Ints) -> Float64s:
         """Scores in float64 of some movies of each user, both `(num_users, num_movies)`; see `scoring.Scorer.pairs`."""
         return pair_products(state, self.item_states, item_index) + self.item_bias[item_index]
 
-    def size(self, state: Floats) -> npt.NDArray[np.float64]:
+    def size(self, state: Float32s) -> Float64s:
         """A bound of a score's terms, `(num_users,)`; see `scoring.Scorer.size`."""
         return np.asarray(lengths(state) * self._longest + np.abs(self.item_bias).max(initial=0))
 
@@ -87,7 +81,7 @@ class Ranker:
         return float(lengths(self.item_states).max(initial=0))
 
     def parts(
-        self, item_index: int, rated: Indices, rating: Floats, neighbour: Indices, their_rating: Floats
+        self, item_index: int, rated: Ints, rating: Float32s, neighbour: Ints, their_rating: Float32s
     ) -> RankParts:
         """What adds up to a score.
 
@@ -114,16 +108,16 @@ class Ranker:
         )
 
     @property
-    def item_states(self) -> Floats:
+    def item_states(self) -> Float32s:
         """States of the movies, `(num_items, dim)`."""
         return self.weights["rank.item.state"]
 
     @property
-    def item_bias(self) -> Floats:
+    def item_bias(self) -> Float32s:
         """What a movie adds for everyone, `(num_items,)`."""
         return self.weights["rank.item.bias"]
 
 
-def ranker_for(weights: Mapping[str, Floats]) -> Ranker | None:
+def ranker_for(weights: Mapping[str, Float32s]) -> Ranker | None:
     """The ranking head of an artifact; None where it has none. `scoring.check_arrays` has seen the arrays."""
     return Ranker(weights) if "rank.item.state" in weights else None

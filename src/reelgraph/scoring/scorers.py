@@ -3,16 +3,12 @@
 import re
 from collections.abc import Mapping
 
-import numpy as np
-import numpy.typing as npt
-
+from reelgraph.arrays import Float32s
 from reelgraph.errors import ArtifactError
 from reelgraph.scoring.base import Scorer
 from reelgraph.scoring.gcn import GCNScorer
 from reelgraph.scoring.ranking_head import SHAPES as RANK_SHAPES
 from reelgraph.scoring.residual import ResidualScorer
-
-Floats = npt.NDArray[np.float32]
 
 
 def needed_for_lists(name: str) -> bool:
@@ -21,7 +17,7 @@ def needed_for_lists(name: str) -> bool:
 
 
 def scorer_for(
-    model: str, weights: Mapping[str, Floats], unit: tuple[float, float], *, lists_only: bool = False
+    model: str, weights: Mapping[str, Float32s], unit: tuple[float, float], *, lists_only: bool = False
 ) -> Scorer:
     """The scorer of an artifact; with `lists_only` only of the arrays that lists need.
 
@@ -56,7 +52,7 @@ _SHAPES = {
 }
 
 
-def _check_arrays(shapes: Mapping[str, str], weights: Mapping[str, Floats]) -> None:
+def _check_arrays(shapes: Mapping[str, str], weights: Mapping[str, Float32s]) -> None:
     lengths = {"1": 1}
     for name, letters in shapes.items():
         if name not in weights:

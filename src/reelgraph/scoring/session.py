@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from reelgraph.arrays import Float64s, Floats, Int64s, Ints, Mask
 from reelgraph.errors import ArtifactError
 
 SECONDS = (60.0, 180.0, 600.0, 3600.0, 86400.0)  # widths to choose from
@@ -29,11 +29,6 @@ MOST = 200_000  # pairs that settings are chosen by; of more, those of a random 
 REACH = 12.0  # widths after which a weight, below 1e-5, is dropped
 
 
-Floats = npt.NDArray[np.floating[Any]]
-
-Indices = npt.NDArray[np.integer[Any]]
-
-
 @dataclass(frozen=True)
 class Residuals:
     """The training ratings as the effect sees them, sorted by user and then by time.
@@ -45,15 +40,13 @@ class Residuals:
         residual: rating minus its prediction with the rating hidden, float64 of shape `(num_edges,)`.
     """
 
-    start: Indices
-    item_index: Indices
-    timestamp: npt.NDArray[np.int64]
-    residual: npt.NDArray[np.float64]
+    start: Ints
+    item_index: Ints
+    timestamp: Int64s
+    residual: Float64s
 
     @classmethod
-    def of(
-        cls, user_index: Indices, item_index: Indices, timestamp: npt.NDArray[np.int64], residual: Floats, users: int
-    ) -> "Residuals":
+    def of(cls, user_index: Ints, item_index: Ints, timestamp: Int64s, residual: Floats, users: int) -> "Residuals":
         """From columns in any order."""
         order = np.lexsort((timestamp, user_index))
         start = np.searchsorted(user_index[order], np.arange(users + 1))
@@ -64,12 +57,12 @@ class Residuals:
 class Queries:
     """Pairs with the time for which they are predicted, each `(num_pairs,)`; `known` is false where there is none."""
 
-    user_index: Indices
-    item_index: Indices
-    timestamp: npt.NDArray[np.int64]
-    known: npt.NDArray[np.bool_]
+    user_index: Ints
+    item_index: Ints
+    timestamp: Int64s
+    known: Mask
 
-    def take(self, rows: npt.NDArray[np.bool_]) -> "Queries":
+    def take(self, rows: Mask) -> "Queries":
         """Those of the pairs that a mask, `(num_pairs,)`, lets through."""
         return Queries(self.user_index[rows], self.item_index[rows], self.timestamp[rows], self.known[rows])
 
@@ -90,7 +83,7 @@ class SessionEffect:
     gain: float
     causal: bool
 
-    def predict(self, queries: Queries, history: Residuals) -> npt.NDArray[np.float64]:
+    def predict(self, queries: Queries, history: Residuals) -> Float64s:
         """The effect in the data's scale, float64 of shape `(num_pairs,)`."""
         total, weight = _sums(queries, history, self.seconds, self.causal)
         return self.gain * total / (self.damping + weight)

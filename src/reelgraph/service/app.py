@@ -15,8 +15,7 @@ from reelgraph.service.database.ledger import Ledger
 from reelgraph.service.errors import handle_problems
 from reelgraph.service.middleware import API_VERSION, BodyLimit, Buckets, Edge
 from reelgraph.service.model import Current, newest
-from reelgraph.service.routes import insights, operations, ratings
-from reelgraph.service.routes import visitors as visits
+from reelgraph.service.routes import insights, operations, ratings, visitors
 from reelgraph.service.settings import Keys, Settings
 from reelgraph.service.state import State
 from reelgraph.service.static_files import STATIC, asset_routes, docs_routes, read_assets
@@ -61,7 +60,7 @@ def create_app(
     app.state.service, app.state.insights = state, beside
     handle_problems(app)
     for routes in (
-        visits.routes,
+        visitors.routes,
         insights.routes,
         ratings.routes,
         operations.admin,

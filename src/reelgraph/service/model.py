@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from reelgraph.arrays import Float64s
 from reelgraph.errors import ArtifactError, SetupError
 from reelgraph.files import MANIFEST
 from reelgraph.recommend.lists import Choice
@@ -126,7 +126,7 @@ class Served:
 
     recommender: Recommender
     titles: TitleIndex
-    means: npt.NDArray[np.float64]
+    means: Float64s
     held: HeldFiles
     since: datetime
 

@@ -9,12 +9,8 @@ from string import ascii_lowercase
 import numpy as np
 import numpy.typing as npt
 
+from reelgraph.arrays import Indices, Ints, Mask
 from reelgraph.recommend.catalogue import Catalogue
-
-Indices = npt.NDArray[np.int32]
-
-Mask = npt.NDArray[np.bool_]
-
 
 _ARTICLES = frozenset((
     "the", "a", "an", "le", "la", "les", "l", "il", "lo", "gli", "i", "un", "une", "uno", "una", "el", "los", "las",
@@ -78,7 +74,7 @@ class TitleIndex:
         counts: ratings of each, int `(num_items,)`; of movies that fit alike, the more rated one comes first.
     """
 
-    def __init__(self, catalogue: Catalogue, counts: npt.NDArray[np.integer]) -> None:
+    def __init__(self, catalogue: Catalogue, counts: Ints) -> None:
         table = catalogue.table
         titles = table["title"].to_pylist() if "title" in table.column_names else [None] * table.num_rows
         self.popular = np.lexsort((np.arange(len(counts)), -counts)).astype(np.int32)

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from reelgraph.artifact import TABLES, Artifact
-from reelgraph.recommend import output as _output
+from reelgraph.recommend import output
 from reelgraph.recommend.lists import Choice
 from reelgraph.recommend.recommender import Recommender
 
@@ -53,7 +53,7 @@ class Share:
             for place in batch["id"].to_pylist():
                 part = self.missing[place]
                 tables = model.recommend_all(users_of(part, self.users, self.parts), **vars(self.choice))
-                rows = _output.write_lists(tables, model.id_types, file_of(Path(self.directory), part))
+                rows = output.write_lists(tables, model.id_types, file_of(Path(self.directory), part))
                 yield pa.record_batch([[part], [rows]], schema=ROWS)
 
 

@@ -9,11 +9,11 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import torch
 
 from reelgraph._version import __version__
+from reelgraph.arrays import Floats, Indices
 from reelgraph.artifact import Artifact
 from reelgraph.config import TrainConfig
 from reelgraph.data.dataset import Dataset, Interactions
@@ -35,9 +35,6 @@ from reelgraph.training.leaks import check_data
 from reelgraph.training.loop import hidden_residuals, history_rows, predict
 from reelgraph.training.runner import Checkpoints, Observe, Run, Runner
 from reelgraph.training.tuning import search
-
-Floats = npt.NDArray[np.floating[Any]]
-Indices = npt.NDArray[np.int32]
 
 _LIBRARIES = ("torch", "torch-geometric", "numpy", "pyarrow", "duckdb", "sqlframe")
 

@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from reelgraph.arrays import Floats, Indices
 from reelgraph.config import RANKING, TrainConfig
 from reelgraph.data.dataset import Dataset
 from reelgraph.metrics.ranking import user_ndcg
@@ -14,10 +14,6 @@ from reelgraph.models import RankingModel
 from reelgraph.training.loop import history_rows
 from reelgraph.training.runner import Run, Runner
 from reelgraph.training.tuning import SURE, search
-
-Floats = npt.NDArray[np.floating[Any]]
-Indices = npt.NDArray[np.int32]
-
 
 # Weights of the standardised prediction beside the ranking score, which is the log of odds. `BLEND` had the best
 # validation nDCG@10 over seeds on ML-100K; one data set's few validation users have to speak clearly for another.

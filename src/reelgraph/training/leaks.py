@@ -5,11 +5,11 @@ what its predictions of hidden ratings depend on.
 """
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import torch
 from torch import Tensor
 
+from reelgraph.arrays import Float64s, Int64s
 from reelgraph.data.dataset import SPLITS, Dataset, Interactions
 from reelgraph.data.side_features import numbers
 from reelgraph.errors import LeakError
@@ -23,9 +23,6 @@ SAME = 0.999  # correlation from which on a side column is such a statistic
 PROBE_EDGES = 200_000  # ratings of which the messages are checked; the first users' in a larger graph
 
 TOLERANCE = 1e-3  # standard deviations; float32 sums of a few thousand messages differ by far less
-
-
-Codes = npt.NDArray[np.int64]
 
 
 def check_data(data: Dataset, side_features: bool = True) -> None:
@@ -45,8 +42,8 @@ def check_data(data: Dataset, side_features: bool = True) -> None:
         _check_table(data, data.item_table, "item_index", "movieId")
 
 
-def _codes(part: Interactions) -> Codes:
-    codes: Codes = part.user_index.astype(np.int64) << 32 | part.item_index
+def _codes(part: Interactions) -> Int64s:
+    codes: Int64s = part.user_index.astype(np.int64) << 32 | part.item_index
     return codes
 
 
@@ -99,18 +96,18 @@ def _check_table(data: Dataset, table: pa.Table, side: str, key: str) -> None:
                 )
 
 
-def _totals(part: Interactions, side: str, rows: int) -> npt.NDArray[np.float64]:
+def _totals(part: Interactions, side: str, rows: int) -> Float64s:
     """Number and sum of each node's ratings, `(2, rows)`."""
     index = getattr(part, side)
     return np.stack([np.bincount(index, minlength=rows), np.bincount(index, part.rating, rows)])
 
 
-def _statistics(*parts: npt.NDArray[np.float64]) -> dict[str, npt.NDArray[np.float64]]:
+def _statistics(*parts: Float64s) -> dict[str, Float64s]:
     number, total = np.sum(parts, axis=0)
     return {"number": number, "mean": total / np.maximum(number, 1), "sum": total}
 
 
-def _correlation(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> float:
+def _correlation(first: Float64s, second: Float64s) -> float:
     if first.std() == 0 or second.std() == 0:
         return 0.0
     return float(np.corrcoef(first, second)[0, 1])

@@ -10,11 +10,11 @@ from types import FrameType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from reelgraph.arrays import Float32s, Float64s
 from reelgraph.config import TrainConfig
 from reelgraph.data.dataset import Interactions
 from reelgraph.errors import StoppedError, TrainingError
@@ -48,14 +48,14 @@ def judge(model: Any, valid: Interactions, scale: tuple[float, float]) -> dict[s
     return {"valid_rmse": mean_of(model, off**2) ** 0.5, "valid_mae": mean_of(model, np.abs(off))}
 
 
-def mean_of(model: Any, values: npt.NDArray[np.float64]) -> float:
+def mean_of(model: Any, values: Float64s) -> float:
     """The mean over all processes' values, `(num_values,)` in this one; NaN when there are none at all."""
     shard = model.graph.shard
     count, total = shard.total(len(values)), shard.total(float(values.sum()))
     return total / count if count else math.nan
 
 
-def errors(model: Any, valid: Interactions, scale: tuple[float, float]) -> npt.NDArray[np.float64]:
+def errors(model: Any, valid: Interactions, scale: tuple[float, float]) -> Float64s:
     """What two models are compared by: squared errors of ratings, or 1 - nDCG at 10 of users; float64."""
     if isinstance(model, RanksMovies):
         user, item, bias = (array.numpy() for array in model.scores())
@@ -73,7 +73,7 @@ def errors(model: Any, valid: Interactions, scale: tuple[float, float]) -> npt.N
 RESIDUAL_FOLDS = 5
 
 
-def predict(model: RatingModel, pairs: Interactions, scale: tuple[float, float]) -> npt.NDArray[np.float32]:
+def predict(model: RatingModel, pairs: Interactions, scale: tuple[float, float]) -> Float32s:
     """Predicted ratings of pairs, clipped to the scale, float32 of shape `(num_pairs,)`."""
     standardised = model.predict(*model.graph.pairs(pairs.user_index, pairs.item_index))
     rating = standardised * model.graph.std + model.graph.mean
@@ -81,7 +81,7 @@ def predict(model: RatingModel, pairs: Interactions, scale: tuple[float, float])
 
 
 @torch.no_grad()
-def hidden_residuals(model: HidesRatings, ratings: Interactions, scale: tuple[float, float]) -> npt.NDArray[np.float32]:
+def hidden_residuals(model: HidesRatings, ratings: Interactions, scale: tuple[float, float]) -> Float32s:
     """What each training rating exceeds its prediction by, made while the rating itself is hidden.
 
     Args:

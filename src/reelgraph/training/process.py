@@ -1,6 +1,6 @@
 """One process of a training in several: it meets the others, takes its part, and the leader tells how it gets on.
 
-Every process runs `pipeline.take_part` over the same Prepared directory; `shard.Shard` says which users are its own.
+Every process runs `training.fit.take_part` over the same Prepared directory; `Shard` says which users are its own.
 They meet by the environment variables of torchrun, whoever has set them.
 """
 

@@ -8,12 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
+from reelgraph.arrays import Float32s
 from reelgraph.config import LIKED, TrainConfig, l2_rule, rank_l2_rule
-from reelgraph.data import side_features as features
+from reelgraph.data import side_features
 from reelgraph.data.dataset import Dataset, Interactions, merge
 from reelgraph.models import GCNModel, RankingModel, ResidualModel
 from reelgraph.models.graph import BipartiteGraph, build_graph
@@ -21,7 +20,7 @@ from reelgraph.training import checkpoint
 from reelgraph.training.leaks import check_model
 from reelgraph.training.loop import Fit, Progress
 
-Features = npt.NDArray[np.float32] | None
+Features = Float32s | None
 
 Observe = Callable[[str, Progress, TrainConfig], None]
 
@@ -134,7 +133,7 @@ class Runner:
     @cached_property
     def _features(self) -> tuple[Features, Features]:
         """Side features of users and of movies."""
-        user, item = (features.encode(table) for table in (self.data.user_table, self.data.item_table))
+        user, item = (side_features.encode(table) for table in (self.data.user_table, self.data.item_table))
         return user and user[0], item and item[0]
 
     @cached_property

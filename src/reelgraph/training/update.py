@@ -10,14 +10,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import torch
 
-from reelgraph.arrays import NOTHING
+from reelgraph.arrays import NOTHING, Float32s, Floats, Indices, Int64s
 from reelgraph.artifact import Artifact
 from reelgraph.config import LIKED, TrainConfig
-from reelgraph.data import side_features as features
+from reelgraph.data import side_features
 from reelgraph.data.dataset import NO_TIME, Dataset, Interactions
 from reelgraph.data.vocabulary import Vocabulary
 from reelgraph.errors import ConfigError, DataError
@@ -155,8 +154,6 @@ def _graph(artifact: Artifact, ratings: Interactions) -> BipartiteGraph:
     return graph.standardised(rating, mean, std)
 
 
-Floats = npt.NDArray[np.float32]
-
 WARM_STEPS = 10  # chosen by validation ratings of ML-100K added to a model of the others
 
 
@@ -203,8 +200,8 @@ def update(
     artifact: Artifact,
     user_ids: list[str],
     movie_ids: list[str],
-    rating: npt.NDArray[np.floating[Any]],
-    timestamps: npt.NDArray[np.int64] | None = None,
+    rating: Floats,
+    timestamps: Int64s | None = None,
     *,
     item_table: pa.Table | None = None,
     steps: int = WARM_STEPS,
@@ -327,13 +324,13 @@ def _more_rows(table: pa.Table, column: str, ids: list[str], facts: pa.Table | N
     return pa.concat_tables([table, pa.table(cells, schema=table.schema)]).combine_chunks(), len(new)
 
 
-def _side_of_new(side: Floats, table: pa.Table) -> Floats:
+def _side_of_new(side: Float32s, table: pa.Table) -> Float32s:
     """What side features add to each movie's state, new ones included, from what they add to the known ones.
 
     The contribution is linear in the features, so that the known rows give back the map, by least squares.
     """
     known = len(side)
-    found = features.encode(table, known)
+    found = side_features.encode(table, known)
     more = np.zeros((table.num_rows - known, side.shape[1]), np.float32)
     if found is not None and side.any():
         matrix = np.concatenate([found[0], np.ones((len(found[0]), 1), np.float32)], axis=1)
@@ -344,10 +341,10 @@ def _side_of_new(side: Floats, table: pa.Table) -> Floats:
 
 def _with_new(
     old: Interactions,
-    user: npt.NDArray[np.int32],
-    item: npt.NDArray[np.int32],
-    rating: Floats,
-    timestamp: npt.NDArray[np.int64],
+    user: Indices,
+    item: Indices,
+    rating: Float32s,
+    timestamp: Int64s,
 ) -> tuple[Interactions, int]:
     """Old and new ratings, the last one of each pair, sorted; and how many old ones were replaced."""
     users, items = np.concatenate([old.user_index, user]), np.concatenate([old.item_index, item])

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from reelgraph.config import DataConfig
-from reelgraph.data.prepare import clean as checks
+from reelgraph.data.prepare import clean
 from reelgraph.engines.engine import Engine, Run
 from reelgraph.errors import ConfigError
 
@@ -154,8 +154,8 @@ def type_rows(run: Run, config: DataConfig) -> DataFrame:
         `part`, `row`, `user_index`, `item_index` (null where there is no id), `value`, `seconds`, `reason`, `split`.
     """
     f = run.engine.functions
-    run.keep(checks.judge_words(f, staged_rows(run)), "words")
-    rows = checks.typed(f, staged_rows(run), run.read("words"), whole_times=_whole_times(run))
+    run.keep(clean.judge_words(f, staged_rows(run)), "words")
+    rows = clean.typed(f, staged_rows(run), run.read("words"), whole_times=_whole_times(run))
     for role, identity in IDS.items():
         ids = staged_rows(run).select(identity).where(f.col(identity).isNotNull()).distinct()
         ids = ids.withColumn("rated", f.lit(1))

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 
 from reelgraph._version import __version__
 from reelgraph.config import DataConfig
-from reelgraph.data import side_tables as tables
+from reelgraph.data import side_tables
 from reelgraph.data.dataset import KIND, VERSION
-from reelgraph.data.prepare import clean as checks
+from reelgraph.data.prepare import clean
 from reelgraph.data.prepare.fingerprint import describe_splits
 from reelgraph.data.prepare.passes import (
     IDS,
@@ -96,7 +96,10 @@ def _stage(source: Source, config: DataConfig, stage: Path) -> list[Staged]:
         stage_ratings(path, config.columns, stage / f"{part}.parquet", str(path) if alike else names[part])
         for part, path in files.items()
     ]
-    for role, path, read in (("item", source.items, tables.read_items), ("user", source.users, tables.read_users)):
+    for role, path, read in (
+        ("item", source.items, side_tables.read_items),
+        ("user", source.users, side_tables.read_users),
+    ):
         if path is not None:
             side = read(path)
             pq.write_table(side, stage / f"{role}_side.parquet")
@@ -110,17 +113,17 @@ def _judge(
     """Read every cell and give every row that cannot be used its reason; returns the rows and what was found."""
     f = run.engine.functions
     judged = type_rows(run, config)
-    columns = checks.missing_counts(f, staged_rows(run), judged)
+    columns = clean.missing_counts(f, staged_rows(run), judged)
     for name, missing in columns.items():
         kinds = [f"{count:,} {kind}" for kind, count in (("null", missing["null"]), ("NaN", missing["nan"])) if count]
         if kinds and name in named:
             report(f"{name}: {' and '.join(kinds)}")
-    scale = checks.infer_scale(f, judged.where(f.col("reason").isNull()), config.scale)
+    scale = clean.infer_scale(f, judged.where(f.col("reason").isNull()), config.scale)
     if scale is not None:
         report(str(scale))
         outside = f.col("reason").isNull() & ((f.col("value") < scale.low) | (f.col("value") > scale.high))
         judged = judged.withColumn("reason", f.when(outside, f.lit(scale.refusal)).otherwise(f.col("reason")))
-    checks.check_enough(judged, f)
+    clean.check_enough(judged, f)
     assert scale is not None
     return judged, {"columns": columns, "scale": scale.to_json()}
 
