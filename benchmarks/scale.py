@@ -204,7 +204,7 @@ def products(train: Interactions, num_users: int, num_items: int) -> float:
     """
     import torch  # noqa: PLC0415
 
-    from reelgraph.config import BIAS_SWEEPS  # noqa: PLC0415
+    from reelgraph.arrays import BIAS_SWEEPS  # noqa: PLC0415
     from reelgraph.models.graph import build_graph  # noqa: PLC0415
     from reelgraph.models.sparse import add_products, quiet_sparse  # noqa: PLC0415
 

@@ -14,6 +14,11 @@ Int64s = npt.NDArray[np.int64]
 Ints = npt.NDArray[np.integer[Any]]  # of any width
 Mask = npt.NDArray[np.bool_]
 
+# The damped biases that baselines, graph and scoring share. They are not in config.py, because that imports pydantic,
+# which the workers of a Spark cluster need not have.
+USER_DAMPING, ITEM_DAMPING = 5.0, 10.0
+BIAS_SWEEPS = 4
+
 
 def pair_products(left: Floats, right: Floats, index: Ints) -> Float64s:
     """The product of each row of `left` with some rows of `right`, summed in float64.

@@ -212,11 +212,6 @@ def l2_rule(num_ratings: int) -> float:
     return float(_L2_AT * (_L2_RATINGS / num_ratings) ** _L2_POWER)
 
 
-USER_DAMPING, ITEM_DAMPING = 5.0, 10.0
-
-BIAS_SWEEPS = 4
-
-
 LIKED = 0.8
 
 

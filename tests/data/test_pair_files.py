@@ -130,7 +130,7 @@ def test_lists_carry_the_ids_types_of_the_data(tmp_path: Path) -> None:
 
 
 def test_lists_come_in_row_groups_worth_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reelgraph.data.pair_files.GROUP_ROWS", 5)
+    monkeypatch.setattr("reelgraph.recommend.output.GROUP_ROWS", 5)
     users = [str(user) for user in range(7)]
     assert write_lists(iter(lists(*users)), {}, tmp_path / "l.parquet") == 14
     file = pq.ParquetFile(tmp_path / "l.parquet")

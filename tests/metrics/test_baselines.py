@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from reelgraph.config import BIAS_SWEEPS, ITEM_DAMPING, USER_DAMPING
+from reelgraph.arrays import BIAS_SWEEPS, ITEM_DAMPING, USER_DAMPING
 from reelgraph.data.dataset import Interactions
 from reelgraph.metrics.baselines import Baseline, baselines
 from tests.support.worlds import interactions, noisy

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from reelgraph.config import BIAS_SWEEPS, ITEM_DAMPING, USER_DAMPING
+from reelgraph.arrays import BIAS_SWEEPS, ITEM_DAMPING, USER_DAMPING
 from reelgraph.models import sparse
 from reelgraph.models.graph import build_graph, reveal
 from tests.support.worlds import noisy

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from reelgraph.arrays import Float32s, Float64s, Indices, Int64s
-from reelgraph.config import USER_DAMPING, TrainConfig
+from reelgraph.arrays import USER_DAMPING, Float32s, Float64s, Indices, Int64s
+from reelgraph.config import TrainConfig
 from reelgraph.data.dataset import Dataset, Interactions, merge
 from reelgraph.metrics.baselines import Baseline, baselines
 from reelgraph.metrics.ranking import evaluate_ranking

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reelgraph.arrays import Float64s, Indices, Int64s
-from reelgraph.config import BIAS_SWEEPS, ITEM_DAMPING, USER_DAMPING
+from reelgraph.arrays import BIAS_SWEEPS, ITEM_DAMPING, USER_DAMPING, Float64s, Indices, Int64s
 from reelgraph.data.dataset import Interactions
 
 

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from reelgraph.arrays import Indices
-from reelgraph.config import BIAS_SWEEPS, ITEM_DAMPING, USER_DAMPING
+from reelgraph.arrays import BIAS_SWEEPS, ITEM_DAMPING, USER_DAMPING, Indices
 from reelgraph.data.dataset import Interactions
 from reelgraph.models.shard import Shard, shard_of
 from reelgraph.models.sparse import Edges, blocks

@@ -9,8 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from reelgraph.arrays import Float32s, Float64s, Floats, Ints, Mask
-from reelgraph.config import USER_DAMPING
+from reelgraph.arrays import USER_DAMPING, Float32s, Float64s, Floats, Ints, Mask
 
 
 class RunningState:

@@ -6,8 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from reelgraph.arrays import Float32s, Float64s, Ints, lengths, pair_products
-from reelgraph.config import USER_DAMPING
+from reelgraph.arrays import USER_DAMPING, Float32s, Float64s, Ints, lengths, pair_products
 from reelgraph.scoring.base import RunningState
 
 # As in `scorers`; r is the ranking head's dim.

@@ -5,8 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
-from reelgraph.arrays import Float32s, Float64s, Ints, lengths, pair_products
-from reelgraph.config import USER_DAMPING
+from reelgraph.arrays import USER_DAMPING, Float32s, Float64s, Ints, lengths, pair_products
 from reelgraph.scoring.base import Parts, RunningState, UserState
 
 
