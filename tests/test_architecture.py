@@ -180,6 +180,11 @@ def test_imports_follow_the_table(faults_of: Callable[[Tree], list[str]]) -> Non
     assert not faults, "\n".join(faults)
 
 
+def test_functions_are_short() -> None:
+    faults = long_functions(SOURCE)
+    assert not faults, "\n".join(faults)
+
+
 @pytest.mark.parametrize(
     ("module", "absent"),
     [

@@ -1,10 +1,10 @@
-"""From ratings to a trained model: what `reelgraph train` does, as two functions."""
+"""Training from a data set to a model: search, fit, calibration, refit and test."""
 
 import platform
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 import torch
 
 from reelgraph._version import __version__
-from reelgraph.arrays import Floats, Indices
+from reelgraph.arrays import Float32s, Floats, Indices
 from reelgraph.artifact import Artifact
 from reelgraph.config import TrainConfig
 from reelgraph.data.dataset import Dataset, Interactions
@@ -22,7 +22,7 @@ from reelgraph.errors import StoppedError
 from reelgraph.evaluation import quality
 from reelgraph.metrics.baselines import baselines
 from reelgraph.metrics.ratings import mae, rmse
-from reelgraph.models import ResidualModel
+from reelgraph.models import RankingModel, ResidualModel
 from reelgraph.models.base import HidesRatings, RatingModel
 from reelgraph.models.shard import place
 from reelgraph.models.sparse import quiet_sparse
@@ -30,13 +30,13 @@ from reelgraph.recommend.recommender import Recommender
 from reelgraph.scoring.intervals import calibrate
 from reelgraph.scoring.scorers import scorer_for
 from reelgraph.scoring.session import Queries, Residuals, SessionEffect, choose
-from reelgraph.training.fit_ranking import fit_head
+from reelgraph.training.fit_ranking import RankingHead, fit_ranking_head
 from reelgraph.training.leaks import check_data
 from reelgraph.training.loop import hidden_residuals, history_rows, predict
 from reelgraph.training.runner import Checkpoints, Observe, Run, Runner
-from reelgraph.training.tuning import search
+from reelgraph.training.tuning import Trial, search
 
-_LIBRARIES = ("torch", "torch-geometric", "numpy", "pyarrow", "duckdb", "sqlframe")
+LIBRARIES = ("torch", "torch-geometric", "numpy", "pyarrow", "duckdb", "sqlframe")
 
 
 def fit(
@@ -47,163 +47,247 @@ def fit(
     checkpoints: Checkpoints | None = None,
     **settings: Any,
 ) -> Recommender:
-    """Fit a model: stop by validation, then fit again on train and validation with the chosen number of steps.
+    """Train a model.
 
-    Above a million training ratings the second fit goes on from the first, for half of its steps.
+    The fit stops by validation error. A second fit on training and validation ratings then takes the best number of
+    steps; above a million training ratings it starts from the first fit's weights and takes half as many.
 
     Args:
-        data: the ratings; the test split is looked at once, after the fit.
-        config: settings of the fit.
+        data: the ratings; test ratings are used once, after training.
+        config: settings.
         observe: called after every step with the phase ("fit" or "refit"), its progress and its settings.
         checkpoints: where to keep checkpoints; None keeps none.
-        **settings: fields of `config` by name, such as `seed=1`, in its place.
+        **settings: fields of `config`, such as `seed=1`, in its place.
 
     Returns:
-        The trained model, with its validation and test errors in `artifact.manifest["metrics"]`. When the user stopped
-        the fit, the model is the best so far.
+        The model, with its validation and test errors in `artifact.manifest["metrics"]`. After Ctrl-C it is the best
+        model so far.
 
     Raises:
         TrainingError: if a loss or gradient is not finite.
-        ArtifactError: if a checkpoint to go on from is damaged or of another fit.
+        ArtifactError: if a checkpoint is damaged or belongs to another fit.
     """
     recommender = take_part(data, config or TrainConfig(**settings), observe=observe, checkpoints=checkpoints)
     if recommender is None:
-        raise RuntimeError("only the leader of a distributed training has a model: call take_part")
+        raise RuntimeError("only rank 0 of a distributed training returns a model: call take_part")
     return recommender
 
 
 def take_part(
     data: Dataset, config: TrainConfig, *, observe: Observe = silent, checkpoints: Checkpoints | None = None
 ) -> Recommender | None:
-    """What each process of a training runs; see `fit`.
-
-    Returns:
-        The trained model in the leader, or in the only process there is; None in the others.
-    """
-    started, leads = time.monotonic(), place()[0] == 0
+    """Run this process's part of a training, see `fit`; returns the model in rank 0 and None in other processes."""
+    started = time.monotonic()
     check_data(data, config.side_features)
     runner = Runner(data, observe, checkpoints)
+    rankings = replace(runner, ranks=True)
     with torch.random.fork_rng(devices=[]), quiet_sparse():
-        given = frozenset(name for name in config.model_fields_set if getattr(config, name) is not None)
-        found, metrics = search(runner, config, given), {}
-        progress, config = found.run.progress, found.run.config
-        model, train, history, interrupted = runner.whole(found.run), data.train, _history(found.run), found.interrupted
-        head, ranking = None, None
-        session: SessionEffect | None = None
-        intervals: dict[str, Any] = {}
-        if len(data.valid) and leads:
-            session, intervals, rows = _learned_from_validation(data, model, config)
-            metrics["valid"] = _errors(data, train, data.valid, rows)
-        ranks = replace(runner, ranks=True)
-        if config.ranking and not interrupted:
-            try:
-                head = fit_head(ranks, config, given, _stars(data, model, config) if leads else None)
-            except StoppedError:  # The rating model is there to be kept.
-                interrupted = True
-        if head is not None:
-            ranking, interrupted, history = head.model, head.interrupted, history + head.history
-        if config.refit and len(data.valid) and not interrupted:
-            again = runner.refit(found.run, rescale="l2" not in given)
-            also = head.refit(ranks) if head is not None and not again.progress.interrupted else None
-            interrupted = again.progress.interrupted or (also is not None and also.progress.interrupted)
-            if not interrupted:
-                refitted, config, train = runner.whole(again), again.config, again.train
-                _hand_on_gain(model, refitted)
-                model, ranking = refitted, None if also is None else ranks.whole(also)
-        if not leads:
+        fitted = tune_and_fit(runner, config)
+        fitted = learn_from_validation(fitted, data)
+        fitted = fit_head(fitted, rankings, config)
+        fitted = refit_both(fitted, runner, rankings)
+        if fitted.model is None:
             return None
-        seen: dict[str, Any] = {"user_index": train.user_index, "item_index": train.item_index, "rating": train.rating}
-        if session is not None and isinstance(model, HidesRatings):
-            seen |= {"timestamp": train.timestamp, "residual": hidden_residuals(model, train, data.scale)}
+        artifact = make_artifact(fitted, data)
+    recommender = judge_test(artifact, fitted, data)
+    artifact.manifest["seconds"] = time.monotonic() - started
+    if checkpoints is not None and not fitted.interrupted:
+        shutil.rmtree(checkpoints.directory, ignore_errors=True)
+    return recommender
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What the validation ratings teach about a fitted model.
+
+    Attributes:
+        session: how a rating moves with the same user's ratings of about the same time; None without an effect.
+        intervals: prediction intervals by name, as the manifest holds them.
+        errors: RMSE and MAE on the validation ratings by name.
+    """
+
+    session: SessionEffect | None
+    intervals: dict[str, Any]
+    errors: dict[str, tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The state of a training between two of its steps.
+
+    Attributes:
+        given: names of the settings that the user gave.
+        run: the rating model's fit; its refit once there is one.
+        model: the rating model with all users; None in processes other than rank 0.
+        trials: runs of the search.
+        steps: steps of the fit that validation chose.
+        history: rows of the training history.
+        interrupted: whether the user asked to stop.
+        calibration: None without validation ratings and in processes other than rank 0.
+        head: the ranking head's fit on the training ratings; None without one.
+        ranking: the ranking head with all users, as `model`.
+    """
+
+    given: frozenset[str]
+    run: Run
+    model: RatingModel | None
+    trials: list[Trial]
+    steps: int
+    history: list[dict[str, Any]]
+    interrupted: bool
+    calibration: Calibration | None = None
+    head: RankingHead | None = None
+    ranking: RankingModel | None = None
+
+
+def tune_and_fit(runner: Runner, config: TrainConfig) -> Fitted:
+    """Fit the rating model to the training ratings with the settings that validation chooses."""
+    given = frozenset(name for name in config.model_fields_set if getattr(config, name) is not None)
+    best = search(runner, config, given)
+    progress = best.run.progress
+    history = [{"phase": "fit"} | row for row in history_rows(progress)]
+    steps = progress.best_step or progress.step
+    return Fitted(given, best.run, runner.whole(best.run), best.trials, steps, history, best.interrupted)
+
+
+def learn_from_validation(fitted: Fitted, data: Dataset) -> Fitted:
+    """Calibrate the rating model, while it has not been fitted to the validation ratings."""
+    model, valid = fitted.model, data.valid
+    if model is None or not len(valid):
+        return fitted
+    if isinstance(model, ResidualModel):
+        standardised = torch.from_numpy(((valid.rating - model.graph.mean) / model.graph.std).astype(np.float32))
+        model.fit_gain(*model.graph.pairs(valid.user_index, valid.item_index), standardised)
+    prediction = predict(model, valid, data.scale)
+    counts = [
+        np.bincount(getattr(data.train, side), minlength=size)[getattr(valid, side)]
+        for side, size in (("user_index", len(data.users)), ("item_index", len(data.items)))
+    ]
+    intervals = {"untimed": calibrate(valid.rating - prediction, *counts)}
+    errors = {"model": (rmse(prediction, valid.rating), mae(prediction, valid.rating))}
+    session = None
+    if isinstance(model, HidesRatings) and fitted.run.config.session:
+        session, timed = fit_session(model, data, prediction)
+        if session is not None:
+            intervals["timed"] = calibrate(valid.rating - timed, *counts)
+            errors = {"model": (rmse(timed, valid.rating), mae(timed, valid.rating)), "untimed": errors["model"]}
+    named = {name: interval.to_json() for name, interval in intervals.items() if interval is not None}
+    return replace(fitted, calibration=Calibration(session, named, errors))
+
+
+def fit_session(model: HidesRatings, data: Dataset, prediction: Float32s) -> tuple[SessionEffect | None, Float32s]:
+    """The effect of the time of rating, if it predicts validation ratings better, and the predictions with it.
+
+    Args:
+        model: the fitted rating model.
+        data: the ratings.
+        prediction: its predictions of the validation ratings, float32 `(num_valid,)`.
+    """
+    train, valid = data.train, data.valid
+    if train.timestamp is None or valid.timestamp is None:
+        return None, prediction
+    residual = hidden_residuals(model, train, data.scale)
+    history = Residuals.of(train.user_index, train.item_index, train.timestamp, residual, len(data.users))
+    queries = Queries(valid.user_index, valid.item_index, valid.timestamp, np.ones(len(valid), bool))
+    causal = data.manifest["split"]["kind"] in {"time", "last"}
+    session = choose(queries, valid.rating - prediction, history, causal)
+    if session is not None:
+        prediction = np.clip(prediction + session.predict(queries, history), *data.scale)
+    return session, prediction
+
+
+def fit_head(fitted: Fitted, rankings: Runner, config: TrainConfig) -> Fitted:
+    """Fit the ranking head beside the rating model, where the settings ask for one."""
+    if not config.ranking or fitted.interrupted:
+        return fitted
+    stars = None if fitted.model is None else star_scores(rankings.data, fitted.model, fitted.run.config)
+    try:
+        head = fit_ranking_head(rankings, fitted.run.config, fitted.given, stars)
+    except StoppedError:  # The rating model is complete and worth keeping.
+        return replace(fitted, interrupted=True)
+    if head is None:
+        return fitted
+    history = fitted.history + head.history
+    return replace(fitted, head=head, ranking=head.model, history=history, interrupted=head.interrupted)
+
+
+def refit_both(fitted: Fitted, runner: Runner, rankings: Runner) -> Fitted:
+    """Fit both models again on training and validation ratings; if interrupted, keep the first fits."""
+    if not fitted.run.config.refit or not len(runner.data.valid) or fitted.interrupted:
+        return fitted
+    run, head = runner.refit(fitted.run, rescale="l2" not in fitted.given), None
+    interrupted = run.progress.interrupted
+    if fitted.head is not None and not interrupted:
+        head = fitted.head.refit(rankings)
+        interrupted = head.progress.interrupted
+    if interrupted:
+        return replace(fitted, interrupted=True)
+    model = runner.whole(run)
+    if isinstance(model, ResidualModel) and isinstance(fitted.model, ResidualModel):
+        model.gain = fitted.model.gain  # Only ratings that no fit has seen can teach it.
+    return replace(fitted, run=run, model=model, ranking=None if head is None else rankings.whole(head))
+
+
+def make_artifact(fitted: Fitted, data: Dataset) -> Artifact:
+    """The trained model as it is saved, before its errors are known."""
+    model, train, config, head = fitted.model, fitted.run.train, fitted.run.config, fitted.head
+    assert model is not None
+    session = None if fitted.calibration is None else fitted.calibration.session
+    seen: dict[str, Any] = {"user_index": train.user_index, "item_index": train.item_index, "rating": train.rating}
+    if session is not None and isinstance(model, HidesRatings):
+        seen |= {"timestamp": train.timestamp, "residual": hidden_residuals(model, train, data.scale)}
     manifest = {
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "config": config.model_dump() | ({} if head is None else head.chosen),
-        "steps": progress.best_step or progress.step,
-        "tuning": [asdict(trial) for trial in found.trials],
+        "steps": fitted.steps,
+        "tuning": [asdict(trial) for trial in fitted.trials],
         "ranking": None if head is None else head.facts,
         "session": None if session is None else session.to_json(),
-        "intervals": intervals,
-        "interrupted": interrupted,
+        "intervals": {} if fitted.calibration is None else fitted.calibration.intervals,
+        "interrupted": fitted.interrupted,
         "processes": place()[1],
         "refitted": train is not data.train,
         "libraries": {"reelgraph": __version__, "python": platform.python_version()}
-        | {name: version(name) for name in _LIBRARIES},
+        | {name: version(name) for name in LIBRARIES},
         "data": data.manifest,
         "scale": data.manifest["scale"],
         "standardise": {"mean": model.graph.mean, "std": model.graph.std},
     }
-    arrays = model.export() | ({} if ranking is None else ranking.export())
+    arrays = model.export() | ({} if fitted.ranking is None else fitted.ranking.export())
     weights = {name: value.numpy() for name, value in arrays.items()}
-    artifact = Artifact(manifest, weights, data.user_table, data.item_table, pa.table(seen), history, data.rejects)
-    recommender = Recommender(artifact)
+    return Artifact(manifest, weights, data.user_table, data.item_table, pa.table(seen), fitted.history, data.rejects)
+
+
+def judge_test(artifact: Artifact, fitted: Fitted, data: Dataset) -> Recommender:
+    """Measure the model on the test ratings; the manifest takes these errors and those on validation ratings."""
+    recommender, metrics = Recommender(artifact), {}
+    if fitted.calibration is not None:
+        metrics["valid"] = error_table(data, data.train, data.valid, fitted.calibration.errors)
     if len(data.test):
         report = recommender.predictor.evaluate(*data.raw_ids(data.test), data.test.rating, data.test.timestamp)
         rows = {"model": (report.rmse, report.mae)}
         if report.rmse_untimed is not None and report.mae_untimed is not None:
             rows["untimed"] = (report.rmse_untimed, report.mae_untimed)
-        metrics["test"] = _errors(data, train, data.test, rows)
-        manifest["analysis"] = report.to_json() | quality.judge(recommender, data.test)
-    manifest |= {"metrics": metrics, "seconds": time.monotonic() - started}
-    if checkpoints is not None and not interrupted:
-        shutil.rmtree(checkpoints.directory, ignore_errors=True)
+        metrics["test"] = error_table(data, fitted.run.train, data.test, rows)
+        artifact.manifest["analysis"] = report.to_json() | quality.judge(recommender, data.test)
+    artifact.manifest["metrics"] = metrics
     return recommender
 
 
-def _stars(data: Dataset, model: RatingModel, config: TrainConfig) -> Callable[[Indices], Floats]:
-    """A rating model's standardised predictions of all movies."""
+def star_scores(data: Dataset, model: RatingModel, config: TrainConfig) -> Callable[[Indices], Floats]:
+    """A function of user indices that gives the rating model's standardised predictions of all movies."""
     low, high = data.scale
     unit = (model.graph.std / (high - low), (model.graph.mean - low) / (high - low))
     scorer = scorer_for(config.model, {name: value.numpy() for name, value in model.export().items()}, unit)
     return lambda users: scorer.score(scorer.users(users))
 
 
-def _learned_from_validation(
-    data: Dataset, model: RatingModel, config: TrainConfig
-) -> tuple[SessionEffect | None, dict[str, Any], dict[str, tuple[float, float]]]:
-    """The session effect, the intervals, and RMSE and MAE with and without the effect; the model learns its gain."""
-    train, valid = data.train, data.valid
-    if isinstance(model, ResidualModel):
-        standardised = torch.from_numpy(((valid.rating - model.graph.mean) / model.graph.std).astype(np.float32))
-        model.fit_gain(*model.graph.pairs(valid.user_index, valid.item_index), standardised)
-    prediction, session = predict(model, valid, data.scale), None
-    user_count = np.bincount(train.user_index, minlength=len(data.users))[valid.user_index]
-    item_count = np.bincount(train.item_index, minlength=len(data.items))[valid.item_index]
-    found = {"untimed": calibrate(valid.rating - prediction, user_count, item_count)}
-    errors = {"model": (rmse(prediction, valid.rating), mae(prediction, valid.rating))}
-    if (
-        train.timestamp is not None
-        and valid.timestamp is not None
-        and config.session
-        and isinstance(model, HidesRatings)
-    ):
-        residual = hidden_residuals(model, train, data.scale)
-        history = Residuals.of(train.user_index, train.item_index, train.timestamp, residual, len(data.users))
-        queries = Queries(valid.user_index, valid.item_index, valid.timestamp, np.ones(len(valid), bool))
-        causal = data.manifest["split"]["kind"] in {"time", "last"}
-        session = choose(queries, valid.rating - prediction, history, causal)
-        if session is not None:
-            better = np.clip(prediction + session.predict(queries, history), *data.scale)
-            found["timed"] = calibrate(valid.rating - better, user_count, item_count)
-            errors = {"model": (rmse(better, valid.rating), mae(better, valid.rating)), "untimed": errors["model"]}
-    return session, {name: one.to_json() for name, one in found.items() if one is not None}, errors
-
-
-def _hand_on_gain(model: RatingModel, refitted: RatingModel) -> None:
-    """What validation ratings taught a model that the refit has them as training ratings."""
-    if isinstance(model, ResidualModel) and isinstance(refitted, ResidualModel):
-        refitted.gain = model.gain
-
-
-def _errors(
+def error_table(
     data: Dataset, train: Interactions, pairs: Interactions, model: dict[str, tuple[float, float]]
 ) -> dict[str, dict[str, float]]:
-    """RMSE and MAE of the model and of what it has to beat, fitted on the same ratings."""
+    """RMSE and MAE of baselines fitted to the same ratings, and of the model."""
     rows = {}
     for line in baselines(train, len(data.users), len(data.items)):
         prediction = np.clip(line.predict(pairs), *data.scale)
         rows[line.name] = (rmse(prediction, pairs.rating), mae(prediction, pairs.rating))
     return {name: {"rmse": error, "mae": absolute} for name, (error, absolute) in (rows | model).items()}
-
-
-def _history(run: Run) -> list[dict[str, Any]]:
-    return [{"phase": "fit"} | row for row in history_rows(run.progress)]

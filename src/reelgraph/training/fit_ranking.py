@@ -23,7 +23,7 @@ BLEND = 0.4
 
 
 @dataclass(frozen=True)
-class Head:
+class RankingHead:
     """A ranking head fitted to the training ratings.
 
     Attributes:
@@ -55,9 +55,9 @@ class Head:
         return runner.refit(self.run, rescale=not self.fixed)
 
 
-def fit_head(
+def fit_ranking_head(
     runner: Runner, config: TrainConfig, given: frozenset[str], stars: Callable[[Indices], Floats] | None
-) -> Head | None:
+) -> RankingHead | None:
     """Fit the ranking head with the settings that rank the validation ratings best.
 
     Args:
@@ -87,7 +87,7 @@ def fit_head(
         "tuning": [asdict(trial) for trial in found.trials],
     }
     history = [{"phase": "rank fit"} | row for row in history_rows(run.progress)]
-    return Head(run, model, facts, history, found.interrupted, "l2" in fixed)
+    return RankingHead(run, model, facts, history, found.interrupted, "l2" in fixed)
 
 
 def choose_blend(
