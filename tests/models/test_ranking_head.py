@@ -170,7 +170,7 @@ def test_numpy_serves_what_torch_learned() -> None:
     np.testing.assert_allclose(found, expected, atol=1e-4)
     for one in (1, 12):  # A user is a visitor with the same ratings.
         mine = graph.user == one
-        state = ranker.visitor((graph.item[mine] - USERS).numpy().astype(np.int32), graph.rating[mine].numpy())
+        _, state = ranker.fold_in.state((graph.item[mine] - USERS).numpy().astype(np.int32), graph.rating[mine].numpy())
         np.testing.assert_allclose(state, ranker.users(np.asarray([one], np.int32)), atol=1e-5)
 
 

@@ -10,7 +10,7 @@ from reelgraph.artifact import Artifact
 from reelgraph.data.dataset import NO_TIME, Dataset
 from reelgraph.errors import ArtifactError, ConfigError
 from reelgraph.recommend.recommender import Recommender
-from reelgraph.scoring.session import Queries, Residuals, effect_of
+from reelgraph.scoring.session import Queries, Residuals, read_effect
 from reelgraph.training.fit import fit
 from tests.support.worlds import moody, noisy, settings
 
@@ -55,7 +55,7 @@ def test_the_effect_is_that_of_the_stored_residuals(data: Dataset, model: Recomm
         seen[name].to_numpy() for name in ("user_index", "item_index", "timestamp", "residual")
     )
     history = Residuals.of(user, item, timestamp, residual, len(data.users))
-    effect = effect_of(model.artifact.manifest["session"])
+    effect = read_effect(model.artifact.manifest["session"])
     assert effect is not None
     queries = Queries(data.test.user_index, data.test.item_index, times, np.ones(len(times), bool))
     expected = model.predictor.predict(users, movies) + effect.predict(queries, history)

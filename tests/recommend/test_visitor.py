@@ -38,7 +38,7 @@ def test_adding_and_removing_equals_starting_anew(model: Recommender, actions: l
     np.testing.assert_allclose(model.scorer.score(visitor.person.state), model.scorer.score(whole), atol=1e-5)
     assert model.ranker is not None
     assert visitor.person.rank_state is not None
-    np.testing.assert_allclose(visitor.person.rank_state, model.ranker.visitor(items, own), atol=1e-5)
+    np.testing.assert_allclose(visitor.person.rank_state, model.ranker.fold_in.state(items, own)[1], atol=1e-5)
     found, expected = visitor.recommend(k=10), model.recommend(ratings=left, k=10)
     assert [line.score for line in found] == pytest.approx([line.score for line in expected], abs=1e-4)
 

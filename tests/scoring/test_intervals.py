@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from reelgraph.errors import ArtifactError, ConfigError
-from reelgraph.scoring.intervals import LEVELS, Intervals, calibrate, intervals_of
+from reelgraph.scoring.intervals import LEVELS, Intervals, calibrate, read_intervals
 
 SCALE = (-100.0, 100.0)
 
@@ -54,10 +54,10 @@ def test_other_levels_are_refused() -> None:
 def test_they_come_back_from_a_manifest() -> None:
     intervals = calibrate(*draw(1000, 0))
     assert intervals is not None
-    again = intervals_of(intervals.to_json())
+    again = read_intervals(intervals.to_json())
     assert isinstance(again, Intervals)
     assert (again.half_width == intervals.half_width).all()
-    assert intervals_of(None) is None
+    assert read_intervals(None) is None
     for damaged in ([1.0], "x", [[["a"]]]):
         with pytest.raises(ArtifactError, match="expected intervals of shape"):
-            intervals_of(damaged)
+            read_intervals(damaged)

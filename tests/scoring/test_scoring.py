@@ -84,7 +84,7 @@ def test_gcn_folds_a_users_own_features_and_ratings_into_the_trained_state() -> 
     assert isinstance(scorer, GCNScorer)
     features = model.features.weight.detach().numpy()
     for user in range(USERS):
-        state = scorer.fold(features[user], *ratings_of(model, user))
+        state = scorer.propagate(features[user], *ratings_of(model, user))
         np.testing.assert_allclose(state, weights["user.state"][user], atol=1e-4)
 
 
@@ -94,7 +94,7 @@ def test_gcn_gives_a_visitor_the_features_of_the_mean_user() -> None:
     assert isinstance(scorer, GCNScorer)
     mean = model.features.weight.detach().numpy()[:USERS].mean(0)
     ratings = ratings_of(model, 4)
-    np.testing.assert_allclose(scorer.visitor(*ratings).state[0], scorer.fold(mean, *ratings), atol=1e-6)
+    np.testing.assert_allclose(scorer.visitor(*ratings).state[0], scorer.propagate(mean, *ratings), atol=1e-6)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -143,7 +143,7 @@ def test_one_rating_less_takes_away_its_part_at_the_same_degree_and_bias() -> No
     assert isinstance(scorer, ResidualScorer)
     state = scorer.users(np.asarray([5]))
     whole = scorer.parts(5, 2, movies, ratings, state, *raters_of(model, 2))
-    _, messages = scorer.messages(movies, ratings)
+    _, messages = scorer.fold_in.messages(movies, ratings)
     without = replace(state, state=state.state - messages[0])
     expected = scorer.score(state)[0, 2] - whole.because[0]
     assert scorer.score(without)[0, 2] == pytest.approx(expected, abs=1e-5)

@@ -7,7 +7,7 @@ import pytest
 
 from reelgraph.errors import ArtifactError
 from reelgraph.scoring import session
-from reelgraph.scoring.session import Queries, Residuals, SessionEffect, choose, effect_of
+from reelgraph.scoring.session import Queries, Residuals, SessionEffect, choose, read_effect
 
 DAY = 86_400
 
@@ -97,7 +97,7 @@ def test_many_pairs_are_judged_by_a_part_of_the_users(monkeypatch: pytest.Monkey
         asked.append(some)
         return sums(some, *rest)
 
-    monkeypatch.setattr(session, "MOST", len(error) // 4)
+    monkeypatch.setattr(session, "MAX_PAIRS", len(error) // 4)
     monkeypatch.setattr(session, "_sums", spy)
     part = choose(queries, error, history, causal=False)
     assert part is not None
@@ -111,7 +111,7 @@ def test_many_pairs_are_judged_by_a_part_of_the_users(monkeypatch: pytest.Monkey
 
 def test_settings_come_back_from_a_manifest() -> None:
     effect = SessionEffect(600.0, 3.0, 0.9, True)
-    assert effect_of(effect.to_json()) == effect
-    assert effect_of(None) is None
+    assert read_effect(effect.to_json()) == effect
+    assert read_effect(None) is None
     with pytest.raises(ArtifactError, match="session with seconds, damping, gain and causal"):
-        effect_of({"seconds": "x"})
+        read_effect({"seconds": "x"})

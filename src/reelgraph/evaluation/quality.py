@@ -80,7 +80,7 @@ def deletion_test(model: Recommender, test: Interactions, seed: int = 0) -> dict
         and `random`; None where nobody has enough ratings or the model's predictions are no sums.
     """
     enough = np.flatnonzero(model.predictor.user_counts[test.user_index] > 2 * DELETED)
-    if model.scorer.running() is None or not len(enough):
+    if model.scorer.fold_in is None or not len(enough):
         return None
     rng = np.random.default_rng(seed)
     moved: dict[str, list[tuple[float, float]]] = {"prediction": [], "ranking": []}
@@ -116,7 +116,7 @@ def _stars_and_parts(model: Recommender, items: Indices, stars: Floats, movie: i
 
 def _score_and_parts(model: Recommender, items: Indices, stars: Floats, movie: int) -> tuple[float, Floats]:
     assert model.ranker is not None
-    messages = model.ranker.messages(items, model.predictor.standardise(np.asarray(stars, np.float32)))
+    _, messages = model.ranker.fold_in.messages(items, model.predictor.standardise(np.asarray(stars, np.float32)))
     parts = messages @ model.ranker.item_states[movie]
     return float(parts.sum()), parts
 

@@ -12,7 +12,7 @@ from reelgraph.errors import ConfigError
 from reelgraph.recommend.catalogue import Movie
 from reelgraph.recommend.ordering import Listed, Ordering, People, Weights
 from reelgraph.recommend.predictor import Person, Predictor
-from reelgraph.scoring.ranking_head import ranker_for
+from reelgraph.scoring.scorers import ranker_for
 
 ORDERS = ("rank", "stars", "blend")
 

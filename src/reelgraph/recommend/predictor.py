@@ -15,9 +15,9 @@ from reelgraph.errors import ConfigError
 from reelgraph.metrics.ratings import EvaluationReport, Judged, evaluate_predictions
 from reelgraph.recommend.catalogue import Catalogue
 from reelgraph.scoring.base import UserState
-from reelgraph.scoring.intervals import intervals_of
+from reelgraph.scoring.intervals import read_intervals
 from reelgraph.scoring.scorers import scorer_for
-from reelgraph.scoring.session import Queries, Residuals, effect_of
+from reelgraph.scoring.session import Queries, Residuals, read_effect
 
 BLOCK_FLOATS = 1 << 24  # 64 MB of numbers at a time
 
@@ -65,9 +65,9 @@ class Predictor:
         self.seen_start = np.searchsorted(self.seen_user, np.arange(len(self.users) + 1))
         self.user_counts = np.diff(self.seen_start)
         self.item_counts = _counts(self.seen_item, len(self.items))
-        self.session = effect_of(manifest.get("session"))
+        self.session = read_effect(manifest.get("session"))
         entry = manifest.get("intervals") or {}
-        self._intervals = {name: intervals_of(entry.get(name)) for name in ("untimed", "timed")}
+        self._intervals = {name: read_intervals(entry.get(name)) for name in ("untimed", "timed")}
 
     def predict(self, user_ids: Sequence[str], movie_ids: Sequence[str], timestamps: Int64s | None = None) -> Float32s:
         """Predicted ratings of pairs in the data's scale, clipped to it, float32 of shape `(num_pairs,)`.

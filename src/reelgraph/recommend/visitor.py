@@ -23,8 +23,9 @@ class Visitor:
     def __init__(self, lists: ListMaker) -> None:
         self.lists, self.predictor = lists, lists.predictor
         self._ratings: dict[int, float] = {}
-        self._stars = self.predictor.scorer.running()
-        self._rank = None if lists.ranker is None else lists.ranker.running()
+        rating, ranking = self.predictor.scorer.fold_in, lists.ranker and lists.ranker.fold_in
+        self._stars = rating.running() if rating else None
+        self._rank = ranking.running() if ranking else None
 
     def rate(self, movie: object, stars: float) -> None:
         """Add a rating in the data's scale, in place of an earlier one of the movie.
@@ -60,7 +61,7 @@ class Visitor:
         standardised = self.predictor.standardise(stars)
         for running in (self._stars, self._rank):
             if running is not None and len(stars):
-                running.add_all(item_index, standardised)
+                running.add(item_index, standardised)
 
     def remove(self, movie: object) -> None:
         """Take a rating away; nothing happens where there is none.
@@ -74,10 +75,11 @@ class Visitor:
             del self._ratings[item]
 
     def _change(self, item: int, sign: int) -> None:
-        standardised = float(self.predictor.standardise(np.asarray(self._ratings[item], np.float32)))
+        items = np.asarray([item])
+        standardised = self.predictor.standardise(np.asarray([self._ratings[item]], np.float32))
         for running in (self._stars, self._rank):
             if running is not None:
-                running.add(item, standardised, sign)
+                running.add(items, standardised, sign)
 
     @property
     def ratings(self) -> dict[str, float]:
@@ -92,7 +94,7 @@ class Visitor:
         if self._stars is None:
             state = self.predictor.scorer.visitor(rated, self.predictor.standardise(stars))
         else:
-            offset = np.asarray([self._stars.mean + self._stars.bias], np.float32)
+            offset = np.asarray([float(self._stars.fold_in.mean) + self._stars.bias], np.float32)
             state = UserState(self._stars.state, offset)
         return Person(None, state, None if self._rank is None else self._rank.state, rated, stars)
 

@@ -1,82 +1,96 @@
-"""What a rating model predicts, from its exported arrays alone, and what `residual` does: numpy, no torch.
-
-A `UserState` is all that a model needs to know of a user; a visitor's is computed from a handful of ratings, with the
-movies' states fixed and nothing retrained.
-"""
+"""Common types of the numpy scorers, and the folding in of a visitor's ratings."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from reelgraph.arrays import USER_DAMPING, Float32s, Float64s, Floats, Ints, Mask
 
 
-class RunningState:
-    """The sums of one head.
+class FoldIn:
+    """Computes the state of a new user from ratings, with the states of the movies fixed.
+
+        rho_i = r_i - mean - b_i - b,   b = sum_i (r_i - mean - b_i) / (n + USER_DAMPING)
+        z     = n^-1/2 * sum_i (y_i + rho_i x_i)
 
     Args:
         mean: mean standardised rating.
-        baseline: the movies' baselines, `(num_items,)`.
-        implicit, residual: what the movies' messages are made of, `(num_items, dim)`.
+        baseline: `b_i` of the movies, `(num_items,)`.
+        implicit, residual: `y` and `x` of the movies, `(num_items, dim)`.
     """
 
-    def __init__(self, mean: Any, baseline: Float32s, implicit: Float32s, residual: Float32s) -> None:
-        self.mean, self.baseline, self.implicit, self.residual = float(mean), baseline, implicit, residual
+    def __init__(self, mean: Float32s, baseline: Float32s, implicit: Float32s, residual: Float32s) -> None:
+        self.mean, self.baseline, self.implicit, self.residual = mean, baseline, implicit, residual
+
+    def messages(self, items: Ints, ratings: Float32s) -> tuple[Float32s, Float32s]:
+        """The user's damped bias `b`, a scalar, and each rating's term of `z`, `(num_ratings, dim)`."""
+        deviation = ratings - self.mean - self.baseline[items]
+        bias = np.asarray(deviation.sum() / (len(items) + USER_DAMPING), np.float32)
+        messages = self.implicit[items] + (deviation - bias)[:, None] * self.residual[items]
+        return bias, np.asarray(messages / np.sqrt(np.float32(max(len(items), 1))), np.float32)
+
+    def state(self, items: Ints, ratings: Float32s) -> tuple[Float32s, Float32s]:
+        """The user's damped bias `b`, a scalar, and state `z`, `(1, dim)`; there may be no ratings."""
+        bias, messages = self.messages(items, ratings)
+        return bias, np.asarray(messages.sum(0, keepdims=True))
+
+    def running(self) -> "RunningState":
+        """The same for ratings that are added and removed later."""
+        return RunningState(self)
+
+
+class RunningState:
+    """The sums of `FoldIn`, updated in time that depends only on the ratings added or removed."""
+
+    def __init__(self, fold_in: FoldIn) -> None:
+        self.fold_in = fold_in
         self._clear()
 
     def _clear(self) -> None:
-        zero = np.zeros(self.implicit.shape[1])
-        self.count, self.left, self.sums = 0, 0.0, [zero, zero.copy(), zero.copy()]
+        self.count, self.deviation = 0, 0.0
+        self.implicit, self.weighted, self.residual = np.zeros((3, self.fold_in.implicit.shape[1]))
 
-    def add(self, item: int, rating: float, sign: int = 1) -> None:
-        """Add a standardised rating of a movie by its index, or with sign -1 take it away again."""
-        left = rating - self.mean - float(self.baseline[item])
-        residual = self.residual[item].astype(np.float64)
-        self.count += sign
-        if not self.count:  # Exactly nothing, whatever rounding has left in the sums.
+    def add(self, items: Ints, ratings: Floats, sign: int = 1) -> None:
+        """Add standardised ratings of different movies, both `(num_ratings,)`, or remove them with sign -1."""
+        fold_in = self.fold_in
+        self.count += sign * len(items)
+        if not self.count:  # Clears what rounding left in the sums.
             self._clear()
             return
-        self.left += sign * left
-        parts = (self.implicit[item], left * residual, residual)
-        self.sums = [total + sign * part for total, part in zip(self.sums, parts, strict=True)]
-
-    def add_all(self, items: Ints, ratings: Floats) -> None:
-        """Add standardised ratings of different movies by their indices, each `(num_ratings,)`, at once."""
-        left = ratings.astype(np.float64) - self.mean - self.baseline[items].astype(np.float64)
-        residual = self.residual[items].astype(np.float64)
-        self.count += len(items)
-        self.left += float(left.sum())
-        parts = (self.implicit[items].sum(0, dtype=np.float64), left @ residual, residual.sum(0))
-        self.sums = [total + part for total, part in zip(self.sums, parts, strict=True)]
+        deviation = ratings.astype(np.float64) - float(fold_in.mean) - fold_in.baseline[items]
+        residual = fold_in.residual[items].astype(np.float64)
+        self.deviation += sign * float(deviation.sum())
+        self.implicit = self.implicit + sign * fold_in.implicit[items].sum(0, dtype=np.float64)
+        self.weighted = self.weighted + sign * (deviation @ residual)
+        self.residual = self.residual + sign * residual.sum(0)
 
     @property
     def bias(self) -> float:
-        """The damped mean of what the baselines leave over."""
-        return self.left / (self.count + USER_DAMPING)
+        """The user's damped bias."""
+        return self.deviation / (self.count + USER_DAMPING)
 
     @property
     def state(self) -> Float32s:
-        """The state, float32 of shape `(1, dim)`."""
-        implicit, weighted, residual = self.sums
-        total = implicit + weighted - self.bias * residual
+        """The user's state, float32 of shape `(1, dim)`."""
+        total = self.implicit + self.weighted - self.bias * self.residual
         return np.asarray(total / np.sqrt(max(self.count, 1)), np.float32)[None]
 
 
 @dataclass(frozen=True)
 class UserState:
-    """One or several users as a model sees them.
+    """Users as a rating model sees them.
 
     Attributes:
         state: float32 of shape `(num_users, dim)`.
-        offset: what is added to every prediction of the user, float32 of shape `(num_users,)`.
+        offset: constant part of a user's predictions, float32 of shape `(num_users,)`.
     """
 
     state: Float32s
     offset: Float32s
 
     def where(self, known: Mask, other: "UserState") -> "UserState":
-        """These users where known, bool of shape `(num_users,)`, and `other`, one row, elsewhere."""
+        """These users where `known`, `(num_users,)`, is true, and `other`, one row, elsewhere."""
         state = np.where(known[:, None], self.state, other.state)
         return UserState(state, np.where(known, self.offset, other.offset))
 
@@ -89,11 +103,11 @@ class Parts:
     `mean + user + movie + movie_free + movie_side + neighbours.sum()`.
 
     Attributes:
-        mean, user, movie: the baseline: mean rating, and what the user and the movie each add to it.
-        free, side: what the user's own free state and the user's side features add; 0 for a visitor.
-        because: what each rated movie adds, float32 of shape `(num_ratings,)`.
-        movie_free, movie_side: what the movie's own free state and the movie's side features add.
-        neighbours: what each user who rated the movie adds, float32 of shape `(num_neighbours,)`.
+        mean, user, movie: the baseline: mean rating, user bias and movie bias.
+        free, side: contribution of the user's own free state and side features; 0 for a visitor.
+        because: contribution of each rated movie, float32 of shape `(num_ratings,)`.
+        movie_free, movie_side: contribution of the movie's own free state and side features.
+        neighbours: contribution of each user who rated the movie, float32 of shape `(num_neighbours,)`.
     """
 
     mean: float
@@ -108,31 +122,32 @@ class Parts:
 
 
 class Scorer(Protocol):
-    """The two models' common face; every rating and prediction is standardised, as in training."""
+    """A rating model; ratings and predictions are standardised, as in training."""
 
     def users(self, user_index: Ints) -> UserState:
-        """States of users of the training data, by their indices `(num_users,)`."""
+        """States of training users, `(num_users,)`."""
 
     def visitor(self, item_index: Ints, rating: Float32s) -> UserState:
-        """State of a visitor, one row, from movies rated, both of shape `(num_ratings,)`; there may be none."""
+        """State of a visitor, one row, from rated movies, both `(num_ratings,)`; there may be none."""
 
-    def running(self) -> RunningState | None:
-        """A visitor's state that ratings are added to one at a time; None where it has to be made anew."""
+    @property
+    def fold_in(self) -> FoldIn | None:
+        """Computes a visitor's state; None for a model in which it is not a sum over ratings."""
 
     def score(self, user: UserState, item_index: Ints | None = None) -> Float32s:
-        """Predictions `(num_users, num_items)` for all movies, or `(num_users,)` for one movie a user."""
+        """Predictions `(num_users, num_items)` for all movies, or `(num_users,)` for one movie per user."""
 
     def pairs(self, user: UserState, item_index: Ints) -> Float64s:
-        """Predictions in float64 of some movies of each user, both `(num_users, num_movies)`.
+        """Predictions in float64 for some movies of each user, both `(num_users, num_movies)`.
 
-        A pair's prediction is the same, to the last digit, whatever others are asked for with it.
+        Each prediction is bit-identical whatever other pairs are scored with it.
         """
 
     def size(self, user: UserState) -> Float64s:
-        """What the `terms` of any prediction of a user sum to at most, by their absolute values, `(num_users,)`."""
+        """Upper bound of the summed absolute `terms` of any prediction of a user, `(num_users,)`."""
 
     def without_movie(self, user: UserState) -> Float32s:
-        """Predictions `(num_users,)` for a movie of which nothing is known."""
+        """Predictions `(num_users,)` for an unknown movie."""
 
     def parts(
         self,
@@ -144,24 +159,22 @@ class Scorer(Protocol):
         raters: Ints,
         their_rating: Float32s,
     ) -> Parts:
-        """What adds up to a prediction.
+        """Decompose a prediction.
 
         Args:
             user_index: the user; None for a visitor.
             item_index: the movie.
-            rated: movies that the user rated, `(num_ratings,)`.
-            rating: the user's ratings of them, likewise.
+            rated, rating: the user's rated movies and ratings, `(num_ratings,)`.
             user: the user's state, one row.
-            raters: users who rated the movie, `(num_neighbours,)`.
-            their_rating: their ratings of it, likewise.
+            raters, their_rating: users who rated the movie and their ratings, `(num_neighbours,)`.
 
         Raises:
-            ConfigError: if the model's predictions are no sums.
+            ConfigError: if the model's predictions are not sums.
         """
 
     @property
     def terms(self) -> int:
-        """How many numbers are summed for a prediction."""
+        """Number of terms summed for a prediction."""
 
     @property
     def item_states(self) -> Float32s:
@@ -169,4 +182,4 @@ class Scorer(Protocol):
 
     @property
     def item_offset(self) -> Float32s | None:
-        """What a movie adds to predictions that are products of states, `(num_items,)`; None where they are not."""
+        """Constant part of a movie's predictions, `(num_items,)`; None unless predictions are products of states."""

@@ -1,9 +1,9 @@
-"""Prediction intervals by split conformal prediction, by length of history. Numpy only.
+"""Prediction intervals by split conformal prediction, in groups of users and movies with similar numbers of ratings.
 
-An interval is the prediction plus and minus a quantile of the absolute errors on validation ratings of users and movies
-with histories of about the same length (Lei, G'Sell, Rinaldo, Tibshirani and Wasserman, Distribution-Free Predictive
-Inference for Regression, 2018, split conformal; by groups after Vovk, Conditional Validity of Inductive Conformal
-Predictors, 2012). It holds whatever the errors look like, as long as new ratings are of the validation ratings' kind.
+An interval is the prediction plus and minus a quantile of the absolute validation errors in the pair's group (Lei,
+G'Sell, Rinaldo, Tibshirani and Wasserman, Distribution-Free Predictive Inference for Regression, 2018; groups after
+Vovk, Conditional Validity of Inductive Conformal Predictors, 2012). The only assumption is that new ratings are
+exchangeable with the validation ratings.
 """
 
 from dataclasses import dataclass
@@ -17,35 +17,27 @@ from reelgraph.errors import ArtifactError, ConfigError
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 
-USER_EDGES, ITEM_EDGES = (0, 10, 30, 100), (0, 5, 20, 100)  # fewest ratings of each group
+USER_EDGES, ITEM_EDGES = (0, 10, 30, 100), (0, 5, 20, 100)  # lowest number of ratings in each group
 
-LEAST_PAIRS = 100  # validation ratings of a group; smaller ones take the quantile of all
+MIN_PAIRS = 100  # a group with fewer validation ratings uses the quantile of all
 
 
 @dataclass(frozen=True)
 class Intervals:
-    """Half widths by level and group.
-
-    Attributes:
-        half_width: in the data's scale, float64 of shape `(len(LEVELS), len(USER_EDGES), len(ITEM_EDGES))`.
-    """
+    """Half widths of the intervals, in the data's scale, float64 `(len(LEVELS), len(USER_EDGES), len(ITEM_EDGES))`."""
 
     half_width: Float64s
 
     def around(
         self, prediction: Floats, user_count: Ints, item_count: Ints, level: float, scale: tuple[float, float]
     ) -> tuple[Floats, Floats]:
-        """Lower and upper ends, clipped to the scale, each float64 of shape `(num_pairs,)`.
+        """Lower and upper bounds, clipped to the scale; arrays are of shape `(num_pairs,)`.
 
         Args:
-            prediction: predicted ratings, `(num_pairs,)`.
-            user_count: training ratings of each pair's user, `(num_pairs,)`.
-            item_count: training ratings of each pair's movie, `(num_pairs,)`.
-            level: share of ratings that the intervals are to hold, one of `LEVELS`.
+            prediction: predicted ratings.
+            user_count, item_count: training ratings of each pair's user and movie.
+            level: coverage, one of `LEVELS`.
             scale: lowest and highest rating.
-
-        Raises:
-            ConfigError: if the level is not one of `LEVELS`.
         """
         if level not in LEVELS:
             raise ConfigError(
@@ -61,15 +53,11 @@ class Intervals:
 
 
 def calibrate(error: Floats, user_count: Ints, item_count: Ints) -> Intervals | None:
-    """Half widths from validation errors.
+    """Intervals from validation errors; None if there are none.
 
     Args:
         error: rating minus prediction, `(num_pairs,)`.
-        user_count: training ratings of each pair's user, `(num_pairs,)`.
-        item_count: training ratings of each pair's movie, `(num_pairs,)`.
-
-    Returns:
-        The intervals, or None without errors to learn from.
+        user_count, item_count: training ratings of each pair's user and movie, `(num_pairs,)`.
     """
     if not len(error):
         return None
@@ -79,17 +67,13 @@ def calibrate(error: Floats, user_count: Ints, item_count: Ints) -> Intervals | 
     for user in range(len(USER_EDGES)):
         for item in range(len(ITEM_EDGES)):
             group = size[(users == user) & (items == item)]
-            enough = group if len(group) >= LEAST_PAIRS else size
-            half_width[:, user, item] = [_quantile(enough, level) for level in LEVELS]
+            errors = group if len(group) >= MIN_PAIRS else size
+            half_width[:, user, item] = [_quantile(errors, level) for level in LEVELS]
     return Intervals(half_width)
 
 
-def intervals_of(entry: Any) -> Intervals | None:
-    """The intervals of a manifest's entry; None for none.
-
-    Raises:
-        ArtifactError: if the entry is damaged.
-    """
+def read_intervals(entry: Any) -> Intervals | None:
+    """The intervals of a manifest entry; None for None."""
     if entry is None:
         return None
     shape = (len(LEVELS), len(USER_EDGES), len(ITEM_EDGES))
@@ -103,7 +87,7 @@ def intervals_of(entry: Any) -> Intervals | None:
 
 
 def _quantile(size: Floats, level: float) -> float:
-    """The smallest error that, with one more rating of the same kind, holds `level` of them at least."""
+    """The smallest error that covers the next exchangeable rating with a probability of at least `level`."""
     rank = min(int(np.ceil(level * (len(size) + 1))), len(size))
     return float(np.partition(size, rank - 1)[rank - 1])
 

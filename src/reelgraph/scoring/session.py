@@ -1,13 +1,12 @@
-"""The time of rating: what a user's other ratings of the same minutes say about one more. Numpy only.
+"""Session effect: corrects a prediction by the user's other ratings of the same minutes.
 
-Ratings that a user gives within minutes of one another err in the same direction, a mood or one page of a list (after
-Koren, Collaborative Filtering with Temporal Dynamics, 2009, section 3.1, day-specific user biases; here with a kernel).
-A prediction for time t gets, in the data's scale,
+Ratings given within minutes of one another have correlated errors (after Koren, Collaborative Filtering with Temporal
+Dynamics, 2009, section 3.1, day-specific user biases; here with a kernel). A prediction for time t is corrected by
 
     s_u(t) = gain * sum_j w_j e_uj / (damping + sum_j w_j),   w_j = exp(-|t - t_j| / seconds)
 
-over the user's training ratings j of other movies, where e_uj is what rating j exceeds its prediction by, made with the
-rating hidden. With a time split ratings later than t weigh nothing, as in use. Without a time, s is 0.
+in the data's scale, over the user's training ratings j of other movies. e_uj is rating j minus its prediction with that
+rating hidden. With a time split, ratings later than t have weight 0, as in production. Without a time, s is 0.
 """
 
 from dataclasses import asdict, dataclass
@@ -18,26 +17,23 @@ import numpy as np
 from reelgraph.arrays import Float64s, Floats, Int64s, Ints, Mask
 from reelgraph.errors import ArtifactError
 
-SECONDS = (60.0, 180.0, 600.0, 3600.0, 86400.0)  # widths to choose from
-
+SECONDS = (60.0, 180.0, 600.0, 3600.0, 86400.0)  # kernel widths to choose from
 DAMPINGS = (1.0, 3.0, 10.0)
 
-BLOCK = 1024  # queries of one user at a time, so that memory stays bounded
-
-MOST = 200_000  # pairs that settings are chosen by; of more, those of a random part of the users say as much
-
-REACH = 12.0  # widths after which a weight, below 1e-5, is dropped
+BLOCK = 1024  # queries of one user per block, to bound memory
+MAX_PAIRS = 200_000  # settings are chosen on at most about so many pairs, those of a random sample of users
+REACH = 12.0  # in kernel widths; weights beyond it, below 1e-5, are dropped
 
 
 @dataclass(frozen=True)
 class Residuals:
-    """The training ratings as the effect sees them, sorted by user and then by time.
+    """Training residuals, sorted by user and then by time.
 
     Attributes:
         start: first row of each user, int64 of shape `(num_users + 1,)`.
         item_index: `(num_edges,)`.
         timestamp: seconds since 1970, int64 of shape `(num_edges,)`.
-        residual: rating minus its prediction with the rating hidden, float64 of shape `(num_edges,)`.
+        residual: rating minus its prediction with that rating hidden, float64 of shape `(num_edges,)`.
     """
 
     start: Ints
@@ -55,7 +51,7 @@ class Residuals:
 
 @dataclass(frozen=True)
 class Queries:
-    """Pairs with the time for which they are predicted, each `(num_pairs,)`; `known` is false where there is none."""
+    """Pairs and times to predict, all of shape `(num_pairs,)`; `known` is false where there is no time."""
 
     user_index: Ints
     item_index: Ints
@@ -63,19 +59,19 @@ class Queries:
     known: Mask
 
     def take(self, rows: Mask) -> "Queries":
-        """Those of the pairs that a mask, `(num_pairs,)`, lets through."""
+        """The pairs that a mask, `(num_pairs,)`, selects."""
         return Queries(self.user_index[rows], self.item_index[rows], self.timestamp[rows], self.known[rows])
 
 
 @dataclass(frozen=True)
 class SessionEffect:
-    """The effect's four settings.
+    """The settings of the effect.
 
     Attributes:
-        seconds: width of the kernel.
-        damping: weight of the assumption that there is no effect, in ratings.
+        seconds: kernel width.
+        damping: strength of the shrinkage towards 0, in ratings.
         gain: factor on the damped mean.
-        causal: whether ratings later than the time asked for weigh nothing.
+        causal: ignore ratings later than the queried time.
     """
 
     seconds: float
@@ -93,12 +89,8 @@ class SessionEffect:
         return asdict(self)
 
 
-def effect_of(settings: Any) -> SessionEffect | None:
-    """The effect of a manifest's entry; None for none.
-
-    Raises:
-        ArtifactError: if the entry is damaged.
-    """
+def read_effect(settings: Any) -> SessionEffect | None:
+    """The effect of a manifest entry; None for None."""
     if settings is None:
         return None
     try:
@@ -112,20 +104,17 @@ def effect_of(settings: Any) -> SessionEffect | None:
 
 
 def choose(queries: Queries, error: Floats, history: Residuals, causal: bool) -> SessionEffect | None:
-    """The settings that leave the smallest squared error on validation ratings.
+    """The effect with the smallest squared error on validation ratings; None if it gains less than a standard error.
 
     Args:
         queries: the validation pairs and their times.
         error: rating minus prediction without the effect, `(num_pairs,)`.
-        history: the training ratings' residuals.
+        history: the training residuals.
         causal: see `SessionEffect`.
-
-    Returns:
-        The best effect, judged by about `MOST` pairs at most, or None if even it is not better by a standard error.
     """
-    if len(error) > MOST:
-        chosen = np.random.default_rng(0).random(len(history.start)) < MOST / len(error)
-        rows = chosen[queries.user_index]
+    if len(error) > MAX_PAIRS:
+        sampled = np.random.default_rng(0).random(len(history.start)) < MAX_PAIRS / len(error)
+        rows = sampled[queries.user_index]
         queries, error = queries.take(rows), error[rows]
     error = error.astype(np.float64)
     best, least = None, float((error**2).mean()) if len(error) else 0.0
@@ -143,15 +132,15 @@ def choose(queries: Queries, error: Floats, history: Residuals, causal: bool) ->
 
 
 def _sums(queries: Queries, history: Residuals, seconds: float, causal: bool) -> tuple[Floats, Floats]:
-    """Weighted sum of residuals and sum of weights for every pair, a user's pairs at a time."""
+    """Weighted sum of residuals and sum of weights for every pair, one user after another."""
     total, weight = np.zeros(len(queries.user_index)), np.zeros(len(queries.user_index))
-    asked = np.flatnonzero(queries.known)
-    asked = asked[np.lexsort((queries.timestamp[asked], queries.user_index[asked]))]
-    users = queries.user_index[asked]
+    timed = np.flatnonzero(queries.known)
+    timed = timed[np.lexsort((queries.timestamp[timed], queries.user_index[timed]))]
+    users = queries.user_index[timed]
     first, last = np.flatnonzero(np.diff(users, prepend=-1)), np.flatnonzero(np.diff(users, append=-1))
     for begin, end in zip(first, last + 1, strict=True):
         for start in range(begin, end, BLOCK):
-            rows = asked[start : min(start + BLOCK, end)]
+            rows = timed[start : min(start + BLOCK, end)]
             user = queries.user_index[rows[0]]
             low, high = history.start[user], history.start[user + 1]
             time, wanted = history.timestamp[low:high], queries.timestamp[rows]
