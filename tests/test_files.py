@@ -4,12 +4,15 @@ import errno
 import os
 import subprocess
 import sys
+import tempfile
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from reelgraph.errors import DataError, OutputError
-from reelgraph.files import MANIFEST, check_target, new_directory, new_file
+from reelgraph.files import MANIFEST, check_target, new_directory, new_file, temporary_directory
 
 KIND = "reelgraph-test"
 
@@ -59,7 +62,7 @@ def test_a_file_size_limit_leaves_the_older_file(tmp_path: Path) -> None:
     code = """
 import resource, sys
 from pathlib import Path
-from reelgraph.atomic import new_file
+from reelgraph.files import new_file
 from reelgraph.errors import OutputError
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 try:
@@ -107,3 +110,93 @@ def test_a_swap_that_fails_puts_the_older_result_back(tmp_path: Path, monkeypatc
         fill(tmp_path / "out", "new")
     assert (tmp_path / "out" / "data.txt").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_pipe_is_written_through(tmp_path: Path) -> None:
+    pipe, received = tmp_path / "pipe", []
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: received.append(pipe.read_bytes()))
+    reader.start()
+    content = os.urandom(200_000)
+    with new_file(pipe) as temporary:
+        temporary.write_bytes(content)
+    reader.join(10)
+    assert received == [content]
+    assert pipe.is_fifo()
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+
+
+def test_standard_output_is_written_through(tmp_path: Path) -> None:
+    code = """
+from pathlib import Path
+from reelgraph.files import new_file
+with new_file(Path("/dev/stdout")) as temporary:
+    temporary.write_text("content")
+"""
+    with (tmp_path / "out").open("w") as out:
+        subprocess.run([sys.executable, "-c", code], stdout=out, check=True)
+    assert (tmp_path / "out").read_text() == "content"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "content"
+
+
+def test_links_stay_links_and_their_targets_are_replaced(tmp_path: Path) -> None:
+    (tmp_path / "target").write_text("old")
+    (tmp_path / "folder").mkdir()
+    for link, target in (("file", "target"), ("new", "made"), ("directory", "folder")):
+        (tmp_path / link).symlink_to(target)
+    for name in ("file", "new"):
+        with new_file(tmp_path / name) as temporary:
+            temporary.write_text("content")
+        assert (tmp_path / name).is_symlink()
+        assert (tmp_path / name).resolve().read_text() == "content"
+    for text in ("one", "two"):
+        fill(tmp_path / "directory", text)
+        assert (tmp_path / "directory").is_symlink()
+        assert (tmp_path / "folder" / "data.txt").read_text() == text
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "target", "new", "made", "directory", "folder"}
+
+
+def test_links_in_a_circle_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(OutputError, match="symbolic links"), new_file(tmp_path / "a"):
+        pass
+    with pytest.raises(OutputError, match="symbolic links"):
+        check_target(tmp_path / "a", KIND)
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "b"}
+
+
+def test_a_pipe_in_place_of_a_directory_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OutputError, match="expected a directory"):
+        fill(tmp_path / "pipe", "text")
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_temporary_files_are_removed_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    killed, running = tmp_path / "reelgraph-run-killed", tmp_path / "reelgraph-run-new"
+    for directory, age in ((killed, 3600), (running, 0)):
+        directory.mkdir()
+        (directory / "file").touch()
+        os.utime(directory, (time.time() - age,) * 2)
+    with temporary_directory():
+        Path(tempfile.mkstemp()[1]).write_text("left behind")
+        assert not killed.exists()
+        with temporary_directory():
+            assert Path(tempfile.gettempdir()).parent.parent == tmp_path
+    assert [path.name for path in tmp_path.iterdir()] == [running.name]
+    assert tempfile.gettempdir() == str(tmp_path)
+
+
+def test_temporary_files_of_a_running_process_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    with temporary_directory():
+        own = Path(tempfile.gettempdir())
+        os.utime(own, (0, 0))
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+        with temporary_directory():
+            assert own.exists()

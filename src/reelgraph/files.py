@@ -4,9 +4,11 @@ import errno
 import json
 import os
 import shutil
+import stat
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -14,6 +16,10 @@ from safetensors import SafetensorError
 from reelgraph.errors import OutputError
 
 MANIFEST = "manifest.json"
+
+_OWN = "reelgraph-run-"  # prefix of the directories for temporary files
+
+_JUST_MADE = 60.0  # seconds in which such a directory may not be locked yet
 
 _REMEDIES = {
     errno.ENOSPC: "free some space or choose another --out",
@@ -44,12 +50,22 @@ def output_errors(path: Path) -> Iterator[None]:
 
 @contextmanager
 def new_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary sibling of `path` to write; rename it to `path` if the block ends well, else delete it.
+    """Yield a temporary file to write; rename it to `path` if the block succeeds, else delete it.
+
+    A link stays a link, and its target is replaced. What is written to a device or pipe is passed through to it.
 
     Raises:
-        OutputError: if it cannot be written; `path` then is as it was before.
+        OutputError: if it cannot be written; a file at `path` is then unchanged.
     """
     with output_errors(path):
+        if _is_stream(path):
+            with tempfile.TemporaryDirectory(prefix="reelgraph-") as directory:
+                temporary = Path(directory) / "output"
+                yield temporary
+                with temporary.open("rb") as source, path.open("wb") as target:
+                    shutil.copyfileobj(source, target)
+            return
+        path = _follow(path)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         os.close(handle)
         temporary = Path(name)
@@ -74,6 +90,7 @@ def check_target(path: Path, kind: str, manifest: str = MANIFEST) -> None:
         OutputError: if something else is there, or if the parent cannot be written.
     """
     with output_errors(path):
+        path = _follow(path)
         if path.is_dir():
             if any(path.iterdir()) and _kind_of(path / manifest) != kind:
                 raise OutputError(
@@ -101,6 +118,7 @@ def new_directory(path: Path, kind: str, manifest: str = MANIFEST) -> Iterator[P
     """
     check_target(path, kind, manifest)
     with output_errors(path):
+        path = _follow(path)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
         try:
             yield temporary
@@ -114,6 +132,79 @@ def new_directory(path: Path, kind: str, manifest: str = MANIFEST) -> Iterator[P
             _flush(path.parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def temporary_directory() -> Iterator[None]:
+    """Keep the temporary files of this process and its children in one directory that is removed at the end.
+
+    Such directories of killed processes are removed as well.
+    """
+    own: Path | None = None
+    with suppress(OSError):  # Only what needs temporary files should fail.
+        parent = Path(tempfile.gettempdir())
+        own = Path(tempfile.mkdtemp(prefix=_OWN, dir=parent))
+    if own is None:
+        yield
+        return
+    before = tempfile.tempdir, os.environ.get("TMPDIR")
+    lock = _lock(own)
+    for other in parent.glob(f"{_OWN}*"):
+        with suppress(OSError):
+            if other.is_dir() and time.time() - other.stat().st_mtime > _JUST_MADE:
+                handle = _lock(other)
+                if handle is not None:
+                    shutil.rmtree(other, ignore_errors=True)
+                    os.close(handle)
+    tempfile.tempdir = os.environ["TMPDIR"] = str(own)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before[0]
+        if before[1] is None:
+            del os.environ["TMPDIR"]
+        else:
+            os.environ["TMPDIR"] = before[1]
+        shutil.rmtree(own, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
+
+
+def _lock(directory: Path) -> int | None:
+    """Lock a directory until the handle is closed or the process ends; None if it is in use."""
+    try:
+        import fcntl  # noqa: PLC0415 (not on Windows)
+
+        handle = os.open(directory, os.O_RDONLY)
+    except (ImportError, OSError):
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        return None
+    return handle
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether `path` is a device, pipe or socket, or an open file of a process such as /dev/stdout."""
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    if stat.S_ISDIR(mode):
+        return False
+    return not stat.S_ISREG(mode) or str(path.absolute()).startswith(("/dev/fd/", "/dev/std", "/proc/"))
+
+
+def _follow(path: Path) -> Path:
+    """The file or directory that `path` links to, else `path` itself."""
+    if not path.is_symlink():
+        return path
+    target = Path(os.path.realpath(path))
+    if target.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+    return target
 
 
 def _swap(temporary: Path, path: Path) -> None:
