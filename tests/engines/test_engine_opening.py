@@ -1,4 +1,4 @@
-"""Engines open, stay quiet, say in one line what is wrong, and leave nothing behind."""
+"""Opening engines: quiet output, one-line errors, nothing left behind."""
 
 import os
 import re
@@ -23,12 +23,12 @@ from reelgraph.engines.spark_session import driver_memory, user_settings
 from reelgraph.errors import ConfigError, EngineError, SetupError
 from tests.support.clusters import settings
 
-# Runs a command, and presses Ctrl-C while its Java starts, or while a job of it runs.
+# Runs a command and sends Ctrl-C while its Java starts or while a job runs.
 INTERRUPTED = """
 import os, signal, sys
 from pyspark import java_gateway
 from reelgraph import cli
-from reelgraph.data import spark_jobs
+from reelgraph.engines import spark_jobs
 
 launch, started = java_gateway.launch_gateway, []
 
@@ -46,7 +46,7 @@ def launched(conf, how):
 interrupted = []
 java_gateway.launch_gateway = launched
 if sys.argv[1] == "job":
-    spark_jobs._tell = interrupt
+    spark_jobs._report = interrupt
 try:
     cli.main(sys.argv[2:])
 finally:
@@ -56,7 +56,7 @@ finally:
 
 @pytest.fixture
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty directory for temporary files, of Spark's too."""
+    """An empty directory for all temporary files, including Spark's."""
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
@@ -69,10 +69,10 @@ def open_session() -> Iterator[SparkSession]:
         yield engine.spark
 
 
-def test_spark_is_quiet_tells_how_it_gets_on_and_leaves_nothing(
+def test_spark_is_quiet_reports_progress_and_leaves_no_files(
     temporary: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("reelgraph.engines.spark_jobs.EVERY", 0.02)
+    monkeypatch.setattr("reelgraph.engines.spark_jobs.POLL_SECONDS", 0.02)
     monkeypatch.delenv("SPARK_LOCAL_IP")
     before, seen = signal.getsignal(signal.SIGINT), list[JobProgress]()
     with open_engine("local[2]", seen.append) as engine:
@@ -89,7 +89,7 @@ def test_spark_is_quiet_tells_how_it_gets_on_and_leaves_nothing(
         assert not engine.remote
         assert {"a word of Java", "and another"} <= set(log.read_text().splitlines())
     assert capfd.readouterr() == ("", "")
-    assert process.poll() is not None, "its Java ends with it"
+    assert process.poll() is not None, "Java must end with the session"
     assert SparkSession.getActiveSession() is None
     assert list(temporary.iterdir()) == []
     assert signal.getsignal(signal.SIGINT) is before
@@ -100,7 +100,7 @@ def test_spark_is_quiet_tells_how_it_gets_on_and_leaves_nothing(
 
 
 @pytest.mark.parametrize("moment", ["start", "job"])
-def test_an_interrupt_ends_spark_at_once(temporary: Path, tables: Path, moment: str) -> None:
+def test_an_interrupt_stops_spark_at_once(temporary: Path, tables: Path, moment: str) -> None:
     arguments = ["prepare", str(tables), "--engine", "local[1]", "--out", str(temporary / "out")]
     run = subprocess.Popen(
         [sys.executable, "-c", INTERRUPTED, moment, *arguments],
@@ -109,21 +109,19 @@ def test_an_interrupt_ends_spark_at_once(temporary: Path, tables: Path, moment: 
         stderr=subprocess.PIPE,
         text=True,
     )
-    said, complaints = run.communicate()
+    output, errors = run.communicate()
     assert run.returncode == 130
-    assert said.splitlines() == ["interrupts", "its Java has ended"]
-    assert complaints.splitlines()[-1] == "reelgraph: interrupted"
-    assert all(
-        line in {"", "reelgraph: interrupted"} or ": comma-separated" in line for line in complaints.splitlines()
-    )
+    assert output.splitlines() == ["interrupts", "its Java has ended"]
+    assert errors.splitlines()[-1] == "reelgraph: interrupted"
+    assert all(line in {"", "reelgraph: interrupted"} or ": comma-separated" in line for line in errors.splitlines())
     assert list(temporary.iterdir()) == []
 
 
-def test_a_failed_job_is_one_line_that_names_the_log(temporary: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_failed_job_is_reported_in_one_line_with_the_log(temporary: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(EngineError) as raised, open_engine("local[1]") as engine:
         engine.spark.range(2).write.parquet("file:///proc/none/out")
     line = str(raised.value)
-    assert re.match(r"--engine local\[1\]: expected Spark to do its work, found IOException: Mkdirs failed", line)
+    assert re.match(r"--engine local\[1\]: expected Spark to finish its job, found IOException: Mkdirs failed", line)
     assert "--stage" in raised.value.remedy
     assert len(line) < 700
     assert "\tat " not in line
@@ -133,7 +131,7 @@ def test_a_failed_job_is_one_line_that_names_the_log(temporary: Path, capfd: pyt
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_java_that_dies_is_one_line(temporary: Path) -> None:
+def test_a_killed_java_is_reported_in_one_line(temporary: Path) -> None:
     def die() -> None:
         with open_engine("local[1]") as engine:
             SparkContext._gateway.proc.kill()  # type: ignore[union-attr]
@@ -145,7 +143,7 @@ def test_a_java_that_dies_is_one_line(temporary: Path) -> None:
     assert SparkContext._gateway is None
 
 
-def test_settings_that_java_refuses_are_one_line(
+def test_settings_that_java_refuses_are_reported_in_one_line(
     temporary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     for memory, said in (("1x", "Invalid maximum heap size"), ("200m", "System memory .* must be at least")):
@@ -156,7 +154,7 @@ def test_settings_that_java_refuses_are_one_line(
     assert capfd.readouterr() == ("", "")
 
 
-def test_mistakes_of_this_program_stay_what_they_are(temporary: Path, open_session: SparkSession) -> None:
+def test_bugs_of_this_program_pass_unchanged(temporary: Path, open_session: SparkSession) -> None:
     with pytest.raises(Exception, match="UNRESOLVED_COLUMN") as raised, open_engine("local[2]") as engine:
         engine.spark.range(2).select("nothing").collect()
     assert type(raised.value).__name__ == "AnalysisException"
@@ -164,7 +162,7 @@ def test_mistakes_of_this_program_stay_what_they_are(temporary: Path, open_sessi
         1 / 0  # noqa: B018
 
 
-def test_a_session_that_is_open_is_used_and_left_open(open_session: SparkSession) -> None:
+def test_an_open_session_is_used_and_left_open(open_session: SparkSession) -> None:
     open_session.conf.set("spark.sql.session.timeZone", "Asia/Tokyo")
     for name in ("local[2]", "spark"):
         with open_engine(name) as engine:
@@ -179,7 +177,7 @@ def test_a_session_that_is_open_is_used_and_left_open(open_session: SparkSession
         pass
 
 
-def test_engines_that_do_not_exist() -> None:
+def test_unknown_engines_are_refused() -> None:
     for name in ("flink", "local", "local[x]", "spark:/x"):
         with pytest.raises(ConfigError, match="--engine: expected"):
             check_name(name)
@@ -192,13 +190,13 @@ def closed_port() -> int:
 
 
 @pytest.mark.parametrize(("kind", "who"), [("spark", "a Spark master"), ("sc", "a Spark Connect server")])
-def test_a_master_that_does_not_answer_is_named_at_once(kind: str, who: str) -> None:
+def test_a_master_that_does_not_answer_is_reported_at_once(kind: str, who: str) -> None:
     name = f"{kind}://127.0.0.1:{closed_port()}"
     with pytest.raises(SetupError, match=f"{name}: expected {who} to answer, found .*refused"), open_engine(name):
         pass
 
 
-def test_one_of_several_masters_is_enough() -> None:
+def test_one_of_several_masters_suffices() -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
@@ -206,7 +204,7 @@ def test_one_of_several_masters_is_enough() -> None:
         spark_session.check_answers(f"sc://127.0.0.1:{listener.getsockname()[1]}/;user_id=x")
 
 
-def test_settings_of_the_user_are_read_as_spark_reads_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_user_settings_are_parsed_like_spark_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPARK_CONF_DIR", str(tmp_path))
     assert user_settings() == {}
     text = "# spark.a 1\nspark.driver.memory   3g \n\nspark.sql.shuffle.partitions=7\n spark.x: a b\nother 1\n"
@@ -215,7 +213,7 @@ def test_settings_of_the_user_are_read_as_spark_reads_them(tmp_path: Path, monke
     assert driver_memory() == "3g"
 
 
-def test_the_driver_gets_half_of_the_machine_unless_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_driver_gets_half_of_the_memory_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPARK_CONF_DIR", str(tmp_path))
     monkeypatch.setattr(machine, "whole_memory", lambda: 6 << 30)
     assert driver_memory() == "3072m"
@@ -227,7 +225,7 @@ def test_the_driver_gets_half_of_the_machine_unless_told(tmp_path: Path, monkeyp
     assert driver_memory() == "5g"
 
 
-def test_names_that_are_patterns_are_taken_as_they_are(open_session: SparkSession, tmp_path: Path) -> None:
+def test_paths_with_glob_characters_are_read_literally(open_session: SparkSession, tmp_path: Path) -> None:
     place = tmp_path / "a [b]{c,d}*? é" / "rows"
     place.parent.mkdir()
     for name in ("duckdb", "local[2]"):

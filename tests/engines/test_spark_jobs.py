@@ -1,4 +1,4 @@
-"""What a failed job died of, read from what Spark says."""
+"""Reasons for failed Spark jobs, and sums of progress."""
 
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ REFUSED = (
         ),
         (LOST.format(KILLED), f"{KILLED} (on 10.0.0.7)"),
         (
-            # A class without a message, and a part of the message before it, say less.
+            # Causes without a message or with a part of the parent's message are passed over.
             LOST.format(NO_PROGRAM)
             + f"Caused by: {NO_PROGRAM}\n\tat x.Y(Y.java:1)\n"
             + "Caused by: java.io.IOException: error=2, No such file or directory\n\tat x.Z(Z.java:1)\n"
@@ -53,7 +53,7 @@ def test_a_long_cause_is_cut() -> None:
 
 
 def raised(kind: str, text: str, base: type[Exception] = Exception, **also: Any) -> Exception:
-    """An exception of pyspark or py4j, made by its name: the true ones need a running Java."""
+    """An exception with the name of one of pyspark or py4j; the real ones need a running Java."""
     error = type(kind, (base,), also)(text)
     assert isinstance(error, Exception)
     return error
@@ -80,12 +80,12 @@ def of_worker(line: str) -> Exception:
         ),
     ],
 )
-def test_what_spark_ran_on_is_at_fault(error: Exception, found: str, remedy: str, tmp_path: Path) -> None:
+def test_environment_errors_are_reported_in_one_line(error: Exception, found: str, remedy: str, tmp_path: Path) -> None:
     log = tmp_path / "spark.log"
     log.write_text("26/11/25 WARN a\njava.lang.OutOfMemoryError: heap\n\tat java.lang.Exception.x(X:1)\n")
     with pytest.raises(EngineError) as caught, failures("spark", log):
         raise error
-    assert caught.value.problem.startswith("--engine spark: expected Spark to do its work, found ")
+    assert caught.value.problem.startswith("--engine spark: expected Spark to finish its job, found ")
     assert found in caught.value.problem
     assert remedy in caught.value.remedy
     assert caught.value.remedy.endswith(f"; Spark's log: {log}")
@@ -102,13 +102,13 @@ def test_what_spark_ran_on_is_at_fault(error: Exception, found: str, remedy: str
         ValueError("another matter"),
     ],
 )
-def test_a_mistake_of_this_program_stays_one(error: Exception) -> None:
+def test_bugs_of_this_program_pass_unchanged(error: Exception) -> None:
     with pytest.raises(type(error)) as caught, failures("spark", None):
         raise error
     assert caught.value is error
 
 
-def test_complaints_of_a_log(tmp_path: Path) -> None:
+def test_error_lines_of_a_log(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("Picked up options\nInvalid maximum heap size: -Xmx1x\nError: no machine\n\tat an.Error.x(X.java)\n")
     assert complaints(log) == ["Invalid maximum heap size: -Xmx1x", "Error: no machine"]
@@ -116,8 +116,8 @@ def test_complaints_of_a_log(tmp_path: Path) -> None:
     assert complaints(log) == []
 
 
-def test_stages_are_summed_up() -> None:
+def test_progress_sums_over_stages() -> None:
     seen: list[spark_jobs.JobProgress] = []
-    spark_jobs._tell(seen.append, [(3, 1, 4), (5, 0, 2)], 2)
-    spark_jobs._tell(seen.append, [], 0)
+    spark_jobs._report(seen.append, [(3, 1, 4), (5, 0, 2)], 2)
+    spark_jobs._report(seen.append, [], 0)
     assert seen == [spark_jobs.JobProgress(stage=5, done=1, total=6, running=2)]

@@ -44,7 +44,7 @@ def test_a_worker_killed_midway_changes_nothing(
     more = both | {f"eventLog_{name}": value for name, value in noted.items()}
     for name, value in settings(tmp_path / "conf", **more).items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("reelgraph.engines.spark_jobs.EVERY", 0.02)
+    monkeypatch.setattr("reelgraph.engines.spark_jobs.POLL_SECONDS", 0.02)
     killed_in: list[int] = []
 
     def kill_one(found: JobProgress) -> None:

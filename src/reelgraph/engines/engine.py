@@ -1,4 +1,4 @@
-"""Opens the session that runs the preparation: DuckDB through sqlframe, or Spark; both take the same code."""
+"""Opens DuckDB (through sqlframe) or Spark, both behind the PySpark DataFrame API."""
 
 import logging
 import re
@@ -19,19 +19,19 @@ from reelgraph.engines.spark_jobs import SHARE, Observer, watched
 from reelgraph.engines.spark_session import open_session
 from reelgraph.errors import ConfigError, EngineError, OutputError, SetupError
 
-TASKS = 16  # of a small job that should come to every worker
+TASKS = 16  # enough tasks for a small job to reach every worker
 
 
 @dataclass(frozen=True)
 class Engine:
-    """A session with the PySpark DataFrame API, and the modules that go with it.
+    """An open session and the modules that belong to it.
 
     Attributes:
-        name: what was asked for, such as "duckdb" or "local[2]".
-        spark: the session (`pyspark.sql.SparkSession`, or sqlframe's).
+        name: the engine as the user named it, such as "duckdb" or "local[2]".
+        spark: the `pyspark.sql.SparkSession`, or sqlframe's.
         functions: `pyspark.sql.functions`, or sqlframe's.
         window: `pyspark.sql.Window`, or sqlframe's.
-        remote: whether it may work on other machines, which see files of this one on shared storage only.
+        remote: whether tasks may run on other machines, which share only some directories with this one.
     """
 
     name: str
@@ -41,43 +41,43 @@ class Engine:
     remote: bool = False
 
     def read(self, path: Path) -> Any:
-        """The rows of a Parquet file or directory."""
-        if self.name != "duckdb":  # To Spark, what is read is a pattern.
-            return self.spark.read.parquet(re.sub(r"([][{}*?\\])", r"\\\1", self._place(path)))
-        # By way of a view: sqlframe would lose a quote in the path, and ask for the columns twice.
+        """Read a Parquet file or directory."""
+        if self.name != "duckdb":  # Spark reads a path as a glob pattern.
+            return self.spark.read.parquet(re.sub(r"([][{}*?\\])", r"\\\1", self._location(path)))
+        # A view, because sqlframe would drop quotes from the path and look up the columns twice.
         name = f"rows_{uuid.uuid4().hex}"
-        found = self.spark._conn.read_parquet(str(path))
-        found.create_view(name)
-        self.spark.catalog.add_table(name, dict(zip(found.columns, map(str, found.types), strict=True)))
+        rows = self.spark._conn.read_parquet(str(path))
+        rows.create_view(name)
+        self.spark.catalog.add_table(name, dict(zip(rows.columns, map(str, rows.types), strict=True)))
         return self.spark.read.table(name)
 
     def write(self, rows: Any, path: Path) -> None:
-        """Write rows as Parquet: one file or a directory of them, as the engine does."""
-        rows.write.mode("overwrite").parquet(self._place(path))
+        """Write rows as Parquet: DuckDB writes a file, Spark a directory."""
+        rows.write.mode("overwrite").parquet(self._location(path))
 
-    def _place(self, path: Path) -> str:
-        """A path for sqlframe, which puts it into SQL as it stands, or for Spark, which else looks for it in HDFS."""
+    def _location(self, path: Path) -> str:
+        """The path quoted for sqlframe's SQL, or as a URI, since Spark would look for a plain path in HDFS."""
         return str(path).replace("'", "''") if self.name == "duckdb" else f"file://{path.absolute()}"
 
 
 @dataclass(frozen=True)
 class Run:
-    """An engine at work between two directories."""
+    """An engine with the directory for intermediate files (`stage`) and the one for results (`target`)."""
 
     engine: Engine
     stage: Path
     target: Path
 
     def read(self, name: str) -> Any:
-        """The rows of a file on the way."""
+        """Read an intermediate file."""
         return self.engine.read(self.stage / name)
 
     def keep(self, rows: Any, name: str) -> None:
-        """Write rows on the way."""
+        """Write an intermediate file."""
         self.engine.write(rows, self.stage / name)
 
     def write(self, rows: Any, name: str) -> None:
-        """Write a result; workers on other machines see the stage, but hardly where results are wanted."""
+        """Write a result. Remote workers see only the stage, so their results are moved from there."""
         if not self.engine.remote:
             self.engine.write(rows, self.target / name)
             return
@@ -86,11 +86,7 @@ class Run:
 
 
 def check_name(name: str) -> None:
-    """Refuse an engine that does not exist.
-
-    Raises:
-        ConfigError: if the name is none of duckdb, spark, local[N], spark://host:port, sc://host:port.
-    """
+    """Refuse an unknown engine."""
     if not re.fullmatch(r"duckdb|spark|local\[(\d+|\*)\]|(spark|sc)://\S+", name):
         raise ConfigError(
             f"--engine: expected duckdb, spark, local[N], spark://host:port or sc://host:port, found {name!r}",
@@ -99,28 +95,19 @@ def check_name(name: str) -> None:
 
 
 def check_seen(engine: Engine, directory: Path) -> None:
-    """Refuse a directory that a worker cannot read and write, before rows are lost there.
-
-    Args:
-        engine: an open engine; one on this machine sees what this process sees.
-        directory: an own one.
-
-    Raises:
-        EngineError: if a worker does not see the files of this process.
-        SetupError: if this process does not see the files of a worker.
-    """
+    """Refuse a directory that remote workers cannot read and write, before rows get lost there."""
     if not engine.remote:
         return
     there, back = directory / "there.parquet", directory / "back"
     pq.write_table(pa.table({"number": list(range(TASKS))}), there)
     engine.write(engine.read(there).repartition(TASKS), back)
-    found = pq.read_table(back).num_rows if back.exists() else 0
-    if found != TASKS:
-        raise SetupError(f"--stage {directory.parent}: expected {TASKS} rows from the workers, found {found}", SHARE)
+    rows = pq.read_table(back).num_rows if back.exists() else 0
+    if rows != TASKS:
+        raise SetupError(f"--stage {directory.parent}: expected {TASKS} rows from the workers, found {rows}", SHARE)
 
 
 def check_whole(stage: Path, rows: int) -> None:
-    """Refuse a result without all rows: what a worker writes to a directory of its own is lost without a word."""
+    """Check that no row is missing: a worker that writes to a directory of its own loses rows without an error."""
     files = [file for file in (stage / "train.parquet", stage / "test.parquet") if file.exists()]
     staged = sum(pq.read_metadata(file).num_rows for file in files)
     if staged != rows:
@@ -132,21 +119,21 @@ def check_whole(stage: Path, rows: int) -> None:
 
 @contextmanager
 def open_engine(name: str, observe: Observer | None = None) -> Iterator[Engine]:
-    """Open an engine and close it again.
+    """Open an engine and close it on exit.
 
     Args:
-        name: "duckdb", "spark" (the master that Spark's settings name, else all cores of this machine), "local[N]",
+        name: "duckdb", "spark" (the master of the Spark settings, or all cores of this machine), "local[N]",
             "spark://host:port" or "sc://host:port".
-        observe: is told how Spark's jobs get on, from another thread.
+        observe: receives the progress of Spark jobs, from another thread.
 
     Raises:
-        ConfigError: if there is no such engine.
-        SetupError: if Spark is asked for and it, or a Java of version 17 or newer, is missing, or nobody answers.
-        EngineError: if a job of Spark fails within.
+        ConfigError: for an unknown engine.
+        SetupError: if Spark or Java 17 is missing, or the master does not answer.
+        EngineError: if a Spark job fails.
     """
     check_name(name)
     if name == "duckdb":
-        with _duckdb() as engine:
+        with _open_duckdb() as engine:
             yield engine
         return
     with open_session(name) as opened, watched(opened.session, observe):
@@ -154,8 +141,8 @@ def open_engine(name: str, observe: Observer | None = None) -> Iterator[Engine]:
 
 
 @contextmanager
-def _duckdb() -> Iterator[Engine]:
-    import duckdb  # noqa: PLC0415 (an engine is imported when it is opened)
+def _open_duckdb() -> Iterator[Engine]:
+    import duckdb  # noqa: PLC0415 (engines are imported when they are opened)
     from sqlframe.duckdb import DuckDBSession, Window, functions  # noqa: PLC0415
 
     logging.getLogger("sqlglot").setLevel(logging.ERROR)
@@ -163,7 +150,7 @@ def _duckdb() -> Iterator[Engine]:
         connection.execute("SET temp_directory = $spill", {"spill": spill})
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET enable_progress_bar = false")
-        connection.execute("SET preserve_insertion_order = false")  # The order that counts is asked for.
+        connection.execute("SET preserve_insertion_order = false")  # Results are sorted where order matters.
         if (memory := machine.whole_memory()) is not None:
             connection.execute("SET memory_limit = $limit", {"limit": f"{max(memory // 3, 1 << 30)}B"})
         session = DuckDBSession(conn=connection)
@@ -172,5 +159,4 @@ def _duckdb() -> Iterator[Engine]:
         except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
             raise OutputError(f"preparation: {error}", "free some disk or memory, or set TMPDIR") from error
         finally:
-            # sqlframe keeps one session a process; without this the next one would get the closed connection.
-            session.stop()
+            session.stop()  # sqlframe keeps one session per process and would reuse the closed connection.

@@ -1,4 +1,4 @@
-"""Watches Spark's jobs: how far they are, and what a failed one died of, in one line."""
+"""Progress of Spark jobs, and one-line reasons for the ones that fail."""
 
 import re
 import threading
@@ -10,17 +10,17 @@ from typing import Any
 
 from reelgraph.errors import EngineError
 
-EVERY = 0.5  # seconds between two looks
+POLL_SECONDS = 0.5
 
-LONGEST = 400  # characters of a cause
+MAX_CAUSE = 400  # characters
 
-# Exceptions of pyspark, and of Spark Connect, that speak of what Spark ran on or read; others are bugs of this program.
-FAILED = (
+# pyspark's exceptions for a failing environment or input; all others are bugs of this program.
+ENVIRONMENT_ERRORS = (
     "IllegalArgumentException", "QueryExecutionException", "RetriesExceeded", "SparkConnectException",
     "SparkConnectGrpcException", "SparkException", "SparkRuntimeException", "UnknownException",
 )  # fmt: skip
 
-SHARE = "let Spark read and write it there, on a cluster every worker: name a directory on shared storage with --stage"
+SHARE = "let Spark read and write there; on a cluster, name a directory that every worker shares with --stage"
 
 REMEDIES = (
     (r"PYTHON_VERSION_MISMATCH|different version", "set PYSPARK_PYTHON to the same version of Python on the workers"),
@@ -37,13 +37,13 @@ REMEDIES = (
 
 @dataclass(frozen=True)
 class JobProgress:
-    """How far the running stages are.
+    """Progress of the running stages.
 
     Args:
-        stage: the newest of them, by Spark's number.
-        done: tasks that are done.
-        total: tasks there are.
-        running: tasks at work now; none while Spark waits for a free worker.
+        stage: Spark's number of the newest stage.
+        done: finished tasks.
+        total: all tasks.
+        running: tasks at work now; 0 while Spark waits for a free worker.
     """
 
     stage: int
@@ -57,31 +57,32 @@ Observer = Callable[[JobProgress], None]
 
 @contextmanager
 def watched(session: Any, observe: Observer | None) -> Iterator[None]:
-    """Tell an observer how the jobs of a session get on; for Spark and Spark Connect."""
+    """Report the progress of a session's jobs to an observer, on Spark and Spark Connect."""
     if observe is None:
         yield
     elif "connect" in type(session).__module__:
-        with _told(session, observe):
+        with _connect_progress(session, observe):
             yield
     else:
         stop = threading.Event()
-        asking = threading.Thread(target=_ask, args=(session.sparkContext.statusTracker(), observe, stop), daemon=True)
-        asking.start()
+        tracker = session.sparkContext.statusTracker()
+        thread = threading.Thread(target=_poll, args=(tracker, observe, stop), daemon=True)
+        thread.start()
         try:
             yield
         finally:
             stop.set()
-            asking.join()
+            thread.join()
 
 
-def _ask(tracker: Any, observe: Observer, stop: threading.Event) -> None:
-    while not stop.wait(EVERY):
+def _poll(tracker: Any, observe: Observer, stop: threading.Event) -> None:
+    while not stop.wait(POLL_SECONDS):
         try:
             stages = [tracker.getStageInfo(stage) for stage in tracker.getActiveStageIds()]
-        except Exception:  # Java is gone; what runs the jobs says so.
+        except Exception:  # Java has ended; the job itself reports that.
             return
         known = [stage for stage in stages if stage is not None]
-        _tell(
+        _report(
             observe,
             [(stage.stageId, stage.numCompletedTasks, stage.numTasks) for stage in known],
             sum(stage.numActiveTasks for stage in known),
@@ -89,10 +90,12 @@ def _ask(tracker: Any, observe: Observer, stop: threading.Event) -> None:
 
 
 @contextmanager
-def _told(session: Any, observe: Observer) -> Iterator[None]:
+def _connect_progress(session: Any, observe: Observer) -> Iterator[None]:
     def handle(stages: Iterable[Any] | None, inflight_tasks: int, operation_id: str | None, done: bool) -> None:  # noqa: ARG001
-        running = [(one.stage_id, one.num_completed_tasks, one.num_tasks) for one in stages or () if not one.done]
-        _tell(observe, running, inflight_tasks)
+        running = [
+            (stage.stage_id, stage.num_completed_tasks, stage.num_tasks) for stage in stages or () if not stage.done
+        ]
+        _report(observe, running, inflight_tasks)
 
     session.registerProgressHandler(handle)
     try:
@@ -101,7 +104,7 @@ def _told(session: Any, observe: Observer) -> Iterator[None]:
         session.removeProgressHandler(handle)
 
 
-def _tell(observe: Observer, stages: list[tuple[int, int, int]], running: int) -> None:
+def _report(observe: Observer, stages: list[tuple[int, int, int]], running: int) -> None:
     if stages:
         numbers, done, total = zip(*stages, strict=True)
         observe(JobProgress(max(numbers), sum(done), sum(total), running))
@@ -109,14 +112,11 @@ def _tell(observe: Observer, stages: list[tuple[int, int, int]], running: int) -
 
 @contextmanager
 def failures(name: str, log: Path | None) -> Iterator[None]:
-    """Turn what Spark fails of, other than by a mistake of this program, into one line.
+    """Turn Spark failures into an `EngineError` of one line; bugs of this program pass unchanged.
 
     Args:
         name: the engine, for the message.
-        log: where Spark and Java write, if that is known.
-
-    Raises:
-        EngineError: in place of Spark's exception.
+        log: the log of Spark and Java, if there is one.
     """
     try:
         yield
@@ -128,69 +128,66 @@ def failures(name: str, log: Path | None) -> Iterator[None]:
 
 
 def failure(name: str, cause: str, log: Path | None) -> EngineError:
-    """The error for a cause, with the remedy that fits."""
+    """The error for a cause, with a remedy that fits it."""
     remedy = next(
-        (text for pattern, text in REMEDIES if re.search(pattern, cause)), f"ask: reelgraph doctor --engine {name}"
+        (text for pattern, text in REMEDIES if re.search(pattern, cause)), f"run: reelgraph doctor --engine {name}"
     )
     where = f"; Spark's log: {log}" if log else ""
-    return EngineError(f"--engine {name}: expected Spark to do its work, found {cause}", remedy + where)
+    return EngineError(f"--engine {name}: expected Spark to finish its job, found {cause}", remedy + where)
 
 
 def _cause(error: Exception, log: Path | None) -> str | None:
-    """What a failed job died of; None if the error is another one, or a bug of this program."""
-    # By their names: some of these classes cannot be imported without all that Spark Connect needs.
+    """Why a job failed, or None for a bug of this program."""
+    # By class name: some of these classes can only be imported with all dependencies of Spark Connect.
     kind, trace = type(error).__name__, getattr(error, "_stackTrace", None) or getattr(error, "_stacktrace", None)
     if kind == "Py4JJavaError":
         return root_cause(str(error))
     if kind.startswith("Py4J") or isinstance(error, ConnectionRefusedError | ConnectionResetError):
         last = complaints(log)[-1:] if log else []
-        return f"that its Java ended ({last[0] if last else 'without a word'})"
+        return f"that its Java ended ({last[0] if last else 'no message in its log'})"
     if kind == "PythonException":
-        return _of_worker(str(error))
+        return _worker_cause(str(error))
     unseen = kind == "AnalysisException" and re.search(r"\[(PATH_NOT_FOUND|UNABLE_TO_INFER_SCHEMA)", str(error))
     gone = re.search(r'StatusCode\.UNAVAILABLE.*?details = "(.*?)"', str(error), re.S)
     if gone:
-        return f"that the server went away ({_short(gone[1])})"
-    if kind in FAILED or unseen:
+        return f"that the server went away ({_shorten(gone[1])})"
+    if kind in ENVIRONMENT_ERRORS or unseen:
         return root_cause(f"{error}\nCaused by: {trace}" if trace else str(error))
     return None
 
 
 def root_cause(trace: str) -> str:
-    """The innermost cause that a trace of Java names, and the worker it arose on.
-
-    Args:
-        trace: what Java's `printStackTrace` writes, "Caused by:" for each cause of a cause.
-    """
+    """The innermost cause in a Java stack trace, and the worker where it happened."""
     host = re.search(r"Lost task \S+ in stage \S+ \(TID \d+\) \((\S+) executor \d", trace)
-    found = re.findall(r"(?:\A|^: |^Caused by: )(\S.*?)(?=\n\s+at |\nCaused by: |\Z)", trace, re.M | re.S)
-    causes = [re.sub(r"\A.* executor \w+\): ", "", cause, flags=re.S) for cause in found] or [trace]
-    # A class without a message says less than what it was the cause of, and so does a part of the same message.
-    telling = [cause for cause in causes if re.search(r":\s+\S", cause)] or causes
-    chosen = telling[-1]
-    for outer in reversed(telling):
+    matches = re.findall(r"(?:\A|^: |^Caused by: )(\S.*?)(?=\n\s+at |\nCaused by: |\Z)", trace, re.M | re.S)
+    causes = [re.sub(r"\A.* executor \w+\): ", "", cause, flags=re.S) for cause in matches] or [trace]
+    # A cause without a message, or with only a part of its parent's message, says less than its parent.
+    with_message = [cause for cause in causes if re.search(r":\s+\S", cause)] or causes
+    chosen = with_message[-1]
+    for outer in reversed(with_message):
         chosen = outer if chosen.partition(": ")[2] in outer else chosen
-    return _short(chosen) + (f" (on {host[1]})" if host else "")
+    return _shorten(chosen) + (f" (on {host[1]})" if host else "")
 
 
 def complaints(log: Path) -> list[str]:
-    """The lines of a log that speak of something wrong."""
+    """The lines of a log that report an error."""
     lines = log.read_text("utf-8", errors="replace").splitlines()
-    return [_short(line) for line in lines if re.search(r"Error|Exception|Invalid|ERROR", line) and "\tat " not in line]
+    errors = (line for line in lines if re.search(r"Error|Exception|Invalid|ERROR", line) and "\tat " not in line)
+    return [_shorten(line) for line in errors]
 
 
-def _of_worker(text: str) -> str | None:
-    """What Python on a worker stopped at, where the worker is at fault; None if it is a bug."""
-    found = re.findall(r"^(?:[\w.]+\.)?(\w*(?:Error|Exception)): (.*)", text, re.M)
-    if not found:
+def _worker_cause(text: str) -> str | None:
+    """Why Python failed on a worker, or None for a bug of this program."""
+    errors = re.findall(r"^(?:[\w.]+\.)?(\w*(?:Error|Exception)): (.*)", text, re.M)
+    if not errors:
         return None
-    kind, message = found[-1]
-    at_fault = kind in {"ModuleNotFoundError", "ImportError", "MemoryError"} or "PYTHON_VERSION_MISMATCH" in message
-    return _short(message) if at_fault or re.search(rf"^reelgraph\.errors\.{kind}: ", text, re.M) else None
+    kind, message = errors[-1]
+    environment = kind in {"ModuleNotFoundError", "ImportError", "MemoryError"} or "PYTHON_VERSION_MISMATCH" in message
+    return _shorten(message) if environment or re.search(rf"^reelgraph\.errors\.{kind}: ", text, re.M) else None
 
 
-def _short(text: str) -> str:
-    """One line without the packages of Java's classes."""
+def _shorten(text: str) -> str:
+    """One line, without the package names of Java classes."""
     line = re.sub(r"\b(?:[a-z_][\w$]*\.)+(?=[A-Z][\w$]*(?:Exception|Error)\b)", "", " ".join(text.split()))
     line = re.sub(r"\.? SQLSTATE: \w+", "", line)
-    return line if len(line) <= LONGEST else f"{line[:LONGEST]} ..."
+    return line if len(line) <= MAX_CAUSE else f"{line[:MAX_CAUSE]} ..."

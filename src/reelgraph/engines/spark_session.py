@@ -1,4 +1,4 @@
-"""Opens Spark sessions: on this machine, on a cluster, or on a Spark Connect server; quiet, and ended after use."""
+"""Opens Spark sessions on this machine, on a cluster or on a Spark Connect server, and finds their Java."""
 
 import logging
 import os
@@ -24,14 +24,46 @@ from reelgraph.errors import ConfigError, ReelgraphError, SetupError
 
 SPARK, CONNECT = "spark://", "sc://"
 
+JAVA = 17  # lowest version
+
+INSTALL = "python -m pip install 'reelgraph[spark]'"
+
+CONNECT_PORT = 15002
+
+PATIENCE = 5.0  # seconds for a master or server to answer
+
+RETRIES = 6  # of a call to a Spark Connect server, about a minute in all; pyspark's default takes ten
+
+# Results depend on these, so they override the settings of the machine.
+REQUIRED = {"spark.sql.session.timeZone": "UTC", "spark.sql.ansi.enabled": "true"}
+
+Session = Any  # pyspark.sql.SparkSession, or Spark Connect's
+
+
+@dataclass(frozen=True)
+class Java:
+    """A Java for Spark: its launcher, and the line with its version."""
+
+    launcher: Path
+    version: str
+
+
+class Opened(NamedTuple):
+    """A session, its `functions` and `Window`, and whether tasks may run on other machines."""
+
+    session: Session
+    functions: Any
+    window: Any
+    remote: bool
+
 
 def master_of(name: str) -> str:
-    """The master or server behind an engine's name: "spark" is what the user's settings name, else this machine."""
+    """The master or server of an engine; "spark" is the master of the user's settings, or else this machine."""
     return user_settings().get("spark.master", "local[*]") if name == "spark" else name
 
 
 def user_settings() -> dict[str, str]:
-    """What spark-defaults.conf says, by name; `SPARK_CONF_DIR` or `SPARK_HOME`/conf holds it."""
+    """The settings in spark-defaults.conf, which lies in `SPARK_CONF_DIR` or `SPARK_HOME`/conf."""
     home = os.environ.get("SPARK_HOME") or _package()
     file = Path(os.environ.get("SPARK_CONF_DIR") or Path(home) / "conf") / "spark-defaults.conf"
     if not file.is_file():
@@ -46,7 +78,7 @@ def _package() -> str:
 
 
 def driver_memory() -> str:
-    """The memory that the driver's Java will get, as Spark writes it: "4g"."""
+    """Memory of the driver's Java in Spark's notation, such as "4g"."""
     given = user_settings().get("spark.driver.memory") or os.environ.get("SPARK_DRIVER_MEMORY")
     if given:
         return given
@@ -55,7 +87,7 @@ def driver_memory() -> str:
 
 
 def session_settings(master: str) -> dict[str, str]:
-    """Settings of a new session, those of the user left out."""
+    """Settings of a new session; the user's own settings take precedence."""
     host = master.partition("://")[2].partition(":")[0]
     wanted = {
         "spark.app.name": "reelgraph",
@@ -72,29 +104,18 @@ def session_settings(master: str) -> dict[str, str]:
 
 
 def python_of_workers() -> str:
-    """The Python that workers start; this one, unless the user names another."""
+    """The Python of the workers: this one, unless the user names another."""
     return os.environ.get("PYSPARK_PYTHON") or user_settings().get("spark.pyspark.python", sys.executable)
 
 
-JAVA = 17
-
-
-@dataclass(frozen=True)
-class Java:
-    """A Java that Spark runs on: its launcher, and the line with its version."""
-
-    launcher: Path
-    version: str
-
-
 def find_java(who: str) -> Java:
-    """The Java that Spark will take: that of `JAVA_HOME`, else the first of `PATH`.
+    """Find the Java that Spark will use: `JAVA_HOME`, or else the first one on `PATH`.
 
     Args:
         who: what needs it, for the message, such as "--engine spark".
 
     Raises:
-        SetupError: if there is none, `JAVA_HOME` points nowhere, it does not run, or its version is below 17.
+        SetupError: if there is no working Java of version 17 or newer.
     """
     install = f"install Java {JAVA} (Debian: apt-get install openjdk-{JAVA}-jre-headless)"
     home = os.environ.get("JAVA_HOME")
@@ -109,8 +130,8 @@ def find_java(who: str) -> Java:
     except OSError as error:
         lines = [str(error)]
     line = next((line for line in lines if " version " in line), " ".join(lines[:1]))
-    found = re.search(r'version "(?:1\.)?(\d+)', line)
-    if not found or int(found[1]) < JAVA:
+    version = re.search(r'version "(?:1\.)?(\d+)', line)
+    if not version or int(version[1]) < JAVA:
         where = f" of JAVA_HOME={home}" if home else ""
         raise SetupError(
             f"{who}: expected Java {JAVA} or newer, found {launcher}{where} ({line})",
@@ -119,46 +140,17 @@ def find_java(who: str) -> Java:
     return Java(Path(launcher), line)
 
 
-INSTALL = "python -m pip install 'reelgraph[spark]'"
-
-CONNECT_PORT = 15002
-
-PATIENCE = 5.0  # seconds for a master or server to answer
-
-RETRIES = 6  # of a call to a Spark Connect server, for a minute in all; pyspark would go on for ten
-
-# What the rows depend on, whatever the settings of the machine say.
-REQUIRED = {"spark.sql.session.timeZone": "UTC", "spark.sql.ansi.enabled": "true"}
-
-
-Session = Any  # pyspark.sql.SparkSession, or Spark Connect's
-
-
-class Opened(NamedTuple):
-    """A session, the `functions` and `Window` that go with it, and whether it may work on other machines."""
-
-    session: Session
-    functions: Any
-    window: Any
-    remote: bool
-
-
 @contextmanager
 def open_session(name: str) -> Iterator[Opened]:
-    """Open a Spark session, and end it with its Java.
+    """Open a Spark session, and stop it and its Java on exit.
 
-    A session that is open in this process already, such as a notebook's, is used and left open.
+    A session that is already open in this process, such as a notebook's, is used and left open.
 
     Args:
         name: "spark", "local[N]", "spark://host:port" or "sc://host:port".
-
-    Raises:
-        SetupError: if pyspark or a Java that it runs on is missing, or nobody answers.
-        ConfigError: if this process has an open session on another master.
-        EngineError: if a job fails within.
     """
     try:
-        from pyspark.sql import SparkSession, Window, functions  # noqa: PLC0415 (imported when it is opened)
+        from pyspark.sql import SparkSession, Window, functions  # noqa: PLC0415 (engines are imported when they are opened)
     except ImportError as error:
         raise SetupError(
             f"--engine {name}: expected pyspark, found {error}", f"{INSTALL}, or leave --engine out"
@@ -172,33 +164,35 @@ def open_session(name: str) -> Iterator[Opened]:
     if opened_before is None or name != "spark":
         check_answers(master)
     if opened_before is not None:
-        found = str(opened_before.sparkContext.master)
-        if name not in {"spark", found}:
+        open_master = str(opened_before.sparkContext.master)
+        if name not in {"spark", open_master}:
             raise ConfigError(
-                f"--engine {name}: expected no Spark session in this process, found one on {found}",
+                f"--engine {name}: expected no Spark session in this process, found one on {open_master}",
                 "stop it, or choose --engine spark, which uses it",
             )
         with failures(name, None):
-            yield Opened(_settle(opened_before.newSession()), functions, Window, not found.startswith("local"))
+            session = _configure(opened_before.newSession())
+            yield Opened(session, functions, Window, not open_master.startswith("local"))
         return
     find_java(f"--engine {name}")
-    with _log() as log, _quiet_python(), _java(name, session_settings(master), log), failures(name, log):
-        with _interrupts_as_before():
+    with (
+        _temporary_log() as log,
+        _quiet_py4j(),
+        _running_java(name, session_settings(master), log),
+        failures(name, log),
+    ):
+        with _same_interrupt_handler():
             session = SparkSession.builder.getOrCreate()
         try:
-            yield Opened(_settle(session), functions, Window, not master.startswith("local"))
+            yield Opened(_configure(session), functions, Window, not master.startswith("local"))
         finally:
             with suppress(Exception), warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # If its Java is gone, then that was said before.
+                warnings.simplefilter("ignore")  # If Java has ended, that has been reported.
                 session.stop()
 
 
 def check_answers(master: str) -> None:
-    """Refuse a master or Spark Connect server that does not answer, before Spark waits a minute for it.
-
-    Raises:
-        SetupError: if none of the addresses takes a connection.
-    """
+    """Refuse a master or Spark Connect server that does not answer, for which Spark would wait a minute."""
     if not master.startswith((SPARK, CONNECT)):
         return
     kind, _, rest = master.partition("://")
@@ -223,15 +217,15 @@ def check_answers(master: str) -> None:
     )
 
 
-def _settle(session: Session) -> Session:
+def _configure(session: Session) -> Session:
     for key, value in REQUIRED.items():
         session.conf.set(key, value)
     return session
 
 
 @contextmanager
-def _log() -> Iterator[Path]:
-    """A file for what Spark and Java say; kept if an error names it, or if the error is a bug."""
+def _temporary_log() -> Iterator[Path]:
+    """A log file for Spark and Java; kept if an error names it or is a bug."""
     handle, name = tempfile.mkstemp(prefix="reelgraph-spark-", suffix=".log")
     os.close(handle)
     log, keep = Path(name), False
@@ -250,8 +244,8 @@ def _log() -> Iterator[Path]:
 
 
 @contextmanager
-def _java(name: str, settings: Mapping[str, str], log: Path) -> Iterator[None]:
-    """Run the driver's Java, which writes to a file and not to the terminal, for as long as the session is open."""
+def _running_java(name: str, settings: Mapping[str, str], log: Path) -> Iterator[None]:
+    """Run the driver's Java, with its output in a log file, while the session is open."""
     from pyspark import SparkConf, SparkContext, java_gateway  # noqa: PLC0415
     from pyspark.errors import PySparkRuntimeError  # noqa: PLC0415
 
@@ -264,26 +258,26 @@ def _java(name: str, settings: Mapping[str, str], log: Path) -> Iterator[None]:
     if "spark.local.dir" not in user_settings():
         variables["SPARK_LOCAL_DIRS"] = tempfile.gettempdir()
     with log.open("ab") as file, _environment({"PYSPARK_PYTHON": python_of_workers()}), ExitStack() as stack:
-        with _interrupts_as_before(hold=True), _environment(variables):
+        with _same_interrupt_handler(hold=True), _environment(variables):
             try:
                 gateway = launch(conf, {"stdout": file, "stderr": subprocess.STDOUT})
             except (OSError, PySparkRuntimeError):
                 raise failure(name, (complaints(log) or ["no Java"])[0], log) from None
-            stack.callback(_end, gateway)
-        # Where pyspark looks for a Java that runs already.
+            stack.callback(_stop_java, gateway)
+        # pyspark looks here for a Java that is already running.
         SparkContext._gateway, SparkContext._jvm = gateway, gateway.jvm
         yield
 
 
-def _end(gateway: Any) -> None:
-    """End a Java, and let pyspark forget it."""
+def _stop_java(gateway: Any) -> None:
+    """Stop Java, and make pyspark forget it."""
     from pyspark import SparkContext  # noqa: PLC0415
     from pyspark.sql import SparkSession  # noqa: PLC0415
 
     SparkContext._gateway = SparkContext._jvm = SparkContext._active_spark_context = None
     SparkSession._instantiatedSession = SparkSession._activeSession = None
     gateway.shutdown()
-    gateway.proc.stdin.close()  # It ends when its input does.
+    gateway.proc.stdin.close()  # Java ends with its input.
     try:
         gateway.proc.wait(4 * PATIENCE)
     except subprocess.TimeoutExpired:
@@ -293,7 +287,7 @@ def _end(gateway: Any) -> None:
 
 @contextmanager
 def _environment(defaults: Mapping[str, str]) -> Iterator[None]:
-    """Variables that Spark reads, for those that the user did not set."""
+    """Set environment variables for Spark where the user has not set them."""
     added = {name: value for name, value in defaults.items() if not os.environ.get(name)}
     os.environ.update(added)
     try:
@@ -304,41 +298,41 @@ def _environment(defaults: Mapping[str, str]) -> Iterator[None]:
 
 
 @contextmanager
-def _interrupts_as_before(hold: bool = False) -> Iterator[None]:
-    """Keep the handler of Ctrl-C: Spark's own would ask Java in the middle of another question.
+def _same_interrupt_handler(hold: bool = False) -> Iterator[None]:
+    """Restore the Ctrl-C handler: pyspark's own would call Java in the middle of another call.
 
     Args:
-        hold: put Ctrl-C off until the end; a Java that is interrupted while it starts would stay for ever.
+        hold: delay Ctrl-C until the end; a Java interrupted while it starts would never exit.
     """
     before = signal.getsignal(signal.SIGINT)
     if before is None or threading.current_thread() is not threading.main_thread():
         yield
         return
-    came: list[int] = []
+    delayed: list[int] = []
     if hold:
-        signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+        signal.signal(signal.SIGINT, lambda number, _: delayed.append(number))
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-    if came:
+    if delayed:
         signal.raise_signal(signal.SIGINT)
 
 
 @contextmanager
-def _quiet_python() -> Iterator[None]:
-    """Where nobody listens, let py4j's log go nowhere: else it would tell the terminal what Ctrl-C interrupted."""
-    nowhere = logging.NullHandler()
-    logging.root.addHandler(nowhere)
+def _quiet_py4j() -> Iterator[None]:
+    """Keep py4j from logging interrupted calls to the terminal where logging is not configured."""
+    handler = logging.NullHandler()
+    logging.root.addHandler(handler)
     try:
         yield
     finally:
-        logging.root.removeHandler(nowhere)
+        logging.root.removeHandler(handler)
 
 
 @contextmanager
 def _connect(name: str) -> Iterator[Opened]:
-    """A session on a Spark Connect server."""
+    """Open a session on a Spark Connect server."""
     check_answers(name)
     try:
         from pyspark.sql.connect.client.retries import DefaultPolicy  # noqa: PLC0415
@@ -349,13 +343,13 @@ def _connect(name: str) -> Iterator[Opened]:
         raise SetupError(
             f"--engine {name}: expected the parts of pyspark for Spark Connect, found {error}", INSTALL
         ) from None
-    # pyspark's own modules ask for the variable to know which of its two halves is meant.
+    # pyspark reads this variable to tell Spark Connect from classic Spark.
     variables = {"SPARK_CONNECT_MODE_ENABLED": "1", "GRPC_VERBOSITY": "NONE"}
     with failures(name, None), _environment(variables), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="pyspark")  # of retries; what comes of them is said
+        warnings.filterwarnings("ignore", module="pyspark")  # Retries; their outcome is reported.
         session = SparkSession.builder.remote(name).create()
         session.client.set_retry_policies([DefaultPolicy(max_retries=RETRIES)])
         try:
-            yield Opened(_settle(session), functions, Window, remote=True)
+            yield Opened(_configure(session), functions, Window, remote=True)
         finally:
             session.stop()
