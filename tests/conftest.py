@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +10,7 @@ import pytest
 from sqlalchemy import URL
 
 from tests.support.clusters import Cluster, running_cluster, running_connect_server, settings
+from tests.support.commands import CommandLine, command_line
 from tests.support.databases import FAST, PostgreSQL, postgresql
 from tests.support.worlds import write_files
 
@@ -42,24 +41,19 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def model_dir(tables: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def model_dir(tables: Path, command: CommandLine, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small model of them, as the command trains it; not to be changed."""
     out = tmp_path_factory.mktemp("model") / "model"
-    done = reelgraph_command("train", tables, "--max-steps", 60, "--out", out)
+    done = command("train", tables, "--max-steps", 60, "--out", out)
     assert done.returncode == 0, done.stderr
     return out
 
 
-def reelgraph_command(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run the command line in a process of its own."""
-    command = [sys.executable, "-m", "reelgraph", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
-
-
 @pytest.fixture(scope="session")
-def command() -> Callable[..., subprocess.CompletedProcess[str]]:
+def command() -> Iterator[CommandLine]:
     """The command line, as a function of its arguments."""
-    return reelgraph_command
+    with command_line() as command:
+        yield command
 
 
 @pytest.fixture(scope="session", autouse=True)

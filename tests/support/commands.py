@@ -1,0 +1,62 @@
+"""The command line, each command in a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class CommandLine:
+    """`reelgraph` as a function of its arguments; the processes are forks of one that has imported the libraries."""
+
+    def __init__(self, folder: Path) -> None:
+        self._stdout, self._stderr = folder / "stdout", folder / "stderr"
+        self._busy = threading.Lock()
+        self._server: subprocess.Popen[str] | None = None
+
+    def __call__(self, *arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        """Run a command and wait until it ends."""
+        request = {
+            "arguments": [str(argument) for argument in arguments],
+            "cwd": str(cwd or Path.cwd()),
+            "environment": dict(os.environ),
+            "stdout": str(self._stdout),
+            "stderr": str(self._stderr),
+        }
+        with self._busy:
+            code = self._ask(json.dumps(request))
+            texts = [path.read_text(encoding="utf-8") for path in (self._stdout, self._stderr)]
+        return subprocess.CompletedProcess(["reelgraph", *request["arguments"]], code, *texts)
+
+    def _ask(self, request: str) -> int:
+        if self._server is None:
+            program = [sys.executable, str(Path(__file__).with_name("forkserver.py"))]
+            self._server = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._server.stdin is not None
+        assert self._server.stdout is not None
+        self._server.stdin.write(f"{request}\n")
+        self._server.stdin.flush()
+        answer = self._server.stdout.readline()
+        assert answer, "the fork server ended"
+        return int(answer)
+
+    def close(self) -> None:
+        """End the process that the commands are forks of."""
+        if self._server is not None:
+            self._server.communicate()
+
+
+@contextmanager
+def command_line() -> Iterator[CommandLine]:
+    """A command line that can be used while the block runs."""
+    with tempfile.TemporaryDirectory(prefix="reelgraph-commands-") as folder:
+        command = CommandLine(Path(folder))
+        try:
+            yield command
+        finally:
+            command.close()
