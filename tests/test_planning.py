@@ -129,11 +129,11 @@ PEAK = """
 import sys
 sys.path[:0] = {path}
 from tests.support import worlds
-from reelgraph import pipeline
-from reelgraph.capacity import peak_memory
+from reelgraph.machine import peak_memory
+from reelgraph.training.fit import fit
 ratings, users, movies, dim = {sizes}
 data = worlds.synthetic(ratings, users, movies)
-pipeline.fit(data, dim=dim, ranking=False, tune="none", max_steps=3, eval_every=1)
+fit(data, dim=dim, ranking=False, tune="none", max_steps=3, eval_every=1)
 sys.stdout.write(str(peak_memory()))
 """
 

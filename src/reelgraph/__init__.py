@@ -9,6 +9,8 @@ model.recommend(user="1", k=10, genre="Drama")
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from reelgraph._version import __version__
+
 if TYPE_CHECKING:
     from reelgraph.data.dataset import Dataset
     from reelgraph.data.load import load

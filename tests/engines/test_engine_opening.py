@@ -27,7 +27,7 @@ from tests.support.clusters import settings
 INTERRUPTED = """
 import os, signal, sys
 from pyspark import java_gateway
-from reelgraph import cli
+from reelgraph.cli import main as cli
 from reelgraph.engines import spark_jobs
 
 launch, started = java_gateway.launch_gateway, []
