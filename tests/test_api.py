@@ -123,11 +123,11 @@ def test_no_rows_are_no_error(model: rg.Recommender) -> None:
 
 
 def test_unknown_movies_come_with_near_suggestions(model: rg.Recommender) -> None:
-    with pytest.raises(UnknownIdError, match=r"movie '7o0': .*near it are 70,"):
+    with pytest.raises(UnknownIdError, match=r"movie '7o0': .*similar ids are 70,"):
         model.similar("7o0")
-    with pytest.raises(UnknownIdError, match=r"movie '7o0': .*near it are 70,"):
+    with pytest.raises(UnknownIdError, match=r"movie '7o0': .*similar ids are 70,"):
         model.explain("1", movie="7o0")
-    with pytest.raises(UnknownIdError, match=r"movie '7o0': .*near it are 70,"):
+    with pytest.raises(UnknownIdError, match=r"movie '7o0': .*similar ids are 70,"):
         model.recommend(ratings={"7o0": 3})
     with pytest.raises(ConfigError, match="found 81"):
         model.similar("700", k=81)

@@ -188,7 +188,7 @@ def test_models_that_are_not_whole(command: Command, model_dir: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--user", "61"), "near it are 6"),
+        (("--user", "61"), "similar ids are 6"),
         (("--user", "nobody"), "expected one of the model's 60 user ids"),
         (("--user", "1", "-k", "0"), "k: expected 1 to 80 (the catalogue), found 0"),
         (("--user", "1", "-k", "81"), "k: expected 1 to 80 (the catalogue), found 81"),

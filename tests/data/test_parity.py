@@ -206,8 +206,8 @@ def test_whatever_is_in_a_cell_it_is_read_alike(tmp_path: Path) -> None:
     for name in ENGINES:
         with open_engine(name) as engine:
             f, rows = engine.functions, engine.read(tmp_path / "r.parquet")
-            engine.write(clean.judge_words(f, rows), tmp_path / f"words-{name}")
-            judged = clean.typed(f, rows, engine.read(tmp_path / f"words-{name}"), whole_times=False)
+            engine.write(clean.parse_ratings(f, rows), tmp_path / f"words-{name}")
+            judged = clean.parse_rows(f, rows, engine.read(tmp_path / f"words-{name}"), whole_times=False)
             columns = ("row", "rating", "timestamp", "value", "seconds", "reason")
             engine.write(judged.select(*columns), tmp_path / f"judged-{name}")
         found.append(pq.read_table(tmp_path / f"judged-{name}").sort_by("row").to_pylist())

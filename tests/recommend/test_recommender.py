@@ -189,7 +189,7 @@ def test_evaluation_equals_the_loop(model: Recommender) -> None:
 
 
 def test_questions_that_have_no_answer(model: Recommender) -> None:
-    with pytest.raises(UnknownIdError, match=r"user '6x'.*near it are 6"):
+    with pytest.raises(UnknownIdError, match=r"user '6x'.*similar ids are 6"):
         model.recommend("6x")
     with pytest.raises(UnknownIdError, match="movie 'x'"):
         model.recommend(ratings={"x": 3.0})

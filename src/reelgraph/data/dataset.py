@@ -1,4 +1,4 @@
-"""A Prepared directory, loaded: the frozen value that graphs, models and evaluations are made from."""
+"""Dataset, the ratings, ids and tables of a prepared directory."""
 
 import json
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ SPLITS = ("train", "valid", "test")
 
 _BLOCK = 1 << 17  # rows read at a time
 
-NO_TIME = np.iinfo(np.int64).min  # among timestamps: none
+NO_TIME = np.iinfo(np.int64).min  # the timestamp of a rating without one
 
 
 @dataclass(frozen=True)
@@ -50,22 +50,21 @@ class Interactions:
         return len(self.rating)
 
     def take(self, rows: Any) -> "Interactions":
-        """The ratings at some rows: a mask of shape `(num_edges,)`, positions, or a slice."""
+        """The ratings at a mask of shape `(num_edges,)`, at positions, or in a slice."""
         times = None if self.timestamp is None else self.timestamp[rows]
         return Interactions(self.user_index[rows], self.item_index[rows], self.rating[rows], times)
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Everything a fit needs.
+    """Prepared ratings: everything that training needs.
 
     Attributes:
-        train, valid, test: the three splits; valid and test may be empty.
-        users, items: the two vocabularies.
-        user_table, item_table: ids (`userId`, `movieId`) and side columns, one row an index, in index order.
+        train, valid, test: the splits; valid and test may be empty.
+        user_table, item_table: ids (`userId`, `movieId`) and side columns in index order.
         rejects: the rows that preparation refused, with row number, raw values and reason.
         scale: lowest and highest rating.
-        manifest: the Prepared directory's manifest.
+        manifest: the manifest of the prepared directory.
     """
 
     train: Interactions
@@ -80,23 +79,22 @@ class Dataset:
     manifest: dict[str, Any]
 
     def raw_ids(self, pairs: Interactions) -> tuple[list[str], list[str]]:
-        """User ids and movie ids of pairs, one each a pair."""
+        """The user ids and the movie ids of ratings."""
         user, item = pa.array(pairs.user_index), pa.array(pairs.item_index)
         return self.users.ids.take(user).to_pylist(), self.items.ids.take(item).to_pylist()
 
 
 def load_prepared(path: Path) -> Dataset:
-    """Read a Prepared directory.
+    """Read a prepared directory.
 
     Raises:
-        DataError: if a file is missing or damaged, or the format version is not known.
+        DataError: if a file is missing or damaged, or the format version is unknown.
     """
     manifest = read_manifest(path)
     users, items = read_nodes(path)
     rejects = _read_table(path / "rejects.parquet")
     splits = _read_splits(path)
-    # Arrow keeps what it read for a next time that does not come: 40 bytes a rating.
-    pa.default_memory_pool().release_unused()
+    pa.default_memory_pool().release_unused()  # Arrow would keep 40 bytes per rating.
     scale = manifest["scale"]
     return Dataset(
         **splits,
@@ -111,7 +109,7 @@ def load_prepared(path: Path) -> Dataset:
 
 
 def merge(first: Interactions, second: Interactions) -> Interactions:
-    """Two splits as one, sorted by user and then by movie."""
+    """Join two splits, sorted by user and then by movie."""
 
     def joined(name: str) -> npt.NDArray[Any]:
         return np.concatenate([getattr(first, name), getattr(second, name)])
@@ -127,11 +125,7 @@ def merge(first: Interactions, second: Interactions) -> Interactions:
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """Read and check the manifest of a Prepared directory.
-
-    Raises:
-        DataError: if it is missing, damaged, or of another format version.
-    """
+    """Read and check the manifest of a prepared directory."""
     remedy = "run `reelgraph prepare` again"
     try:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
@@ -145,26 +139,22 @@ def read_manifest(path: Path) -> dict[str, Any]:
 
 
 def is_prepared(path: Path) -> bool:
-    """Whether a path looks like a Prepared directory (its files are checked when it is loaded)."""
+    """Whether a path looks like a prepared directory; loading it checks the files."""
     return (path / MANIFEST).is_file() and (path / "ratings.parquet").exists()
 
 
 def read_nodes(path: Path) -> tuple[pa.Table, pa.Table]:
-    """The tables of users and of items of a Prepared directory.
-
-    Raises:
-        DataError: if one is missing or damaged.
-    """
+    """Read the tables of users and movies of a prepared directory."""
     return _read_table(path / "users.parquet"), _read_table(path / "items.parquet")
 
 
 def _read_table(path: Path) -> pa.Table:
-    with _whole(path):
+    with _undamaged(path):
         return pq.read_table(path)
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[None]:
+def _undamaged(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, pa.ArrowException) as error:
@@ -174,19 +164,12 @@ def _whole(path: Path) -> Iterator[None]:
 
 
 def stream_ratings(path: Path) -> Iterator[tuple[Interactions, npt.NDArray[np.int8]]]:
-    """The ratings of a Prepared directory, block by block as they stand there.
-
-    Returns:
-        Of each block the ratings, and the place of each one's split in `SPLITS`, int8 of shape `(num_edges,)`.
-
-    Raises:
-        DataError: if a file is missing or damaged.
-    """
+    """Yield the ratings of a prepared directory in blocks, with the position of each split in `SPLITS` (int8)."""
     file = path / "ratings.parquet"
     timed = _is_timed(file)
     for block in _blocks(file, "user_index", "item_index", "rating", "timestamp", "split"):
         user_index, item_index, rating = (block[name].to_numpy() for name in ("user_index", "item_index", "rating"))
-        # A single rating without a timestamp in a file that has them counts as the oldest.
+        # A rating without a timestamp in a file that has timestamps counts as the oldest.
         times = pc.fill_null(block["timestamp"], 0).to_numpy() if timed else None
         yield Interactions(user_index, item_index, rating, times), _places(file, block["split"])
 
@@ -197,7 +180,7 @@ def _is_timed(file: Path) -> bool:
 
 def _blocks(file: Path, *names: str) -> Iterator[pa.RecordBatch]:
     for part in parts_of(file):
-        with _whole(part), pq.ParquetFile(part, read_dictionary=["split"]) as opened:
+        with _undamaged(part), pq.ParquetFile(part, read_dictionary=["split"]) as opened:
             yield from opened.iter_batches(batch_size=_BLOCK, columns=list(names))
 
 
@@ -210,7 +193,7 @@ def _places(file: Path, splits: pa.DictionaryArray) -> npt.NDArray[np.int8]:
 
 
 def _read_splits(path: Path) -> dict[str, Interactions]:
-    """Every split's ratings, read into their place: besides them memory holds one block."""
+    """Read the splits into preallocated arrays, so that memory holds one block besides them."""
     file = path / "ratings.parquet"
     splits = (_places(file, block["split"]) for block in _blocks(file, "split"))
     sizes = sum((np.bincount(part, minlength=len(SPLITS)) for part in splits), np.zeros(len(SPLITS), np.int64))
@@ -239,6 +222,6 @@ def _in_order(part: Interactions) -> Interactions:
     for low in range(0, len(part), _BLOCK):
         users, items = part.user_index[low : low + _BLOCK + 1], part.item_index[low : low + _BLOCK + 1]
         behind = (users[1:] < users[:-1]) | ((users[1:] == users[:-1]) & (items[1:] < items[:-1]))
-        if behind.any():  # not as preparation writes them
+        if behind.any():  # preparation did not write this file
             return part.take(np.lexsort((part.item_index, part.user_index)))
     return part

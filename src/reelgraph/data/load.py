@@ -1,4 +1,4 @@
-"""Load(): the one door from files to a Dataset."""
+"""Load ratings from files as a Dataset."""
 
 import tempfile
 from collections.abc import Callable
@@ -16,7 +16,7 @@ Report = Callable[[str], None]
 
 
 def silent(*_: object) -> None:
-    """A report that goes nowhere."""
+    """A report function that discards its lines."""
 
 
 def load(
@@ -30,20 +30,20 @@ def load(
     watch: Observer | None = None,
     **settings: Any,
 ) -> Dataset:
-    """Ratings from a file or folder, validated, indexed and split.
+    """Read, check, index and split ratings.
 
     Args:
-        ratings: a CSV, TSV or Parquet file, a MovieLens folder, a Prepared directory, or None for the bundled sample.
+        ratings: a CSV, TSV or Parquet file, a MovieLens folder, a prepared directory, or None for the bundled sample.
         items: a movie table.
         users: a user table.
-        test: a file of test ratings; the split is then `given`.
+        test: a file of test ratings; it sets the split to `given`.
         config: data settings.
-        report: takes one line of text at a time on what was found.
-        watch: is told how the jobs of Spark get on, if that is the engine.
-        **settings: fields of `config` by name, such as `split="time"`, in its place.
+        report: called with each line of the report on the files.
+        watch: called with the progress of Spark jobs.
+        **settings: fields of `config` by name, such as `split="time"`, instead of `config`.
 
     Raises:
-        DataError: if the ratings cannot be used; see `data.prepare`.
+        DataError: if the ratings cannot be used.
     """
     config = config or DataConfig(**settings)
     with tempfile.TemporaryDirectory(prefix="reelgraph-", dir=config.stage) as directory:
@@ -62,14 +62,14 @@ def prepared(
     report: Report = silent,
     watch: Observer | None = None,
 ) -> Path:
-    """The Prepared directory of ratings: they themselves if they are one, else `out`, written; see `load`."""
+    """The prepared directory of the ratings: `ratings` itself if it is one, else `out`, written here; see `load`."""
     if test is not None:
         config = config.model_copy(update={"split": "given"})
     if ratings is not None and is_prepared(Path(ratings)):
         if items or users or test:
             raise ConfigError(
-                f"{ratings}: expected no other tables beside a prepared directory, found some",
-                "prepare again with them",
+                f"{ratings}: expected a prepared directory without --items, --users and --test, found one of them",
+                "prepare the ratings again with these files",
             )
         return Path(ratings)
     source = sources.find(*(None if path is None else Path(path) for path in (ratings, items, users, test)))

@@ -1,4 +1,4 @@
-"""Files of a trained model's daily work: pairs to predict, ratings to judge by, a visitor's ratings, lists."""
+"""Files given to a trained model: pairs to predict, test ratings, a visitor's ratings, lists of movie ids."""
 
 import math
 import re
@@ -31,11 +31,11 @@ _FINITE = re.compile(NUMBER)
 
 @dataclass(frozen=True)
 class Rows:
-    """A file's rows.
+    """The rows of a file.
 
     Attributes:
         path: the file.
-        table: every column as text, in the file's order, named as the file names them.
+        table: all columns of the file as text.
         columns: column name by role.
     """
 
@@ -45,12 +45,12 @@ class Rows:
 
     @property
     def user_ids(self) -> list[str]:
-        """User ids, one a row."""
+        """The user id of each row."""
         return self._ids("user")
 
     @property
     def movie_ids(self) -> list[str]:
-        """Movie ids, one a row."""
+        """The movie id of each row."""
         return self._ids("item")
 
     def _ids(self, role: str) -> list[str]:
@@ -65,11 +65,7 @@ class Rows:
 
     @property
     def rating(self) -> Float64s:
-        """Ratings, float64 of shape `(num_rows,)`.
-
-        Raises:
-            DataError: if one is missing or not a finite number, naming its row.
-        """
+        """Ratings, float64 of shape `(num_rows,)`; every one must be a finite number."""
         cells = self.table[self.columns["rating"]].to_pylist()
         for row, cell in enumerate(cells, start=1):
             if cell is None or not _FINITE.fullmatch(cell.strip()) or not np.isfinite(float(cell)):
@@ -80,7 +76,7 @@ class Rows:
 
     @property
     def timestamps(self) -> Int64s | None:
-        """Seconds since 1970, int64 of shape `(num_rows,)`, `NO_TIME` where a cell has no time; None without times."""
+        """Seconds since 1970, int64 of shape `(num_rows,)`, `NO_TIME` in rows without one; None without a column."""
         if "timestamp" not in self.columns:
             return None
         cells = self.table[self.columns["timestamp"]].to_pylist()
@@ -88,7 +84,7 @@ class Rows:
 
 
 def _seconds(cell: str) -> int:
-    """A cell's time as preparation reads it (`checks`): seconds, milliseconds, a date, or a date and time in UTC."""
+    """Seconds since 1970 from a cell, by the rules of `prepare.clean`."""
     if _FINITE.fullmatch(cell):
         number = float(cell)
         seconds = number if abs(number) <= MILLISECONDS else number / 1000
@@ -101,23 +97,23 @@ def _seconds(cell: str) -> int:
 
 
 def read_ratings(path: Path, columns: Mapping[str, str]) -> Rows:
-    """Ratings to judge a model by: user, movie and rating."""
+    """Read test ratings: user, movie and rating."""
     return _read(path, columns, NEEDED)
 
 
 def read_pairs(path: Path, columns: Mapping[str, str]) -> Rows:
-    """Pairs to predict: user and movie; other columns are kept."""
+    """Read pairs to predict: user and movie; other columns are kept."""
     return _read(path, columns, ("user", "item"))
 
 
 def read_visitor(path: Path) -> dict[str, float]:
-    """A visitor's ratings by movie id; of several ratings of a movie the last counts."""
+    """Read a visitor's ratings by movie id; the last rating of a movie counts."""
     rows = _read(path, {}, ("item", "rating"), empty=True)
     return dict(zip(rows.movie_ids, rows.rating.tolist(), strict=True))
 
 
 def read_movies(path: Path) -> list[str]:
-    """Movie ids, such as those of an allow list: a column `movieId`, or a file with one id a line."""
+    """Read movie ids, such as an allow list, from a column `movieId` or a file with one id per line."""
     return _read(path, {}, ("item",), empty=True).movie_ids
 
 

@@ -1,4 +1,4 @@
-"""Movie and user tables: titles, years, genres and whatever other columns serve as side features."""
+"""Movie and user tables: titles, years, genres and other side columns."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from reelgraph.data.sources import CANONICAL, SYNONYMS
 from reelgraph.data.text_files import check_names, layout_of, read_text
 from reelgraph.errors import DataError
 
-# The columns of MovieLens files without a header; sources: the README of ML-100K and of ML-1M.
+# Columns of the MovieLens files without a header, from the READMEs of ML-100K and ML-1M.
 _GENRES_100K = (
     "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy",
     "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western",
@@ -30,17 +30,14 @@ _TITLE_YEAR = r"\((?P<year>[0-9]{4})\)\s*$"
 
 
 def read_items(path: Path) -> pa.Table:
-    """A movie table.
-
-    Args:
-        path: `u.item`, `movies.dat`, `movies.csv`, or any CSV, TSV or Parquet with a header and a column of movie ids.
+    """Read a movie table: `u.item`, `movies.dat`, or a CSV, TSV or Parquet file with a column of movie ids.
 
     Returns:
-        `movieId`, then `title` (text), `year` (int32) and `genres` (text, separated by "|") where they are known, then
-        the other columns as text; unknown cells are null. Of several rows of one movie the first is kept.
+        `movieId`, then `title` (text), `year` (int32) and `genres` (text, separated by "|") if the table has them, then
+        the other columns as text; unknown cells are null. The first row of a movie counts.
 
     Raises:
-        DataError: if it cannot be read, or has no column of movie ids.
+        DataError: if the table cannot be read or has no column of movie ids.
     """
     table = _read(path, "item")
     if path.name == "u.item":
@@ -59,7 +56,7 @@ def read_items(path: Path) -> pa.Table:
 
 
 def read_users(path: Path) -> pa.Table:
-    """A user table: `userId`, then the other columns as text; see `read_items`."""
+    """Read a user table: `userId`, then the other columns as text; see `read_items`."""
     return _read(path, "user")
 
 
@@ -83,8 +80,8 @@ def _read(path: Path, role: str) -> pa.Table:
     known = [name for name in table.column_names if name.casefold() in SYNONYMS[role]]
     key = identity if identity in known else next(iter(known), None)
     if key is None:
-        found = ", ".join(table.column_names[:8])
-        raise DataError(f"{path}: expected a column {identity}, found {found}", f"name the column of ids {identity}")
+        names = ", ".join(table.column_names[:8])
+        raise DataError(f"{path}: expected a column {identity}, found {names}", f"name the id column {identity}")
     table = table.rename_columns([identity if name == key else name for name in table.column_names])
     return _first_of_each(table.filter(pc.is_valid(table[identity])), identity)
 
@@ -96,15 +93,15 @@ def _first_of_each(table: pa.Table, identity: str) -> pa.Table:
 
 
 def _join_flags(table: pa.Table) -> pa.Table:
-    """The 0/1 columns of `u.item` as one column of genres."""
+    """Turn the 0/1 columns of `u.item` into one column of genres."""
     flags = {name: table[name].to_pylist() for name in _GENRES_100K if name != "unknown"}
     genres = ["|".join(name for name in flags if flags[name][row] == "1") or None for row in range(table.num_rows)]
     return table.drop_columns(list(_GENRES_100K)).append_column("genres", pa.array(genres, pa.string()))
 
 
 def _year(table: pa.Table) -> pa.ChunkedArray | None:
-    """The year by its own column, else by the title's end, else by the release date's."""
-    found: pa.ChunkedArray | None = None
+    """The year from its own column, else from the end of the title or of the release date."""
+    years: pa.ChunkedArray | None = None
     for name, pattern in (
         ("year", r"^\s*(?P<year>[0-9]{4})(?:\.0)?\s*$"),
         ("title", _TITLE_YEAR),
@@ -113,5 +110,5 @@ def _year(table: pa.Table) -> pa.ChunkedArray | None:
         if name in table.column_names:
             text = pc.struct_field(pc.extract_regex(table[name], pattern), "year")
             year = pc.cast(text, pa.int32())
-            found = year if found is None else pc.coalesce(found, year)
-    return found
+            years = year if years is None else pc.coalesce(years, year)
+    return years

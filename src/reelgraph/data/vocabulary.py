@@ -1,4 +1,4 @@
-"""External ids of users and movies, and their contiguous indices."""
+"""External ids of users and movies and their contiguous indices."""
 
 import difflib
 from collections.abc import Iterable
@@ -14,11 +14,11 @@ from reelgraph.errors import UnknownIdError
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The ids of one side of the graph, in index order.
+    """The ids of all users or of all movies; the position of an id is its index.
 
     Args:
-        ids: array of strings, shape `(n,)`, unique and without nulls; an id's place is its index.
-        what: "user" or "movie", used in messages.
+        ids: array of strings, shape `(n,)`, unique and without nulls.
+        what: "user" or "movie", for messages.
     """
 
     ids: pa.StringArray
@@ -26,7 +26,7 @@ class Vocabulary:
 
     @classmethod
     def of(cls, table: pa.Table, what: str) -> "Vocabulary":
-        """The ids of a table of one row a node, in index order: its column `userId` or `movieId`."""
+        """The ids in the column `userId` or `movieId` of a table with one row per index."""
         return cls(table[f"{what}Id"].combine_chunks(), what)
 
     def __len__(self) -> int:
@@ -34,7 +34,7 @@ class Vocabulary:
 
     @cached_property
     def _index(self) -> dict[str, int]:
-        return {name: place for place, name in enumerate(self.ids.to_pylist())}
+        return {name: index for index, name in enumerate(self.ids.to_pylist())}
 
     def __contains__(self, name: str) -> bool:
         return name in self._index
@@ -55,26 +55,25 @@ class Vocabulary:
         """The index of an id.
 
         Raises:
-            UnknownIdError: if there is no such id; the message names the nearest ones.
+            UnknownIdError: if the id is unknown; the message suggests similar ones.
         """
         try:
             return self._index[name]
         except KeyError:
             near = difflib.get_close_matches(name, self._index, n=3, cutoff=0.6)
-            hint = f"near it are {', '.join(near)}" if near else f"the first known is {self.id(0)}"
+            hint = f"similar ids are {', '.join(near)}" if near else f"ids look like {self.id(0)}"
             raise UnknownIdError(
-                f"{self.what} {name!r}: expected one of the model's {len(self):,} {self.what} ids, found none like it",
+                f"{self.what} {name!r}: expected one of the model's {len(self):,} {self.what} ids, found an unknown id",
                 hint,
             ) from None
 
     def indices(self, names: Iterable[str]) -> tuple[Indices, Mask]:
-        """Indices of many ids at once.
+        """Look up many ids at once.
 
         Returns:
-            The indices, int32 of shape `(n,)`, and which of the ids are known, bool of shape `(n,)`. Where an id is
-            unknown its index is 0 and must not be used.
+            The indices, int32 of shape `(n,)`, and which ids are known, bool of shape `(n,)`. The index of an unknown
+            id is 0 and must not be used.
         """
-        found = [self._index.get(name, -1) for name in names]
-        index = np.asarray(found, dtype=np.int32)
+        index = np.asarray([self._index.get(name, -1) for name in names], dtype=np.int32)
         known = index >= 0
         return np.where(known, index, 0).astype(np.int32), known

@@ -1,4 +1,4 @@
-"""The rating scale, what is wrong with a row, and whether enough rows are left; the same on either engine."""
+"""Parse cells, find the rating scale, and say what is wrong with a row; the same on either engine."""
 
 from dataclasses import asdict, dataclass
 from string import ascii_lowercase, ascii_uppercase
@@ -15,23 +15,23 @@ _NAN = ("nan", "+nan", "-nan")
 
 _INFINITE = ("inf", "infinity", "+inf", "+infinity", "-inf", "-infinity")
 
-# The end is \z: on Spark $ also stands before a line break at the end of the text, on DuckDB it does not.
+# \z, not $: on Spark $ also matches before a final line break, on DuckDB it does not.
 _NUMBER = rf"^{NUMBER}\z"
 
 _DATE = rf"^{DATE}\z"
 
-LARGEST = 3.4e38  # about the largest number of 32 bits, as which ratings are written
+LARGEST = 3.4e38  # about the largest float32, the type of written ratings
 
 HIGHS = (1.0, 5.0, 10.0, 100.0)
 
 NO_TIME = "timestamp is not a number or date"
 
-RARE = 0.001  # a share of ratings that may be slips of the pen
+RARE = 0.001  # share of ratings outside a scale that counts as typing errors
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Lowest and highest rating, the step between two ratings (None if there is none), and where it is from."""
+    """Lowest and highest rating, the step between ratings (None if there is none), and whether it was inferred."""
 
     low: float
     high: float
@@ -44,7 +44,7 @@ class Scale:
 
     @property
     def refusal(self) -> str:
-        """Why a rating outside is refused."""
+        """The reason that refuses a rating outside the scale."""
         origin = "inferred from the ratings; set it with --scale" if self.inferred else "given by --scale"
         return f"rating is outside the scale {self.low:g}-{self.high:g} ({origin})"
 
@@ -54,19 +54,19 @@ class Scale:
 
 
 def infer_scale(f: Any, rows: Any, given: tuple[float, float] | None) -> Scale | None:
-    """The scale of ratings, by one aggregate over them.
+    """Infer the rating scale with one aggregate.
 
-    The highest rating is the smallest of `HIGHS` that at most `RARE` of the ratings exceed; the lowest is 1, 1/2 or 0,
-    whichever no rating falls below. Negative ratings, if not rare, ratings past 100, and ratings of which none is in
-    the upper half of the scale make their own extremes the scale.
+    The high end is the smallest of `HIGHS` that at most a share `RARE` of the ratings exceeds; the low end is the
+    largest of 1, 0.5 and 0 that no rating is below. If more than `RARE` of the ratings are negative or above 100, or if
+    none is in the upper half of the scale, the scale is from the lowest to the highest rating.
 
     Args:
         f: the engine's functions.
-        rows: rows with a finite `value`, a double.
-        given: the scale the user named; only the step is inferred then.
+        rows: rows with a finite double `value`.
+        given: the scale that the user set; then only the step is inferred.
 
     Returns:
-        The scale, or None when there are no rows.
+        The scale, or None if there are no rows.
     """
     value = f.col("value")
 
@@ -100,25 +100,21 @@ def infer_scale(f: Any, rows: Any, given: tuple[float, float] | None) -> Scale |
     return Scale(0.0 if high == 1 else low, high, step, inferred=True)
 
 
-def judge_words(f: Any, rows: DataFrame) -> DataFrame:
-    """What the texts of ratings say, each of the different ones once, as patterns cost more than all else.
-
-    Args:
-        f: the engine's functions.
-        rows: staged rows, with `rating` as text.
+def parse_ratings(f: Any, rows: DataFrame) -> DataFrame:
+    """Parse each distinct text of the column `rating` once, since regular expressions are slow.
 
     Returns:
-        `rating`, each text but null once; `value`, a double, or null where it is none; `fault`, why it cannot be used,
-        or null where it can.
+        `rating`, the distinct texts; `value`, a double, or null if the text is not a number; `fault`, why the rating
+        cannot be used, or null.
     """
     rows = rows.select("rating").where(f.col("rating").isNotNull()).distinct()
     rows = rows.withColumn("r", _plain(f, "rating"))
     r = f.col("r")
-    # The engines differ in what else they cast ("1d", "1_000", "1e999"), so only what looks like a number is cast.
+    # The engines cast different texts ("1d", "1_000", "1e999"), so cast only what looks like a number.
     number = f.when(r.rlike(_NUMBER), f.coalesce(f.expr("try_cast(r as double)"), f.lit(float("inf"))))
     value = f.when(r.isin(*_NAN), f.lit(float("nan"))).when(r.isin(*_INFINITE), f.lit(float("inf"))).otherwise(number)
     rows = rows.withColumn("value", value)
-    # One engine reads a zero with a sign.
+    # One engine keeps the sign of -0.
     rows = rows.withColumn("value", f.when(f.col("value") == 0, f.lit(0.0)).otherwise(f.col("value")))
     fault = (
         f.when(r.isin(*_MISSING), f.lit("rating is missing"))
@@ -129,23 +125,20 @@ def judge_words(f: Any, rows: DataFrame) -> DataFrame:
     return rows.withColumn("fault", fault).drop("r")
 
 
-def typed(f: Any, rows: DataFrame, words: DataFrame, *, whole_times: bool) -> DataFrame:
-    """What the cells say: `value`, the rating as a double, `seconds`, the time as a bigint, and `reason`.
+def parse_rows(f: Any, rows: DataFrame, ratings: DataFrame, *, whole_times: bool) -> DataFrame:
+    """Add `value` (the rating, double), `seconds` (the time, bigint) and `reason`, null in rows that can be used.
 
     Args:
         f: the engine's functions.
-        rows: staged rows, every cell a text.
-        words: what `judge_words` made of their ratings.
-        whole_times: whether `timestamp` is a whole number instead.
-
-    Returns:
-        The rows with these columns; `reason` is why a row cannot be used, null where it can.
+        rows: staged rows.
+        ratings: the result of `parse_ratings`.
+        whole_times: whether `timestamp` is an integer column instead of text.
     """
 
     def empty(name: str) -> Any:
         return f.col(name).isNull() | (f.col(name) == f.lit(""))
 
-    rows = rows.join(words, on="rating", how="left")
+    rows = rows.join(ratings, on="rating", how="left")
     reason = (
         f.when(f.col("malformed").isNotNull(), f.concat(f.lit("malformed row: "), f.col("malformed")))
         .when(empty("userId"), f.lit("user id is missing"))
@@ -162,8 +155,8 @@ def typed(f: Any, rows: DataFrame, words: DataFrame, *, whole_times: bool) -> Da
 
 
 def _plain(f: Any, name: str) -> Any:
-    """A column's text without capitals and without spaces around it."""
-    # Of ASCII alone: the engines' own functions differ in what is a space, and in the small letters of some others.
+    """A column trimmed and in lower case."""
+    # ASCII only: the engines' own functions differ in other blanks and letters.
     return f.translate(_trimmed(f, name), ascii_uppercase, ascii_lowercase)
 
 
@@ -172,43 +165,43 @@ def _trimmed(f: Any, name: str) -> Any:
 
 
 def _seconds_of_text(f: Any) -> Any:
-    """Seconds since 1970 from `t`: seconds, milliseconds, a date, or a date and time of day in UTC."""
+    """Seconds since 1970 from `t`: seconds, milliseconds, a date, or a date and time in UTC."""
     t, number = f.col("t"), f.expr("try_cast(t as double)")
-    # Without the fraction of a second, which one engine would round and the other cut.
+    # Without the fraction of a second, which one engine rounds and the other truncates.
     date = f.expr("try_cast(substring(replace(t, 'T', ' '), 1, 19) as timestamp)")
     return f.when(t.rlike(_NUMBER), _seconds(f, number)).when(t.rlike(_DATE), f.unix_timestamp(date).cast("bigint"))
 
 
 def _seconds(f: Any, number: Any) -> Any:
-    """Whole seconds since 1970 from seconds or milliseconds, by their size."""
+    """Whole seconds since 1970 from seconds or milliseconds, told apart by size."""
     thousandth = number / f.lit(1000.0)
     return f.when(f.abs(number) <= f.lit(MILLISECONDS), f.floor(number).cast("bigint")).when(
         f.abs(thousandth) < f.lit(SECONDS_LIMIT), f.floor(thousandth).cast("bigint")
     )
 
 
-def missing_counts(f: Any, staged: DataFrame, judged: DataFrame) -> dict[str, dict[str, int]]:
-    """How many cells of each column are null, malformed rows aside, and how many ratings are NaN."""
+def missing_counts(f: Any, staged: DataFrame, checked: DataFrame) -> dict[str, dict[str, int]]:
+    """Count the null cells of each column outside malformed rows, and the ratings that are NaN."""
     nulls = [f.count(f.when(f.col(name).isNull(), f.lit(1))).alias(name) for name in CANONICAL.values()]
     null = staged.where(f.col("malformed").isNull()).agg(*nulls).collect()[0]
     is_nan = f.isnan(f.coalesce(f.col("value"), f.lit(0.0)))
-    nan = judged.agg(f.count(f.when(is_nan, f.lit(1))).alias("rating")).collect()[0]
+    nan = checked.agg(f.count(f.when(is_nan, f.lit(1))).alias("rating")).collect()[0]
     return {
         name: {"null": int(null[name]), "nan": int(nan[name]) if name == "rating" else 0} for name in CANONICAL.values()
     }
 
 
-def check_enough(judged: DataFrame, f: Any) -> None:
-    """Refuse ratings that leave nothing to learn from."""
+def check_enough(checked: DataFrame, f: Any) -> None:
+    """Refuse ratings from which nothing can be learned."""
     columns = ("user_index", "item_index", "value")
-    good = judged.where(f.col("reason").isNull() & (f.col("part") == f.lit(0)))
+    good = checked.where(f.col("reason").isNull() & (f.col("part") == f.lit(0)))
     facts = good.agg(
         f.count(f.lit(1)).alias("ratings"),
         *(f.min(f.col(name)).alias(f"lowest_{name}") for name in columns),
         *(f.max(f.col(name)).alias(f"highest_{name}") for name in columns),
     ).collect()[0]
     if not facts["ratings"]:
-        refused = judged.where(f.col("reason").isNotNull())
+        refused = checked.where(f.col("reason").isNotNull())
         common = refused.groupBy("reason").agg(f.count(f.lit(1)).alias("rows"), f.min("row").alias("first"))
         worst = common.orderBy(f.col("rows").desc(), f.col("reason")).limit(1).collect()
         if not worst:
@@ -229,5 +222,5 @@ def check_enough(judged: DataFrame, f: Any) -> None:
     if facts["lowest_value"] == facts["highest_value"]:
         raise DataError(
             f"ratings: expected ratings that differ, found {facts['lowest_value']:g} in every row",
-            "give ratings to tell apart",
+            "check which column holds the ratings, see --columns",
         )

@@ -15,9 +15,9 @@ _WORD = 2**64
 
 
 class Fingerprint:
-    """A short name for a set of ratings, independent of row order, of engine and of how ids are indexed.
+    """A hash of a set of ratings that does not depend on row order, engine or indices.
 
-    The sum and the exclusive or, modulo 2**64, of one mixed 64-bit word a row (raw ids by MD5, then rating and
+    It holds the sum and the exclusive or, modulo 2**64, of one 64-bit hash per rating (MD5 of the raw ids, rating,
     timestamp), as 32 hex digits.
     """
 
@@ -25,26 +25,26 @@ class Fingerprint:
         self._total = self._folded = self.count = 0
 
     def add(self, words: npt.NDArray[np.uint64]) -> None:
-        """Take in the words of some rows (`Words.of`)."""
+        """Add hashes of ratings, see `Hashes.of`."""
         if len(words):
             self._total = (self._total + int(words.sum(dtype=np.uint64))) % _WORD
             self._folded ^= int(np.bitwise_xor.reduce(words))
             self.count += len(words)
 
     def __str__(self) -> str:
-        """As it stands in a manifest."""
+        """The 32 hex digits."""
         return f"{self._total:016x}{self._folded:016x}"
 
 
-class Words:
-    """Makes one 64-bit word of each rating."""
+class Hashes:
+    """One 64-bit hash per rating."""
 
     def __init__(self, users: Vocabulary, items: Vocabulary) -> None:
         self._users = _mix(_digests(users) ^ np.uint64(0x9E3779B97F4A7C15))
         self._items = _digests(items)
 
     def of(self, part: Interactions) -> npt.NDArray[np.uint64]:
-        """The words of ratings, uint64 of shape `(num_edges,)`."""
+        """The hashes of ratings, uint64 of shape `(num_edges,)`."""
         words = self._users[part.user_index]
         words += self._items[part.item_index]
         words = _mix(words)
@@ -57,35 +57,35 @@ class Words:
 
 def fingerprint(part: Interactions, users: Vocabulary, items: Vocabulary) -> str:
     """The fingerprint of ratings."""
-    found = Fingerprint()
-    found.add(Words(users, items).of(part))
-    return str(found)
+    result = Fingerprint()
+    result.add(Hashes(users, items).of(part))
+    return str(result)
 
 
 def describe_splits(path: Path) -> dict[str, Any]:
-    """Counts and fingerprints of the ratings of a Prepared directory, from its Parquet files.
+    """Count and fingerprint the splits of a prepared directory.
 
     Returns:
-        `counts`: users, movies, ratings, train, valid, test, and how many users and movies of the test split have no
-        training rating; `fingerprints`: one for each split.
+        `counts`: users, movies, ratings, train, valid, test, and the users and movies of the test split without a
+        training rating; `fingerprints`: by split.
     """
     users, items = read_nodes(path)
-    words = Words(Vocabulary.of(users, "user"), Vocabulary.of(items, "movie"))
+    hashes = Hashes(Vocabulary.of(users, "user"), Vocabulary.of(items, "movie"))
     prints = [Fingerprint() for _ in SPLITS]
     seen = {name: np.zeros((len(SPLITS), table.num_rows), bool) for name, table in (("user", users), ("item", items))}
     for block, places in ahead(stream_ratings(path)):
         seen["user"][places, block.user_index] = True
         seen["item"][places, block.item_index] = True
-        mixed = words.of(block)
+        mixed = hashes.of(block)
         for place, part in enumerate(prints):
             part.add(mixed[places == place])
-    found = dict(zip(SPLITS, prints, strict=True))
+    by_split = dict(zip(SPLITS, prints, strict=True))
     train, test = SPLITS.index("train"), SPLITS.index("test")
-    strangers = {name: int((rated[test] & ~rated[train]).sum()) for name, rated in seen.items()}
+    unknown = {name: int((rated[test] & ~rated[train]).sum()) for name, rated in seen.items()}
     counts = {"users": users.num_rows, "movies": items.num_rows, "ratings": sum(part.count for part in prints)}
-    counts |= {name: part.count for name, part in found.items()}
-    counts |= {"unknown_test_users": strangers["user"], "unknown_test_movies": strangers["item"]}
-    return {"counts": counts, "fingerprints": {name: str(part) for name, part in found.items()}}
+    counts |= {name: part.count for name, part in by_split.items()}
+    counts |= {"unknown_test_users": unknown["user"], "unknown_test_movies": unknown["item"]}
+    return {"counts": counts, "fingerprints": {name: str(part) for name, part in by_split.items()}}
 
 
 def _digests(vocabulary: Vocabulary) -> npt.NDArray[np.uint64]:

@@ -1,7 +1,6 @@
-"""The passes over all rows: cells to numbers, ids to indices, duplicates; written once against PySpark's DataFrame API.
+"""Passes over all rows: parse, index, drop duplicates, split; written against PySpark's DataFrame API.
 
-Text is read in one pass. From then on rows are numbers, kept in a Parquet file of a temporary directory, which keeps
-the plans short and lets either engine start each pass from disk.
+The first pass reads text. Later passes read numbers from Parquet files, which keeps the query plans short.
 """
 
 from collections.abc import Mapping
@@ -16,99 +15,13 @@ from reelgraph.data.prepare import clean
 from reelgraph.engines.engine import Engine, Run
 from reelgraph.errors import ConfigError
 
-TRAIN, TEST = 0, 1  # values of `part`: the file that a row is from
+TRAIN, TEST = 0, 1  # values of `part`, the file of a row
 
-BY_HASH = ("random", "given")  # kinds of split that the raw ids alone decide
+BY_HASH = ("random", "given")  # splits that depend on the raw ids alone
 
 DAY = 86_400
 
-LONG_AGO = -(2**62)  # older than any time: of ratings without one
-
-
-def assign_splits(engine: Engine, rows: Any, config: DataConfig) -> Any:
-    """Fill the column `split` with "train", "valid" or "test", where `by_hash` has not done so already.
-
-    Args:
-        engine: who runs it.
-        rows: `user_index`, `seconds`, `row`, and for the kinds `BY_HASH` `split`.
-        config: the kind of split and its shares.
-
-    Raises:
-        ConfigError: if a split by time is asked for and there are no timestamps.
-    """
-    if config.split == "time":
-        return _by_time(engine.functions, rows, config)
-    return _last(engine, rows, config) if config.split == "last" else rows
-
-
-def by_hash(f: Any, rows: Any, config: DataConfig) -> Any:
-    """Add `split` by the seeded MD5 of the raw ids: a rating keeps it whatever engine, order or other rows there are.
-
-    Where test ratings are given, those are for test and none else. Shares are compared with the digest as text, which
-    orders hex digits as the numbers they stand for.
-    """
-    given = config.split == "given"
-    test = 0.0 if given else config.test_share
-    valid = test + config.valid_share * (1 - test)
-    digest = f.md5(f.concat_ws("|", f.lit(str(config.split_seed)), f.col("userId"), f.col("movieId")))
-    rows = rows.withColumn("digest", digest)
-
-    def below(share: float) -> Any:
-        return f.col("digest") < f.lit(f"{round(share * 2**32):09x}"[1:] if share < 1 else "g")
-
-    from_test = below(test) if not given else f.col("part") == f.lit(TEST)
-    return rows.withColumn(
-        "split", f.when(from_test, f.lit("test")).when(below(valid), f.lit("valid")).otherwise(f.lit("train"))
-    )
-
-
-def _by_time(f: Any, rows: Any, config: DataConfig) -> Any:
-    """By two global cuts: the newest share is for test, the newest of the rest for validation."""
-    rows = rows.withColumn("time", f.coalesce(f.col("seconds"), f.lit(LONG_AGO)))
-    total, timed = rows.count(), rows.where(f.col("seconds").isNotNull()).count()
-    if not timed:
-        raise ConfigError("--split time: expected timestamps, found none", "choose --split random")
-    test_from = _cut(f, rows, config.test_share * total)
-    older = rows.where(f.col("time") < f.lit(test_from))
-    valid_from = _cut(f, older, config.valid_share * older.count())
-    split = f.when(f.col("time") >= f.lit(test_from), f.lit("test")).when(
-        f.col("time") >= f.lit(valid_from), f.lit("valid")
-    )
-    return rows.withColumn("split", split.otherwise(f.lit("train")))
-
-
-def _cut(f: Any, rows: Any, wanted: float) -> int:
-    """The latest time from which on there are at least `wanted` rows, exactly: first the day, then the second."""
-    if wanted <= 0:
-        return 2**62
-    rows = rows.withColumn("day", f.floor(f.col("time") / f.lit(DAY)).cast("bigint"))
-    day, later = _descend(f, rows, "day", wanted, 0)
-    second, _ = _descend(f, rows.where(f.col("day") == f.lit(day)), "time", wanted, later)
-    return second
-
-
-def _descend(f: Any, rows: Any, column: str, wanted: float, counted: int) -> tuple[int, int]:
-    sizes = rows.groupBy(column).agg(f.count(f.lit(1)).alias("size")).collect()
-    value = LONG_AGO
-    for row in sorted(sizes, key=lambda row: -row[column]):
-        value = int(row[column])
-        if counted + row["size"] >= wanted:
-            return value, counted
-        counted += int(row["size"])
-    return value, counted
-
-
-def _last(engine: Engine, rows: Any, config: DataConfig) -> Any:
-    """Each user's last `last` ratings are for test, the ones before for validation; one always stays for training."""
-    f = engine.functions
-    mine = engine.window.partitionBy("user_index")
-    newest = mine.orderBy(f.coalesce(f.col("seconds"), f.lit(LONG_AGO)).desc(), f.col("row").desc())
-    rows = rows.withColumn("rank", f.row_number().over(newest)).withColumn("count", f.count(f.lit(1)).over(mine))
-    spare = f.col("rank") < f.col("count")
-    split = f.when(spare & (f.col("rank") <= f.lit(config.last)), f.lit("test")).when(
-        spare & (f.col("rank") <= f.lit(2 * config.last)), f.lit("valid")
-    )
-    return rows.withColumn("split", split.otherwise(f.lit("train")))
+LONG_AGO = -(2**62)  # the time of ratings without one, older than any other
 
 
 DataFrame = Any  # pyspark.sql.DataFrame or sqlframe's, which share no base class
@@ -123,7 +36,7 @@ ALSO_IN_TEST = "also in the test file: kept there, not in training"
 
 
 def staged_rows(run: Run) -> DataFrame:
-    """Every row as it stood in its file, with its `part`."""
+    """All staged rows with their `part`."""
     f = run.engine.functions
     parts = []
     for part, name in _files(run).items():
@@ -133,29 +46,27 @@ def staged_rows(run: Run) -> DataFrame:
 
 
 def _files(run: Run) -> dict[int, str]:
-    """The staged files by part."""
+    """Staged files by part."""
     names = {TRAIN: "train.parquet", TEST: "test.parquet"}
     return {part: name for part, name in names.items() if (run.stage / name).exists()}
 
 
 def _whole_times(run: Run) -> bool:
-    """Whether the times of every file are staged as whole numbers."""
+    """Whether all files have integer times."""
     kinds = [pq.read_schema(run.stage / name).field("timestamp").type for name in _files(run).values()]
     return all(pa.types.is_integer(kind) for kind in kinds)
 
 
-def type_rows(run: Run, config: DataConfig) -> DataFrame:
-    """Read every cell, once: keeps `typed`, each row in numbers, with the reason why it cannot be used or null.
-
-    Indices number the ids of all rows; `settle` does so again if some of the ids have no rating that can be used. Kinds
-    of split that need the raw ids are drawn here.
+def parse_and_index(run: Run, config: DataConfig) -> DataFrame:
+    """Parse all cells, index all ids, and assign the splits that depend on raw ids; keeps the rows as `parsed`.
 
     Returns:
-        `part`, `row`, `user_index`, `item_index` (null where there is no id), `value`, `seconds`, `reason`, `split`.
+        `part`, `row`, `user_index`, `item_index` (null without an id), `value`, `seconds`, `reason` (null in rows that
+        can be used), `split`.
     """
     f = run.engine.functions
-    run.keep(clean.judge_words(f, staged_rows(run)), "words")
-    rows = clean.typed(f, staged_rows(run), run.read("words"), whole_times=_whole_times(run))
+    run.keep(clean.parse_ratings(f, staged_rows(run)), "words")
+    rows = clean.parse_rows(f, staged_rows(run), run.read("words"), whole_times=_whole_times(run))
     for role, identity in IDS.items():
         ids = staged_rows(run).select(identity).where(f.col(identity).isNotNull()).distinct()
         ids = ids.withColumn("rated", f.lit(1))
@@ -166,12 +77,12 @@ def type_rows(run: Run, config: DataConfig) -> DataFrame:
         vocabulary = run.read(f"{role}_index").select(identity, f"{role}_index")
         rows = rows.join(vocabulary, on=identity, how="left")
     rows = by_hash(f, rows, config) if config.split in BY_HASH else rows.withColumn("split", f.lit(""))
-    run.keep(rows.select(*ROW, "user_index", "item_index", "value", "seconds", "reason", "split"), "typed")
-    return run.read("typed")
+    run.keep(rows.select(*ROW, "user_index", "item_index", "value", "seconds", "reason", "split"), "parsed")
+    return run.read("parsed")
 
 
 def _number(run: Run, role: str, ids: DataFrame, name: str) -> None:
-    """Number ids by their MD5, bucket by bucket, so that no sort passes through a single partition; keeps them."""
+    """Number ids in the order of their MD5 and keep them; by buckets, so that no sort needs a single partition."""
     f, window, identity = run.engine.functions, run.engine.window, IDS[role]
     ids = ids.withColumn("digest", f.md5(f.col(identity)))
     ids = ids.withColumn("bucket", f.substring(f.col("digest"), 1, 2))
@@ -193,10 +104,10 @@ def _cumulative(sizes: Mapping[str, int]) -> list[tuple[str, int]]:
     return starts
 
 
-def settle(run: Run, judged: DataFrame) -> DataFrame:
-    """The rows that can be used, numbered anew where ids went with the others; writes `users` and `items`."""
+def index_again(run: Run, checked: DataFrame) -> DataFrame:
+    """The usable rows, indexed again without the ids of unusable rows only; writes `users` and `items`."""
     f = run.engine.functions
-    good = judged.where(f.col("reason").isNull()).drop("reason")
+    good = checked.where(f.col("reason").isNull()).drop("reason")
     for role, identity in IDS.items():
         index = name = f"{role}_index"
         rated = run.read(name).where(f.col("rated") == f.lit(1)).select(index)
@@ -214,7 +125,7 @@ def settle(run: Run, judged: DataFrame) -> DataFrame:
 
 
 def _write_nodes(run: Run, role: str, name: str) -> None:
-    """Write `users` or `items` in index order; the side columns, of whatever names, join outside of the engine."""
+    """Write `users` or `items` in index order; Arrow joins the side columns, whose names SQL might not take."""
     index, identity = f"{role}_index", IDS[role]
     table = pq.read_table(run.stage / name, columns=[index, identity]).sort_by(index)
     if (run.stage / f"{role}_side.parquet").exists():
@@ -226,10 +137,10 @@ def _write_nodes(run: Run, role: str, name: str) -> None:
     pq.write_table(table, run.target / f"{role}s.parquet")
 
 
-def resolve(run: Run, rows: DataFrame) -> DataFrame:
-    """Keep the newest rating of a user and movie, and none in training that the test file has; keeps `refused`.
+def drop_duplicates(run: Run, rows: DataFrame) -> DataFrame:
+    """Keep the newest rating of a user and movie, and drop those that the test file has; keeps `repeated`.
 
-    Only pairs that do occur again are sorted by age: most data has few or none, and counting is cheap.
+    Only pairs that occur again are sorted by age: most data has few or none, and counting is cheap.
     """
     f, window = run.engine.functions, run.engine.window
     rows = rows.withColumn("pair", f.col("user_index").cast("bigint") * f.lit(2**32) + f.col("item_index"))
@@ -250,3 +161,79 @@ def resolve(run: Run, rows: DataFrame) -> DataFrame:
         return rows
     run.keep(rows.join(losers, on=list(ROW), how="left_anti"), "single")
     return run.read("single")
+
+
+def assign_splits(engine: Engine, rows: Any, config: DataConfig) -> Any:
+    """Fill the column `split` with "train", "valid" or "test"; `by_hash` has done so for the splits `BY_HASH`."""
+    if config.split == "time":
+        return _by_time(engine.functions, rows, config)
+    return _last(engine, rows, config) if config.split == "last" else rows
+
+
+def by_hash(f: Any, rows: Any, config: DataConfig) -> Any:
+    """Add `split` by the seeded MD5 of the raw ids, which depends on no engine, order or other row.
+
+    With a test file, exactly its ratings are for test. The digest is compared with the shares as hexadecimal text.
+    """
+    given = config.split == "given"
+    test = 0.0 if given else config.test_share
+    valid = test + config.valid_share * (1 - test)
+    digest = f.md5(f.concat_ws("|", f.lit(str(config.split_seed)), f.col("userId"), f.col("movieId")))
+    rows = rows.withColumn("digest", digest)
+
+    def below(share: float) -> Any:
+        return f.col("digest") < f.lit(f"{round(share * 2**32):09x}"[1:] if share < 1 else "g")
+
+    from_test = below(test) if not given else f.col("part") == f.lit(TEST)
+    return rows.withColumn(
+        "split", f.when(from_test, f.lit("test")).when(below(valid), f.lit("valid")).otherwise(f.lit("train"))
+    )
+
+
+def _by_time(f: Any, rows: Any, config: DataConfig) -> Any:
+    """Split at two global times: the newest share is for test, the newest of the rest for validation."""
+    rows = rows.withColumn("time", f.coalesce(f.col("seconds"), f.lit(LONG_AGO)))
+    total, timed = rows.count(), rows.where(f.col("seconds").isNotNull()).count()
+    if not timed:
+        raise ConfigError("--split time: expected timestamps, found none", "choose --split random")
+    test_from = _cut(f, rows, config.test_share * total)
+    older = rows.where(f.col("time") < f.lit(test_from))
+    valid_from = _cut(f, older, config.valid_share * older.count())
+    split = f.when(f.col("time") >= f.lit(test_from), f.lit("test")).when(
+        f.col("time") >= f.lit(valid_from), f.lit("valid")
+    )
+    return rows.withColumn("split", split.otherwise(f.lit("train")))
+
+
+def _cut(f: Any, rows: Any, wanted: float) -> int:
+    """The latest time since which there are at least `wanted` rows: first the day, then the second."""
+    if wanted <= 0:
+        return 2**62
+    rows = rows.withColumn("day", f.floor(f.col("time") / f.lit(DAY)).cast("bigint"))
+    day, later = _descend(f, rows, "day", wanted, 0)
+    second, _ = _descend(f, rows.where(f.col("day") == f.lit(day)), "time", wanted, later)
+    return second
+
+
+def _descend(f: Any, rows: Any, column: str, wanted: float, counted: int) -> tuple[int, int]:
+    sizes = rows.groupBy(column).agg(f.count(f.lit(1)).alias("size")).collect()
+    value = LONG_AGO
+    for row in sorted(sizes, key=lambda row: -row[column]):
+        value = int(row[column])
+        if counted + row["size"] >= wanted:
+            return value, counted
+        counted += int(row["size"])
+    return value, counted
+
+
+def _last(engine: Engine, rows: Any, config: DataConfig) -> Any:
+    """Use each user's last `last` ratings for test and as many before for validation; keep one for training."""
+    f = engine.functions
+    mine = engine.window.partitionBy("user_index")
+    newest = mine.orderBy(f.coalesce(f.col("seconds"), f.lit(LONG_AGO)).desc(), f.col("row").desc())
+    rows = rows.withColumn("rank", f.row_number().over(newest)).withColumn("count", f.count(f.lit(1)).over(mine))
+    spare = f.col("rank") < f.col("count")
+    split = f.when(spare & (f.col("rank") <= f.lit(config.last)), f.lit("test")).when(
+        spare & (f.col("rank") <= f.lit(2 * config.last)), f.lit("valid")
+    )
+    return rows.withColumn("split", split.otherwise(f.lit("train")))

@@ -1,4 +1,4 @@
-"""From raw rows to checked, indexed and split ratings, by the passes of `passes` on either engine."""
+"""prepare(): check, index and split ratings on either engine."""
 
 import json
 import tempfile
@@ -23,10 +23,10 @@ from reelgraph.data.prepare.passes import (
     TRAIN,
     DataFrame,
     assign_splits,
-    resolve,
-    settle,
+    drop_duplicates,
+    index_again,
+    parse_and_index,
     staged_rows,
-    type_rows,
 )
 from reelgraph.data.prepare.stage import Staged, stage_ratings
 from reelgraph.data.sources import CANONICAL, Source
@@ -45,24 +45,21 @@ def prepare(
     report: Callable[[str], None],
     observe: Observer | None = None,
 ) -> Path:
-    """Prepare ratings: check, refuse, resolve duplicates, index, split, write.
+    """Check, index and split ratings and write them as a prepared directory.
 
     Args:
         source: the files.
         config: data settings.
-        out: the Prepared directory to write; an earlier one there is replaced.
-        report: takes a line of text at a time on what was inferred and refused.
-        observe: is told how Spark's jobs get on, from another thread.
+        out: the directory to write; an earlier prepared directory there is replaced.
+        report: called with each line on what was inferred and refused.
+        observe: called with the progress of Spark jobs, from another thread.
 
     Returns:
         `out`.
 
     Raises:
-        DataError: if the files cannot be used, or nothing is left of them, or `strict` and a row was refused.
+        DataError: if the files cannot be used, no row is left, or `strict` is set and a row was refused.
         ConfigError: if a setting does not fit the data.
-        OutputError: if `out` cannot be written.
-        SetupError: if the engine is not there.
-        EngineError: if a job of the engine fails, or rows are lost on its way.
     """
     check_name(config.engine)
     if config.split == "given" and source.test is None:
@@ -77,9 +74,9 @@ def prepare(
             check_seen(engine, stage)
             run = Run(engine, stage, target)
             named = {CANONICAL[role] for file in staged for role in file.columns}
-            judged, facts = _judge(run, named, config, report)
-            _split(run, resolve(run, settle(run, judged)), config)
-            _write_rejects(run, judged, staged)
+            checked, facts = _check(run, named, config, report)
+            _split(run, drop_duplicates(run, index_again(run, checked)), config)
+            _write_rejects(run, checked, staged)
         facts["reasons"] = _sum_up(pq.read_table(target / "rejects.parquet"), config, report)
         manifest = _manifest(target, staged, config, facts, source)
         check_whole(stage, manifest["counts"]["rows"])
@@ -88,12 +85,12 @@ def prepare(
 
 
 def _stage(source: Source, config: DataConfig, stage: Path) -> list[Staged]:
-    """Copy every input into Parquet of one form."""
+    """Copy every input into Parquet files of one schema."""
     files = {"train": source.ratings} | ({"test": source.test} if source.test is not None else {})
-    names = {part: path.absolute().name for part, path in files.items()}  # of "." too
-    alike = len(set(names.values())) < len(files)
+    names = {part: path.absolute().name for part, path in files.items()}  # "." has a name only as an absolute path
+    same_name = len(set(names.values())) < len(files)
     staged = [
-        stage_ratings(path, config.columns, stage / f"{part}.parquet", str(path) if alike else names[part])
+        stage_ratings(path, config.columns, stage / f"{part}.parquet", str(path) if same_name else names[part])
         for part, path in files.items()
     ]
     for role, path, read in (
@@ -107,29 +104,29 @@ def _stage(source: Source, config: DataConfig, stage: Path) -> list[Staged]:
     return staged
 
 
-def _judge(
+def _check(
     run: Run, named: set[str], config: DataConfig, report: Callable[[str], None]
 ) -> tuple[DataFrame, dict[str, Any]]:
-    """Read every cell and give every row that cannot be used its reason; returns the rows and what was found."""
+    """Parse the cells and give unusable rows a reason; returns the rows and facts for the manifest."""
     f = run.engine.functions
-    judged = type_rows(run, config)
-    columns = clean.missing_counts(f, staged_rows(run), judged)
+    checked = parse_and_index(run, config)
+    columns = clean.missing_counts(f, staged_rows(run), checked)
     for name, missing in columns.items():
         kinds = [f"{count:,} {kind}" for kind, count in (("null", missing["null"]), ("NaN", missing["nan"])) if count]
         if kinds and name in named:
             report(f"{name}: {' and '.join(kinds)}")
-    scale = clean.infer_scale(f, judged.where(f.col("reason").isNull()), config.scale)
+    scale = clean.infer_scale(f, checked.where(f.col("reason").isNull()), config.scale)
     if scale is not None:
         report(str(scale))
         outside = f.col("reason").isNull() & ((f.col("value") < scale.low) | (f.col("value") > scale.high))
-        judged = judged.withColumn("reason", f.when(outside, f.lit(scale.refusal)).otherwise(f.col("reason")))
-    clean.check_enough(judged, f)
+        checked = checked.withColumn("reason", f.when(outside, f.lit(scale.refusal)).otherwise(f.col("reason")))
+    clean.check_enough(checked, f)
     assert scale is not None
-    return judged, {"columns": columns, "scale": scale.to_json()}
+    return checked, {"columns": columns, "scale": scale.to_json()}
 
 
 def _split(run: Run, rows: DataFrame, config: DataConfig) -> None:
-    """Give every rating its split and write `ratings`, sorted by user and movie."""
+    """Assign splits and write `ratings`, sorted by user and movie."""
     f = run.engine.functions
     rows = assign_splits(run.engine, rows, config)
     columns = [
@@ -139,10 +136,10 @@ def _split(run: Run, rows: DataFrame, config: DataConfig) -> None:
     run.write(rows.select(*columns).orderBy("user_index", "item_index"), "ratings.parquet")
 
 
-def _write_rejects(run: Run, judged: DataFrame, staged: list[Staged]) -> None:
-    """Write the refused rows as they stood, with their reasons."""
+def _write_rejects(run: Run, checked: DataFrame, staged: list[Staged]) -> None:
+    """Write the refused rows with their original cells and reasons."""
     f = run.engine.functions
-    refused = judged.where(f.col("reason").isNotNull()).select(*ROW, "reason")
+    refused = checked.where(f.col("reason").isNotNull()).select(*ROW, "reason")
     refused = refused.unionByName(run.read("repeated"))
     names = f.when(f.col("part") == f.lit(TRAIN), f.lit(staged[0].name)).otherwise(f.lit(staged[-1].name))
     rows = staged_rows(run).withColumn("timestamp", f.col("timestamp").cast("string")).withColumn("file", names)
@@ -151,7 +148,7 @@ def _write_rejects(run: Run, judged: DataFrame, staged: list[Staged]) -> None:
 
 
 def _sum_up(rejects: pa.Table, config: DataConfig, report: Callable[[str], None]) -> dict[str, int]:
-    """How many rows each reason refused; reports each with its first row."""
+    """Count the refused rows by reason and report each reason with its first row."""
     counts = {pair["values"]: pair["counts"] for pair in rejects["reason"].value_counts().to_pylist()}
     for reason, count in counts.items():
         first = rejects.slice(pc.index(rejects["reason"], reason).as_py(), 1).to_pylist()[0]
@@ -163,7 +160,7 @@ def _sum_up(rejects: pa.Table, config: DataConfig, report: Callable[[str], None]
         raise DataError(
             f"{first['file']}: expected no row to be refused (--strict), found {rejects.num_rows:,}, the first in row "
             f"{first['row']:,}: {first['reason']}",
-            "mend the rows, or run without --strict",
+            "correct the rows, or run without --strict",
         )
     return counts
 
