@@ -43,7 +43,7 @@ def lengths(rows: Floats) -> Float64s:
     return np.asarray(np.linalg.norm(rows, axis=1), np.float64)
 
 
-NOTHING = -1  # where a list is shorter than asked for; never leaves this module's callers
+NO_ITEM = -1  # where a list is shorter than asked for; never leaves this module's callers
 
 _LEAST_GROUP = 8  # columns; to look at the best of fewer of them saves nothing
 
@@ -62,13 +62,13 @@ def top_k(scores: Floats, k: int) -> Indices:
         k: length of the lists.
 
     Returns:
-        Column numbers, int32 `(num_rows, min(k, num_columns))`, `NOTHING` after the end of a list.
+        Column numbers, int32 `(num_rows, min(k, num_columns))`, `NO_ITEM` after the end of a list.
     """
     best = _highest(scores, min(k, scores.shape[1]))
     value = np.take_along_axis(scores, best, axis=1)
     order = np.argsort(-value, axis=1, kind="stable")
     there = np.isfinite(np.take_along_axis(value, order, axis=1))
-    return np.where(there, np.take_along_axis(best, order, axis=1), NOTHING).astype(np.int32)
+    return np.where(there, np.take_along_axis(best, order, axis=1), NO_ITEM).astype(np.int32)
 
 
 def _highest(scores: Floats, k: int) -> npt.NDArray[np.intp]:

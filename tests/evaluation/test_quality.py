@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reelgraph.arrays import NOTHING
+from reelgraph.arrays import NO_ITEM
 from reelgraph.data.dataset import Dataset, Interactions
 from reelgraph.evaluation import quality
 from reelgraph.evaluation.quality import WISHES, deletion_test, judge, judge_lists, similar_test
@@ -33,7 +33,7 @@ def test_every_order_and_wish_is_judged_as_the_lists_that_people_get(model: Reco
     assert model.ranker is not None
 
     def lists(users: np.ndarray) -> np.ndarray:
-        rows = np.full((len(users), 20), NOTHING, np.int32)
+        rows = np.full((len(users), 20), NO_ITEM, np.int32)
         for row, user in enumerate(users.tolist()):
             ids = [line.movie.movie_id for line in model.recommend(f"u{user}", k=20, diversity=0.3)]
             rows[row, : len(ids)] = [model.items.index(movie) for movie in ids]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, ndcg_score
 
-from reelgraph.arrays import NOTHING, top_k
+from reelgraph.arrays import NO_ITEM, top_k
 from reelgraph.data.dataset import Interactions
 from reelgraph.metrics import ranking
 from reelgraph.metrics.ranking import evaluate_lists, evaluate_ranking
@@ -127,7 +127,7 @@ def test_lists_made_in_any_way_are_judged_alike() -> None:
     scores = np.random.default_rng(2).normal(0, 1, (USERS, ITEMS))
 
     def lists(users: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-        rows = np.full((len(users), 20), NOTHING, np.int32)
+        rows = np.full((len(users), 20), NO_ITEM, np.int32)
         for row, user in enumerate(users.tolist()):
             mine = set(seen.item_index[seen.user_index == user].tolist())
             order = [item for item in np.argsort(-scores[user]).tolist() if item not in mine][:20]
@@ -146,8 +146,8 @@ def test_top_k_is_a_stable_sort_without_what_may_not_be_listed(rows: list[list[f
     assert found.shape == (len(rows), min(k, 6))
     for row, list_ in zip(rows, found.tolist(), strict=True):
         expected = sorted((place for place in range(6) if row[place] > -np.inf), key=lambda place: (-row[place], place))
-        assert [place for place in list_ if place != NOTHING] == expected[:k]
-        assert list_[len(expected[:k]) :] == [NOTHING] * (min(k, 6) - len(expected[:k]))
+        assert [place for place in list_ if place != NO_ITEM] == expected[:k]
+        assert list_[len(expected[:k]) :] == [NO_ITEM] * (min(k, 6) - len(expected[:k]))
 
 
 @pytest.mark.parametrize("columns", [64, 65, 700, 5000])
@@ -163,7 +163,7 @@ def test_top_k_of_many_columns_is_a_stable_sort_too(columns: int, kind: str) -> 
     for k in (1, 2, 10, 60, columns - 1):
         for row, list_ in zip(scores, top_k(scores, k), strict=True):
             expected = [place for place in np.argsort(-row, kind="stable").tolist() if row[place] > -np.inf][:k]
-            assert list_.tolist() == expected + [NOTHING] * (k - len(expected))
+            assert list_.tolist() == expected + [NO_ITEM] * (k - len(expected))
 
 
 def test_the_best_ranking_reaches_one() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reelgraph.metrics.ratings import EvaluationReport, Judged, evaluate_predictions
+from reelgraph.metrics.ratings import EvaluationReport, RatedPairs, evaluate_predictions
 
 
 def report(
@@ -15,7 +15,7 @@ def report(
     users, movies = np.asarray(["a", "b", "b", "c", "a"]), np.asarray(["x", "x", "y", "y", "z"])
     counts = np.where(users == strangers[0], 0, 7), np.where(movies == strangers[1], 0, 60)
     return evaluate_predictions(
-        Judged(users, movies, np.asarray(rating, float), *counts), np.asarray(prediction), **more
+        RatedPairs(users, movies, np.asarray(rating, float), *counts), np.asarray(prediction), **more
     )
 
 

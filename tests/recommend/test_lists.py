@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reelgraph.arrays import NOTHING
+from reelgraph.arrays import NO_ITEM
 from reelgraph.errors import ConfigError
 from reelgraph.recommend.lists import ORDERS, START_DIVERSITY, Choice
 from reelgraph.recommend.ordering import POOL
@@ -178,7 +178,7 @@ def test_no_list_is_padded_whatever_is_asked(
         "k": k, "order": order, "diversity": diversity, "popularity_penalty": penalty, "min_ratings": min_ratings,
         "genre": genre, "year": year, "include_seen": seen,
     }  # fmt: skip
-    possible = model.lists.wanted(Choice(**wishes))
+    possible = model.lists.matching(Choice(**wishes))
     tables = pa.concat_tables(model.recommend_all(**wishes)).to_pylist()
     lists = model.list_indices(np.arange(len(model.users), dtype=np.int32), **wishes)
     for user in (0, 31):
@@ -192,7 +192,7 @@ def test_no_list_is_padded_whatever_is_asked(
         assert all(np.isfinite(line.score) and 1 <= line.prediction <= 5 for line in found)
         rows = [row["movieId"] for row in tables if row["userId"] == model.users.id(user)]
         assert rows == [model.items.id(item) for item in items]
-        assert lists[user][lists[user] != NOTHING].tolist() == items
+        assert lists[user][lists[user] != NO_ITEM].tolist() == items
 
 
 def test_the_start_list_is_well_rated_often_rated_and_diverse(model: Recommender) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from reelgraph.arrays import NOTHING
-from reelgraph.recommend.ordering import SPARE, Listed, Ordering, People, Weights
+from reelgraph.arrays import NO_ITEM
+from reelgraph.recommend.ordering import SPARE, Ordering, People, TopLists, Weights
 from reelgraph.scoring.base import Scorer
 from reelgraph.scoring.gcn import GCNScorer
 from reelgraph.scoring.ranking_head import Ranker
@@ -55,7 +55,7 @@ def people_of(ordering: Ordering, users: Any) -> People:
     return People(ordering.scorer.users(index), None if ordering.ranker is None else ordering.ranker.users(index))
 
 
-def made(ordering: Ordering, weights: Weights, users: Any, closed: Any, k: int, diversity: float = 0.0) -> Listed:
+def made(ordering: Ordering, weights: Weights, users: Any, closed: Any, k: int, diversity: float = 0.0) -> TopLists:
     people = people_of(ordering, users)
     scores = ordering.scores(people, weights)
     scores[0][closed[users]] = -np.inf
@@ -100,8 +100,8 @@ def test_movies_that_are_nearly_alike_come_in_their_exact_order(heads: str, name
         expected = sorted(allowed, key=lambda item: (-score[item], item))
         for k in (1, 10, 100, len(allowed) - SPARE, MOVIES):
             found = made(ordering, weights, [user], closed, k)
-            assert [item for item in found.item[0].tolist() if item != NOTHING] == expected[:k]
-            there = found.item[0] != NOTHING
+            assert [item for item in found.item[0].tolist() if item != NO_ITEM] == expected[:k]
+            there = found.item[0] != NO_ITEM
             np.testing.assert_allclose(found.score[0, there], np.asarray(score)[found.item[0, there]], atol=1e-12)
         rough = ordering.scores(people_of(ordering, [user]), weights)[0][0]
         wrong += sorted(allowed, key=lambda item: (-rough[item], item)) != expected
@@ -115,11 +115,14 @@ def test_a_list_is_the_same_whoever_else_is_scored(heads: str, name: str, divers
     closed = np.random.default_rng(6).random((USERS, MOVIES)) < 0.5
     closed[4], closed[5, 3:] = True, True
     together = made(ordering, weights, np.arange(USERS), closed, 9, diversity)
-    assert (together.item[4] == NOTHING).all()
-    assert (together.item[5] != NOTHING).sum() == 9 - (closed[5, :3].sum() + 6)
+    assert (together.item[4] == NO_ITEM).all()
+    assert (together.item[5] != NO_ITEM).sum() == 9 - (closed[5, :3].sum() + 6)
     for user in range(USERS):
         alone = made(ordering, weights, [user], closed, 9, diversity)
-        assert together.of(user) == alone.of(0)  # to the last digit
+        assert together.item[user].tolist() == alone.item[0].tolist()
+        listed = alone.item[0] != NO_ITEM
+        for many, single in ((together.score, alone.score), (together.stars, alone.stars)):
+            assert many[user, listed].tolist() == single[0, listed].tolist(), "to the last digit"
 
 
 @pytest.mark.parametrize("heads", HEADS)

@@ -9,11 +9,11 @@ from reelgraph.arrays import Floats, Indices, Ints
 from reelgraph.config import LIKED
 from reelgraph.data.dataset import Interactions
 from reelgraph.metrics.ranking import evaluate_lists
-from reelgraph.recommend.lists import ORDERS, Wishes
+from reelgraph.recommend.lists import ORDERS, ListOptions
 from reelgraph.recommend.recommender import Recommender
 
-# Wishes whose cost the report states, beside the default list.
-WISHES: dict[str, Wishes] = {
+# ListOptions whose cost the report states, beside the default list.
+WISHES: dict[str, ListOptions] = {
     "diversity 0.1": {"diversity": 0.1},
     "diversity 0.3": {"diversity": 0.3},
     "diversity 0.5": {"diversity": 0.5},
@@ -45,13 +45,13 @@ def judge_lists(model: Recommender, test: Interactions, seed: int = 0) -> dict[s
         some = np.random.default_rng(seed).choice(liked, MOST_USERS, replace=False)
         rows = np.isin(test.user_index, some)
         test = test.take(rows)
-    wishes: dict[str, Wishes] = {f"order {order}": {"order": order} for order in ORDERS}  # type: ignore[typeddict-item]
+    wishes: dict[str, ListOptions] = {f"order {order}": {"order": order} for order in ORDERS}  # type: ignore[typeddict-item]
     if model.ranker is None:
         del wishes["order rank"]
     seen, length = model.artifact.ratings, min(20, len(model.items))
     states = model.lists.ordering.unit_states
 
-    def judged(asked: Wishes) -> dict[str, float | int | None]:
+    def judged(asked: ListOptions) -> dict[str, float | int | None]:
         report = evaluate_lists(
             lambda users: model.list_indices(users, **(asked | {"k": length})),
             seen,

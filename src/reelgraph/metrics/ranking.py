@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import numpy.typing as npt
 
-from reelgraph.arrays import NOTHING, Float64s, Floats, Indices, Int64s, Ints, Mask, top_k, unit_states
+from reelgraph.arrays import NO_ITEM, Float64s, Floats, Indices, Int64s, Ints, Mask, top_k, unit_states
 from reelgraph.config import LIKED
 from reelgraph.data.dataset import Interactions
 
@@ -102,7 +102,7 @@ def evaluate_lists(
     """Judge lists however they are made; see `evaluate_ranking`.
 
     Args:
-        lists: the lists of user indices, int32 `(num_users_of_the_block, length)`, best first, `NOTHING` after the end
+        lists: the lists of user indices, int32 `(num_users_of_the_block, length)`, best first, `NO_ITEM` after the end
             of a list; they must hold nothing seen.
         seen: training ratings.
         test: test ratings.
@@ -177,10 +177,10 @@ def _judge(
         top = lists(some)[:, : max(k, recall_k)]
         relevant = np.zeros((len(some), num_items), bool)
         relevant[_cells(some, liked_user, liked_item)] = True
-        hits = np.take_along_axis(relevant, np.maximum(top, 0), axis=1) & (top != NOTHING)
+        hits = np.take_along_axis(relevant, np.maximum(top, 0), axis=1) & (top != NO_ITEM)
         measures.append(_measures(hits, counts, k, recall_k))
         shown = top[:, :k]
-        listed += np.bincount(shown[shown != NOTHING], minlength=num_items)
+        listed += np.bincount(shown[shown != NO_ITEM], minlength=num_items)
         if unit is not None:
             distances.append(_distances(shown, unit))
     return np.concatenate(measures, axis=1), listed, np.concatenate(distances)
@@ -212,7 +212,7 @@ def _measures(hits: Mask, relevant: Ints, k: int, recall_k: int) -> Float64s:
 
 def _distances(shown: Indices, unit: Floats) -> Float64s:
     """The mean distance within each list of two and more movies, from states of length 1."""
-    there = shown != NOTHING
+    there = shown != NO_ITEM
     mine = unit[np.maximum(shown, 0)] * there[:, :, None]
     length = there.sum(1)
     # The sum over ordered pairs of different movies is that over all pairs minus each movie with itself.

@@ -151,7 +151,7 @@ class EvaluationReport:
 
 
 @dataclass(frozen=True)
-class Judged:
+class RatedPairs:
     """Test ratings; every array is of shape `(num_pairs,)`.
 
     Attributes:
@@ -168,7 +168,7 @@ class Judged:
 
 
 def evaluate_predictions(
-    judged: Judged,
+    judged: RatedPairs,
     prediction: Floats,
     *,
     untimed: Floats | None = None,

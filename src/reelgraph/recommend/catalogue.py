@@ -1,4 +1,4 @@
-"""The movies of a model: their titles, years and genres, and which of them a filter lets through."""
+"""The movies of a model: titles, years, genres and filters on them."""
 
 import difflib
 import re
@@ -15,12 +15,7 @@ from reelgraph.errors import ConfigError, UnknownIdError
 
 @dataclass(frozen=True)
 class Movie:
-    """One movie.
-
-    Attributes:
-        movie_id: the movie's id.
-        title, year, genres: what the movie table says; None or empty where it says nothing.
-    """
+    """One movie; what the movie table does not say is None or empty."""
 
     movie_id: str
     title: str | None
@@ -35,15 +30,15 @@ class Movie:
 class Catalogue:
     """The movies in index order.
 
-    Args:
-        table: `movieId` and, where known, `title`, `year` and `genres` (separated by "|").
+    Attributes:
+        table: `movieId` and optionally `title`, `year` and `genres` (separated by "|").
     """
 
     table: pa.Table
 
     @cached_property
     def items(self) -> Vocabulary:
-        """The movies' ids."""
+        """Ids of the movies."""
         return Vocabulary.of(self.table, "movie")
 
     @cached_property
@@ -63,38 +58,37 @@ class Catalogue:
 
     @cached_property
     def years(self) -> Float64s:
-        """Each movie's year, float64 of shape `(num_items,)`, NaN where the movie table says nothing."""
+        """Year of each movie, float64 of shape `(num_items,)`, NaN where unknown."""
         if "year" not in self.table.column_names:
             return np.full(self.table.num_rows, np.nan)
         return np.asarray([np.nan if year is None else float(year) for year in self.table["year"].to_pylist()])
 
     @cached_property
     def genre_members(self) -> dict[str, Mask]:
-        """Which movies are of each genre, bool of shape `(num_items,)`, by genre."""
+        """Members of each genre, bool of shape `(num_items,)`, by its name."""
         names = {name for genres in self._genres for name in genres}
         return {name: np.asarray([name in genres for genres in self._genres]) for name in sorted(names)}
 
     def matching(self, genre: str | None = None, year: str | int | None = None) -> Mask:
-        """Which movies a filter lets through, bool of shape `(num_items,)`.
+        """Movies that pass the filters, bool of shape `(num_items,)`.
 
         Args:
-            genre: a genre, upper and lower case alike, or None for all.
-            year: a year, a range such as "1990-1999", "1990-" or "-1999", or None for all; a movie without a year
-                is in no range.
+            genre: a genre, in any case.
+            year: a year or a range such as "1990-1999", "1990-" or "-1999"; movies without a year never match.
 
         Raises:
-            UnknownIdError: if no movie has the genre; the message lists the nearest.
-            ConfigError: if the year is not of these forms, or the movie table has no years.
+            UnknownIdError: if no movie has the genre; the message names the closest ones.
+            ConfigError: if the year has another form, or the model has no genres or years.
         """
-        wanted = np.ones(self.table.num_rows, dtype=bool)
+        matching = np.ones(self.table.num_rows, dtype=bool)
         if genre is not None:
-            wanted &= self._with_genre(genre)
+            matching &= self._with_genre(genre)
         if year is not None:
             first, last = _year_range(str(year))
             if "year" not in self.table.column_names:
                 raise ConfigError("--year: expected a model with years, found none", "train with --items")
-            wanted &= (self.years >= first) & (self.years <= last)
-        return wanted
+            matching &= (self.years >= first) & (self.years <= last)
+        return matching
 
     def _with_genre(self, genre: str) -> Mask:
         names = {name.casefold(): name for name in self.genre_members}
@@ -103,18 +97,18 @@ class Catalogue:
         if genre.casefold() not in names:
             near = difflib.get_close_matches(genre.casefold(), names, n=3) or sorted(names)
             raise UnknownIdError(
-                f"genre {genre!r}: expected one of {len(names)} genres, found none like it",
+                f"genre {genre!r}: expected one of {len(names)} genres, found no such genre",
                 f"try {', '.join(names[name] for name in near)}",
             )
         return self.genre_members[names[genre.casefold()]]
 
 
 def _year_range(text: str) -> tuple[float, float]:
-    found = re.fullmatch(r"\s*(?P<first>\d{4})?\s*(?P<dash>-)?\s*(?P<last>\d{4})?\s*", text)
-    if not found or not (found["first"] or found["last"]) or (found["first"] and found["last"] and not found["dash"]):
+    match = re.fullmatch(r"\s*(?P<first>\d{4})?\s*(?P<dash>-)?\s*(?P<last>\d{4})?\s*", text)
+    if not match or not (match["first"] or match["last"]) or (match["first"] and match["last"] and not match["dash"]):
         raise ConfigError(f"--year: expected a year or a range such as 1990-1999, found {text!r}", "write --year 1995")
-    first = float(found["first"]) if found["first"] else -np.inf
-    last = float(found["last"]) if found["last"] else (np.inf if found["dash"] else first)
+    first = float(match["first"]) if match["first"] else -np.inf
+    last = float(match["last"]) if match["last"] else (np.inf if match["dash"] else first)
     if first > last:
         raise ConfigError(f"--year: expected the earlier year first, found {text!r}", f"write {last:.0f}-{first:.0f}")
     return first, last

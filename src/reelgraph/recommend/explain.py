@@ -1,4 +1,4 @@
-"""Why a movie is predicted or ranked as it is: parts that sum to the number. Numpy only."""
+"""Explanations: predictions and ranking scores as sums over ratings."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -8,18 +8,17 @@ import numpy as np
 from reelgraph.arrays import Float32s, Indices, Int64s
 from reelgraph.recommend.catalogue import Movie
 from reelgraph.recommend.predictor import Person, Predictor
-from reelgraph.scoring.base import Parts
-from reelgraph.scoring.ranking_head import Ranker, RankParts
+from reelgraph.scoring.ranking_head import RankParts
 
 
 @dataclass(frozen=True)
 class Reason:
-    """What one rating of the user adds.
+    """Contribution of one of the user's ratings.
 
     Attributes:
         movie: the rated movie.
-        rating: the user's rating of it, in the data's scale.
-        contribution: what it adds, signed.
+        rating: in the data's scale.
+        contribution: signed.
     """
 
     movie: Movie
@@ -30,14 +29,14 @@ class Reason:
         return f"because you gave {self.movie} {self.rating:g} stars: {self.contribution:+.2f}"
 
 
-@dataclass(slots=True)  # A popular movie has thousands of them: frozen ones would take three times as long to make.
+@dataclass(slots=True)  # A popular movie has thousands of neighbours, and frozen instances are three times slower.
 class Neighbour:
-    """What another user's rating of the movie adds.
+    """Contribution of another user's rating of the movie.
 
     Attributes:
         user_id: the other user.
-        rating: their rating of the movie, in the data's scale.
-        contribution: what it adds, signed.
+        rating: in the data's scale.
+        contribution: signed.
     """
 
     user_id: str
@@ -47,14 +46,14 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class Score:
-    """A ranking score as sums: `movie +` all of `because`, and `movie + movie_free + movie_side +` all `neighbours`.
+    """A ranking score: `movie +` all of `because`, and also `movie + movie_free + movie_side +` all `neighbours`.
 
     Attributes:
-        score: the sum, the log of odds up to a constant.
-        movie: what the movie adds for everyone.
-        because: what each rated movie adds, the largest absolute contribution first.
-        movie_free, movie_side: what the movie's own free state and its side features add.
-        neighbours: what each user who rated the movie adds, the largest absolute contribution first.
+        score: the sum, a log odds up to a constant.
+        movie: the movie's bias.
+        because: contributions of the rated movies, the largest absolute one first.
+        movie_free, movie_side: contributions of the movie's own free state and side features.
+        neighbours: contributions of the users who rated the movie, the largest absolute one first.
     """
 
     score: float
@@ -67,20 +66,20 @@ class Score:
 
 @dataclass(frozen=True)
 class Explanation:
-    """A prediction as sums, in the data's scale.
+    """A prediction in the data's scale.
 
-    The prediction is `mean + user + movie + free + side +` all of `because`, and also
+    It is `mean + user + movie + free + side +` all of `because`, and also
     `mean + user + movie + movie_free + movie_side +` all of `neighbours`.
 
     Attributes:
         target: the movie.
         prediction: the sum, not clipped to the scale.
-        mean, user, movie: the baseline: mean rating, and what the user and the movie each add to it.
-        free, side: what the user's own free state and the user's side features add; 0 for a visitor.
-        because: what each rated movie adds, the largest absolute contribution first.
-        movie_free, movie_side: what the movie's own free state and the movie's side features add.
-        neighbours: what each user who rated the movie adds, the largest absolute contribution first.
-        ranking: the ranking score, or None without a ranking head.
+        mean, user, movie: the baseline: mean rating, user bias and movie bias.
+        free, side: contributions of the user's own free state and side features; 0 for a visitor.
+        because: contributions of the rated movies, the largest absolute one first.
+        movie_free, movie_side: contributions of the movie's own free state and side features.
+        neighbours: contributions of the users who rated the movie, the largest absolute one first.
+        ranking: the ranking score; None without a ranking head.
     """
 
     target: Movie
@@ -101,7 +100,7 @@ class Explanation:
         return asdict(self)
 
     def text(self, most: int = 5) -> list[str]:
-        """Lines that a person understands: the sum, and the `most` largest contributions."""
+        """Lines for the console: the prediction, the baseline and the `most` largest contributions."""
         lines = [
             f"{self.target}: {self.prediction:.2f} stars predicted",
             f"movies are rated {self.mean:.2f} on average",
@@ -122,22 +121,22 @@ def _than_average(part: float) -> str:
     return f"{abs(part):.2f} {'higher' if part >= 0 else 'lower'} than that"
 
 
-def explain(predictor: Predictor, ranker: Ranker | None, person: Person, item: int) -> Explanation:
-    """A prediction and a ranking score taken apart.
+def explain(predictor: Predictor, person: Person, item: int) -> Explanation:
+    """Decompose a person's prediction and ranking score of a movie.
 
     Raises:
-        ConfigError: if the model's predictions are no sums (`gcn`).
+        ConfigError: if the model's predictions are not sums (`gcn`).
     """
     raters, their_ratings = predictor.raters(item)
     own, theirs = predictor.standardise(person.ratings), predictor.standardise(their_ratings)
-    parts: Parts = predictor.scorer.parts(person.index, item, person.rated, own, person.state, raters, theirs)
+    parts = predictor.scorer.parts(person.index, item, person.rated, own, person.state, raters, theirs)
     std = predictor.std
     mean, because = parts.mean * std + predictor.mean, parts.because * std
     user, movie, free, side = (part * std for part in (parts.user, parts.movie, parts.free, parts.side))
     ranking = None
-    if ranker is not None:
-        found = ranker.parts(item, person.rated, own, raters, theirs)
-        ranking = _score(predictor, person, found, raters, their_ratings)
+    if predictor.ranker is not None:
+        rank_parts = predictor.ranker.parts(item, person.rated, own, raters, theirs)
+        ranking = _score(predictor, person, rank_parts, raters, their_ratings)
     return Explanation(
         target=predictor.catalogue.movie(item),
         prediction=mean + user + movie + free + side + float(because.sum(dtype=np.float64)),

@@ -1,4 +1,4 @@
-"""Which movies come in a list and in what order: scores, filters, diversity. Numpy only."""
+"""Lists of movies: options, filters, order and pages."""
 
 import math
 from collections.abc import Collection, Iterator
@@ -7,25 +7,24 @@ from typing import Any, Literal, TypedDict
 
 import numpy as np
 
-from reelgraph.arrays import NOTHING, Float32s, Indices, Mask
+from reelgraph.arrays import NO_ITEM, Float32s, Indices, Mask
 from reelgraph.errors import ConfigError
 from reelgraph.recommend.catalogue import Movie
-from reelgraph.recommend.ordering import Listed, Ordering, People, Weights
+from reelgraph.recommend.ordering import Ordering, TopLists, Weights
 from reelgraph.recommend.predictor import Person, Predictor
-from reelgraph.scoring.scorers import ranker_for
 
 ORDERS = ("rank", "stars", "blend")
 
-# Weight of a movie's popularity, log(1 + ratings) as a share of the most rated movie's, in standard deviations of the
-# ratings, where there is no ranking head or nothing is known of a visitor. Chosen by nDCG@10 on the validation ratings
-# of ML-100K, ML-1M and ml-latest-small (docs/experiments.md).
+# Weight of log(1 + ratings of the movie), as a share of the most rated movie's, in standard deviations of the ratings.
+# Used without a ranking head and for visitors without ratings. Chosen by nDCG@10 on the validation ratings of ML-100K,
+# ML-1M and ml-latest-small (docs/experiments.md).
 POPULARITY_WEIGHT = 3.0
 
-START_DIVERSITY = 0.5  # of the list for someone of whom nothing is known
+START_DIVERSITY = 0.5  # default diversity of the list for a visitor without ratings
 
 
-class Wishes(TypedDict, total=False):
-    """The fields of `Choice`, all optional."""
+class ListOptions(TypedDict, total=False):
+    """Keyword arguments of `Choice`."""
 
     k: int
     order: Literal["rank", "stars", "blend"] | None
@@ -41,23 +40,23 @@ class Wishes(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Choice:
-    """What someone wants of a list.
+    """Options of a list.
 
     Attributes:
-        k: length; a list is shorter where fewer movies are left.
-        order: "rank" by the ranking head; "stars" by predicted ratings; "blend" by both, weighed by validation, which
-            is what None means. Without a ranking head "blend" is predicted ratings and popularity.
-        diversity: 0 to 1: each next movie is the one with the highest (1 - diversity) * relevance - diversity * cosine
-            with the most similar movie listed, relevance being the score scaled to [0, 1] among the 10 * k best
-            (maximal marginal relevance, Carbonell and Goldstein, The Use of MMR, 1998). None is 0, but a start list for
-            someone of whom nothing is known is made with `START_DIVERSITY`.
-        popularity_penalty: times log(1 + ratings of the movie), taken off the score, which is a log of odds itself.
+        k: length; a list is shorter if fewer movies are left.
+        order: "rank" by the ranking head; "stars" by predicted ratings; "blend" (the default) by both, weighted by
+            validation. Without a ranking head, "blend" combines predicted ratings and popularity.
+        diversity: 0 to 1: each next movie maximises (1 - diversity) * relevance - diversity * cosine with the most
+            similar movie already listed. Relevance is the score, scaled to [0, 1] among the 10 * k best (maximal
+            marginal relevance, Carbonell and Goldstein, The Use of MMR, 1998). The default is 0, and `START_DIVERSITY`
+            for a visitor without ratings.
+        popularity_penalty: subtracts so many times log(1 + ratings of the movie) from the score, which is a log odds.
         genre: only movies of this genre.
         year: only movies of this year, or of years "1990-1999", "1990-" or "-1999".
-        min_ratings: only movies with at least as many training ratings.
-        allow: only these movies, by id; ids that the model does not know are passed over.
-        deny: none of these movies, likewise.
-        include_seen: also movies that were rated already.
+        min_ratings: only movies with at least so many training ratings.
+        allow: only these movie ids; unknown ids are ignored.
+        deny: none of these movie ids; unknown ids are ignored.
+        include_seen: include movies that the person has rated.
     """
 
     k: int = 10
@@ -77,9 +76,8 @@ class Choice:
         if self.diversity is not None and not 0 <= self.diversity <= 1:
             raise ConfigError(f"diversity: expected 0 to 1, found {self.diversity!r}", "choose a number in between")
         if not 0 <= self.popularity_penalty < math.inf:
-            raise ConfigError(
-                f"popularity penalty: expected 0 or more, found {self.popularity_penalty!r}", "choose such a number"
-            )
+            problem = f"popularity penalty: expected 0 or more, found {self.popularity_penalty!r}"
+            raise ConfigError(problem, "choose such a number")
         if self.min_ratings < 0:
             raise ConfigError(f"min ratings: expected 0 or more, found {self.min_ratings}", "choose such a number")
 
@@ -90,7 +88,7 @@ class Suggestion:
 
     Attributes:
         movie: id, title, year, genres.
-        score: what the list is ordered by; only its order means something.
+        score: orders the list; not comparable between lists.
         prediction: predicted rating, clipped to the data's scale.
     """
 
@@ -109,7 +107,7 @@ class Page:
 
     Attributes:
         suggestions: the movies, best first.
-        intervals: lower and upper end of each, which hold nine ratings of ten; None for each without validation errors.
+        intervals: bounds of the 90 % interval of each prediction; None for each if the model has no intervals.
         more: whether the list goes on.
     """
 
@@ -119,40 +117,38 @@ class Page:
 
 
 class ListMaker:
-    """Makes lists from a model's scores.
+    """Makes lists.
 
     Args:
-        predictor: the rating head, with the catalogue and what users have seen.
-        ranking: what the manifest says of the ranking head, or None.
+        predictor: both heads, the catalogue and the training ratings.
+        ranking: the manifest's entry for the ranking head, or None.
     """
 
     def __init__(self, predictor: Predictor, ranking: dict[str, Any] | None) -> None:
-        self.predictor, self.ranker = predictor, ranker_for(predictor.weights)
+        self.predictor = predictor
         self.blend = float((ranking or {}).get("blend", 0.0))
         counts = predictor.item_counts
         self.popularity = POPULARITY_WEIGHT / math.log1p(max(int(counts.max(initial=0)), 1))
-        self.ordering = Ordering(predictor.scorer, self.ranker, counts)
+        self.ordering = Ordering(predictor.scorer, predictor.ranker, counts)
 
-    def wanted(self, choice: Choice) -> Mask:
-        """Which movies the choice lets through, bool of shape `(num_items,)`, seen ones included.
+    def matching(self, choice: Choice) -> Mask:
+        """Movies that pass the filters of the choice, bool of shape `(num_items,)`, seen ones included.
 
         Raises:
             ConfigError: if `k` or `year` is out of range.
-            UnknownIdError: if the genre is not known.
+            UnknownIdError: if the genre is unknown.
         """
-        items = self.predictor.items
-        if not 1 <= choice.k <= len(items):
-            raise ConfigError(
-                f"k: expected 1 to {len(items)} (the catalogue), found {choice.k}", "choose a k in between"
-            )
-        wanted = self.predictor.catalogue.matching(choice.genre, choice.year)
+        count = len(self.predictor.items)
+        if not 1 <= choice.k <= count:
+            raise ConfigError(f"k: expected 1 to {count} (the catalogue), found {choice.k}", "choose a k in between")
+        matching = self.predictor.catalogue.matching(choice.genre, choice.year)
         if choice.min_ratings:
-            wanted &= self.predictor.item_counts >= choice.min_ratings
+            matching &= self.predictor.item_counts >= choice.min_ratings
         if choice.allow is not None:
-            wanted &= self._members(choice.allow)
+            matching &= self._members(choice.allow)
         if choice.deny:
-            wanted &= ~self._members(choice.deny)
-        return wanted
+            matching &= ~self._members(choice.deny)
+        return matching
 
     def _members(self, movie_ids: Collection[object]) -> Mask:
         index, known = self.predictor.items.indices([str(movie_id) for movie_id in movie_ids])
@@ -160,108 +156,94 @@ class ListMaker:
         mask[index[known]] = True
         return mask
 
-    def weights(self, choice: Choice, *, start: bool = False) -> Weights:
-        """What lists are ordered by.
+    def weights(self, choice: Choice, *, cold: bool = False) -> Weights:
+        """Weights of the score for the order and popularity penalty of a choice.
 
         Args:
-            choice: order and popularity penalty.
-            start: for someone of whom nothing is known: well rated and rated often.
+            choice: the options.
+            cold: for a person without ratings: well-rated and often rated movies come first.
 
         Raises:
-            ConfigError: if the order needs a ranking head that the model does not have.
+            ConfigError: if the order needs a ranking head and the model has none.
         """
-        order, penalty = choice.order or "blend", choice.popularity_penalty
-        if order == "rank" and self.ranker is None:
+        order, penalty, ranker = choice.order or "blend", choice.popularity_penalty, self.predictor.ranker
+        if order == "rank" and ranker is None:
             raise ConfigError("--order rank: expected a model with a ranking head, found none", "train --ranking")
         if order == "stars":
             return Weights(0.0, 1.0, -penalty)
-        if start or self.ranker is None:
+        if cold or ranker is None:
             return Weights(0.0, 1.0, self.popularity - penalty)
         return Weights(1.0, self.blend if order == "blend" else 0.0, -penalty)
 
-    def _wish(self, choice: Choice, *, anything_rated: bool) -> tuple[Weights, float]:
-        """What the list of someone is ordered by, and its diversity."""
-        if anything_rated or choice.order is not None:
+    def _order(self, choice: Choice, *, has_ratings: bool) -> tuple[Weights, float]:
+        """Weights and diversity of a person's list."""
+        if has_ratings or choice.order is not None:
             return self.weights(choice), choice.diversity or 0.0
-        return self.weights(choice, start=True), START_DIVERSITY if choice.diversity is None else choice.diversity
+        return self.weights(choice, cold=True), START_DIVERSITY if choice.diversity is None else choice.diversity
 
     def score_of(self, person: Person) -> Float32s:
-        """What the list of one person is ordered by, `(num_items,)`; of someone who rated nothing, the start list."""
-        weights, _ = self._wish(Choice(), anything_rated=bool(len(person.rated)))
-        scores, _ = self.ordering.scores(People(person.state, person.rank_state), weights)
+        """Scores of all movies in the default order, `(num_items,)`."""
+        weights, _ = self._order(Choice(), has_ratings=bool(len(person.rated)))
+        scores, _ = self.ordering.scores(person, weights)
         return np.asarray(scores[0])
 
-    def people(self, users: Indices) -> People:
-        """Users of the training data as both heads see them."""
-        return People(self.predictor.scorer.users(users), None if self.ranker is None else self.ranker.users(users))
-
-    def blocks(self, users: Indices, choice: Choice) -> Iterator[Indices]:
-        """Users some at a time, so that what `of_users` holds stays small."""
+    def of_users(self, users: Indices, choice: Choice) -> Iterator[tuple[Indices, TopLists]]:
+        """Blocks of training users and their lists, which equal those of `page`."""
+        matching = self.matching(choice)
         block = self.ordering.block(choice.k, bool(choice.diversity))
         for start in range(0, len(users), block):
-            yield users[start : start + block]
+            some = users[start : start + block]
+            yield some, self._of_block(some, choice, matching)
 
-    def of_users(self, users: Indices, choice: Choice, wanted: Mask) -> Listed:
-        """Lists of users of the training data, the same as `suggest` makes of each.
-
-        Args:
-            users: `(num_users,)`; see `blocks`.
-            choice: what they want.
-            wanted: what `wanted` says of the choice.
-        """
-        rated = self.predictor.user_counts[users] > 0
-        found = Listed.nothing(len(users), choice.k)
-        for anything_rated in np.unique(rated).tolist():
-            rows = np.flatnonzero(rated == anything_rated)
-            people, (weights, diversity) = self.people(users[rows]), self._wish(choice, anything_rated=anything_rated)
+    def _of_block(self, users: Indices, choice: Choice, matching: Mask) -> TopLists:
+        has_ratings = self.predictor.user_counts[users] > 0
+        lists = TopLists.empty(len(users), choice.k)
+        for group in np.unique(has_ratings).tolist():
+            rows = np.flatnonzero(has_ratings == group)
+            people, (weights, diversity) = self.predictor.people(users[rows]), self._order(choice, has_ratings=group)
             scores = self.ordering.scores(people, weights)
-            if not wanted.all():
-                np.copyto(scores[0], -np.inf, where=~wanted)
+            if not matching.all():
+                np.copyto(scores[0], -np.inf, where=~matching)
             if not choice.include_seen:
                 scores[0][self.predictor.seen_cells(users[rows])] = -np.inf
-            found.put(rows, self.ordering.best(people, weights, scores, choice.k, diversity))
-        return found
+            lists.put(rows, self.ordering.best(people, weights, scores, choice.k, diversity))
+        return lists
 
-    def suggest(self, person: Person, choice: Choice) -> list[Suggestion]:
-        """A person's list.
+    def page(self, person: Person, choice: Choice, offset: int = 0) -> Page:
+        """The `choice.k` movies of a person's list after the first `offset`.
+
+        A diverse list is made page by page, each of `choice.k` movies and diverse in itself, so that a later page never
+        changes an earlier one.
 
         Raises:
             ConfigError: if the choice is out of range.
-            UnknownIdError: if the genre is not known.
+            UnknownIdError: if the genre is unknown.
         """
-        return self.page(person, choice).suggestions
-
-    def page(self, person: Person, choice: Choice, offset: int = 0) -> Page:
-        """The `choice.k` movies of a person's list after the first `offset`; see `suggest`.
-
-        A diverse list is made page by page, each of `choice.k` movies and diverse in itself, so that what comes later
-        changes nothing of what came before.
-        """
-        wanted = self.wanted(choice)
+        matching = self.matching(choice)
         if not choice.include_seen:
-            wanted[person.rated] = False
-        people = People(person.state, person.rank_state)
-        weights, diversity = self._wish(choice, anything_rated=bool(len(person.rated)))
-        scores = self.ordering.scores(people, weights)
-        scores[0][0, ~wanted] = -np.inf
-        pages, length = [], choice.k if diversity else offset + choice.k
+            matching[person.rated] = False
+        weights, diversity = self._order(choice, has_ratings=bool(len(person.rated)))
+        scores = self.ordering.scores(person, weights)
+        scores[0][0, ~matching] = -np.inf
+        entries: list[tuple[int, float, float]] = []
+        length = choice.k if diversity else offset + choice.k
         for _ in range(0, offset + choice.k, length):
-            page = self.ordering.best(people, weights, scores, length, diversity)
-            there = page.item[page.item != NOTHING]
-            if not len(there):
+            page = self.ordering.best(person, weights, scores, length, diversity)
+            listed = page.item[0] != NO_ITEM
+            if not listed.any():
                 break
-            pages.append(page)
-            scores[0][0, there] = -np.inf
-        listed = [line for page in pages for line in page.of(0)][offset : offset + choice.k]
-        items = np.asarray([item for item, _, _ in listed], np.int32)
-        stars = self.predictor.stars(np.asarray([prediction for _, _, prediction in listed], np.float64))
-        movie = self.predictor.catalogue.movie
+            columns = (column[0, listed].tolist() for column in (page.item, page.score, page.stars))
+            entries += zip(*columns, strict=True)
+            scores[0][0, page.item[0, listed]] = -np.inf
+        entries = entries[offset : offset + choice.k]
+        items = np.asarray([item for item, _, _ in entries], np.int32)
+        stars = self.predictor.stars(np.asarray([standardised for _, _, standardised in entries], np.float64))
         suggestions = [
-            Suggestion(movie(item), score, prediction)
-            for (item, score, _), prediction in zip(listed, stars.tolist(), strict=True)
+            Suggestion(self.predictor.catalogue.movie(item), score, prediction)
+            for (item, score, _), prediction in zip(entries, stars.tolist(), strict=True)
         ]
-        ends = self.predictor.around(stars, items, len(person.rated))
+        bounds = self.predictor.around(stars, items, len(person.rated))
         intervals: list[tuple[float, float] | None] = [None] * len(items)
-        if ends is not None:
-            intervals = list(zip(*(end.tolist() for end in ends), strict=True))
-        return Page(suggestions, intervals, int(wanted.sum()) > offset + len(items))
+        if bounds is not None:
+            intervals = list(zip(*(bound.tolist() for bound in bounds), strict=True))
+        return Page(suggestions, intervals, int(matching.sum()) > offset + len(items))

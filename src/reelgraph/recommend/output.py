@@ -1,4 +1,4 @@
-"""Predictions as CSV, everyone's lists as Parquet."""
+"""Output files: predictions as CSV, lists of all users as Parquet."""
 
 import csv
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,26 +14,22 @@ from reelgraph.data.pair_files import Rows
 from reelgraph.data.sources import CANONICAL
 from reelgraph.files import new_file
 
-GROUP_ROWS = 1 << 17  # of a file of lists are written at a time
+GROUP_ROWS = 1 << 17  # rows per row group of a Parquet file
 
 
-def write_predictions(rows: Rows, found: Mapping[str, Float32s], path: Path) -> None:
-    """The rows as CSV, with what was found for them, such as `prediction`, in the last columns."""
-    kept = rows.table.drop_columns([name for name in found if name in rows.table.column_names])
+def write_predictions(rows: Rows, results: Mapping[str, Float32s], path: Path) -> None:
+    """Write the rows as CSV, followed by the result columns, such as `prediction`."""
+    kept = rows.table.drop_columns([name for name in results if name in rows.table.column_names])
     columns = [column.to_pylist() for column in kept.columns]
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*kept.column_names, *found])
-        texts = [[f"{stars:.6g}" for stars in numbers.tolist()] for numbers in found.values()]
+        writer.writerow([*kept.column_names, *results])
+        texts = [[f"{number:.6g}" for number in column.tolist()] for column in results.values()]
         writer.writerows(zip(*columns, *texts, strict=True))
 
 
 def write_lists(lists: Iterable[pa.Table], id_types: Mapping[str, str], path: Path) -> int:
-    """Everyone's lists as Parquet, ids in the type they came in; returns the number of rows.
-
-    Raises:
-        OutputError: if the file cannot be written; it is then as it was before.
-    """
+    """Write lists as Parquet, with ids in the Arrow types `id_types` of the source; returns the number of rows."""
     count = 0
     with new_file(path) as temporary, ExitStack() as stack:
         writer = None
@@ -49,7 +45,7 @@ def write_lists(lists: Iterable[pa.Table], id_types: Mapping[str, str], path: Pa
 
 
 def _grouped(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """Tables joined until they are worth a row group of a Parquet file."""
+    """Join tables into row groups."""
     waiting: list[pa.Table] = []
     for table in tables:
         waiting.append(table)
@@ -61,10 +57,7 @@ def _grouped(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
 
 
 def as_type(ids: pa.ChunkedArray, name: str) -> Any:
-    """Ids as text in the Arrow type they had in the file they came from, where that is a number; text otherwise."""
-    numbers = {str(kind): kind for kind in (*_integers(), pa.float32(), pa.float64())}
-    return ids.cast(numbers[name]) if name in numbers else ids
-
-
-def _integers() -> tuple[pa.DataType, ...]:
-    return (pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64())
+    """Cast ids from text to a numeric Arrow type by its name; other types stay text."""
+    integers = (pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64())
+    numeric = {str(kind): kind for kind in (*integers, pa.float32(), pa.float64())}
+    return ids.cast(numeric[name]) if name in numeric else ids

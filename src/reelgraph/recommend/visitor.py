@@ -1,4 +1,4 @@
-"""A visitor, known by ratings that come and go: predictions, lists and explanations without training. Numpy only."""
+"""A visitor: ratings that come and go, and predictions, lists and explanations from them without training."""
 
 from collections.abc import Mapping
 from typing import Any, Unpack
@@ -8,46 +8,38 @@ import numpy as np
 from reelgraph.arrays import Float32s, Indices
 from reelgraph.errors import DataError
 from reelgraph.recommend.explain import Explanation, explain
-from reelgraph.recommend.lists import Choice, ListMaker, Suggestion, Wishes
+from reelgraph.recommend.lists import Choice, ListMaker, ListOptions, Suggestion
 from reelgraph.recommend.predictor import Person
 from reelgraph.scoring.base import UserState
 
 
 class Visitor:
-    """Someone the model has never seen. A rating is added or taken away in time that depends on no other.
-
-    Args:
-        lists: what makes the lists of the model.
-    """
+    """Someone unknown to the model. Adding or removing a rating takes the same time whatever was rated before."""
 
     def __init__(self, lists: ListMaker) -> None:
         self.lists, self.predictor = lists, lists.predictor
         self._ratings: dict[int, float] = {}
-        rating, ranking = self.predictor.scorer.fold_in, lists.ranker and lists.ranker.fold_in
-        self._stars = rating.running() if rating else None
-        self._rank = ranking.running() if ranking else None
+        scorer, ranker = self.predictor.scorer, self.predictor.ranker
+        self._stars = scorer.fold_in.running() if scorer.fold_in else None
+        self._rank = ranker.fold_in.running() if ranker else None
 
     def rate(self, movie: object, stars: float) -> None:
-        """Add a rating in the data's scale, in place of an earlier one of the movie.
+        """Set a rating in the data's scale.
 
         Raises:
-            UnknownIdError: if the movie is not known.
+            UnknownIdError: if the movie is unknown.
             DataError: if the rating is outside the data's scale.
         """
-        item = self._checked(movie, stars)
-        if item in self._ratings:
-            self._change(item, -1)
-        self._ratings[item] = float(stars)
-        self._change(item, 1)
+        self.rate_all({movie: stars})
 
     def rate_all(self, ratings: Mapping[Any, float]) -> None:
-        """Add ratings in the data's scale by movie id, all or none, at once; see `rate`."""
+        """Set ratings in the data's scale by movie id, all or none; see `rate`."""
         items = {self._checked(movie, stars): float(stars) for movie, stars in ratings.items()}
         for item in items.keys() & self._ratings.keys():
-            self._change(item, -1)
-            del self._ratings[item]
-        numbers = np.fromiter(items, np.int32, len(items)), np.fromiter(items.values(), np.float32, len(items))
-        self.rate_indices(*numbers)
+            self._remove(item)
+        self._ratings.update(items)
+        index = np.fromiter(items, np.int32, len(items))
+        self._add(index, np.fromiter(items.values(), np.float32, len(items)), 1)
 
     def _checked(self, movie: object, stars: float) -> int:
         item, low, high = self.predictor.items.index(str(movie)), self.predictor.low, self.predictor.high
@@ -56,30 +48,28 @@ class Visitor:
         return item
 
     def rate_indices(self, item_index: Indices, stars: Float32s) -> None:
-        """Add ratings in the data's scale by the indices of movies that have none yet, each `(num_ratings,)`."""
+        """Add ratings in the data's scale of movies not rated yet, by index, both `(num_ratings,)`."""
         self._ratings.update(zip(item_index.tolist(), stars.tolist(), strict=True))
-        standardised = self.predictor.standardise(stars)
-        for running in (self._stars, self._rank):
-            if running is not None and len(stars):
-                running.add(item_index, standardised)
+        self._add(item_index, stars, 1)
 
     def remove(self, movie: object) -> None:
-        """Take a rating away; nothing happens where there is none.
+        """Remove a rating, if there is one.
 
         Raises:
-            UnknownIdError: if the movie is not known.
+            UnknownIdError: if the movie is unknown.
         """
         item = self.predictor.items.index(str(movie))
         if item in self._ratings:
-            self._change(item, -1)
-            del self._ratings[item]
+            self._remove(item)
 
-    def _change(self, item: int, sign: int) -> None:
-        items = np.asarray([item])
-        standardised = self.predictor.standardise(np.asarray([self._ratings[item]], np.float32))
+    def _remove(self, item: int) -> None:
+        self._add(np.asarray([item]), np.asarray([self._ratings.pop(item)], np.float32), -1)
+
+    def _add(self, item_index: Indices, stars: Float32s, sign: int) -> None:
+        standardised = self.predictor.standardise(stars)
         for running in (self._stars, self._rank):
             if running is not None:
-                running.add(items, standardised, sign)
+                running.add(item_index, standardised, sign)
 
     @property
     def ratings(self) -> dict[str, float]:
@@ -96,17 +86,16 @@ class Visitor:
         else:
             offset = np.asarray([float(self._stars.fold_in.mean) + self._stars.bias], np.float32)
             state = UserState(self._stars.state, offset)
-        return Person(None, state, None if self._rank is None else self._rank.state, rated, stars)
+        return Person(state, None if self._rank is None else self._rank.state, None, rated, stars)
 
-    def recommend(self, **wishes: Unpack[Wishes]) -> list[Suggestion]:
+    def recommend(self, **options: Unpack[ListOptions]) -> list[Suggestion]:
         """The visitor's list; see `Recommender.recommend`."""
-        return self.lists.suggest(self.person, Choice(**wishes))
+        return self.lists.page(self.person, Choice(**options)).suggestions
 
     def predict(self) -> Float32s:
-        """Predicted ratings of all movies, in the data's scale and clipped to it, float32 of shape `(num_items,)`."""
+        """Predicted ratings of all movies in the data's scale, clipped to it, float32 of shape `(num_items,)`."""
         return self.predictor.stars(self.predictor.scorer.score(self.person.state)[0])
 
     def explain(self, movie: object) -> Explanation:
-        """Why a movie is predicted and ranked as it is; see `Recommender.explain`."""
-        item = self.predictor.items.index(str(movie))
-        return explain(self.predictor, self.lists.ranker, self.person, item)
+        """Decompose the movie's prediction and ranking score; see `Recommender.explain`."""
+        return explain(self.predictor, self.person, self.predictor.items.index(str(movie)))

@@ -201,7 +201,7 @@ def check(model: Recommender, path: Path) -> None:
     if not all(np.isfinite(array).all() for array in numbers):
         raise ArtifactError(f"{path}: expected finite sample predictions, found others", _REMEDY)
     choice = Choice(k=min(_SAMPLE, len(model.items)))
-    if not all(lists.suggest(person, choice) for person in persons[:2]):
+    if not all(lists.page(person, choice).suggestions for person in persons[:2]):
         raise ArtifactError(f"{path}: expected sample lists with movies, found empty ones", _REMEDY)
 
 

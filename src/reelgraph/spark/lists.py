@@ -113,7 +113,7 @@ def write_lists(batch: Batch, report: Callable[[str], None], observe: Observer |
 def _check(model: Recommender, batch: Batch, parts: int) -> None:
     """Refuse, before Spark starts, what every worker would refuse."""
     model.lists.weights(batch.choice)
-    model.lists.wanted(batch.choice)
+    model.lists.matching(batch.choice)
     if parts < 1:
         raise ConfigError(f"--partitions: expected 1 or more, found {batch.partitions}", "choose such a number")
 

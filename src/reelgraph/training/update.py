@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from reelgraph.arrays import NOTHING, Float32s, Floats, Indices, Int64s
+from reelgraph.arrays import NO_ITEM, Float32s, Floats, Indices, Int64s
 from reelgraph.artifact import Artifact
 from reelgraph.config import LIKED, TrainConfig
 from reelgraph.data import side_features
@@ -298,7 +298,7 @@ def distance(artifact: Artifact, seed: int = 0) -> Distance:
     length = min(10, len(items))
     lists = [model.list_indices(readers, k=length, include_seen=False) for model in (whole, quick)]
     both = [
-        len(set(one[one != NOTHING]) & set(other[other != NOTHING])) / max((one != NOTHING).sum(), 1)
+        len(set(one[one != NO_ITEM]) & set(other[other != NO_ITEM])) / max((one != NO_ITEM).sum(), 1)
         for one, other in zip(*lists, strict=True)
     ]
     return Distance(

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from reelgraph.arrays import NOTHING
+from reelgraph.arrays import NO_ITEM
 from reelgraph.bench.results import COLUMNS, RESULTS, read_results, summary
 from reelgraph.metrics.ratings import history_groups, value_groups
 from reelgraph.recommend.lists import Choice
@@ -179,7 +179,7 @@ def _lists(model: Served) -> dict[str, Any]:
     users = np.unique(np.linspace(0, len(predictor.users) - 1, MOST_USERS).astype(np.int32))
     k = min(LENGTH, len(predictor.items))
     items = recommender.list_indices(users, k=k)
-    lists = np.bincount(items[items != NOTHING], minlength=len(predictor.items))
+    lists = np.bincount(items[items != NO_ITEM], minlength=len(predictor.items))
     most = np.argsort(-lists, kind="stable")[:MOST_SHOWN]
     return {
         "users": len(users),
