@@ -1,22 +1,21 @@
-"""`doctor --engine` finds what is wrong with a Spark and its workers, each situation made for real."""
+"""`doctor --engine` finds faults of Spark and its workers."""
 
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
-from subprocess import CompletedProcess
 
 import pytest
 
 from reelgraph._version import __version__
+from reelgraph.cli import console, main
 from reelgraph.doctor import spark
 from reelgraph.doctor.check import Check
-from reelgraph.doctor.spark import judge_workers
+from reelgraph.doctor.spark import check_workers
 from reelgraph.errors import ConfigError
 from tests.support.clusters import Cluster, running_cluster, settings
 
-Command = Callable[..., CompletedProcess[str]]
 TORCH = metadata.version("torch").partition("+")[0]
 
 
@@ -42,7 +41,7 @@ def look(engine: str, stage: Path | str | None = None, **limits: float) -> dict[
 
 def faults(found: dict[str, Check]) -> list[str]:
     assert all(bool(check.remedy) != bool(check.ok) for check in found.values()), (
-        "a remedy just where something is wrong"
+        "a remedy for each fault, and only there"
     )
     return [name for name, check in found.items() if not check.ok]
 
@@ -53,20 +52,23 @@ def program(path: Path, text: str) -> str:
     return str(path)
 
 
-def test_a_cluster_that_will_do(cluster: Cluster, tmp_path: Path, temporary: Path, command: Command) -> None:
-    done = command("doctor", "--engine", cluster.url, "--stage", tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
-    lines = [line.split() for line in done.stdout.splitlines()]
-    assert ["ok", "Spark", "master", cluster.url, "answers"] in lines
-    version = metadata.version("pyspark")
-    assert ["ok", "Spark", "starts", "Spark", version, "on", cluster.url] in lines
-    (torch,) = [line for line in lines if line[1:5] == ["torch", "on", "the", "workers"]]
-    assert torch[5].startswith(TORCH)
-    assert any(line[:4] == ["ok", "directory", "workers", "share"] for line in lines)
+def test_a_cluster_that_works(
+    cluster: Cluster, tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[Check] = []
+    monkeypatch.setattr(console, "show_checks", shown.extend)
+    with pytest.raises(SystemExit) as ended:
+        main(["doctor", "--engine", cluster.url, "--stage", str(tmp_path)])
+    assert ended.value.code == 0, shown
+    found = {check.name: check for check in shown}
+    assert found["Spark master"].found == f"{cluster.url} answers"
+    assert found["Spark starts"].found == f"Spark {metadata.version('pyspark')} on {cluster.url}"
+    assert found["torch on the workers"].found.startswith(TORCH)
+    assert found["directory workers share"] == Check("directory workers share", True, str(tmp_path))
     assert list(temporary.glob("reelgraph-*")) == []
 
 
-def test_a_directory_that_workers_do_not_see(
+def test_a_directory_that_workers_do_not_share(
     cluster: Cluster, tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "own").mkdir()
@@ -77,7 +79,7 @@ def test_a_directory_that_workers_do_not_see(
     assert "--stage" in found["directory workers share"].remedy
 
 
-def test_a_server_of_spark_connect_that_will_do(connect_server: str, tmp_path: Path) -> None:
+def test_a_spark_connect_server_that_works(connect_server: str, tmp_path: Path) -> None:
     found = look(connect_server, tmp_path)
     assert faults(found) == []
     assert found["Spark Connect server"].found == f"{connect_server} answers"
@@ -123,7 +125,7 @@ def test_workers_with_another_python(tmp_path: Path, temporary: Path, monkeypatc
 def test_a_master_without_workers(no_workers: Cluster, temporary: Path) -> None:
     found = look(no_workers.url, patience=1.0)
     assert faults(found) == ["workers"]
-    assert found["workers"].found == "none came within 1 s"
+    assert found["workers"].found == "none within 1 s"
     assert found["workers"].remedy.endswith(f"org.apache.spark.deploy.worker.Worker {no_workers.url}")
 
 
@@ -149,7 +151,7 @@ def test_a_master_that_does_not_answer(kind: str, name: str) -> None:
 
 
 def test_too_little_memory_for_the_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for given, said in (("300m", "0.3 GiB"), ("9000g", "9000.0 GiB"), ("much", "much, expected such as 4g")):
+    for given, said in (("300m", "0.3 GiB"), ("9000g", "9000.0 GiB"), ("much", "much, expected a size such as 4g")):
         for name, value in settings(tmp_path / "conf", driver_memory=given).items():
             monkeypatch.setenv(name, value)
         found = look("local[1]")
@@ -213,15 +215,15 @@ def test_an_engine_that_does_not_exist() -> None:
 def test_workers_that_differ_are_named() -> None:
     good = {"reelgraph": __version__, "numpy": "2.4.6", "pyarrow": "26.0.1", "torch": "2.13.0+cpu"}
     answers = [
-        {"host": "a", "python": "3.11.7", "executable": "/p", "found": good},
+        {"host": "a", "python": "3.11.7", "executable": "/p", "versions": good},
         {
             "host": "b",
             "python": "3.11.9",
             "executable": "/p",
-            "found": good | {"reelgraph": "0.0.1", "pyarrow": "!ImportError: x"},
+            "versions": good | {"reelgraph": "0.0.1", "pyarrow": "!ImportError: x"},
         },
     ]
-    found = {check.name: check for check in judge_workers(answers)}
+    found = {check.name: check for check in check_workers(answers)}
     assert found["Python of the workers"].found == "3.11.7 (/p, a); 3.11.9 (/p, b)"
     assert (found["torch on the workers"].ok, found["torch on the workers"].found) == (
         True,

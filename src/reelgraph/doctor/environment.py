@@ -1,4 +1,4 @@
-"""Checks of the environment: what is there, what is missing, and the command that mends it; prints nothing."""
+"""Checks of Python, the libraries, memory, disk, DuckDB and PyTorch."""
 
 import platform
 import shutil
@@ -9,41 +9,37 @@ from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
+from packaging.specifiers import SpecifierSet
+
 from reelgraph import machine
 from reelgraph.doctor import spark
-from reelgraph.doctor.check import Check, attempt, gigabytes, judge, library, requirements
+from reelgraph.doctor.check import Check, attempt, check_of, gigabytes, library, requirements
 
 PYTHON = (3, 11)
 
 LIBRARIES = ("torch", "torch-geometric", "duckdb", "sqlframe", "pyarrow", "numpy", "pandas")
 
-MEMORY = 1 << 30  # bytes; below it, already the import of the libraries leaves little for ratings
+MEMORY = 1 << 30  # bytes; with less, the libraries leave little for ratings
 
-DISK = 1 << 29  # bytes; room for a model, its checkpoint and what DuckDB spills
+DISK = 1 << 29  # bytes; enough for a model, its checkpoint and DuckDB's temporary files
 
 
 def checks(engine: str | None = None, stage: str | None = None) -> list[Check]:
-    """Look at everything that reelgraph needs, the required parts first.
+    """Check everything that reelgraph needs, the required parts first.
 
     Args:
-        engine: an engine to try, such as "spark://host:port"; without one, Spark and its Java are optional parts.
-        stage: the directory that its workers should share.
-
-    Returns:
-        One check each for Python, the libraries, memory, processors, free disk, the bundled sample, a query of DuckDB,
-        a sparse product of PyTorch, and what `doctor_spark.checks` looks at.
-
-    Raises:
-        ConfigError: if there is no such engine.
+        engine: an engine to test, such as "spark://host:port"; if None, Spark and Java are optional.
+        stage: a directory that the engine's workers should share.
     """
     ranges = requirements()
     return [
         _python(),
         _package(ranges),
-        *(library(name, ranges.get(name, "")) for name in LIBRARIES),
+        *(library(name, ranges.get(name, SpecifierSet())) for name in LIBRARIES),
         _memory(),
         Check("processors", True, str(machine.processors())),
-        *_disks(),
+        _disk("disk of this directory", Path.cwd, "free some space, or choose an --out elsewhere"),
+        _disk("disk of temporary files", lambda: Path(tempfile.gettempdir()), "free some space, or set TMPDIR"),
         attempt(
             "bundled sample", _read_sample, "git checkout -- src/reelgraph/data/sample, or install reelgraph again"
         ),
@@ -56,28 +52,21 @@ def checks(engine: str | None = None, stage: str | None = None) -> list[Check]:
 def _python() -> Check:
     needed = ".".join(map(str, PYTHON))
     found = f"{platform.python_version()} ({sys.executable}, {platform.system()} {platform.machine()})"
-    return judge("Python", sys.version_info[:2] >= PYTHON, found, f"install reelgraph in a Python {needed} or newer")
+    return check_of("Python", sys.version_info[:2] >= PYTHON, found, f"install reelgraph in Python {needed} or newer")
 
 
-def _package(ranges: dict[str, str]) -> Check:
+def _package(ranges: dict[str, SpecifierSet]) -> Check:
     if not ranges:
-        return Check("reelgraph", None, "not installed, runs from its source", "python -m pip install -e .")
+        return Check("reelgraph", None, "not installed, runs from the source tree", "python -m pip install -e .")
     return Check("reelgraph", True, metadata.version("reelgraph"))
 
 
 def _memory() -> Check:
-    name, size = "memory", machine.whole_memory()
+    size = machine.whole_memory()
     if size is None:
-        return Check(name, True, "not told by this system")
-    return judge(name, size >= MEMORY, gigabytes(size), f"give this machine or container {gigabytes(MEMORY)} or more")
-
-
-def _disks() -> list[Check]:
-    """Where results are written by default, and where temporary files go."""
-    return [
-        _disk("disk of this directory", Path.cwd, "free some of it, or give an --out elsewhere"),
-        _disk("disk of temporary files", lambda: Path(tempfile.gettempdir()), "free some of it, or set TMPDIR"),
-    ]
+        return Check("memory", True, "unknown on this system")
+    remedy = f"give this machine or container {gigabytes(MEMORY)} or more"
+    return check_of("memory", size >= MEMORY, gigabytes(size), remedy)
 
 
 def _disk(name: str, where: Callable[[], Path], remedy: str) -> Check:
@@ -85,21 +74,21 @@ def _disk(name: str, where: Callable[[], Path], remedy: str) -> Check:
         directory = where()
         free = shutil.disk_usage(directory).free
     except OSError as error:
-        return Check(name, False, str(error), "change to a directory that exists, and set TMPDIR to a writable one")
-    return judge(name, free >= DISK, f"{gigabytes(free)} free in {directory}", remedy)
+        return Check(name, False, str(error), "change to an existing directory, and set TMPDIR to a writable one")
+    return check_of(name, free >= DISK, f"{gigabytes(free)} free in {directory}", remedy)
 
 
 def _read_sample() -> str:
-    import pyarrow.parquet as pq  # noqa: PLC0415 (a broken library must be a finding, not a failing import of this)
+    import pyarrow.parquet as pq  # noqa: PLC0415 (a broken library is a finding)
 
     from reelgraph.data.sources import find  # noqa: PLC0415
 
     source = find()
-    movies = source.items
-    if movies is None:
-        raise FileNotFoundError("no movies beside the ratings")
+    if source.items is None:
+        raise FileNotFoundError("movies.parquet is missing")
     ratings = pq.read_table(source.ratings, columns=["userId", "movieId", "rating"])
-    return f"{ratings.num_rows:,} ratings, {pq.read_table(movies, columns=['movieId', 'title']).num_rows:,} movies"
+    movies = pq.read_table(source.items, columns=["movieId", "title"])
+    return f"{ratings.num_rows:,} ratings, {movies.num_rows:,} movies"
 
 
 def _query() -> str:
@@ -118,8 +107,8 @@ def _multiply() -> str:
 
     edges = EdgeIndex([[0, 1, 1], [1, 0, 1]], sparse_size=(2, 2), sort_order="row")  # the matrix 0 1 / 1 1
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # PyTorch calls its sparse tensors beta each time.
-        found = (edges @ torch.tensor([[2.0], [3.0]])).flatten().tolist()
-    if found != [3.0, 5.0]:
-        raise ArithmeticError(f"expected [3, 5] from a sparse product, found {found}")
-    return f"sparse product right, {torch.get_num_threads()} threads"
+        warnings.simplefilter("ignore")  # PyTorch warns that its sparse tensors are in beta.
+        product = (edges @ torch.tensor([[2.0], [3.0]])).flatten().tolist()
+    if product != [3.0, 5.0]:
+        raise ArithmeticError(f"expected [3, 5] from a sparse product, found {product}")
+    return f"sparse product correct, {torch.get_num_threads()} threads"
