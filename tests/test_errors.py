@@ -48,7 +48,7 @@ def test_each_of_the_family_is_one_line_and_an_exit_code(
     assert out == ""
     if kind is StoppedError:
         assert code == 130
-        assert err == "reelgraph: interrupted: here: expected this, found that; do so; --resume goes on\n"
+        assert err == "reelgraph: interrupted: here: expected this, found that; do so; continue with --resume\n"
     else:
         assert (code, err) == (2, "error: here: expected this, found that; do so\n")
 

@@ -274,4 +274,4 @@ def test_numbers_or_a_file_but_not_both(run: Callable[..., Outcome], tables: Pat
     for arguments in (("--num-ratings", "5"), (tables / "ratings.csv", "--num-ratings", "5")):
         code, _, err = run("plan", *arguments)
         assert code == 2
-        assert "expected RATINGS, or all three of" in err
+        assert "expected either RATINGS or all of" in err

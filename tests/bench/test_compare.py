@@ -17,9 +17,10 @@ import pytest
 from rich.console import Console
 
 from reelgraph.bench import compare, datasets
-from reelgraph.bench.compare import BUDGET, Job, jobs, race
-from reelgraph.bench.figures import figure
-from reelgraph.bench.results import cold_summary, interval, summary, table
+from reelgraph.bench.compare import BUDGET, BenchJob, list_jobs, run_jobs
+from reelgraph.bench.figures import method_figure
+from reelgraph.bench.results import cold_summary, cold_tables, interval, method_tables, summary
+from reelgraph.cli.console import make_table
 from reelgraph.config import DataConfig
 from reelgraph.data.prepare.prepare import prepare
 from reelgraph.data.sources import find
@@ -106,15 +107,15 @@ def test_what_is_there_is_not_run_again(
 
 def test_a_run_that_fails_is_named_and_the_others_go_on(tables: Path, tmp_path: Path) -> None:
     file = str(tables / "ratings.csv")
-    todo = [Job(file, file, "no such method", 0, 1.0), Job(file, file, "mean", 0, 1.0)]
-    *_, result = race(todo, tmp_path / "out", "x", lambda _: None)
+    todo = [BenchJob(file, file, "no such method", 0, 1.0), BenchJob(file, file, "mean", 0, 1.0)]
+    *_, result = run_jobs(todo, tmp_path / "out", "x", lambda _: None)
     failed, mean = result["runs"]
     assert "KeyError" in failed["error"]
     assert mean["error"] is None
-    *_, again = race(todo[:1], tmp_path / "out", "x", lambda _: None)
+    *_, again = run_jobs(todo[:1], tmp_path / "out", "x", lambda _: None)
     assert [run["method"] for run in again["runs"]] == ["mean", "no such method"], "what failed is tried again"
-    shown = table(result["runs"], published=False)[0]
-    assert shown.row_count == 2
+    (shown,) = method_tables(result["runs"], published=False)
+    assert {row[0]: row[1].partition(":")[0] for row in shown.rows}["no such method"] == "failed"
 
 
 def test_an_interrupt_keeps_what_is_done(tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,25 +129,27 @@ def test_an_interrupt_keeps_what_is_done(tables: Path, tmp_path: Path, monkeypat
         result: dict[str, Any] = found
         return result
 
-    monkeypatch.setattr(compare, "_run", run)
-    todo = jobs([file], ["mean", "bias"], 1, 1.0)
+    monkeypatch.setattr(compare, "run_job", run)
+    todo = list_jobs([file], ["mean", "bias"], 1, 1.0)
     with pytest.raises(KeyboardInterrupt):
-        list(race(todo, tmp_path, "x", lambda _: None))
+        list(run_jobs(todo, tmp_path, "x", lambda _: None))
     assert [line["method"] for line in json.loads((tmp_path / "results.json").read_text())["runs"]] == ["mean"]
 
 
 def test_ours_goes_first_and_sets_the_budget_of_the_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     budgets = {}
 
-    def run(job: Job, data: Path, budget: float, directory: Path) -> dict[str, Any]:
+    def run(job: BenchJob, data: Path, budget: float, directory: Path) -> dict[str, Any]:
         budgets[job.method] = budget
         return row(dataset=job.dataset, part=job.part, method=job.method, tune_seconds=30.0, fit_seconds=10.0)
 
-    monkeypatch.setattr(compare, "_run", run)
-    monkeypatch.setattr(datasets, "prepared", lambda *_: prepare(find(), DataConfig(), tmp_path / "p", lambda _: None))
-    list(race(jobs(["sample"], ["svd", "residual"], 1, None), tmp_path, "x", lambda _: None))
+    monkeypatch.setattr(compare, "run_job", run)
+    monkeypatch.setattr(
+        datasets, "prepare_part", lambda *_: prepare(find(), DataConfig(), tmp_path / "p", lambda _: None)
+    )
+    list(run_jobs(list_jobs(["sample"], ["svd", "residual"], 1, None), tmp_path, "x", lambda _: None))
     assert budgets == {"residual": BUDGET, "svd": 40.0}
-    folds = jobs(["ml-100k-5fold"], ["mean"], 2, None)
+    folds = list_jobs(["ml-100k-5fold"], ["mean"], 2, None)
     assert len(folds) == 10
     assert {job.dataset for job in folds} == {"ml-100k-5fold"}
 
@@ -161,20 +164,20 @@ def test_a_leak_stops_the_race(tables: Path, tmp_path: Path, monkeypatch: pytest
         )
         return path
 
-    monkeypatch.setattr(datasets, "prepared", leaking)
+    monkeypatch.setattr(datasets, "prepare_part", leaking)
     with pytest.raises(LeakError, match="both in train and in test, found 3"):
-        list(race(jobs(["sample"], ["mean"], 1, None), tmp_path / "out", "x", lambda _: None))
+        list(run_jobs(list_jobs(["sample"], ["mean"], 1, None), tmp_path / "out", "x", lambda _: None))
 
 
 def test_other_files_in_the_way_are_refused(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text("[]")
-    with pytest.raises(DataError, match="expected results of a bench"):
-        list(race([], tmp_path, "x", lambda _: None))
+    with pytest.raises(DataError, match="expected benchmark results"):
+        list(run_jobs([], tmp_path, "x", lambda _: None))
 
 
 @pytest.mark.parametrize(
     ("arguments", "problem"),
-    [(("ml-2m",), "data set 'ml-2m'"), (("sample", "--models", "svd,none"), "expected names out of mean, bias")],
+    [(("ml-2m",), "data set 'ml-2m'"), (("sample", "--models", "svd,none"), "expected names from mean, bias")],
 )
 def test_unknown_names_are_one_line(arguments: tuple[str, ...], problem: str, command: Command, tmp_path: Path) -> None:
     ended = command("bench", *arguments, "--out", tmp_path / "out")
@@ -193,8 +196,10 @@ def test_new_users_are_judged_with_the_default_model(done: tuple[Path, Any]) -> 
         assert row["users"] > 0
         assert row["movies"] is None, "a file of ratings alone has no side features"
     assert rows[0]["curve"] != rows[1]["curve"], "another seed holds others out"
-    assert "new users" in ended.stdout
-    assert f"{rows[0]['curve'][0]['rmse'] / 2 + rows[1]['curve'][0]['rmse'] / 2:.4f} ±" in ended.stdout
+    (table,) = cold_tables(rows)
+    assert table.title == "ratings.csv, new users"
+    assert table.rows[0][1].startswith(f"{rows[0]['curve'][0]['rmse'] / 2 + rows[1]['curve'][0]['rmse'] / 2:.4f} ±")
+    assert table.rows[0][1] in ended.stdout
     assert {"cold.svg", "cold.png"} <= {file.name for file in out.iterdir()}
 
 
@@ -241,29 +246,33 @@ def test_a_summary_has_the_best_first_and_counts_what_could_not_be_predicted() -
 def test_memory_is_that_of_the_run_alone(tables: Path, tmp_path: Path) -> None:
     ballast = np.ones(100_000_000)  # 0.8 GB in the process that starts the runs
     file = str(tables / "ratings.csv")
-    *_, result = race([Job(file, file, "mean", 0, 1.0)], tmp_path, "x", lambda _: None)
+    *_, result = run_jobs([BenchJob(file, file, "mean", 0, 1.0)], tmp_path, "x", lambda _: None)
     assert ballast.all()
     assert 0.03 < result["runs"][0]["memory_gb"] < 0.5
 
 
-def test_a_narrow_terminal_gets_whole_numbers() -> None:
+def test_a_narrow_terminal_shows_fewer_columns_and_no_intervals() -> None:
     runs = [row(method="residual-ratings-only", rmse=0.87654321 + seed / 100, seed=seed) for seed in range(3)]
-    for width, shown, halves in ((80, 5, False), (200, 10, True)):
-        (made,) = table(runs, published=False, width=width)
-        assert len(made.columns) == shown + 1
+    for width, columns, rmse in ((80, 5, "0.8865"), (200, 10, "0.8865 ± 0.0248")):
+        (table,) = method_tables(runs, published=False, width=width)
+        assert len(table.header) == columns + 1
+        assert table.rows[0][:2] == ["residual-ratings-only", rmse]
         console = Console(width=width, record=True, file=io.StringIO())
-        console.print(made)
-        text = console.export_text()
-        assert "0.8865" in text
-        assert "…" not in text
-        assert ("±" in text) == halves
+        console.print(make_table(*table))
+        assert rmse in console.export_text()
+
+
+def test_titles_show_file_names() -> None:
+    runs = [row(dataset=path, part=path) for path in ("/long/path/a.csv", "/x/b.csv", "/y/b.csv", "sample")]
+    titles = [table.title for table in method_tables(runs, published=False)]
+    assert titles == ["a.csv", "/x/b.csv", "/y/b.csv", "sample"]
 
 
 def test_published_figures_are_marked(tmp_path: Path) -> None:
     runs = [row(dataset="ml-100k-u1", rmse=0.9)]
-    names = list(table(runs, published=True)[0].columns[0].cells)
-    assert sum("published: " in str(name) for name in names) == 6
-    assert not any("published" in str(name) for name in table(runs, published=False)[0].columns[0].cells)
-    svg, _ = figure(runs, True, tmp_path)
+    names = [cells[0] for cells in method_tables(runs, published=True)[0].rows]
+    assert sum("published: " in name for name in names) == 6
+    assert not any("published" in cells[0] for cells in method_tables(runs, published=False)[0].rows)
+    svg, _ = method_figure(runs, True, tmp_path)
     assert "GHRS (published)" in svg.read_text()
-    assert figure([row(rmse=None)], False, tmp_path) == []
+    assert method_figure([row(rmse=None)], False, tmp_path) == []

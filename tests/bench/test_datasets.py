@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from reelgraph.bench import datasets
-from reelgraph.bench.datasets import FOLDS, NAMES, folder, parts, prepared
+from reelgraph.bench.datasets import FOLDS, NAMES, find_folder, list_parts, prepare_part
 from reelgraph.data.dataset import load_prepared
 from reelgraph.errors import ConfigError, DataError
 
@@ -69,12 +69,14 @@ def published(content: bytes, checked: bytes | None = None) -> dict[str, bytes]:
 def test_a_download_is_checked_kept_and_named_with_its_licence(cache: Path) -> None:
     lines: list[str] = []
     with serving(published(SMALL)) as url:
-        found = folder("ml-latest-small", lines.append, url)
+        found = find_folder("ml-latest-small", lines.append, url)
         assert found == cache / "ml-latest-small"
         assert (found / "ratings.csv").is_file()
-        assert "not to be redistributed" in lines[-1]
+        assert "do not redistribute" in lines[-1]
         assert str(found / "README.txt") in lines[-1]
-    assert folder("ml-latest-small", lines.append, "http://127.0.0.1:9") == found, "the second time without a network"
+    assert find_folder("ml-latest-small", lines.append, "http://127.0.0.1:9") == found, (
+        "the second time without a network"
+    )
     assert [path.name for path in cache.iterdir()] == ["ml-latest-small"]
 
 
@@ -90,34 +92,34 @@ def test_a_download_is_checked_kept_and_named_with_its_licence(cache: Path) -> N
 )
 def test_what_is_not_the_published_file_is_refused(files: dict[str, bytes], problem: str, cache: Path) -> None:
     with serving(files) as url, pytest.raises(DataError, match=problem) as error:
-        folder("ml-latest-small", lambda _: None, url)
+        find_folder("ml-latest-small", lambda _: None, url)
     assert "REELGRAPH_DATA" in str(error.value)
     assert not cache.exists() or list(cache.iterdir()) == [], "nothing half-written"
 
 
 def test_known_sums_are_pinned(cache: Path) -> None:
     with serving({"ml-1m.zip": SMALL}) as url, pytest.raises(DataError, match=datasets.MD5["ml-1m"] or "none"):
-        folder("ml-1m", lambda _: None, url)
+        find_folder("ml-1m", lambda _: None, url)
 
 
 def test_without_a_network_the_remedy_is_named(cache: Path) -> None:
     with pytest.raises(DataError, match="set REELGRAPH_DATA to a folder that holds ml-1m"):
-        folder("ml-1m", lambda _: None, "http://127.0.0.1:9")
+        find_folder("ml-1m", lambda _: None, "http://127.0.0.1:9")
 
 
 def test_the_first_fold_is_the_canonical_one(movielens: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """u1 has its own files; the same lines cut from u.data must be the same split, the five tests all of the data."""
     monkeypatch.setenv("REELGRAPH_DATA", str(movielens))
-    own = load_prepared(prepared("ml-100k-u1", 0, tmp_path / "own", lambda _: None))
+    own = load_prepared(prepare_part("ml-100k-u1", 0, tmp_path / "own", lambda _: None))
     beside = tmp_path / "data" / "ml-100k"
     beside.mkdir(parents=True)
     for name in ("u.data", "u.item", "u.user"):
         (beside / name).symlink_to(movielens / "ml-100k" / name)
     monkeypatch.setenv("REELGRAPH_DATA", str(beside.parent))
-    cut = load_prepared(prepared("ml-100k-u1", 0, tmp_path / "cut", lambda _: None))
+    cut = load_prepared(prepare_part("ml-100k-u1", 0, tmp_path / "cut", lambda _: None))
     assert cut.manifest["split"]["fingerprints"] == own.manifest["split"]["fingerprints"]
     assert len(cut.test) == 20_000
-    last = load_prepared(prepared("ml-100k-u5", 0, tmp_path / "last", lambda _: None))
+    last = load_prepared(prepare_part("ml-100k-u5", 0, tmp_path / "last", lambda _: None))
     assert len(last.test) == 20_000
     assert last.manifest["split"]["fingerprints"]["test"] != cut.manifest["split"]["fingerprints"]["test"]
 
@@ -125,7 +127,9 @@ def test_the_first_fold_is_the_canonical_one(movielens: Path, tmp_path: Path, mo
 def test_the_seed_is_that_of_the_random_split(movielens: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REELGRAPH_DATA", str(movielens))
     prints = [
-        load_prepared(prepared("sample", seed, tmp_path / f"p{run}", lambda _: None)).manifest["split"]["fingerprints"]
+        load_prepared(prepare_part("sample", seed, tmp_path / f"p{run}", lambda _: None)).manifest["split"][
+            "fingerprints"
+        ]
         for run, seed in enumerate((0, 1, 0))
     ]
     assert prints[0] == prints[2]
@@ -133,9 +137,9 @@ def test_the_seed_is_that_of_the_random_split(movielens: Path, tmp_path: Path, m
 
 
 def test_names_and_files(tmp_path: Path) -> None:
-    assert parts("ml-100k-5fold") == FOLDS
-    assert all(parts(name) for name in NAMES)
+    assert list_parts("ml-100k-5fold") == FOLDS
+    assert all(list_parts(name) for name in NAMES)
     (tmp_path / "mine.csv").write_text("x")
-    assert parts(str(tmp_path / "mine.csv")) == (str(tmp_path / "mine.csv"),)
+    assert list_parts(str(tmp_path / "mine.csv")) == (str(tmp_path / "mine.csv"),)
     with pytest.raises(ConfigError, match=r"one of ml-100k-u1, .*found none"):
-        parts("ml-2m")
+        list_parts("ml-2m")

@@ -9,7 +9,7 @@ import pytest
 
 from reelgraph.bench import methods
 from reelgraph.bench.fitted import Fitted
-from reelgraph.bench.methods import METHODS, Method, chosen, complete, trial
+from reelgraph.bench.methods import METHODS, Method, choose, complete, tune_and_fit
 from reelgraph.data.dataset import Dataset, merge
 from reelgraph.data.load import load
 from reelgraph.errors import ConfigError, SetupError
@@ -29,7 +29,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 @pytest.mark.parametrize("name", [*RATE, "gcn"])
 def test_a_rating_method_beats_the_mean(name: str, data: Dataset) -> None:
-    found = trial(name, data, seed=0, budget=0.0)
+    found = tune_and_fit(name, data, seed=0, budget=0.0)
     assert found.fitted.predict is not None
     prediction, _ = complete(found.fitted.predict(data.test), merge(data.train, data.valid), data.test, data)
     mean = METHODS["mean"].fit(data.train, data, {}, 0).predict
@@ -42,7 +42,7 @@ def test_a_rating_method_beats_the_mean(name: str, data: Dataset) -> None:
 
 @pytest.mark.parametrize("name", RANK)
 def test_a_ranking_method_finds_what_people_rate(name: str, data: Dataset) -> None:
-    assert trial(name, data, seed=0, budget=0.0).fitted.score is not None
+    assert tune_and_fit(name, data, seed=0, budget=0.0).fitted.score is not None
     camps = [(user, item, 5.0) for user in range(40) for item in range(40) if user % 2 == item % 2]
     asked = np.random.default_rng(0).random(len(camps)) < 0.3
     parts = []
@@ -66,7 +66,7 @@ def test_popularity_lists_the_most_rated(data: Dataset) -> None:
 @pytest.mark.parametrize("name", ["svd", "svdpp", "residual", "bias"])
 def test_lists_follow_predictions(name: str, data: Dataset) -> None:
     """Within a user, scores differ as predictions do (of the residual model after popularity is taken out)."""
-    fitted = trial(name, data, seed=0, budget=0.0).fitted
+    fitted = tune_and_fit(name, data, seed=0, budget=0.0).fitted
     assert fitted.predict is not None
     assert fitted.score is not None
     movies = np.unique(data.train.item_index)[:20].astype(np.int32)
@@ -103,30 +103,30 @@ def fake(errors: dict[float, float]) -> Method:
 
 def test_the_best_settings_on_validation_are_kept(data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(methods.METHODS, "fake", fake({1.0: 0.9, 2.0: 0.1, 3.0: 0.5}))
-    found = trial("fake", data, 0, budget=60)
+    found = tune_and_fit("fake", data, 0, budget=60)
     assert (found.settings, found.tried) == ({"x": 2.0}, 3)
-    found = trial("fake", data, 0, budget=0.0)
+    found = tune_and_fit("fake", data, 0, budget=0.0)
     assert (found.settings, found.tried) == ({"x": 1.0}, 1), "no budget: the first setting alone"
 
 
 def test_names_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert chosen("svd, ease") == ["svd", "ease"]
-    assert "residual" in chosen(None)
+    assert choose("svd, ease") == ["svd", "ease"]
+    assert "residual" in choose(None)
     for names in ("svd,nonsense", ""):
         with pytest.raises(ConfigError, match="--models"):
-            chosen(names)
+            choose(names)
     monkeypatch.setitem(methods.METHODS, "absent", replace(METHODS["svd"], needs=("no_such_module", "no-such-package")))
-    assert "absent" not in chosen(None)
+    assert "absent" not in choose(None)
     with pytest.raises(SetupError, match="pip install 'reelgraph\\[bench\\]' or no-such-package"):
-        chosen("absent")
+        choose("absent")
 
 
 def test_the_bench_extra_is_installed() -> None:
     """The tests above must have run every library."""
-    assert set(chosen(None)) == set(METHODS) - {"als-spark"}
+    assert set(choose(None)) == set(METHODS) - {"als-spark"}
 
 
 def test_files_are_left_alone(data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    trial("svd", data, 0, budget=0.0)
+    tune_and_fit("svd", data, 0, budget=0.0)
     assert list(tmp_path.iterdir()) == []

@@ -133,7 +133,7 @@ def test_lists_on_the_screen_as_json_and_in_files(command: Command, model_dir: P
         == 0
     )
     assert json.loads((tmp_path / "l.json").read_text()) == rows
-    assert "no movie is left" in command("recommend", model_dir, "--user", 4, "--year", 1800).stdout
+    assert "no movie passes" in command("recommend", model_dir, "--user", 4, "--year", 1800).stdout
 
 
 def test_a_visitors_list(command: Command, model_dir: Path, tmp_path: Path) -> None:
@@ -204,7 +204,7 @@ def test_ctrl_c_keeps_the_best_and_resume_goes_on(tables: Path, tmp_path: Path, 
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
-    assert "Stopped as asked: the best so far" in err
+    assert "Interrupted: saved the best model so far" in err
     assert json.loads((tmp_path / "m" / "manifest.json").read_text())["interrupted"]
     assert command("recommend", "m", "--user", 1, cwd=tmp_path).returncode == 0
     assert command("train", tables, *options, "--out", "m", "--resume", cwd=tmp_path).returncode == 0
@@ -223,7 +223,7 @@ def test_ctrl_c_before_the_first_evaluation_leaves_no_model_but_a_checkpoint(tab
     out, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
     assert err.splitlines()[-1].startswith("reelgraph: interrupted: training was stopped before its first evaluation")
-    assert "--resume goes on" in err
+    assert "--resume" in err
     assert "Errors" not in out
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["fit.safetensors", "m.checkpoint"]
 

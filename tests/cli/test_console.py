@@ -57,7 +57,7 @@ def test_texts_of_files_are_shown_as_they_are_and_never_cut(capsys: Captured) ->
 
 def test_an_empty_list_says_why(capsys: Captured) -> None:
     console.show_list("For user 1", [])
-    assert capsys.readouterr().out == "For user 1: no movie is left by these filters\n"
+    assert capsys.readouterr().out == "For user 1: no movie passes these filters\n"
 
 
 def test_notes_go_to_stderr_whole_and_literally(capsys: Captured) -> None:
@@ -87,7 +87,7 @@ def test_data_in_numbers(capsys: Captured) -> None:
     assert cells(capsys.readouterr().out)[-3:] == [
         ["test users without training ratings", "3"],
         ["test movies without training ratings", "1"],
-        ["refused rows", "1,234"],
+        ["rejected rows", "1,234"],
     ]
 
 
@@ -124,7 +124,7 @@ def test_an_evaluation_in_numbers(capsys: Captured) -> None:
 def test_what_was_fitted(capsys: Captured, refitted: bool) -> None:
     facts = {"refitted": refitted, "steps": 70, "seconds": 1.26, "config": {"model": "residual"}}
     console.show_fit(facts, Path("out[1]"))
-    again = ", then again on train and validation" if refitted else ""
+    again = ", refitted on training and validation ratings" if refitted else ""
     assert capsys.readouterr().out == f"residual: 70 steps{again}, 1.3 s; model in out[1]\n"
 
 
@@ -143,7 +143,7 @@ def go(steps: int, max_steps: int) -> None:
 
 
 def test_progress_in_a_pipe_is_a_plain_line_now_and_then(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(console, "LINE_EVERY", 1e9)
+    monkeypatch.setattr(progress_module, "LINE_EVERY", 1e9)
     go(5, max_steps=5)
     assert capsys.readouterr() == (
         "",
@@ -152,7 +152,7 @@ def test_progress_in_a_pipe_is_a_plain_line_now_and_then(capsys: Captured, monke
         "refit  step 1, 0.1 s\n"
         "refit  step 5, 0.5 s\n",
     )
-    monkeypatch.setattr(console, "LINE_EVERY", 0.0)
+    monkeypatch.setattr(progress_module, "LINE_EVERY", 0.0)
     go(3, max_steps=5)
     assert len(capsys.readouterr().err.splitlines()) == 6
 

@@ -25,8 +25,8 @@ def test_in_a_pipe_there_is_a_plain_line_now_and_then(capsys: Captured, monkeypa
     out, err = capsys.readouterr()
     assert out == ""
     assert re.findall(r"stage (\d)(.*?)  (\d of \d) tasks", err) == [
-        ("3", ", waits for a free worker", "1 of 8"),  # with no patience at all
-        ("4", ", waits for a free worker", "0 of 8"),
+        ("3", ", waiting for a free worker", "1 of 8"),  # with no patience at all
+        ("4", ", waiting for a free worker", "0 of 8"),
     ]
 
 
@@ -36,7 +36,7 @@ def test_waiting_is_said_only_when_nothing_runs_for_a_while(capsys: Captured, mo
     with progress.job_progress() as shown:
         for now[0], running in ((60.0, 0), (66.0, 0), (72.0, 1), (74.0, 1), (77.5, 0), (83.0, 0)):
             shown.jobs(JobProgress(1, 0, 2, running))
-    waits = ["waits" in line for line in capsys.readouterr().err.splitlines()]
+    waits = ["waiting" in line for line in capsys.readouterr().err.splitlines()]
     assert waits == [False, True, False, False, True]
 
 

@@ -137,7 +137,7 @@ def test_bench_results_are_summed_up(serve: Callable[..., httpx.Client], model_d
 
 
 def test_what_cannot_be_shown_is_refused_at_the_start(model_dir: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"results.json: expected results of a bench"):
+    with pytest.raises(DataError, match=r"results.json: expected benchmark results"):
         create_app(model_dir, Settings(bench=tmp_path, database=str(tmp_path / "r.sqlite")))
     with pytest.raises(ArtifactError):
         create_app(model_dir, Settings(compare=tmp_path, database=str(tmp_path / "r.sqlite")))

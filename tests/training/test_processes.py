@@ -101,7 +101,7 @@ def test_torchrun_starts_them_as_well(prepared: Path, alone: Path, tmp_path: Pat
     command = [*launcher, "-m", "reelgraph", "train", prepared, *SHORT, "--out", tmp_path / "model"]
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("then again on train and validation") == 1, "one of them speaks"
+    assert done.stdout.count("refitted on training and validation ratings") == 1, "one of them speaks"
     same(tmp_path / "model", alone)
 
 
@@ -162,7 +162,7 @@ def test_ctrl_c_keeps_the_best_of_all_processes(prepared: Path, tmp_path: Path) 
     running.send_signal(signal.SIGINT)
     _, rest = running.communicate(timeout=60)
     assert running.returncode == 0, rest
-    assert "Stopped as asked" in rest
+    assert "Interrupted: saved" in rest
     found = open_model(tmp_path / "model").artifact.manifest
     assert found["interrupted"]
     assert 0 < found["steps"] < 5000

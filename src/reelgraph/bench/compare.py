@@ -1,7 +1,4 @@
-"""Runs every method on every data set and seed, each in a process of its own, and keeps what they measured.
-
-python -m reelgraph.bench.compare JOB.json      one run; what the race starts
-"""
+"""Run each method on each data set and seed in its own process, and keep the measurements."""
 
 import csv
 import json
@@ -11,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +17,8 @@ import numpy as np
 
 from reelgraph._version import __version__
 from reelgraph.bench import datasets
-from reelgraph.bench.methods import TUNES_ITSELF, complete, trial
+from reelgraph.bench.datasets import Report
+from reelgraph.bench.methods import TUNES_ITSELF, complete, tune_and_fit
 from reelgraph.bench.results import KIND, RESULTS, read_results
 from reelgraph.data.dataset import load_prepared, merge
 from reelgraph.errors import DataError
@@ -31,17 +29,22 @@ from reelgraph.metrics.ratings import mae, rmse
 
 TABLE = "results.csv"
 
-COLD = "cold"  # in the place of a method: users and movies held out, for the default model
+COLD = "cold"  # instead of a method's name: the default model on held-out users and movies
 
-BUDGET = 60.0  # seconds for settings where nothing of ours ran before and none was given
-
-
-Report = Callable[[str], None]
+BUDGET = 60.0  # seconds to search settings if none are given and no own model has run
 
 
 @dataclass(frozen=True)
-class Job:
-    """One run: a data set by the name it is reported under and its own, a method, a seed, a budget in seconds."""
+class BenchJob:
+    """One run of a method.
+
+    Attributes:
+        dataset: the name in the results.
+        part: the data set itself: one fold where `dataset` has several.
+        method: the method, or `COLD`.
+        seed: seed of the split and the method.
+        budget: seconds to search settings; None for as long as our own model takes.
+    """
 
     dataset: str
     part: str
@@ -51,56 +54,60 @@ class Job:
 
     @property
     def key(self) -> tuple[str, str, str, int]:
-        """What makes a run the same run."""
+        """Identifies a run; finished runs are not repeated."""
         return self.dataset, self.part, self.method, self.seed
 
 
-def jobs(
+def list_jobs(
     names: Sequence[str], methods: Sequence[str], seeds: int, budget: float | None, cold: bool = False
-) -> list[Job]:
-    """All runs in order; within a data set and seed, what tunes itself goes first, since it sets the others' budget."""
+) -> list[BenchJob]:
+    """All runs in order; methods that tune themselves come first, since they set the budget of the others."""
     ordered = sorted(methods, key=lambda method: method not in TUNES_ITSELF) + [COLD] * cold
     return [
-        Job(name, part, method, seed, budget)
+        BenchJob(name, part, method, seed, budget)
         for name in names
-        for part in datasets.parts(name)
+        for part in datasets.list_parts(name)
         for seed in range(seeds)
         for method in ordered
     ]
 
 
-def race(todo: Sequence[Job], out: Path, command: str, report: Report) -> Iterator[dict[str, Any]]:
-    """Run the jobs that `out` has no result of, one after another, and write the results after each.
+def run_jobs(jobs: Sequence[BenchJob], out: Path, command: str, report: Report) -> Iterator[dict[str, Any]]:
+    """Run the jobs without a result in `out` one after another, and write the results after each.
 
     Yields:
-        The whole result, as `results.json` holds it, once at the start and after every run.
+        The content of `results.json`, at the start and after every run.
     """
     from reelgraph.training.leaks import check_data  # noqa: PLC0415
 
-    result = _earlier(out) | _header(command)
+    path = out / RESULTS
+    result: dict[str, Any] = {"kind": KIND, "version": 1, "runs": []}
+    if path.exists():
+        result = read_results(path, "choose another --out")
+    result |= _describe_run(command)
     for kind in ("runs", "cold"):
         result[kind] = [row for row in result.get(kind, []) if not row["error"]]
-    done = {
-        (row["dataset"], row["part"], row["method"], row["seed"]) for row in [*result["runs"], *result["cold"]]
-    }  # fmt: skip
+    finished = {(row["dataset"], row["part"], row["method"], row["seed"]) for row in result["runs"] + result["cold"]}
     yield result
     with tempfile.TemporaryDirectory(prefix="reelgraph-bench-") as directory:
-        ready: dict[tuple[str, int], Path] = {}
-        for job in (job for job in todo if job.key not in done):
-            place = (job.part, job.seed)
-            if place not in ready:
-                report(f"{job.part}, seed {job.seed}: preparing")
-                ready[place] = datasets.prepared(job.part, job.seed, Path(directory) / f"data{len(ready)}", report)
-                check_data(load_prepared(ready[place]))
-            report(f"{job.part}, seed {job.seed}: {job.method}")
-            budget = job.budget if job.budget is not None else _our_seconds(result["runs"], job)
-            result["cold" if job.method == COLD else "runs"].append(_run(job, ready[place], budget, Path(directory)))
-            write(result, out)
+        prepared: dict[tuple[str, int], Path] = {}
+        for job in (job for job in jobs if job.key not in finished):
+            name = f"{job.part}, seed {job.seed}"
+            if (job.part, job.seed) not in prepared:
+                report(f"{name}: preparing")
+                target = Path(directory) / f"data{len(prepared)}"
+                prepared[job.part, job.seed] = datasets.prepare_part(job.part, job.seed, target, report)
+                check_data(load_prepared(target))
+            report(f"{name}: {job.method}")
+            budget = job.budget if job.budget is not None else _own_seconds(result["runs"], job)
+            row = run_job(job, prepared[job.part, job.seed], budget, Path(directory))
+            result["cold" if job.method == COLD else "runs"].append(row)
+            write_results(result, out)
             yield result
 
 
-def write(result: dict[str, Any], out: Path) -> None:
-    """Write `results.json` and `results.csv`, each whole or not at all."""
+def write_results(result: dict[str, Any], out: Path) -> None:
+    """Write `results.json` and `results.csv`, each atomically."""
     out.mkdir(parents=True, exist_ok=True)
     with new_file(out / RESULTS) as temporary:
         temporary.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
@@ -111,13 +118,7 @@ def write(result: dict[str, Any], out: Path) -> None:
         writer.writerows(row | {"settings": json.dumps(row["settings"])} for row in result["runs"])
 
 
-def _earlier(out: Path) -> dict[str, Any]:
-    """The results that are there."""
-    path = out / RESULTS
-    return read_results(path, "choose another --out") if path.exists() else {"kind": KIND, "version": 1, "runs": []}
-
-
-def _header(command: str) -> dict[str, Any]:
+def _describe_run(command: str) -> dict[str, Any]:
     return {
         "reelgraph": __version__,
         "date": time.strftime("%Y-%m-%d"),
@@ -127,21 +128,22 @@ def _header(command: str) -> dict[str, Any]:
     }
 
 
-def _our_seconds(runs: Sequence[dict[str, Any]], job: Job) -> float:
-    """What `residual` took to tune and fit on the same data and seed, or any other of ours."""
-    ours = {
+def _own_seconds(runs: Sequence[dict[str, Any]], job: BenchJob) -> float:
+    """Seconds that `residual`, or else another own model, took to tune and fit on the same data and seed."""
+    own = {
         row["method"]: row["tune_seconds"] + row["fit_seconds"]
         for row in runs
         if (row["dataset"], row["part"], row["seed"]) == (job.dataset, job.part, job.seed) and not row["error"]
     }
-    return next((ours[name] for name in TUNES_ITSELF if name in ours), BUDGET)
+    return next((own[name] for name in TUNES_ITSELF if name in own), BUDGET)
 
 
-def _run(job: Job, data: Path, budget: float, directory: Path) -> dict[str, Any]:
-    order, answer = directory / "job.json", directory / "answer.json"
+def run_job(job: BenchJob, data: Path, budget: float, directory: Path) -> dict[str, Any]:
+    """Run a job in its own process, which exchanges JSON files in `directory`; returns its row of the results."""
+    request, answer = directory / "job.json", directory / "answer.json"
     answer.unlink(missing_ok=True)
-    order.write_text(json.dumps(asdict(job) | {"budget": budget, "data": str(data), "answer": str(answer)}))
-    command = [sys.executable, "-m", "reelgraph.bench.compare", str(order)]
+    request.write_text(json.dumps(asdict(job) | {"budget": budget, "data": str(data), "answer": str(answer)}))
+    command = [sys.executable, "-m", "reelgraph.bench.compare", str(request)]
     done = subprocess.run(  # noqa: S603 (this program itself)
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False
     )
@@ -154,15 +156,15 @@ def _run(job: Job, data: Path, budget: float, directory: Path) -> dict[str, Any]
 
 
 def measure(data_path: Path, method: str, seed: int, budget: float) -> dict[str, Any]:
-    """Fit a method on a prepared data set and judge it on the test ratings; errors in the data's scale.
+    """Tune and fit a method on a prepared data set, and measure it on the test ratings.
 
     Returns:
-        RMSE and MAE over all pairs and as means over users, nDCG@10, Recall@20 and coverage@10, the number of pairs it
-        could not predict, seconds, peak memory in GB; None for what a method does not do.
+        RMSE and MAE over all pairs and as means over users, nDCG@10, Recall@20, coverage@10, the number of pairs that
+        the method cannot predict, seconds, and peak memory in GB; None for what the method does not do.
     """
     data = load_prepared(data_path)
-    found = trial(method, data, seed, budget)
-    fitted, test = found.fitted, data.test
+    trial = tune_and_fit(method, data, seed, budget)
+    fitted, test = trial.fitted, data.test
     both = merge(data.train, data.valid)
     names = ("rmse", "mae", "user_rmse", "user_mae", "ndcg", "recall", "coverage", "predict_seconds", "unpredictable")
     row: dict[str, Any] = dict.fromkeys(names)
@@ -179,27 +181,27 @@ def measure(data_path: Path, method: str, seed: int, budget: float) -> dict[str,
     if fitted.score is not None:
         ranking = evaluate_ranking(fitted.score, both, test, len(data.items), data.scale[1])
         row |= {"ndcg": ranking.ndcg, "recall": ranking.recall, "coverage": ranking.coverage}
-    row |= {"tune_seconds": found.tune_seconds, "fit_seconds": found.fit_seconds, "memory_gb": peak_memory() / 1e9}
-    return row | {"tried": found.tried, "settings": dict(found.settings)}
+    row |= {"tune_seconds": trial.tune_seconds, "fit_seconds": trial.fit_seconds, "memory_gb": peak_memory() / 1e9}
+    return row | {"tried": trial.tried, "settings": dict(trial.settings)}
 
 
 def measure_cold(data_path: Path, seed: int) -> dict[str, Any]:
-    """What the default model, with its settings as they are, is for users and movies it has never seen."""
+    """Measure the default model, without tuning, on users and movies that it has never seen."""
     from reelgraph.evaluation.cold_start import evaluate_cold  # noqa: PLC0415
     from reelgraph.training.fit import fit  # noqa: PLC0415
 
-    found = evaluate_cold(load_prepared(data_path), fit, seed=seed)
-    if found is None:
-        raise DataError("cold users: expected some with more than 20 ratings, found none", "leave it out: --no-cold")
-    return found.to_json()
+    evaluation = evaluate_cold(load_prepared(data_path), fit, seed=seed)
+    if evaluation is None:
+        raise DataError("cold start: expected users with more than 20 ratings, found none", "skip it with --no-cold")
+    return evaluation.to_json()
 
 
-def _child(order: Path) -> None:
-    job = json.loads(order.read_text())
+def _answer(request: Path) -> None:
+    job = json.loads(request.read_text())
     data, seed = Path(job["data"]), job["seed"]
     row = measure_cold(data, seed) if job["method"] == COLD else measure(data, job["method"], seed, job["budget"])
     Path(job["answer"]).write_text(json.dumps(row, allow_nan=False))
 
 
 if __name__ == "__main__":
-    _child(Path(sys.argv[1]))
+    _answer(Path(sys.argv[1]))

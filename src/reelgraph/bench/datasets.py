@@ -1,4 +1,4 @@
-"""Data sets by name: found under REELGRAPH_DATA or downloaded, checked, and prepared for a seed."""
+"""Find, download and prepare data sets by name."""
 
 import hashlib
 import io
@@ -18,7 +18,7 @@ from reelgraph.files import output_errors
 
 URL = "https://files.grouplens.org/datasets/movielens"
 
-# ml-latest-small changes now and then: its sum is the one published beside it.
+# ml-latest-small changes now and then, so its checksum is downloaded as well.
 MD5 = {
     "ml-100k": "0e33842e24a9c977be4e0107933c0723",
     "ml-1m": "c4d9eecfca2ab87c1945afe126590906",
@@ -29,20 +29,15 @@ FOLDS = tuple(f"ml-100k-u{fold}" for fold in range(1, 6))
 
 NAMES = (*FOLDS, "ml-100k-5fold", "ml-100k-90-10", "ml-1m-90-10", "ml-latest-small", "sample")
 
-FOLD_LINES = 20_000  # a fold's test ratings are as many consecutive lines of u.data
+FOLD_LINES = 20_000  # consecutive lines of u.data that are the test ratings of a fold
 
-TIMEOUT = 60.0  # seconds without an answer
-
+TIMEOUT = 60.0  # seconds to wait for the server
 
 Report = Callable[[str], None]
 
 
-def parts(name: str) -> tuple[str, ...]:
-    """The data sets whose results are reported together under a name: five for `ml-100k-5fold`, else one.
-
-    Raises:
-        ConfigError: if it is neither a known name nor a file or folder.
-    """
+def list_parts(name: str) -> tuple[str, ...]:
+    """The data sets whose results are averaged under a name: five for `ml-100k-5fold`, else one."""
     if name == "ml-100k-5fold":
         return FOLDS
     if name not in NAMES and not Path(name).exists():
@@ -52,36 +47,29 @@ def parts(name: str) -> tuple[str, ...]:
     return (name,)
 
 
-def prepared(name: str, seed: int, out: Path, report: Report, url: str = URL) -> Path:
-    """Prepare a data set for a seed: its random split where the data set has none of its own, and the validation part.
+def prepare_part(name: str, seed: int, out: Path, report: Report, url: str = URL) -> Path:
+    """Prepare a data set in the directory `out`.
 
     Args:
-        name: one of `NAMES` but `ml-100k-5fold`, or a path.
-        seed: seed of the split.
-        out: the Prepared directory to write.
-        report: takes one line of text at a time.
-        url: where to download from.
-
-    Raises:
-        DataError: if the data cannot be found or downloaded, or are not what they should be.
+        name: one of `NAMES` except `ml-100k-5fold`, or a path.
+        seed: seed of the random split, and of the validation ratings of a fold.
+        out: the directory to write.
+        report: is called with lines of text.
+        url: the server to download from.
     """
     if name in FOLDS:
-        source, split = _fold(folder("ml-100k", report, url), name.removeprefix("ml-100k-"), out), "given"
+        source, split = _fold(find_folder("ml-100k", report, url), name.removeprefix("ml-100k-"), out), "given"
     else:
         path = None if name == "sample" else Path(name)
         if name in NAMES and name != "sample":
-            path = folder(name.removesuffix("-90-10"), report, url)
+            path = find_folder(name.removesuffix("-90-10"), report, url)
         source, split = find(path), "random"
     config = DataConfig.model_validate({"split": split, "split_seed": seed})
     return prepare(source, config, out, lambda _: None)
 
 
-def folder(name: str, report: Report, url: str = URL) -> Path:
-    """The folder of a MovieLens data set: under REELGRAPH_DATA, in the cache, or downloaded into it.
-
-    Raises:
-        DataError: if it is nowhere and cannot be downloaded, or the download is not the published one.
-    """
+def find_folder(name: str, report: Report, url: str = URL) -> Path:
+    """The folder of a MovieLens data set: under REELGRAPH_DATA, in the cache, or downloaded to the cache."""
     places = [Path(os.environ["REELGRAPH_DATA"])] if os.environ.get("REELGRAPH_DATA") else []
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "reelgraph"
     for place in (*places, cache):
@@ -95,10 +83,10 @@ def _download(name: str, cache: Path, report: Report, url: str) -> None:
     remedy = f"set REELGRAPH_DATA to a folder that holds {name}, or try again"
     report(f"{name}: downloading {url}/{name}.zip")
     packed = _fetch(f"{url}/{name}.zip", remedy)
-    expected = MD5[name] or _published(f"{url}/{name}.zip.md5", remedy)
-    found = hashlib.md5(packed, usedforsecurity=False).hexdigest()
-    if found != expected:
-        raise DataError(f"{url}/{name}.zip: expected the MD5 sum {expected}, found {found}", remedy)
+    expected = MD5[name] or _published_md5(f"{url}/{name}.zip.md5", remedy)
+    actual = hashlib.md5(packed, usedforsecurity=False).hexdigest()
+    if actual != expected:
+        raise DataError(f"{url}/{name}.zip: expected the MD5 sum {expected}, found {actual}", remedy)
     with output_errors(cache):
         temporary = cache / f".{name}.{os.getpid()}"
         shutil.rmtree(temporary, ignore_errors=True)
@@ -114,7 +102,7 @@ def _download(name: str, cache: Path, report: Report, url: str) -> None:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     licence = next((file.name for file in sorted((cache / name).glob("README*"))), "its README")
-    report(f"{name}: by GroupLens, for research, not to be redistributed; its licence is {cache / name / licence}")
+    report(f"{name}: by GroupLens, for research use, do not redistribute; licence: {cache / name / licence}")
 
 
 def _fetch(address: str, remedy: str) -> bytes:
@@ -126,7 +114,7 @@ def _fetch(address: str, remedy: str) -> bytes:
     return content
 
 
-def _published(address: str, remedy: str) -> str:
+def _published_md5(address: str, remedy: str) -> str:
     text = _fetch(address, remedy).decode("ascii", "replace")
     sums = re.findall(r"\b[0-9a-f]{32}\b", text)
     if not sums:
@@ -135,7 +123,7 @@ def _published(address: str, remedy: str) -> str:
 
 
 def _fold(place: Path, fold: str, out: Path) -> Source:
-    """A fold's own files, or the same lines cut from u.data."""
+    """The files of a fold; if they are missing, the same lines of u.data."""
     base, test = place / f"{fold}.base", place / f"{fold}.test"
     if not (base.is_file() and test.is_file()):
         lines = (place / "u.data").read_text(encoding="utf-8").splitlines(keepends=True)

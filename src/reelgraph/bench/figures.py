@@ -1,4 +1,4 @@
-"""The results of a race as figures."""
+"""Figures of benchmark results."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,8 +10,8 @@ from reelgraph.bench.results import PUBLISHED, cold_summary, summary
 from reelgraph.files import new_file
 
 
-def figure(runs: Sequence[dict[str, Any]], published: bool, out: Path) -> list[Path]:
-    """Accuracy against time, a panel a data set, as `figure.svg` and `figure.png`."""
+def method_figure(runs: Sequence[dict[str, Any]], published: bool, out: Path) -> list[Path]:
+    """Write RMSE against time, one panel per data set, to `figure.svg` and `figure.png`."""
     rows = [row for row in summary(runs) if row["rmse"] is not None]
     names = list(dict.fromkeys(row["dataset"] for row in rows))
     if not names:
@@ -21,7 +21,7 @@ def figure(runs: Sequence[dict[str, Any]], published: bool, out: Path) -> list[P
         panel = drawing.add_subplot(1, len(names), place)
         _draw(panel, [row for row in rows if row["dataset"] == name])
         for number, (method, error, _) in enumerate(PUBLISHED.get(name, ()) if published else ()):
-            side, edge = (("right", 1.0), ("left", 0.0))[number % 2]  # neighbours would write over one another
+            side, edge = (("right", 1.0), ("left", 0.0))[number % 2]  # labels of neighbours would overlap
             panel.axhline(error, color="0.75", linewidth=0.8, linestyle="--", zorder=0)
             panel.annotate(f"{method} (published)", (edge, error), xycoords=("axes fraction", "data"), fontsize=7,
                            color="0.45", ha=side, va="bottom")  # fmt: skip
@@ -30,7 +30,7 @@ def figure(runs: Sequence[dict[str, Any]], published: bool, out: Path) -> list[P
 
 
 def cold_figure(rows: Sequence[dict[str, Any]], out: Path) -> list[Path]:
-    """The errors and lists of new users as curves, a column a data set, as `cold.svg` and `cold.png`."""
+    """Write the cold-start curves, one column per data set, to `cold.svg` and `cold.png`."""
     lines = cold_summary(rows)
     names = list(dict.fromkeys(line["dataset"] for line in lines))
     if not names:
@@ -38,18 +38,18 @@ def cold_figure(rows: Sequence[dict[str, Any]], out: Path) -> list[Path]:
     drawing = Figure(figsize=(6 * len(names), 7), layout="constrained")
     panels = drawing.subplots(2, len(names), squeeze=False, sharex="col")
     for place, name in enumerate(names):
-        mine = [line for line in lines if line["dataset"] == name]
-        revealed = [line["revealed"] for line in mine]
+        own = [line for line in lines if line["dataset"] == name]
+        revealed = [line["revealed"] for line in own]
         for row, measure, label, colour in (
             (0, "rmse", "residual", "tab:red"), (0, "bias_rmse", "damped biases", "0.5"),
             (1, "ndcg", "residual", "tab:red"),
         ):  # fmt: skip
             panels[row][place].errorbar(
-                revealed, [line[measure] for line in mine], yerr=[line[f"{measure}_half"] or 0 for line in mine],
+                revealed, [line[measure] for line in own], yerr=[line[f"{measure}_half"] or 0 for line in own],
                 marker="o", markersize=4, capsize=3, color=colour, label=label,
             )  # fmt: skip
         panels[0][place].set(title=name, ylabel="RMSE")
-        panels[1][place].set(xlabel="ratings revealed of a new user", ylabel="nDCG@10")
+        panels[1][place].set(xlabel="revealed ratings of a new user", ylabel="nDCG@10")
         panels[0][place].legend(frameon=False)
         for panel in panels[:, place]:
             panel.grid(alpha=0.25)
@@ -65,13 +65,13 @@ def _save(drawing: Figure, out: Path, name: str) -> list[Path]:
 
 
 def _draw(panel: Any, rows: Sequence[dict[str, Any]]) -> None:
-    """Points with intervals; what is far above the rest, such as the mean, is left to the table."""
+    """Draw points with intervals; methods far above the best, such as the mean, are left out."""
     best = min(row["rmse"] for row in rows)
     for row in (row for row in rows if row["rmse"] < best * 1.15):
-        ours = row["method"].startswith("residual")
+        own = row["method"].startswith("residual")
         seconds = max(row["seconds"], 0.01)
         panel.errorbar(seconds, row["rmse"], yerr=row["rmse_half"] or 0, fmt="o", capsize=3,
-                       color="tab:red" if ours else "tab:blue")  # fmt: skip
+                       color="tab:red" if own else "tab:blue")  # fmt: skip
         panel.annotate(row["method"], (seconds, row["rmse"]), textcoords="offset points", xytext=(6, 5), fontsize=8)
     panel.grid(alpha=0.25, which="both")
     panel.margins(x=0.2)

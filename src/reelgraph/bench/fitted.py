@@ -1,4 +1,4 @@
-"""What every method becomes once it is fitted."""
+"""A fitted method."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -7,21 +7,24 @@ from typing import Any
 from reelgraph.arrays import Floats, Indices
 from reelgraph.data.dataset import Interactions
 
+Settings = Mapping[str, Any]
+
 
 @dataclass(frozen=True)
 class Fitted:
-    """A model at work.
+    """A fitted method.
 
     Attributes:
-        predict: ratings of pairs in the data's scale, `(num_pairs,)`, NaN where it cannot; None if it only ranks.
-        score: scores of all movies for user indices, `(num_users, num_items)`; None if it makes no lists.
-        settings: those it chose itself.
-        tried: how many settings it tried itself.
-        seconds: of its own last fit, where it tunes itself.
+        predict: predicts the ratings of pairs in the data's scale, `(num_pairs,)`, NaN if impossible; None if it only
+            ranks.
+        score: scores all movies for user indices, `(num_users, num_items)`; None if it does not rank.
+        settings: the settings that the method chose itself.
+        tried: the number of settings that it tried itself.
+        seconds: time of its last fit if it tunes itself.
     """
 
     predict: Callable[[Interactions], Floats] | None = None
     score: Callable[[Indices], Floats] | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Settings = field(default_factory=dict)
     tried: int = 0
     seconds: float = 0.0

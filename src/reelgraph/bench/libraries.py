@@ -1,4 +1,4 @@
-"""Methods from other libraries, each imported by the function that needs it."""
+"""Methods of other libraries, which are imported when used."""
 
 import os
 import tempfile
@@ -10,15 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from reelgraph.arrays import Floats, Indices
-from reelgraph.bench.fitted import Fitted
+from reelgraph.bench.fitted import Fitted, Settings
 from reelgraph.data.dataset import Dataset, Interactions
 from reelgraph.engines.spark_session import open_session
 
-Settings = Mapping[str, Any]
-
 
 def _surprise(algorithm: Any, train: Interactions, data: Dataset) -> Any:
-    """An algorithm of scikit-surprise fitted on indices in place of ids."""
+    """Fit an algorithm of scikit-surprise, with indices as ids."""
     import pandas as pd  # noqa: PLC0415
     import surprise  # noqa: PLC0415
 
@@ -29,19 +27,19 @@ def _surprise(algorithm: Any, train: Interactions, data: Dataset) -> Any:
 
 def _one_by_one(algorithm: Any, pairs: Interactions) -> Floats:
     rows = zip(pairs.user_index.tolist(), pairs.item_index.tolist(), pairs.rating.tolist(), strict=True)
-    found = algorithm.test(list(rows))
-    return np.asarray([np.nan if line.details["was_impossible"] else line.est for line in found])
+    lines = algorithm.test(list(rows))
+    return np.asarray([np.nan if line.details["was_impossible"] else line.est for line in lines])
 
 
 def _by_index(inner: Mapping[int, int], size: int) -> npt.NDArray[np.intp]:
-    """Our indices' places in scikit-surprise's tables, -1 for those that it has not seen."""
+    """Map our indices to those of scikit-surprise, -1 if it has not seen them."""
     place = np.full(size, -1, np.intp)
     place[list(inner.keys())] = list(inner.values())
     return place
 
 
 def item_knn(train: Interactions, data: Dataset, settings: Settings, seed: int) -> Fitted:  # noqa: ARG001
-    """Item neighbours over biases, by shrunk Pearson correlation (scikit-surprise's KNNBaseline)."""
+    """Item neighbours by shrunk Pearson correlation, on top of biases (scikit-surprise's KNNBaseline)."""
     import surprise  # noqa: PLC0415
 
     similarity = {"name": "pearson_baseline", "user_based": False, "shrinkage": settings["shrinkage"]}
@@ -84,8 +82,8 @@ def _factor_scores(algorithm: Any, states: Floats, data: Dataset) -> Any:
 
 
 def als_implicit(train: Interactions, data: Dataset, settings: Settings, seed: int) -> Fitted:
-    """Weighted matrix factorisation of who rated what (implicit's AlternatingLeastSquares); ranks only."""
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # what the library asks for; its own threads share the work
+    """Weighted matrix factorisation of implicit feedback (implicit's AlternatingLeastSquares); ranks only."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the library asks for
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from implicit.als import AlternatingLeastSquares  # noqa: PLC0415
@@ -99,7 +97,7 @@ def als_implicit(train: Interactions, data: Dataset, settings: Settings, seed: i
 
 
 def bayesian_fm(train: Interactions, data: Dataset, settings: Settings, seed: int) -> Fitted:
-    """Bayesian factorisation machine by Gibbs sampling (myFM); `implicit` adds SVD++'s features in both directions.
+    """Bayesian factorisation machine by Gibbs sampling (myFM); `implicit` adds the features of SVD++ to both sides.
 
     Source: Rendle, Zhang and Koren, On the Difficulty of Evaluating Baselines, 2019.
     """
@@ -133,13 +131,13 @@ def bayesian_fm(train: Interactions, data: Dataset, settings: Settings, seed: in
 
 
 def als_spark(train: Interactions, data: Dataset, settings: Settings, seed: int) -> Fitted:
-    """Matrix factorisation of ratings by Spark MLlib's ALS, on this machine."""
+    """Matrix factorisation of ratings (Spark MLlib's ALS, on this machine)."""
     import pandas as pd  # noqa: PLC0415
     from pyspark.ml.recommendation import ALS  # noqa: PLC0415
 
     columns = {"user": train.user_index, "item": train.item_index, "rating": train.rating}
     with open_session("local[2]") as opened, tempfile.TemporaryDirectory() as folder:
-        # Without checkpoints each iteration lengthens the plan, until Java's stack is too short for it.
+        # Without checkpoints the plan grows with each iteration until Java's stack overflows.
         opened.session.sparkContext.setCheckpointDir(folder)
         als = ALS(userCol="user", itemCol="item", ratingCol="rating", seed=seed, **settings)
         model = als.fit(opened.session.createDataFrame(pd.DataFrame(columns)))
@@ -155,8 +153,8 @@ def als_spark(train: Interactions, data: Dataset, settings: Settings, seed: int)
     return Fitted(predict)
 
 
-def _rows(found: Any, number: int, rank: int) -> Floats:
-    """A table of Spark's factors; NaN for those without a rating."""
+def _rows(factors: Any, number: int, rank: int) -> Floats:
+    """Spark's factors by index, NaN for users or movies without ratings."""
     table = np.full((number, rank), np.nan)
-    table[found["id"].to_numpy()] = np.stack(found["features"].to_numpy())
+    table[factors["id"].to_numpy()] = np.stack(factors["features"].to_numpy())
     return table

@@ -1,38 +1,31 @@
-"""The methods to compare with, from libraries made for them, behind one protocol.
-
-A method is tried with its settings in order, judged on the validation ratings, and fitted again on training and
-validation ratings with the best of them (`trial`).
-"""
+"""The methods to compare, and the search for their settings."""
 
 import importlib.util
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from reelgraph.arrays import Floats
 from reelgraph.bench import libraries, own_methods
-from reelgraph.bench.fitted import Fitted
+from reelgraph.bench.fitted import Fitted, Settings
 from reelgraph.data.dataset import Dataset, Interactions, merge
 from reelgraph.errors import ConfigError, SetupError
 from reelgraph.metrics.baselines import baselines
 from reelgraph.metrics.ranking import evaluate_ranking
 from reelgraph.metrics.ratings import rmse
 
-Settings = Mapping[str, Any]
-
 
 @dataclass(frozen=True)
 class Method:
-    """A way to predict ratings, to rank movies, or both.
+    """A method that predicts ratings, ranks movies, or both.
 
     Attributes:
-        fit: a model of `train`, with settings and a seed; the data set gives the vocabularies' sizes and the scale.
-        settings: what to try, the likeliest first.
-        needs: module and package of the library, or none.
+        fit: fits training ratings, given the data set, settings and a seed.
+        settings: the settings to try, the most promising first.
+        needs: module and package of the library that it needs.
     """
 
     fit: Callable[[Interactions, Dataset, Settings, int], Fitted]
@@ -78,10 +71,7 @@ METHODS: dict[str, Method] = {
     ),
     "als-implicit": Method(
         libraries.als_implicit,
-        tuple(
-            {"factors": f, "regularization": r, "alpha": a}
-            for f, r, a in _IALS
-        ),
+        tuple({"factors": f, "regularization": r, "alpha": a} for f, r, a in _IALS),
         _IMPLICIT,
     ),
     "als-spark": Method(
@@ -106,21 +96,14 @@ METHODS: dict[str, Method] = {
 TUNES_ITSELF = ("residual", "residual-no-time", "residual-ratings-only")
 
 
-def chosen(names: str | None) -> list[str]:
-    """Methods by comma-separated names; without names all whose library is there.
-
-    Raises:
-        ConfigError: if a name is not known.
-        SetupError: if a named method's library is missing.
-    """
+def choose(names: str | None) -> list[str]:
+    """The methods with these comma-separated names; if None, all whose libraries are installed, without Spark."""
     if names is None:
         return [name for name, method in METHODS.items() if _missing(method) is None and name != "als-spark"]
     wanted = [name.strip() for name in names.split(",") if name.strip()]
     for name in wanted:
         if name not in METHODS:
-            raise ConfigError(
-                f"--models: expected names out of {', '.join(METHODS)}, found {name!r}", "correct the name"
-            )
+            raise ConfigError(f"--models: expected names from {', '.join(METHODS)}, found {name!r}", "correct the name")
         missing = _missing(METHODS[name])
         if missing is not None:
             raise SetupError(
@@ -138,8 +121,8 @@ def _missing(method: Method) -> str | None:
 
 
 @dataclass(frozen=True)
-class Trial:
-    """A method fitted with the best of its settings, and what that took, in seconds."""
+class MethodTrial:
+    """A method fitted with its best settings, and the time that this took in seconds."""
 
     fitted: Fitted
     settings: Settings
@@ -148,21 +131,21 @@ class Trial:
     fit_seconds: float
 
 
-def trial(name: str, data: Dataset, seed: int, budget: float) -> Trial:
-    """Try settings on the validation ratings until the budget is used up, then fit with the best.
+def tune_and_fit(name: str, data: Dataset, seed: int, budget: float) -> MethodTrial:
+    """Choose the settings of a method on the validation ratings, then fit training and validation ratings with them.
 
     Args:
         name: one of `METHODS`.
         data: the data set.
-        seed: seed of whatever is random.
-        budget: seconds after which no other setting is tried; the first is always tried.
+        seed: random seed.
+        budget: seconds after which no further settings are tried; the first ones always are.
     """
     method, started = METHODS[name], time.monotonic()
     both = merge(data.train, data.valid)
     if name in TUNES_ITSELF:
         fitted = method.fit(both, data, {}, seed)
         seconds = time.monotonic() - started
-        return Trial(fitted, fitted.settings, fitted.tried, seconds - fitted.seconds, fitted.seconds)
+        return MethodTrial(fitted, fitted.settings, fitted.tried, seconds - fitted.seconds, fitted.seconds)
     best, least, tried = method.settings[0], math.inf, 0
     for settings in method.settings if len(method.settings) > 1 and len(data.valid) else ():
         if tried and (time.monotonic() - started) * (tried + 1) / tried > budget:
@@ -173,11 +156,11 @@ def trial(name: str, data: Dataset, seed: int, budget: float) -> Trial:
             best, least = settings, loss
     tuned = time.monotonic()
     fitted = method.fit(both, data, best, seed)
-    return Trial(fitted, best, tried, tuned - started, time.monotonic() - tuned)
+    return MethodTrial(fitted, best, tried, tuned - started, time.monotonic() - tuned)
 
 
 def _loss(fitted: Fitted, data: Dataset) -> float:
-    """Validation RMSE of what predicts ratings, and minus the nDCG@10 of what only ranks."""
+    """Validation RMSE, or the negative nDCG@10 of a method that only ranks."""
     if fitted.predict is not None:
         return rmse(complete(fitted.predict(data.valid), data.train, data.valid, data)[0], data.valid.rating)
     assert fitted.score is not None
@@ -185,7 +168,7 @@ def _loss(fitted: Fitted, data: Dataset) -> float:
 
 
 def complete(prediction: Floats, train: Interactions, pairs: Interactions, data: Dataset) -> tuple[Floats, int]:
-    """Predictions within the scale, those that a method cannot make by damped biases, and how many these are."""
+    """Clip predictions to the scale, and replace the NaN ones by damped biases; returns also the number of these."""
     impossible = ~np.isfinite(prediction)
     if impossible.any():
         damped = baselines(train, len(data.users), len(data.items))[-1]

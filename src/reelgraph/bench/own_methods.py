@@ -1,48 +1,39 @@
-"""Methods that need no other library: baselines of a few lines, and reelgraph's own models."""
+"""Baselines, EASE and reelgraph's own models."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from reelgraph.arrays import Float32s, Float64s, Indices
-from reelgraph.bench.fitted import Fitted
+from reelgraph.arrays import Float32s
+from reelgraph.bench.fitted import Fitted, Settings
 from reelgraph.data.dataset import Dataset, Interactions
 from reelgraph.metrics.baselines import Baseline, baselines, damped_biases
 
-Settings = Mapping[str, Any]
-
-
-def _additive(line: Baseline) -> Fitted:
-    def score(users: Indices) -> Float64s:
-        return np.tile(line.item, (len(users), 1))
-
-    return Fitted(line.predict, score)
-
 
 def mean(train: Interactions, data: Dataset, settings: Settings, seed: int) -> Fitted:  # noqa: ARG001
-    """The mean training rating for every pair."""
+    """The mean training rating."""
     return Fitted(baselines(train, len(data.users), len(data.items))[0].predict)
 
 
 def bias(train: Interactions, data: Dataset, settings: Settings, seed: int) -> Fitted:  # noqa: ARG001
-    """Damped means of users and movies (`baselines`), with other dampings."""
+    """Damped biases of users and movies."""
     average = float(train.rating.mean(dtype=np.float64))
     count = np.bincount(train.item_index, minlength=len(data.items))
     deviation = train.rating.astype(np.float64) - average
     damping = (float(settings["user"]), float(settings["item"]))
     parts = damped_biases(train.user_index, train.item_index, deviation, len(data.users), count, damping)
-    return _additive(Baseline("bias", average, *parts))
+    line = Baseline("bias", average, *parts)
+    return Fitted(line.predict, lambda users: np.tile(line.item, (len(users), 1)))
 
 
 def popularity(train: Interactions, data: Dataset, settings: Settings, seed: int) -> Fitted:  # noqa: ARG001
-    """Movies by their number of training ratings; the same list for everyone."""
+    """The number of training ratings of each movie."""
     count = np.bincount(train.item_index, minlength=len(data.items)).astype(np.float64)
     return Fitted(score=lambda users: np.tile(count, (len(users), 1)))
 
 
 def ease(train: Interactions, data: Dataset, settings: Settings, seed: int) -> Fitted:  # noqa: ARG001
-    """EASE, the linear item-item model with zero diagonal in closed form, on who rated what.
+    """EASE, a linear item-item model with zero diagonal in closed form, on implicit feedback.
 
     Source: Steck, Embarrassingly Shallow Autoencoders for Sparse Data, 2019, equation 8.
     """
@@ -59,7 +50,7 @@ def ease(train: Interactions, data: Dataset, settings: Settings, seed: int) -> F
 
 
 def residual(train: Interactions, data: Dataset, settings: Settings, seed: int) -> Fitted:
-    """The default model as `train` fits it, with side features and times where the data have them."""
+    """The default model as `train` fits it."""
     return _model(train, data, dict(settings), seed)
 
 
@@ -74,12 +65,12 @@ def residual_ratings_only(train: Interactions, data: Dataset, settings: Settings
 
 
 def gcn(train: Interactions, data: Dataset, settings: Settings, seed: int) -> Fitted:
-    """The classic; stopped by validation, then fitted again like the default model."""
+    """The classic GCN, fitted as `train --model gcn` does."""
     return _model(train, data, dict(settings) | {"model": "gcn"}, seed)
 
 
 def _model(train: Interactions, data: Dataset, settings: dict[str, Any], seed: int) -> Fitted:
-    """A fit through the same door as `reelgraph train`; without refit where validation judges the settings."""
+    """Fit as `reelgraph train` does; without the refit while settings are compared on the validation ratings."""
     from reelgraph.training import fit  # noqa: PLC0415
 
     seconds = {"fit": 0.0}

@@ -1,14 +1,11 @@
-"""The results of a race as tables; the service shows them, too, and has no matplotlib."""
+"""Read, summarise and tabulate benchmark results."""
 
 import json
 import math
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-from rich.markup import escape
-from rich.table import Table
+from typing import Any, NamedTuple
 
 from reelgraph.errors import DataError
 
@@ -17,7 +14,7 @@ RESULTS, KIND = "results.json", "reelgraph-bench"
 # Student's t, two-sided 95 %, by degrees of freedom (Fisher and Yates, Statistical Tables); 1.96 beyond the table.
 T_95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
 
-# What each row shows: column, title, digits.
+# Name, title and digits of each column.
 COLUMNS = (
     ("rmse", "RMSE", 4),
     ("mae", "MAE", 4),
@@ -33,11 +30,11 @@ COLUMNS = (
 
 COLD_COLUMNS = (("rmse", "RMSE", 4), ("bias_rmse", "RMSE of damped biases", 4), ("ndcg", "nDCG@10", 3))
 
-WIDE = 180  # characters that all of them take
+WIDE = 180  # characters needed to show every column
 
 NARROW = ("rmse", "ndcg", "recall", "seconds", "memory_gb")
 
-# Test RMSE as the papers report it, on their own runs; never measured here.
+# Test RMSE as reported in the papers; not measured here.
 PUBLISHED = {
     "ml-100k-u1": (
         ("GC-MC", 0.905, "van den Berg et al. 2017"),
@@ -55,45 +52,68 @@ PUBLISHED = {
 }
 
 
-def read_results(path: Path, remedy: str) -> dict[str, Any]:
-    """What `results.json` of a race holds.
+class TextTable(NamedTuple):
+    """A table of formatted cells; the first column holds labels."""
 
-    Raises:
-        DataError: if it cannot be read or is another file.
-    """
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def read_results(path: Path, remedy: str) -> dict[str, Any]:
+    """The content of a benchmark's `results.json`."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        results = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: expected results of a bench, found {error}", remedy) from None
-    if not isinstance(found, dict) or found.get("kind") != KIND:
-        raise DataError(f"{path}: expected results of a bench, found another file", remedy)
-    return found
+        raise DataError(f"{path}: expected benchmark results, found {error}", remedy) from None
+    if not isinstance(results, dict) or results.get("kind") != KIND:
+        raise DataError(f"{path}: expected benchmark results, found another file", remedy)
+    return results
 
 
 def summary(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Mean and half width of the 95 % interval over the runs of each data set and method, the lowest RMSE first.
+    """Average the runs of each data set and method; within a data set, the lowest RMSE comes first.
 
     Returns:
-        One row each, with `dataset`, `method`, `runs`, `failed`, `unpredictable` and, for each of `COLUMNS`, `name` and
-        `name_half`; None where there is nothing to say.
+        One row each with `dataset`, `method`, `runs`, `failed`, `unpredictable` and, for each of `COLUMNS`, the mean
+        `name` and the half width `name_half` of its 95 % interval, None if unknown.
     """
     rows = []
-    for dataset, method in dict.fromkeys((row["dataset"], row["method"]) for row in runs):
-        mine = [row for row in runs if (row["dataset"], row["method"]) == (dataset, method)]
-        whole = [row | {"seconds": row["tune_seconds"] + row["fit_seconds"]} for row in mine if not row["error"]]
-        line: dict[str, Any] = {"dataset": dataset, "method": method, "runs": len(whole)}
-        line["failed"] = next((row["error"] for row in mine if row["error"]), None)
-        line["unpredictable"] = sum(row["unpredictable"] or 0 for row in whole)
+    for dataset, method in dict.fromkeys((run["dataset"], run["method"]) for run in runs):
+        own = [run for run in runs if (run["dataset"], run["method"]) == (dataset, method)]
+        complete = [run | {"seconds": run["tune_seconds"] + run["fit_seconds"]} for run in own if not run["error"]]
+        row: dict[str, Any] = {"dataset": dataset, "method": method, "runs": len(complete)}
+        row["failed"] = next((run["error"] for run in own if run["error"]), None)
+        row["unpredictable"] = sum(run["unpredictable"] or 0 for run in complete)
         for name, _, _ in COLUMNS:
-            values = [row[name] for row in whole if row[name] is not None]
-            line[name], line[f"{name}_half"] = interval(values)
-        rows.append(line)
-    places = {dataset: place for place, dataset in enumerate(dict.fromkeys(row["dataset"] for row in runs))}
-    return sorted(rows, key=lambda row: (places[row["dataset"]], row["rmse"] or math.inf, -(row["ndcg"] or 0)))
+            row[name], row[f"{name}_half"] = interval([run[name] for run in complete if run[name] is not None])
+        rows.append(row)
+    order = {dataset: place for place, dataset in enumerate(dict.fromkeys(run["dataset"] for run in runs))}
+    return sorted(rows, key=lambda row: (order[row["dataset"]], row["rmse"] or math.inf, -(row["ndcg"] or 0)))
+
+
+def cold_summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Average the cold-start curves over the seeds, for each data set and number of revealed ratings.
+
+    Args:
+        rows: the `cold` entries of the results.
+
+    Returns:
+        One row each with `dataset`, `runs`, `revealed`, and `rmse`, `bias_rmse`, `ndcg` with their `_half`.
+    """
+    averages = []
+    for dataset in dict.fromkeys(row["dataset"] for row in rows):
+        curves = [row["curve"] for row in rows if row["dataset"] == dataset and not row["error"]]
+        for points in zip(*curves, strict=True):
+            average: dict[str, Any] = {"dataset": dataset, "runs": len(points), "revealed": points[0]["revealed"]}
+            for name, _, _ in COLD_COLUMNS:
+                average[name], average[f"{name}_half"] = interval([point[name] for point in points])
+            averages.append(average)
+    return averages
 
 
 def interval(values: Sequence[float]) -> tuple[float | None, float | None]:
-    """Mean and half width of the 95 % interval of the mean; no width for a single value."""
+    """Mean and half width of its 95 % interval; a single value has no interval."""
     if not values:
         return None, None
     if len(values) < 2:
@@ -102,31 +122,8 @@ def interval(values: Sequence[float]) -> tuple[float | None, float | None]:
     return statistics.fmean(values), t * statistics.stdev(values) / math.sqrt(len(values))
 
 
-def table(runs: Sequence[dict[str, Any]], published: bool, width: int = WIDE) -> list[Table]:
-    """One table a data set; below `WIDE` characters the means of the main columns alone, so that they can be read."""
-    tables, rows = [], summary(runs)
-    columns = [column for column in COLUMNS if width >= WIDE or column[0] in NARROW]
-    for dataset in dict.fromkeys(row["dataset"] for row in rows):
-        shown = _titled(dataset)
-        shown.add_column("")
-        for _, title, _ in columns:
-            shown.add_column(title, justify="right")
-        for row in (row for row in rows if row["dataset"] == dataset):
-            if row["failed"] and not row["runs"]:
-                shown.add_row(row["method"], f"failed: {escape(row['failed'])}")
-                continue
-            marked = (
-                f"{row['method']} ({row['unpredictable']:,} unpredictable)" if row["unpredictable"] else row["method"]
-            )
-            shown.add_row(marked, *(cell(row, name, digits, halves=width >= WIDE) for name, _, digits in columns))
-        for method, error, source in PUBLISHED.get(dataset, ()) if published else ():
-            shown.add_row(f"{method} [published: {source}]".replace("[", r"\["), f"{error:.4g}")
-        tables.append(shown)
-    return tables
-
-
 def cell(row: dict[str, Any], name: str, digits: int, halves: bool = True) -> str:
-    """A mean, with its half width where errors and rankings have one and `halves` asks for it."""
+    """A mean as text, with its half width for errors and ranking measures."""
     value, half = row[name], row[f"{name}_half"]
     if value is None:
         return "-"
@@ -134,38 +131,44 @@ def cell(row: dict[str, Any], name: str, digits: int, halves: bool = True) -> st
     return f"{value:.{digits}f}" + (f" ± {half:.{digits}f}" if shown else "")
 
 
-def cold_summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Mean and half width of the 95 % interval over the seeds, for each data set and number of ratings revealed.
-
-    Args:
-        rows: the `cold` rows of a race.
-
-    Returns:
-        One row each, with `dataset`, `runs`, `revealed`, and `rmse`, `bias_rmse`, `ndcg` with their `_half`.
-    """
-    found = []
-    for dataset in dict.fromkeys(row["dataset"] for row in rows):
-        curves = [row["curve"] for row in rows if row["dataset"] == dataset and not row["error"]]
-        for points in zip(*curves, strict=True):
-            line: dict[str, Any] = {"dataset": dataset, "runs": len(points), "revealed": points[0]["revealed"]}
-            for name, _, _ in COLD_COLUMNS:
-                line[name], line[f"{name}_half"] = interval([point[name] for point in points])
-            found.append(line)
-    return found
-
-
-def cold_table(rows: Sequence[dict[str, Any]]) -> list[Table]:
-    """One table a data set: errors and lists of new users by how many of their ratings are revealed."""
-    tables, lines = [], cold_summary(rows)
-    for dataset in dict.fromkeys(line["dataset"] for line in lines):
-        shown = _titled(f"{dataset}, new users")
-        for title in ("revealed", *(title for _, title, _ in COLD_COLUMNS)):
-            shown.add_column(title, justify="right")
-        for line in (line for line in lines if line["dataset"] == dataset):
-            shown.add_row(str(line["revealed"]), *(cell(line, name, digits) for name, _, digits in COLD_COLUMNS))
-        tables.append(shown)
+def method_tables(runs: Sequence[dict[str, Any]], published: bool, width: int = WIDE) -> list[TextTable]:
+    """One table per data set; narrower than `WIDE` it holds the means of the `NARROW` columns only."""
+    rows = summary(runs)
+    columns = [column for column in COLUMNS if width >= WIDE or column[0] in NARROW]
+    tables = []
+    for dataset, title in _titles(rows).items():
+        cells = []
+        for row in (row for row in rows if row["dataset"] == dataset):
+            if row["failed"] and not row["runs"]:
+                cells.append([row["method"], f"failed: {row['failed']}"])
+                continue
+            label = row["method"] + (f" ({row['unpredictable']:,} unpredictable)" if row["unpredictable"] else "")
+            cells.append([label, *(cell(row, name, digits, halves=width >= WIDE) for name, _, digits in columns)])
+        for method, error, source in PUBLISHED.get(dataset, ()) if published else ():
+            cells.append([f"{method} [published: {source}]", f"{error:.4g}"])
+        tables.append(TextTable(title, ["", *(name for _, name, _ in columns)], cells))
     return tables
 
 
-def _titled(title: str) -> Table:
-    return Table(title=escape(title), title_justify="left", title_style="bold", pad_edge=False, box=None)
+def cold_tables(rows: Sequence[dict[str, Any]]) -> list[TextTable]:
+    """One table per data set: errors and ranking for new users by their number of revealed ratings."""
+    averages = cold_summary(rows)
+    return [
+        TextTable(
+            f"{title}, new users",
+            ["revealed", *(name for _, name, _ in COLD_COLUMNS)],
+            [
+                [str(row["revealed"]), *(cell(row, name, digits) for name, _, digits in COLD_COLUMNS)]
+                for row in averages
+                if row["dataset"] == dataset
+            ],
+        )
+        for dataset, title in _titles(averages).items()
+    ]
+
+
+def _titles(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """The title of each data set: the file's name instead of its path where that is unambiguous."""
+    datasets = list(dict.fromkeys(row["dataset"] for row in rows))
+    names = [Path(dataset).name for dataset in datasets]
+    return {dataset: name if names.count(name) == 1 else dataset for dataset, name in zip(datasets, names, strict=True)}

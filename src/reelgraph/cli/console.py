@@ -1,6 +1,9 @@
-"""What a person sees: tables on stdout, progress on stderr."""
+"""Tables and lines of results on stdout."""
 
-from collections.abc import Callable, Iterable, Sequence
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +11,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from reelgraph.metrics import ratings
 from reelgraph.metrics.labels import GROUPS, MEASURES, PREDICTORS
 from reelgraph.metrics.ratings import EvaluationReport
 from reelgraph.recommend.explain import Explanation
@@ -19,178 +21,191 @@ if TYPE_CHECKING:
 
 
 def stdout(width: int = 120) -> Console:
-    """Where results go; a pipe gets plain text of one width, so that it reads the same everywhere."""
-    console = Console(highlight=False, soft_wrap=False)
+    """The console for results; without a terminal it has the same width everywhere."""
+    console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=width)
 
 
 def say(line: str) -> None:
-    """One line of result, on stdout."""
+    """Print one line, not wrapped."""
     stdout().print(escape(line), soft_wrap=True)
 
 
+def show_json(value: Any) -> None:
+    """Print a value as indented JSON; characters that stdout cannot encode are escaped."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(value, indent=2)
+    sys.stdout.write(f"{text}\n")
+
+
+def make_table(
+    title: str, header: Sequence[str], rows: Iterable[Sequence[str]], left: Sequence[int] = (0,), bold: str = ""
+) -> Table:
+    """A table without borders.
+
+    Args:
+        title: the title; no title line if empty.
+        header: the name of each column.
+        rows: cells, shown as they are.
+        left: the columns to align on the left.
+        bold: the first cell of the row to emphasise.
+    """
+    table = Table(title=escape(title), title_justify="left", title_style="bold", pad_edge=False, box=None)
+    for place, name in enumerate(header):
+        table.add_column(escape(name), justify="left" if place in left else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*map(escape, row), style="bold" if bold and row[0] == bold else None)
+    return table
+
+
+def show_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]], **options: Any) -> None:
+    """Print a table; see `make_table`."""
+    stdout().print(make_table(title, header, rows, **options))
+
+
 def show_data(manifest: dict[str, Any]) -> None:
-    """What was read: users, movies, ratings, density, scale, splits."""
+    """Users, movies, ratings, density, scale and split of prepared data."""
     counts, scale, split = manifest["counts"], manifest["scale"], manifest["split"]
-    cells = counts["users"] * counts["movies"]
-    table = _table("Data", ["", ""], right=[1])
-    for name in ("users", "movies", "ratings"):
-        table.add_row(name, f"{counts[name]:,}")
-    table.add_row("density", f"{counts['ratings'] / cells:.2%}" if cells else "-")
-    table.add_row("scale", f"{scale['low']:g} to {scale['high']:g}")
-    table.add_row(
-        f"split ({split['kind']})", " / ".join(f"{counts[name]:,} {name}" for name in ("train", "valid", "test"))
-    )
-    for name in ("users", "movies"):
-        if counts[f"unknown_test_{name}"]:
-            table.add_row(f"test {name} without training ratings", f"{counts[f'unknown_test_{name}']:,}")
-    if counts["rejected"]:
-        table.add_row("refused rows", f"{counts['rejected']:,}")
-    stdout().print(table)
+    pairs = counts["users"] * counts["movies"]
+    rows = [(name, f"{counts[name]:,}") for name in ("users", "movies", "ratings")]
+    rows += [
+        ("density", f"{counts['ratings'] / pairs:.2%}" if pairs else "-"),
+        ("scale", f"{scale['low']:g} to {scale['high']:g}"),
+        (f"split ({split['kind']})", " / ".join(f"{counts[name]:,} {name}" for name in ("train", "valid", "test"))),
+    ]
+    optional = {
+        "unknown_test_users": "test users without training ratings",
+        "unknown_test_movies": "test movies without training ratings",
+        "rejected": "rejected rows",
+    }
+    rows += [(label, f"{counts[name]:,}") for name, label in optional.items() if counts[name]]
+    show_table("Data", ["", ""], rows)
 
 
 def show_errors(metrics: dict[str, dict[str, dict[str, float]]]) -> None:
-    """RMSE and MAE of the model beside the baselines, for each split that was judged."""
-    splits = [name for name in ("valid", "test") if name in metrics]
-    names = {"valid": "validation", "test": "test"}
-    table = _table("Errors", ["", *(f"{names[split]} {error}" for split in splits for error in ("RMSE", "MAE"))])
+    """RMSE and MAE of the model and the baselines on the validation and test ratings."""
+    splits = {split: label for split, label in (("valid", "validation"), ("test", "test")) if split in metrics}
+    rows = []
     for predictor, label in PREDICTORS.items():
-        rows = [metrics[split].get(predictor) for split in splits]
-        if not any(rows):
-            continue
-        cells = [f"{row[error]:.4f}" if row else "" for row in rows for error in ("rmse", "mae")]
-        table.add_row(label, *cells, style="bold" if predictor == "model" else None)
+        errors = [metrics[split].get(predictor) for split in splits]
+        if any(errors):
+            cells = [f"{row[name]:.4f}" if row else "" for row in errors for name in ("rmse", "mae")]
+            rows.append([label, *cells])
     if splits:
-        stdout().print(table)
+        header = ["", *(f"{label} {name}" for label in splits.values() for name in ("RMSE", "MAE"))]
+        show_table("Errors", header, rows, bold=PREDICTORS["model"])
 
 
 def show_evaluation(report: EvaluationReport) -> None:
-    """An evaluation of test ratings."""
-    table = _table("Evaluation", ["", ""], right=[1])
-    table.add_row("pairs", f"{report.pairs:,}")
-    table.add_row("RMSE", f"{report.rmse:.4f}")
-    table.add_row("MAE", f"{report.mae:.4f}")
+    """Errors on test ratings, over all of them and by group."""
+    rows = [("pairs", f"{report.pairs:,}"), ("RMSE", f"{report.rmse:.4f}"), ("MAE", f"{report.mae:.4f}")]
     if report.rmse_untimed is not None and report.mae_untimed is not None:
-        table.add_row("RMSE without the time of rating", f"{report.rmse_untimed:.4f}")
-        table.add_row("MAE without the time of rating", f"{report.mae_untimed:.4f}")
+        rows.append(("RMSE without the time of rating", f"{report.rmse_untimed:.4f}"))
+        rows.append(("MAE without the time of rating", f"{report.mae_untimed:.4f}"))
     if report.interval is not None:
         level, coverage, width = (report.interval[name] for name in ("level", "coverage", "mean_width"))
-        table.add_row(f"ratings within {level:.0%} intervals", f"{coverage:.1%}")
-        table.add_row("mean width of the intervals", f"{width:.2f}")
-    table.add_row("users without training ratings", f"{report.unknown_users:,}")
-    table.add_row("movies without training ratings", f"{report.unknown_movies:,}")
-    table.add_row("pairs with such a user or movie", f"{report.unknown_pairs:,}")
-    stdout().print(table)
+        rows.append((f"ratings within the {level:.0%} intervals", f"{coverage:.1%}"))
+        rows.append(("mean width of the intervals", f"{width:.2f}"))
+    rows.append(("users without training ratings", f"{report.unknown_users:,}"))
+    rows.append(("movies without training ratings", f"{report.unknown_movies:,}"))
+    rows.append(("pairs with such a user or movie", f"{report.unknown_pairs:,}"))
+    show_table("Evaluation", ["", ""], rows)
     for name, groups in (report.groups | {"calibration": report.calibration}).items():
         if groups:
-            _show_groups(GROUPS[name], groups)
+            numbers = [(group.rmse, group.mae, group.predicted, group.actual) for group in groups]
+            show_table(
+                GROUPS[name],
+                ["", "pairs", "RMSE", "MAE", "mean predicted", "mean actual"],
+                [
+                    [group.name, f"{group.pairs:,}", *(f"{number:.3f}" for number in row)]
+                    for group, row in zip(groups, numbers, strict=True)
+                ],
+            )
 
 
-def show_lists(lists: dict[str, dict[str, float | None]]) -> None:
-    """How good lists are by order, and what some diversity costs."""
+def show_list_measures(lists: dict[str, dict[str, float | None]]) -> None:
+    """Ranking measures of each order, and the cost of diversity and of a popularity penalty."""
     names = ("ndcg", "recall", "precision", "hit_rate", "coverage", "novelty", "diversity")
-    table = _table("Lists", ["", *(MEASURES[name] for name in names)])
+    rows = []
     for name in ("order rank", "order stars", "order blend", "diversity 0.3", "popularity penalty 0.3"):
         if name in lists:
-            cells = [lists[name][measure] for measure in names]
-            label = f"{name} (default)" if lists[name] == lists["default"] and name.startswith("order") else name
-            table.add_row(label, *("-" if cell is None else f"{cell:.3f}" for cell in cells))
-    stdout().print(table)
+            default = lists[name] == lists["default"] and name.startswith("order")
+            rows.append([name + " (default)" * default, *(_number(lists[name][measure]) for measure in names)])
+    show_table("Lists", ["", *(MEASURES[name] for name in names)], rows)
 
 
-def show_judged(judged: dict[str, Any]) -> None:
-    """How good lists, reasons and similar movies are; see `quality.judge`."""
-    show_lists(judged["lists"])
-    if judged["deletion"]:
-        table = _table("What a prediction moves by without three contributions", ["", "pairs", "largest", "random"])
-        for name, row in judged["deletion"].items():
-            table.add_row(name, f"{row['pairs']:,}", f"{row['top']:.3f}", f"{row['random']:.3f}")
-        stdout().print(table)
-    if judged["similar"]:
-        table = _table("Similar movies", ["", "share a genre", "co-rating lift"])
-        for name, row in judged["similar"].items():
-            cells = (row["genre"], row["lift"])
-            table.add_row(name, *("-" if cell is None else f"{cell:.3f}" for cell in cells))
-        stdout().print(table)
-
-
-def _show_groups(title: str, groups: Sequence[ratings.Group]) -> None:
-    table = _table(title, ["", "pairs", "RMSE", "MAE", "mean predicted", "mean actual"])
-    for group in groups:
-        numbers = (group.rmse, group.mae, group.predicted, group.actual)
-        table.add_row(escape(group.name), f"{group.pairs:,}", *(f"{number:.3f}" for number in numbers))
-    stdout().print(table)
+def show_quality(quality: dict[str, Any]) -> None:
+    """The quality of lists, explanations and similar movies."""
+    show_list_measures(quality["lists"])
+    if quality["deletion"]:
+        show_table(
+            "Change of a prediction without three of its contributions",
+            ["", "pairs", "largest", "random"],
+            [
+                [name, f"{row['pairs']:,}", f"{row['top']:.3f}", f"{row['random']:.3f}"]
+                for name, row in quality["deletion"].items()
+            ],
+        )
+    if quality["similar"]:
+        rows = [[name, _number(row["genre"]), _number(row["lift"])] for name, row in quality["similar"].items()]
+        show_table("Similar movies", ["", "share a genre", "co-rating lift"], rows)
 
 
 def show_list(title: str, suggestions: Sequence[Suggestion]) -> None:
-    """A list of movies with titles, years, genres and predicted stars."""
+    """A recommendation list: movies with titles, years, genres and predicted stars."""
     if not suggestions:
-        stdout().print(f"{escape(title)}: no movie is left by these filters")
+        say(f"{title}: no movie passes these filters")
         return
-    table = _table(title, ["", "movie", "title", "year", "genres", "stars"], right=[0, 3, 5])
-    for rank, suggestion in enumerate(suggestions, start=1):
-        movie = suggestion.movie
-        table.add_row(
-            str(rank), escape(movie.movie_id), escape(movie.title or ""), str(movie.year or ""),
-            escape(", ".join(movie.genres)), f"{suggestion.prediction:.2f}",
-        )  # fmt: skip
-    stdout().print(table)
+    rows = [
+        [str(rank), *_movie_cells(asdict(line.movie)), f"{line.prediction:.2f}"]
+        for rank, line in enumerate(suggestions, start=1)
+    ]
+    show_table(title, ["", "movie", "title", "year", "genres", "stars"], rows, left=(1, 2, 4))
 
 
 def show_similar(title: str, rows: Sequence[dict[str, Any]]) -> None:
     """Movies or users with their similarities."""
-    movies = bool(rows) and "movie_id" in rows[0]
-    columns = ["movie", "title", "year", "genres"] if movies else ["user"]
-    table = _table(title, [*columns, "similarity"], right=[len(columns)] + ([2] if movies else []))
-    for row in rows:
-        if movies:
-            cells = [row["movie_id"], row["title"] or "", str(row["year"] or ""), ", ".join(row["genres"])]
-        else:
-            cells = [row["user_id"]]
-        table.add_row(*map(escape, cells), f"{row['similarity']:.3f}")
-    stdout().print(table)
+    if rows and "movie_id" in rows[0]:
+        cells = [[*_movie_cells(row), f"{row['similarity']:.3f}"] for row in rows]
+        show_table(title, ["movie", "title", "year", "genres", "similarity"], cells, left=(0, 1, 3))
+    else:
+        show_table(title, ["user", "similarity"], [[row["user_id"], f"{row['similarity']:.3f}"] for row in rows])
 
 
-def show_explanation(found: Explanation) -> None:
-    """Why a movie is predicted and ranked as it is."""
-    console = stdout()
-    for line in found.text():
-        console.print(escape(line))
-    if found.neighbours:
-        together = found.movie_free + found.movie_side + sum(one.contribution for one in found.neighbours)
-        console.print(f"seen from the movie: what its {len(found.neighbours):,} raters made of it adds {together:+.2f}")
-    if found.ranking is not None:
-        console.print(f"ranking score {found.ranking.score:.2f}: the movie {found.ranking.movie:+.2f}, and most of all")
-        for reason in found.ranking.because[:5]:
-            console.print(escape(f"  {reason}"))
+def show_explanation(explanation: Explanation) -> None:
+    """The contributions to a prediction and to the ranking score."""
+    for line in explanation.text():
+        say(line)
+    if explanation.neighbours:
+        ratings = sum(neighbour.contribution for neighbour in explanation.neighbours)
+        total = explanation.movie_free + explanation.movie_side + ratings
+        say(f"seen from the movie: the ratings of {len(explanation.neighbours):,} users add {total:+.2f}")
+    if explanation.ranking is not None:
+        ranking = explanation.ranking
+        say(f"ranking score {ranking.score:.2f}: {ranking.movie:+.2f} from the movie itself; largest contributions:")
+        for reason in ranking.because[:5]:
+            say(f"  {reason}")
 
 
 def show_fit(manifest: dict[str, Any], out: Path) -> None:
-    """What was fitted, how long it took, and where the model is."""
-    again = ", then again on train and validation" if manifest["refitted"] else ""
-    took = f"{manifest['steps']} steps{again}, {manifest['seconds']:.1f} s"
-    stdout().print(escape(f"{manifest['config']['model']}: {took}; model in {out}"))
-
-
-def show_tables(made: Callable[[int], Sequence[Table]]) -> None:
-    """Tables made for a width in characters."""
-    console = stdout(width=200)
-    for table in made(console.width):
-        console.print(table)
+    """Steps and time of a fit, and where the model is."""
+    refit = ", refitted on training and validation ratings" if manifest["refitted"] else ""
+    say(f"{manifest['config']['model']}: {manifest['steps']} steps{refit}, {manifest['seconds']:.1f} s; model in {out}")
 
 
 def show_checks(checks: Sequence["Check"]) -> None:
-    """What `doctor` found."""
-    table = _table("", ["", "check", "found", "what to do"], right=[])
-    for check in checks:
-        sign = {True: "ok", False: "FAIL", None: "-"}[check.ok]
-        table.add_row(sign, escape(check.name), escape(check.found), escape("" if check.ok else check.remedy))
-    stdout().print(table)
+    """The findings of `doctor`."""
+    signs = {True: "ok", False: "FAIL", None: "-"}
+    rows = [[signs[check.ok], check.name, check.found, "" if check.ok else check.remedy] for check in checks]
+    show_table("", ["", "check", "found", "what to do"], rows, left=range(4))
 
 
-def _table(title: str, columns: Iterable[str], right: Sequence[int] | None = None) -> Table:
-    table = Table(title=escape(title), title_justify="left", title_style="bold", pad_edge=False, box=None)
-    for place, column in enumerate(columns):
-        on_right = place in right if right is not None else place > 0
-        table.add_column(column, justify="right" if on_right else "left", overflow="fold")
-    return table
+def _movie_cells(movie: dict[str, Any]) -> list[str]:
+    return [movie["movie_id"], movie["title"] or "", str(movie["year"] or ""), ", ".join(movie["genres"])]
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

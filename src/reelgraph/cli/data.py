@@ -1,18 +1,18 @@
-"""The command that says what a run will take."""
+"""The commands `prepare` and `plan`."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.table import Table
 
 from reelgraph import machine, planning
 from reelgraph.cli import console, progress
-from reelgraph.cli.options import PATH, data_options, settings, settings_of
+from reelgraph.cli.options import JSON, PATH, data_options, settings, settings_of
 from reelgraph.config import DataConfig, TrainConfig
 from reelgraph.errors import ConfigError
 from reelgraph.files import check_target
+
+COUNT = click.FloatRange(min=1)
 
 
 @click.command()
@@ -29,7 +29,7 @@ def prepare(
     out: Path,
     **given: Any,
 ) -> None:
-    """Check, index and split RATINGS; `train` takes the result in place of ratings."""
+    """Check, index and split RATINGS; `train` accepts the result in place of a ratings file."""
     from reelgraph.data import dataset, sources  # noqa: PLC0415
     from reelgraph.data.prepare import prepare  # noqa: PLC0415
 
@@ -37,21 +37,18 @@ def prepare(
     if test is not None:
         config = config.model_copy(update={"split": "given"})
     check_target(out, dataset.KIND)
-    with progress.job_progress() as shown:
-        prepare.prepare(sources.find(ratings, items, users, test), config, out, shown.note, shown.jobs)
+    with progress.job_progress() as report:
+        prepare.prepare(sources.find(ratings, items, users, test), config, out, report.note, report.jobs)
     console.show_data(dataset.read_manifest(out))
-
-
-COUNT = click.FloatRange(min=1)
 
 
 @click.command()
 @click.argument("ratings", type=PATH, required=False)
 @data_options
-@click.option("--num-ratings", type=COUNT, help="number of ratings, in place of RATINGS; such as 20e6")
-@click.option("--num-users", type=COUNT, help="number of users, likewise")
-@click.option("--num-movies", type=COUNT, help="number of movies, likewise")
-@click.option("--json", "as_json", is_flag=True, help="print JSON instead of a table")
+@click.option("--num-ratings", type=COUNT, help="number of ratings, instead of RATINGS; for example 20e6")
+@click.option("--num-users", type=COUNT, help="number of users, instead of RATINGS")
+@click.option("--num-movies", type=COUNT, help="number of movies, instead of RATINGS")
+@JSON
 @settings_of(TrainConfig, DataConfig)
 def plan(
     ratings: Path | None,
@@ -62,45 +59,41 @@ def plan(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """What time and memory preparation, training and lists over RATINGS will take on this machine."""
+    """Estimate the time and memory that preparing, training and listing need on this machine."""
     config, data_config = settings(TrainConfig, config_file, given), settings(DataConfig, config_file, given)
     counts = [given[f"num_{name}"] for name in ("ratings", "users", "movies")]
     if any(counts) and (ratings is not None or not all(counts)):
         raise ConfigError(
-            "plan: expected RATINGS, or all three of --num-ratings, --num-users and --num-movies, found otherwise",
-            "give the one or the other",
+            "plan: expected either RATINGS or all of --num-ratings, --num-users and --num-movies",
+            "give one or the other",
         )
     if all(counts):
         size = planning.Size(*map(int, counts))
     else:
         size = planning.size_of(ratings, items, users, test, data_config)
-    found = planning.plan(size, config, planning.Speed(machine.gathers(), machine.threads()), machine.free_memory())
+    speed = planning.Speed(machine.gathers(), machine.threads())
+    estimate = planning.plan(size, config, speed, machine.free_memory())
     if as_json:
-        click.echo(json.dumps(found.to_json(), indent=2))
+        console.show_json(estimate.to_json())
         return
-    console.say(f"{found.size}:")
-    console.show_tables(lambda _: [shown(found)])
-    if found.memory is not None:
-        free, total = planning.gigabytes(found.memory.free), planning.gigabytes(found.memory.total)
-        console.say(
-            f"{free} of {total} are free {found.memory.where}: training {'fits' if found.fits else 'does not fit'}"
+    console.say(f"{estimate.size}:")
+    stages = (estimate.prepare, estimate.train, *estimate.parts, estimate.lists)
+    rows = [
+        (
+            f"  {stage.name}" if stage in estimate.parts else stage.name,
+            f"{'at most ' if stage.most else ''}{_duration(stage.seconds)}",
+            planning.gigabytes(stage.memory),
         )
+        for stage in stages
+    ]
+    console.show_table("", ["", "time", "memory"], rows)
+    if estimate.memory is not None:
+        free, total = planning.gigabytes(estimate.memory.free), planning.gigabytes(estimate.memory.total)
+        fits = "fits" if estimate.fits else "does not fit"
+        console.say(f"{free} of {total} are free {estimate.memory.where}: training {fits}")
 
 
-def shown(found: planning.Plan) -> Table:
-    """A plan as a table."""
-    table = Table("", pad_edge=False, box=None)
-    for title in ("time", "memory"):
-        table.add_column(title, justify="right")
-    for stage in (found.prepare, found.train, *found.parts, found.lists):
-        inside = stage in found.parts
-        time = f"{'at most ' if stage.most else ''}{duration(stage.seconds)}"
-        table.add_row(f"  {stage.name}" if inside else stage.name, time, planning.gigabytes(stage.memory))
-    return table
-
-
-def duration(seconds: float) -> str:
-    """Seconds for people, to two digits of what matters."""
+def _duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"

@@ -1,14 +1,15 @@
-"""The commands that judge a model: `evaluate` and `report`."""
+"""The commands `evaluate`, `report` and `bench`."""
 
-import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
+from rich.table import Table
 
 from reelgraph.cli import console, progress
-from reelgraph.cli.options import COLUMNS, PATH
+from reelgraph.cli.options import COLUMNS, JSON, PATH
 from reelgraph.config import TrainConfig
 from reelgraph.data import pair_files
 from reelgraph.evaluation import quality
@@ -17,72 +18,64 @@ from reelgraph.metrics.ratings import EvaluationReport
 from reelgraph.recommend.recommender import Recommender, open_model
 
 
-def _judged(model: Recommender, test: Path, columns: dict[str, str] | None) -> tuple[EvaluationReport, dict[str, Any]]:
-    """Errors of predicted stars, and how good lists, reasons and similar movies are."""
-    rows = pair_files.read_ratings(test, columns or {})
-    results = model.predictor.evaluate(rows.user_ids, rows.movie_ids, rows.rating, rows.timestamps)
-    return results, quality.judge(model, quality.known_pairs(model, rows.user_ids, rows.movie_ids, rows.rating))
-
-
 @click.command()
 @click.argument("model", type=PATH)
 @click.argument("test", type=PATH)
-@click.option("--json", "as_json", is_flag=True, help="print JSON instead of tables")
+@JSON
 @COLUMNS
 def evaluate(model: Path, test: Path, as_json: bool, columns: dict[str, str] | None) -> None:
-    """Errors, lists, reasons and similar movies of a MODEL, judged on the ratings of TEST."""
-    results, judged = _judged(open_model(model), test, columns)
+    """Measure the predictions, lists, explanations and similar movies of MODEL on the ratings in TEST."""
+    report, measures = _evaluate(open_model(model), test, columns)
     if as_json:
-        click.echo(json.dumps(results.to_json() | judged, indent=2))
+        console.show_json(report.to_json() | measures)
     else:
-        console.show_evaluation(results)
-        console.show_judged(judged)
+        console.show_evaluation(report)
+        console.show_quality(measures)
 
 
 @click.command()
 @click.argument("model", type=PATH)
 @click.option("--out", type=PATH, required=True, help="HTML file for the report")
-@click.option("--test", type=PATH, help="test ratings to judge on; what training judged on when not given")
-@click.option("--cold/--no-cold", default=True, help="fit twice more, without some users and movies, to judge on them")
+@click.option("--test", type=PATH, help="test ratings [default: the results of training]")
+@click.option("--cold/--no-cold", default=True, help="fit twice more, to measure held-out users and movies")
 @COLUMNS
 def report(model: Path, out: Path, test: Path | None, cold: bool, columns: dict[str, str] | None) -> None:
-    """A page on a MODEL: errors, training, lists and the cost of wishes, reasons, similar movies, new visitors."""
+    """Write a web page about MODEL: errors, training, lists, explanations, similar movies and new users."""
     recommender = open_model(model)
     manifest = recommender.artifact.manifest
     analysis = manifest.get("analysis")
     if test is not None:
-        errors, judged = _judged(recommender, test, columns)
-        analysis = errors.to_json() | judged
-    found = None
+        errors, measures = _evaluate(recommender, test, columns)
+        analysis = errors.to_json() | measures
+    cold_start = None
     if cold:
-        progress.note("fitting without some users and without some movies; --no-cold leaves this out")
+        progress.note("fitting two models without some users and movies; skip this with --no-cold")
         from reelgraph.evaluation.cold_start import evaluate_cold  # noqa: PLC0415
         from reelgraph.training.fit import fit  # noqa: PLC0415
         from reelgraph.training.update import training_data  # noqa: PLC0415
 
         config = TrainConfig.model_validate(manifest["config"])
-        seen = evaluate_cold(training_data(recommender.artifact), fit, config, config.seed)
-        if seen is None:
-            progress.note("too few ratings to judge new visitors: nobody held out has more than 20")
-        found = None if seen is None else seen.to_json()
+        evaluation = evaluate_cold(training_data(recommender.artifact), fit, config, config.seed)
+        if evaluation is None:
+            progress.note("new users cannot be evaluated: no held-out user has more than 20 ratings")
+        else:
+            cold_start = evaluation.to_json()
     from reelgraph.evaluation import report as reporting  # noqa: PLC0415
 
     with new_file(out) as temporary:
-        temporary.write_text(reporting.render(recommender, analysis, found), encoding="utf-8")
+        temporary.write_text(reporting.render(recommender, analysis, cold_start), encoding="utf-8")
     console.say(f"report in {out}")
 
 
 @click.command()
 @click.argument("names", metavar="DATASET...", nargs=-1, required=True)
-@click.option("--models", help="methods, separated by commas; all whose library is there when not given")
-@click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="runs of each method")
-@click.option("--budget", type=click.FloatRange(min=0), help="seconds for settings; what residual takes when not given")
-@click.option("--cold/--no-cold", default=None, help="hold users and movies out, too; if residual is there")
-@click.option("--published", is_flag=True, help="show published figures beside, marked as such")
-@click.option("--json", "as_json", is_flag=True, help="print the results as JSON instead of tables")
-@click.option(
-    "--out", type=PATH, required=True, help="directory for results and figure; what is there is not run again"
-)
+@click.option("--models", help="methods, separated by commas [default: all whose libraries are installed]")
+@click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="runs per method")
+@click.option("--budget", type=click.FloatRange(min=0), help="seconds to search settings [default: as residual takes]")
+@click.option("--cold/--no-cold", default=None, help="also measure held-out users and movies [default: with residual]")
+@click.option("--published", is_flag=True, help="also show published results, marked as such")
+@JSON
+@click.option("--out", type=PATH, required=True, help="directory for results and figures; finished runs are kept")
 def bench(
     names: tuple[str, ...],
     models: str | None,
@@ -93,26 +86,36 @@ def bench(
     as_json: bool,
     out: Path,
 ) -> None:
-    """Compare methods on DATASETs: names such as ml-100k-u1, or files of yours."""
-    from reelgraph.bench import (  # noqa: PLC0415
-        compare,
-        figures,
-        methods,
-        results,
-    )
+    """Compare methods on each DATASET: a name such as ml-100k-u1, or a ratings file."""
+    from reelgraph.bench import compare, figures, methods, results  # noqa: PLC0415
 
-    chosen = methods.chosen(models)
-    todo = compare.jobs(names, chosen, seeds, budget, "residual" in chosen if cold is None else cold)
+    chosen = methods.choose(models)
+    jobs = compare.list_jobs(names, chosen, seeds, budget, "residual" in chosen if cold is None else cold)
     result: dict[str, Any] = {}
     with progress.live() as show:
-        for result in compare.race(todo, out, "reelgraph " + " ".join(sys.argv[1:]), progress.note):
-            show(lambda width: results.table(result["runs"], False, width))  # noqa: B023 (called at once)
-    pictures = figures.figure(result["runs"], published, out) + figures.cold_figure(result["cold"], out)
+        for result in compare.run_jobs(jobs, out, "reelgraph " + " ".join(sys.argv[1:]), progress.note):
+            show(partial(_live_tables, result["runs"]))
+    pictures = figures.method_figure(result["runs"], published, out) + figures.cold_figure(result["cold"], out)
     if as_json:
         summaries = {"summary": results.summary(result["runs"]), "cold_summary": results.cold_summary(result["cold"])}
-        click.echo(json.dumps(result | summaries, indent=2))
+        console.show_json(result | summaries)
         return
-    console.show_tables(
-        lambda width: results.table(result["runs"], published, width) + results.cold_table(result["cold"])
-    )
-    progress.note(f"{', '.join(map(str, [out / results.RESULTS, out / compare.TABLE, *pictures]))}")
+    screen = console.stdout(width=200)
+    tables = results.method_tables(result["runs"], published, screen.width) + results.cold_tables(result["cold"])
+    screen.print(*(console.make_table(*table) for table in tables))
+    progress.note(", ".join(map(str, [out / results.RESULTS, out / compare.TABLE, *pictures])))
+
+
+def _live_tables(runs: list[dict[str, Any]], width: int) -> list[Table]:
+    from reelgraph.bench.results import method_tables  # noqa: PLC0415
+
+    return [console.make_table(*table) for table in method_tables(runs, False, width)]
+
+
+def _evaluate(
+    model: Recommender, test: Path, columns: dict[str, str] | None
+) -> tuple[EvaluationReport, dict[str, Any]]:
+    """The prediction errors on test ratings, and the quality of lists, explanations and similar movies."""
+    rows = pair_files.read_ratings(test, columns or {})
+    report = model.predictor.evaluate(rows.user_ids, rows.movie_ids, rows.rating, rows.timestamps)
+    return report, quality.judge(model, quality.known_pairs(model, rows.user_ids, rows.movie_ids, rows.rating))

@@ -1,7 +1,11 @@
-"""Main, exit codes, the group; `doctor`."""
+"""The `reelgraph` command: its subcommands and exit codes."""
 
+import codecs
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import NoReturn, TextIO
 
 import click
 
@@ -9,51 +13,120 @@ from reelgraph import machine
 from reelgraph._version import __version__
 from reelgraph.cli import console, data, evaluate, recommend, serve, train
 from reelgraph.errors import ReelgraphError, StoppedError
+from reelgraph.files import temporary_directory
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command and exit: 0 done, 2 the user's input or environment is at fault, 1 a bug, 130 interrupted."""
+    """Run a command and exit: 0 success, 2 bad input or environment, 130 interrupted, 1 internal error."""
     machine.set_environment()
+    _prepare_streams()
+    stdout = sys.stdout
     try:
         code = commands.main(arguments, prog_name="reelgraph", standalone_mode=False)
+        sys.stdout.flush()
         sys.exit(code if isinstance(code, int) else 0)
-    except click.ClickException as error:
-        where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "reelgraph"
-        _fail(f"{where}: {error.format_message()} (see {where} --help)")
-    except StoppedError as error:
-        sys.stderr.write(f"reelgraph: interrupted: {error}; --resume goes on\n")
-        sys.exit(130)
-    except ReelgraphError as error:
-        _fail(str(error))
-    except (click.Abort, KeyboardInterrupt):
-        sys.stderr.write("reelgraph: interrupted\n")
-        sys.exit(130)
-    except BrokenPipeError:  # The reader of our output, such as head, has had enough.
-        sys.stderr.close()
+    except SystemExit as end:
+        # rich and click exit with 1 when the reader of a pipe, such as head, has closed it; click replaces stdout then.
+        closed = isinstance(end.__context__, BrokenPipeError) or sys.stdout is not stdout
+        sys.exit(0 if closed else end.code)
+    except BrokenPipeError:
+        _discard(sys.stdout)
         sys.exit(0)
+    except StoppedError as error:
+        _exit(f"reelgraph: interrupted: {error}; continue with --resume", 130)
+    except (click.Abort, KeyboardInterrupt):
+        _exit("reelgraph: interrupted", 130)
+    except Exception as error:
+        if _is_interrupt(error):
+            _exit("reelgraph: interrupted", 130)
+        line = _message(error)
+        if line is None:
+            raise
+        _exit(f"error: {line}", 2)
 
 
-def _fail(line: str) -> None:
-    sys.stderr.write(f"error: {' '.join(line.split())}\n")
-    sys.exit(2)
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Whether Ctrl-C caused an error; DuckDB raises a RuntimeError on KeyboardInterrupt."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+def _message(error: Exception) -> str | None:
+    """What to tell the user about an error of input or environment; None for an internal error."""
+    if isinstance(error, click.ClickException):
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        where = context.command_path if context else "reelgraph"
+        return f"{where}: {error.format_message()} (see {where} --help)"
+    if isinstance(error, ReelgraphError):
+        return str(error)
+    if isinstance(error, OSError):
+        where = "output" if error.filename is None else os.fsdecode(error.filename)
+        return f"{where}: {error.strerror or error}; check the path and the free space"
+    if isinstance(error, UnicodeEncodeError) and "\udc80" <= error.object[error.start] <= "\udcff":
+        return f"{error.object}: expected a name in UTF-8, found other bytes; rename the file"
+    return None
+
+
+def _exit(line: str, code: int) -> NoReturn:
+    with suppress(OSError):
+        sys.stderr.write(f"{' '.join(line.split())}\n")
+    _discard(sys.stdout)
+    sys.exit(code)
+
+
+def _prepare_streams() -> None:
+    """Make every text printable: file names keep their bytes, and characters that a stream lacks become "?"."""
+    codecs.register_error("reelgraph", _encode_anyway)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by the caller
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="reelgraph")
+
+
+def _encode_anyway(error: UnicodeError) -> tuple[bytes, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    text = error.object[error.start : error.end]
+    encoded = b"".join(
+        bytes([ord(character) - 0xDC00]) if "\udc80" <= character <= "\udcff" else b"?" for character in text
+    )
+    return encoded, error.end
+
+
+def _discard(stream: TextIO) -> None:
+    """Send what is left in a stream's buffer nowhere, so that Python does not fail to write it at exit."""
+    try:
+        stream.flush()
+    except OSError:
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+@click.group(
+    invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(__version__, prog_name="reelgraph")
-def commands() -> None:
+@click.pass_context
+def commands(context: click.Context) -> None:
     """Predict ratings and recommend movies with a graph neural network."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+    elif context.invoked_subcommand not in {"doctor", "serve"}:
+        context.with_resource(temporary_directory())
 
 
-@commands.command()
-@click.option("--engine", help="try this engine, too, such as spark://host:port, and its workers")
-@click.option("--stage", help="directory that its workers should share; that of temporary files when not given")
+@click.command()
+@click.option("--engine", help="also test this engine and its workers, such as spark://host:port")
+@click.option("--stage", help="directory shared with the workers [default: the directory for temporary files]")
 def doctor(engine: str | None, stage: str | None) -> None:
-    """Check the environment, and say what mends what is wrong."""
+    """Check Python, the libraries, memory, disk and Spark, and say how to fix what is missing."""
     from reelgraph.doctor.environment import checks  # noqa: PLC0415
 
-    found = checks(engine, stage)
-    console.show_checks(found)
-    if any(check.ok is False for check in found):
+    findings = checks(engine, stage)
+    console.show_checks(findings)
+    if any(check.ok is False for check in findings):
         sys.exit(2)
 
 
@@ -72,5 +145,6 @@ for command in (
     serve.export,
     data.plan,
     evaluate.bench,
+    doctor,
 ):
     commands.add_command(command)

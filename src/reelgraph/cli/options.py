@@ -1,4 +1,4 @@
-"""Options of the command line, made from the fields of the settings."""
+"""Command-line options generated from the settings classes."""
 
 import re
 import tomllib
@@ -21,38 +21,20 @@ Config = TypeVar("Config", bound=BaseModel)
 PATH = click.Path(path_type=Path)
 
 
-def settings_of(*configs: type[BaseModel]) -> Callable[[Command], Command]:
-    """Add an option for every field of the settings, with the field's description as its help."""
-
-    def decorate(command: Command) -> Command:
-        for config in reversed(configs):
-            for name, field in reversed(config.model_fields.items()):
-                flag = f"--{name.replace('_', '-')}"
-                shown = field.default is not None and field.default != {} and not isinstance(field.default, bool)
-                text = f"{field.description}" + (f" [{field.default}]" if shown else "")
-                if field.annotation is bool:
-                    flag = f"{flag}/--no-{name.replace('_', '-')}"
-                option = click.option(flag, name, type=_click_type(field.annotation), default=None, help=text)
-                command = option(command)
-        return command
-
-    return decorate
-
-
-class Scale(click.ParamType[Any]):
+class ScaleOption(click.ParamType[Any]):
     """A rating scale such as 1-5."""
 
     name = "LOW-HIGH"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: D102
-        found = re.fullmatch(rf"(?P<low>{NUMBER})-(?P<high>{NUMBER})", str(value).strip())
-        if not found:
+        scale = re.fullmatch(rf"(?P<low>{NUMBER})-(?P<high>{NUMBER})", str(value).strip())
+        if not scale:
             self.fail(f"expected a scale such as 1-5, found {value!r}", param, ctx)
-        return float(found["low"]), float(found["high"])
+        return float(scale["low"]), float(scale["high"])
 
 
-class Columns(click.ParamType[Any]):
-    """Columns by role."""
+class ColumnsOption(click.ParamType[Any]):
+    """Column names by role."""
 
     name = "user=NAME,item=NAME,..."
 
@@ -63,52 +45,76 @@ class Columns(click.ParamType[Any]):
         return {role.strip(): name.strip() for role, _, name in pairs}
 
 
-COLUMNS = click.option("--columns", type=Columns(), default=None, help=DataConfig.model_fields["columns"].description)
+COLUMNS = click.option(
+    "--columns", type=ColumnsOption(), default=None, help=DataConfig.model_fields["columns"].description
+)
+
+JSON = click.option("--json", "as_json", is_flag=True, help="print JSON")
+
+
+def settings_of(*configs: type[BaseModel]) -> Callable[[Command], Command]:
+    """Add an option for every field of the settings; the field's description is its help."""
+
+    def decorate(command: Command) -> Command:
+        for config in reversed(configs):
+            for name, field in reversed(config.model_fields.items()):
+                flag = f"--{name.replace('_', '-')}"
+                shown = field.default is not None and field.default != {} and not isinstance(field.default, bool)
+                text = f"{field.description}" + (f" [{field.default}]" if shown else "")
+                if field.annotation is bool:
+                    flag = f"{flag}/--no-{name.replace('_', '-')}"
+                command = click.option(flag, name, type=_type_of(field.annotation), default=None, help=text)(command)
+        return command
+
+    return decorate
 
 
 def data_options(command: Command) -> Command:
-    """The options that `train` and `prepare` share."""
+    """Add the options that name the input files."""
     for option in (
-        click.option("--items", type=PATH, help="movie table: titles, years, genres, other side features"),
+        click.option("--items", type=PATH, help="movie table: titles, years, genres and other side features"),
         click.option("--users", type=PATH, help="user table: side features"),
-        click.option("--test", type=PATH, help="test ratings (the split then is `given`)"),
-        click.option("--config", "config_file", type=PATH, help="settings in a TOML file, tables [data] and [train]"),
+        click.option("--test", type=PATH, help="test ratings; implies --split given"),
+        click.option("--config", "config_file", type=PATH, help="TOML file with settings in tables [data] and [train]"),
     ):
         command = option(command)
     return command
 
 
-def _click_type(annotation: Any) -> Any:
-    options = [part for part in get_args(annotation) if part is not type(None)]
-    if get_origin(annotation) is types.UnionType and len(options) == 1:
-        return _click_type(options[0])
-    if get_origin(annotation) is Literal:
-        return click.Choice(get_args(annotation))
-    return {tuple: Scale(), dict: Columns()}.get(get_origin(annotation), annotation)
-
-
 def settings(config: type[Config], file: Path | None, given: dict[str, Any]) -> Config:
-    """Settings from the command line over those of a TOML file over the defaults."""
+    """Settings from the command line, else from a TOML file, else the defaults."""
     section = "data" if config is DataConfig else "train"
-    values: dict[str, Any] = {}
-    if file is not None:
-        try:
-            document = tomllib.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"{file}: expected a TOML file, found {error}", "see docs/configuration.md") from None
-        unknown = set(document) - {"data", "train"}
-        if unknown:
-            raise ConfigError(f"{file}: expected tables [data] and [train], found [{min(unknown)}]", "rename it")
-        values = document.get(section, {})
-        if not isinstance(values, dict):
-            raise ConfigError(f"{file}: expected a table [{section}], found {values!r}", "see docs/configuration.md")
+    values = {} if file is None else _read_section(file, section)
     values = values | {name: given[name] for name in config.model_fields if given.get(name) is not None}
     try:
         return config(**values)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or section
-        known = (
-            f"the settings are {', '.join(config.model_fields)}" if first["type"] == "extra_forbidden" else "correct it"
-        )
-        raise ConfigError(f"setting {where}: {first['msg'].lower()}, found {first['input']!r}", known) from None
+        unknown = first["type"] == "extra_forbidden"
+        remedy = f"the settings are {', '.join(config.model_fields)}" if unknown else "correct it"
+        raise ConfigError(f"setting {where}: {first['msg'].lower()}, found {first['input']!r}", remedy) from None
+
+
+def _read_section(file: Path, section: str) -> dict[str, Any]:
+    try:
+        document = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{file}: expected a TOML file, found {error}", "see docs/configuration.md") from None
+    unknown = set(document) - {"data", "train"}
+    if unknown:
+        raise ConfigError(f"{file}: expected tables [data] and [train], found [{min(unknown)}]", "rename it")
+    values = document.get(section, {})
+    if not isinstance(values, dict):
+        raise ConfigError(f"{file}: expected a table [{section}], found {values!r}", "see docs/configuration.md")
+    return values
+
+
+def _type_of(annotation: Any) -> Any:
+    """The click type of a field's annotation."""
+    options = [part for part in get_args(annotation) if part is not type(None)]
+    if get_origin(annotation) is types.UnionType and len(options) == 1:
+        return _type_of(options[0])
+    if get_origin(annotation) is Literal:
+        return click.Choice(get_args(annotation))
+    return {tuple: ScaleOption(), dict: ColumnsOption()}.get(get_origin(annotation), annotation)

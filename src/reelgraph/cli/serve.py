@@ -1,4 +1,4 @@
-"""The commands around the service: a model put in service, and the ratings that it was given taken out."""
+"""The commands `serve` and `export`."""
 
 import os
 from pathlib import Path
@@ -15,18 +15,18 @@ from reelgraph.service.settings import Settings, keys_of
 @click.argument("model", metavar="DIR", type=PATH)
 @settings_of(Settings)
 def serve(model: Path, **given: Any) -> None:
-    """Serve the model of DIR over HTTP, with a page for visitors at /."""
-    chosen = settings(Settings, None, given)
+    """Serve the model in DIR over HTTP, with a web page for visitors at /."""
+    config = settings(Settings, None, given)
     from reelgraph.service.server import run  # noqa: PLC0415
 
-    run(model, chosen, keys_of(os.environ))
+    run(model, config, keys_of(os.environ))
 
 
 @click.command()
-@click.option("--database", help="where they are kept, as for serve; REELGRAPH_DATABASE when not given")
-@click.option("--out", type=PATH, required=True, help="Parquet file for the ratings; `train` and `update` take it")
+@click.option("--database", help="database of the service [default: REELGRAPH_DATABASE]")
+@click.option("--out", type=PATH, required=True, help="Parquet file for the ratings; `train` and `update` accept it")
 def export(database: str | None, out: Path) -> None:
-    """The ratings that the service was given, as userId, movieId, rating, timestamp."""
+    """Write the ratings given to the service as userId, movieId, rating, timestamp."""
     from reelgraph.service.database.connection import address  # noqa: PLC0415
     from reelgraph.service.database.store import Store  # noqa: PLC0415
 

@@ -21,7 +21,7 @@ def test_similar_movies_and_users(command: Command, model_dir: Path) -> None:
         (movie.movie_id, pytest.approx(value)) for movie, value in model.similar("50", 4)
     ]
     screen = command("similar", model_dir, "--movie", 50, "-k", 4).stdout
-    assert "Movies like Movie, The 5 (1974)" in screen
+    assert "Movies similar to Movie, The 5 (1974)" in screen
     assert rows[0]["title"] in screen
     people = json.loads(command("similar", model_dir, "--user", 3, "-k", 4, "--json").stdout)
     assert [row["user_id"] for row in people] == [user for user, _ in model.similar_users("3", 4)]
@@ -119,11 +119,11 @@ def test_an_update_and_a_farewell(command: Command, model_dir: Path, tmp_path: P
     assert model.catalogue.movie(model.items.index("99")).title == "New One (2001)"
     assert {model.items.id(int(item)) for item in model.predictor.seen(model.users.index("x"))[0]} == {"10", "99"}
     told = command("update", model_dir, "new.csv", "--out", "m3", "--steps", 0, cwd=tmp_path).stdout
-    assert "1 users and 1 movies new, 0 steps" in told
-    assert "--compare makes one" in told
+    assert "1 new users and 1 new movies, 0 steps" in told
+    assert "--compare" in told
     gone = command("forget", "m2", "--user", "x", cwd=tmp_path)
     assert gone.returncode == 0, gone.stderr
-    assert "2 ratings are gone" in gone.stdout
+    assert "user x and 2 ratings" in gone.stdout
     after = open_model(tmp_path / "m2")
     assert "x" not in after.users.ids.to_pylist()
     assert np.isfinite(after.predict([("1", "99")])).all()

@@ -1,0 +1,198 @@
+"""Output streams that fail, encodings that lack characters, unusual paths, and interrupts."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from reelgraph import artifact
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+PYTHON = [sys.executable, "-m", "reelgraph"]
+
+
+def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[bytes]:
+    words = [argument if isinstance(argument, bytes) else str(argument) for argument in arguments]
+    extra = options.pop("env", {})
+    assert isinstance(extra, dict)
+    settings = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": {**os.environ, **extra}} | options
+    return subprocess.run([*PYTHON, *words], check=False, **settings)  # type: ignore[call-overload, no-any-return]
+
+
+def error_of(done: subprocess.CompletedProcess[bytes]) -> bytes:
+    """The one line of stderr of a refused command."""
+    assert done.returncode == 2, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(b"error: ")
+    return line
+
+
+@pytest.fixture(scope="module")
+def accents(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the small model in which every title holds an é."""
+    model = artifact.read_artifact(model_dir)
+    titles = pa.array([f"Amélie {row}" for row in range(model.items.num_rows)])
+    place = model.items.column_names.index("title")
+    out = tmp_path_factory.mktemp("accents") / "model"
+    artifact.write_artifact(replace(model, items=model.items.set_column(place, "title", titles)), out)
+    return out
+
+
+@pytest.mark.parametrize("option", [[], ["--json"]])
+def test_a_full_stdout_is_one_line(model_dir: Path, option: list[str]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        line = error_of(run("recommend", model_dir, "--user", 1, "-k", 80, *option, stdout=full))
+    assert b"No space left on device" in line
+
+
+def test_help_on_a_full_stdout_is_one_line() -> None:
+    with Path("/dev/full").open("wb") as full:
+        assert b"No space left on device" in error_of(run("--help", stdout=full))
+
+
+@pytest.mark.parametrize("words", [["--help"], ["recommend", "--help"], ["recommend", "MODEL", "--user", "1"]])
+def test_a_closed_pipe_is_no_error(model_dir: Path, words: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = run(*(model_dir if word == "MODEL" else word for word in words), stdout=writer)
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_streams_that_are_closed(model_dir: Path, tmp_path: Path, closed: str) -> None:
+    script = f'exec "$@" {closed}'
+    words = [*PYTHON, "recommend", model_dir, "--all", "--out", tmp_path / "lists.parquet"]
+    done = subprocess.run(["bash", "-c", script, "bash", *map(str, words)], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert pq.read_table(tmp_path / "lists.parquet").num_rows > 0
+
+
+def test_a_stderr_that_cannot_be_written_keeps_the_exit_code(model_dir: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        assert run("recommend", model_dir, "--user", "nobody", stderr=full).returncode == 2
+
+
+def test_characters_that_stdout_lacks_are_replaced(accents: Path) -> None:
+    done = run("recommend", accents, "--user", 1, env={"PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 0, done.stderr
+    assert b"Am?lie" in done.stdout
+    done = run("recommend", accents, "--user", 1, "--json", env={"PYTHONIOENCODING": "ascii"})
+    assert json.loads(done.stdout)[0]["title"].startswith("Amélie")
+    done = run("recommend", accents, "--user", 1, "--json", env={"PYTHONIOENCODING": "utf-8"})
+    assert "Amélie".encode() in done.stdout
+
+
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+@pytest.mark.parametrize("coerced", ["0", "1"])
+def test_names_that_are_not_utf8_are_shown_as_they_are(model_dir: Path, locale: str, coerced: str) -> None:
+    variables = {"LC_ALL": locale, "PYTHONCOERCECLOCALE": coerced, "PYTHONUTF8": coerced}
+    done = run("predict", model_dir, b"nope\xff.csv", "--out", "o.csv", env=variables)
+    assert b"nope\xff.csv: expected a file, found none" in error_of(done)
+
+
+def test_files_whose_names_are_not_utf8_are_used_or_refused(model_dir: Path, tables: Path, tmp_path: Path) -> None:
+    ratings = os.fsencode(tmp_path) + b"/r\xff.csv"
+    shutil.copy(os.fsencode(tables / "ratings.csv"), ratings)
+    for words in (
+        ("prepare", ratings, "--out", tmp_path / "p"),
+        ("evaluate", model_dir, ratings),
+        ("recommend", model_dir, "--all", "--out", os.fsencode(tmp_path) + b"/l\xff.parquet"),
+        ("predict", model_dir, ratings, "--out", os.fsencode(tmp_path) + b"/p\xff.csv"),
+    ):
+        done = run(*words, cwd=tmp_path)
+        if done.returncode:
+            assert b"\xff" in error_of(done)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("evaluate", "MODEL", "LONG"),
+        ("prepare", "LONG", "--out", "p"),
+        ("prepare", "RATINGS", "--out", "LONG"),
+        ("prepare", "RATINGS", "--items", "LONG", "--out", "p"),
+        ("prepare", "RATINGS", "--config", "LONG", "--out", "p"),
+        ("train", "LONG", "--out", "m"),
+        ("train", "RATINGS", "--out", "LONG"),
+        ("predict", "MODEL", "RATINGS", "--out", "LONG"),
+        ("predict", "LONG", "RATINGS", "--out", "p.csv"),
+        ("recommend", "MODEL", "--ratings", "LONG"),
+        ("recommend", "MODEL", "--user", "1", "--out", "LONG"),
+        ("recommend", "MODEL", "--all", "--out", "LONG"),
+        ("explain", "MODEL", "--user", "1", "--movie", "10", "--plot", "LONG.svg"),
+        ("update", "MODEL", "RATINGS", "--out", "LONG"),
+        ("forget", "LONG", "--user", "1"),
+        ("bench", "LONG", "--models", "mean", "--out", "b"),
+        ("bench", "RATINGS", "--models", "mean", "--no-cold", "--out", "LONG"),
+        ("export", "--out", "LONG"),
+    ],
+)
+def test_paths_that_are_too_long_are_one_line(
+    model_dir: Path, tables: Path, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    values = {"MODEL": str(model_dir), "RATINGS": str(tables / "ratings.csv"), "LONG": "x" * 5000}
+    done = run(*(values.get(word, word.replace("LONG", "x" * 5000)) for word in words), cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    errors = [line for line in done.stderr.splitlines() if line.startswith(b"error: ")]
+    assert errors == done.stderr.splitlines()[-1:]
+    assert b"Traceback" not in done.stderr
+
+
+def test_temporary_files_are_removed(tables: Path, tmp_path: Path) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    quick = ["--tune", "none", "--no-ranking", "--max-steps", "3"]
+    done = run("train", tables / "ratings.csv", *quick, "--out", tmp_path / "m", env={"TMPDIR": str(temporary)})
+    assert done.returncode == 0, done.stderr
+    assert list(temporary.iterdir()) == []
+
+
+def test_ctrl_c_in_a_query_is_an_interrupt(tables: Path, tmp_path: Path) -> None:
+    """DuckDB reports Ctrl-C as an error of its own; a query that takes minutes is interrupted for sure."""
+    code = """
+import sys
+from reelgraph.cli import main
+from reelgraph.data.prepare import prepare
+import duckdb
+def query(*_):
+    print("started", flush=True)
+    pairs = "range(100000000) a, range(100000000) b where a.range % 7 = b.range"
+    duckdb.connect().execute(f"select count(*) from {pairs}")
+prepare.prepare = query
+main(sys.argv[1:])
+"""
+    words = [sys.executable, "-c", code, "prepare", str(tables / "ratings.csv"), "--out", str(tmp_path / "p")]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "started\n"
+
+    def interrupt() -> None:
+        while process.poll() is None:
+            time.sleep(0.5)
+            process.send_signal(signal.SIGINT)
+
+    sender = threading.Thread(target=interrupt)
+    sender.start()
+    _, err = process.communicate(timeout=60)
+    sender.join()
+    assert (process.returncode, err.strip()) == (130, "reelgraph: interrupted")
+
+
+def test_without_a_command_there_is_help(command: Command) -> None:
+    done = command()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == command("--help").stdout
