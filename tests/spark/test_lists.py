@@ -19,8 +19,8 @@ from reelgraph.errors import ConfigError, EngineError, OutputError, UnknownIdErr
 from reelgraph.recommend import output
 from reelgraph.recommend.lists import Choice
 from reelgraph.recommend.recommender import Recommender, open_model
-from reelgraph.spark.lists import FACTS, PART_USERS, Batch, Done, write_lists
-from reelgraph.spark.worker import code, file_of, opened, pack, users_of
+from reelgraph.spark.lists import FACTS, PART_USERS, Batch, BatchResult, write_lists
+from reelgraph.spark.worker import file_of, open_packed, pack, pack_code, users_of
 from tests.support.clusters import Cluster, Program, until
 from tests.support.worlds import benchmark
 
@@ -51,7 +51,7 @@ def alone(model: Path, out: Path, choice: Choice) -> pa.Table:
     return pq.read_table(out)
 
 
-def made(batch: Batch) -> Done:
+def made(batch: Batch) -> BatchResult:
     return write_lists(batch, lambda line: None)
 
 
@@ -97,7 +97,7 @@ def test_lists_are_those_of_one_machine(model: Path, tmp_path: Path, partitions:
     found, expected = pq.read_table(out), alone(model, tmp_path / "alone.parquet", choice)
     assert found.equals(expected)
     assert [str(kind) for kind in found.schema.types[:2]] == ["int64", "int64"]
-    assert done == Done(expected.num_rows, USERS, min(partitions, USERS), kept=0)
+    assert done == BatchResult(expected.num_rows, USERS, min(partitions, USERS), kept=0)
     assert expected.num_rows > USERS or wishes == {"allow": set()}
     assert len(list(out.glob("part-*.parquet"))) == done.parts == len(list(out.iterdir())) - 1
     assert json.loads((out / FACTS).read_text())["rows"] == done.rows
@@ -123,7 +123,7 @@ def test_what_is_finished_is_not_made_again(model: Path, tmp_path: Path) -> None
     before = identity(batch.partial)
     done = write_lists(batch, lines.append)
     assert (done.parts, done.kept) == (6, 4)
-    assert lines == [f"{batch.partial}: 4 of 6 parts are there already"]
+    assert lines == [f"{batch.partial}: 4 of 6 parts are finished"]
     assert before.items() < identity(out).items()
     expected = alone(model, tmp_path / "alone.parquet", Choice(k=5))
     mine = users_of(2, USERS, 6)
@@ -232,21 +232,21 @@ def test_a_worker_maps_the_states_into_memory(model: Path, tmp_path: Path) -> No
         pack(artifact, tmp_path / name)
     assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
     subprocess.run([sys.executable, "-m", "zipfile", "-e", "one.zip", "there"], cwd=tmp_path, check=True)
-    there = opened(str(tmp_path / "there"))
+    there = open_packed(str(tmp_path / "there"))
     assert there.artifact.weights.keys() == artifact.weights.keys()
     for name, array in artifact.weights.items():
         np.testing.assert_array_equal(there.artifact.weights[name], array)
         assert isinstance(there.artifact.weights[name], np.memmap)
     outside = pa.total_allocated_bytes()
     assert there.predictor.seen_item.flags.owndata is False
-    assert opened(str(tmp_path / "there")) is there, "once a process"
+    assert open_packed(str(tmp_path / "there")) is there, "once a process"
     assert pa.total_allocated_bytes() == outside
     tables = [pa.concat_tables(one.recommend_all(k=7)) for one in (there, Recommender(artifact))]
     assert tables[0].equals(tables[1])
 
 
 def test_workers_need_no_package_of_ours_and_no_torch(tmp_path: Path) -> None:
-    (tmp_path / "code.zip").write_bytes(code())
+    (tmp_path / "code.zip").write_bytes(pack_code())
     script = (
         "import sys; sys.path.insert(0, 'code.zip'); import reelgraph.spark.worker as part; "
         "print(part.__file__, *{name.partition('.')[0] for name in sys.modules})"
@@ -284,7 +284,7 @@ def test_a_killed_run_on_a_cluster_goes_on_where_it_was_even_when_a_worker_dies(
     until(lambda: not second.running, "the lists are not finished")
     said = (tmp_path / "second.log").read_text()
     assert f"{out}: {6 * USERS:,} rows for {USERS:,} users in {USERS:,} parts" in said
-    assert f"{len(before)} of {USERS:,} parts are there already" in said
+    assert f"{len(before)} of {USERS:,} parts are finished" in said
     assert before.items() < identity(out).items()
     assert pq.read_table(out).equals(alone(model, tmp_path / "alone.parquet", Choice(k=6)))
     assert not partial.exists()

@@ -1,1 +1,1 @@
-"""Scale-out: lists of every user by Spark, training in several processes."""
+"""Recommendation lists for all users with Spark."""

@@ -1,8 +1,4 @@
-"""Everyone's lists by Spark: a task a part, a file a part, resumable by part.
-
-While the lists are made, finished parts lie in a directory of their own with a manifest of what they belong to. A later
-run with the same model and wishes makes only those that are missing. The result takes its name when it is whole.
-"""
+"""Write lists for all users in resumable parts, one Spark task and one Parquet file each."""
 
 import hashlib
 import json
@@ -25,27 +21,27 @@ from reelgraph.errors import ConfigError, EngineError
 from reelgraph.files import MANIFEST, check_target, new_directory, new_file, output_errors
 from reelgraph.recommend.lists import Choice
 from reelgraph.recommend.recommender import Recommender
-from reelgraph.spark.worker import Share, code, file_of, pack
+from reelgraph.spark.worker import Share, file_of, pack, pack_code
 
 KIND, VERSION = "reelgraph-lists", 1
 
-FACTS = f"_{MANIFEST}"  # what reads a directory of Parquet files passes such a name over
+FACTS = f"_{MANIFEST}"  # readers of Parquet directories skip names that start with an underscore
 
-PART_USERS = 4096
+PART_USERS = 4096  # users per part by default
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Lists to be made.
+    """A request for lists.
 
     Attributes:
         model: the model's directory.
-        choice: what lists are wanted.
-        out: the directory for them; an earlier result there is replaced.
+        choice: filters and order of the lists.
+        out: the directory for the lists; an earlier result is replaced.
         engine: "spark", "local[N]", "spark://host:port" or "sc://host:port".
-        partitions: parts to cut them into; None for one for every `PART_USERS` users.
-        stage: directory for unfinished results, shared by all workers; None for that of `out`.
-        resume: keep the parts that an interrupted run has finished.
+        partitions: number of parts; None for one per `PART_USERS` users.
+        stage: a directory for finished parts that all workers share; None for the parent of `out`.
+        resume: keep the finished parts of an interrupted run.
     """
 
     model: Path
@@ -58,13 +54,13 @@ class Batch:
 
     @property
     def partial(self) -> Path:
-        """Where finished parts are until all are."""
+        """The directory of finished parts until all are finished."""
         return ((self.stage or self.out.parent) / f"{self.out.name}.partial").absolute()
 
 
 @dataclass(frozen=True)
-class Done:
-    """What was made: rows and users of the lists, parts, and how many of them an earlier run had left."""
+class BatchResult:
+    """Numbers of rows, users and parts, and of parts kept from an earlier run."""
 
     rows: int
     users: int
@@ -72,33 +68,25 @@ class Done:
     kept: int
 
 
-def write_lists(batch: Batch, report: Callable[[str], None], observe: Observer | None = None) -> Done:
-    """Make everyone's lists.
+def write_lists(batch: Batch, report: Callable[[str], None], observe: Observer | None = None) -> BatchResult:
+    """Write lists for all users; if a job fails, its finished parts are kept for `resume`.
 
     Args:
-        batch: which, how, and where to.
-        report: takes a line of text at a time.
-        observe: is told how Spark's jobs get on, from another thread.
-
-    Raises:
-        ArtifactError: if the model cannot be read.
-        ConfigError: if the choice is out of range, or an interrupted run was for another model or other wishes.
-        UnknownIdError: if the genre is not known.
-        OutputError: if the result cannot be written.
-        SetupError: if the engine is not there, or workers do not share the directory.
-        EngineError: if a job fails; finished parts are kept.
+        batch: the request.
+        report: is called with lines of text.
+        observe: is called with the progress of Spark's jobs, from another thread.
     """
     check_target(batch.out, KIND, FACTS)
     artifact = read_artifact(batch.model, lists_only=True)
     users = artifact.users.num_rows
     parts = min(batch.partitions or -(-users // PART_USERS), users)
-    _check(Recommender(artifact), batch, parts)
-    facts = _facts(batch, users, parts)
+    _check_choice(Recommender(artifact), batch, parts)
+    facts = _describe(batch, users, parts)
     with output_errors(batch.partial):
-        _begin(batch, facts)
+        _prepare_partial(batch, facts)
     missing = [part for part in range(parts) if _rows(batch.partial, part) is None]
     if len(missing) < parts:
-        report(f"{batch.partial}: {parts - len(missing):,} of {parts:,} parts are there already")
+        report(f"{batch.partial}: {parts - len(missing):,} of {parts:,} parts are finished")
     try:
         if missing:
             with open_engine(batch.engine, observe) as engine:
@@ -107,21 +95,21 @@ def write_lists(batch: Batch, report: Callable[[str], None], observe: Observer |
     finally:
         if not any(batch.partial.glob("part-*")):
             shutil.rmtree(batch.partial, ignore_errors=True)
-    return Done(rows, users, parts, parts - len(missing))
+    return BatchResult(rows, users, parts, parts - len(missing))
 
 
-def _check(model: Recommender, batch: Batch, parts: int) -> None:
-    """Refuse, before Spark starts, what every worker would refuse."""
+def _check_choice(model: Recommender, batch: Batch, parts: int) -> None:
+    """Refuse an invalid choice before Spark starts."""
     model.lists.weights(batch.choice)
     model.lists.matching(batch.choice)
     if parts < 1:
-        raise ConfigError(f"--partitions: expected 1 or more, found {batch.partitions}", "choose such a number")
+        raise ConfigError(f"--partitions: expected 1 or more, found {batch.partitions}", "choose another number")
 
 
-def _facts(batch: Batch, users: int, parts: int) -> dict[str, Any]:
-    """What parts belong to: they fit together only if all of this is the same."""
+def _describe(batch: Batch, users: int, parts: int) -> dict[str, Any]:
+    """The manifest of the parts; only parts with equal manifests belong together."""
     choice = dict(vars(batch.choice))
-    for name in ("allow", "deny"):  # They may be long: a checksum says whether they are others.
+    for name in ("allow", "deny"):  # may be long, so a checksum identifies them
         if choice[name] is not None:
             movies = sorted({str(movie) for movie in choice[name]})
             checksum = hashlib.sha256("\n".join(movies).encode()).hexdigest()
@@ -129,13 +117,13 @@ def _facts(batch: Batch, users: int, parts: int) -> dict[str, Any]:
     # The model's manifest holds the checksums of all its files.
     model = hashlib.sha256((batch.model / MANIFEST).read_bytes()).hexdigest()
     facts = {"kind": KIND, "version": VERSION, "reelgraph": __version__, "model": model, "users": users}
-    # As they are when they have been written and read.
-    read: dict[str, Any] = json.loads(json.dumps(facts | {"partitions": parts} | choice))
-    return read
+    # The types as they are after reading the manifest.
+    described: dict[str, Any] = json.loads(json.dumps(facts | {"partitions": parts} | choice))
+    return described
 
 
-def _begin(batch: Batch, facts: Mapping[str, Any]) -> None:
-    """The directory of finished parts, with a manifest; what an interrupted run left is kept or removed."""
+def _prepare_partial(batch: Batch, facts: Mapping[str, Any]) -> None:
+    """Create the directory of finished parts with its manifest, or keep that of an interrupted run."""
     file = batch.partial / FACTS
     if batch.resume and file.exists():
         before = json.loads(file.read_text("utf-8"))
@@ -143,7 +131,7 @@ def _begin(batch: Batch, facts: Mapping[str, Any]) -> None:
             if before.get(name) != value:
                 raise ConfigError(
                     f"--resume: expected {name} {before.get(name)!r} as in {batch.partial}, found {value!r}",
-                    "give the model and options of the interrupted run, or leave --resume out to start anew",
+                    "give the model and options of the interrupted run, or start anew without --resume",
                 )
         return
     shutil.rmtree(batch.partial, ignore_errors=True)
@@ -153,7 +141,7 @@ def _begin(batch: Batch, facts: Mapping[str, Any]) -> None:
 
 
 def _rows(directory: Path, part: int) -> int | None:
-    """The rows of a finished part; None if it is not there, or damaged."""
+    """The number of rows of a finished part; None if it is missing or damaged."""
     try:
         return int(pq.read_metadata(file_of(directory, part)).num_rows)
     except (OSError, pa.ArrowException):
@@ -161,12 +149,12 @@ def _rows(directory: Path, part: int) -> int | None:
 
 
 def _run(engine: Engine, batch: Batch, artifact: Artifact, parts: int, missing: list[int]) -> None:
-    """Make what is missing, a task a part; the states go to every machine once, as a file of the session."""
+    """Write the missing parts, one task each; every machine gets the states once, as a file of the session."""
     with tempfile.TemporaryDirectory(prefix="_", dir=batch.partial) as probe:
         check_seen(engine, Path(probe))
     states = f"lists-{uuid.uuid4().hex}.zip"
     share = Share(states, str(batch.partial), batch.choice, artifact.users.num_rows, parts, tuple(missing))
-    package = code()
+    package = pack_code()
     with tempfile.TemporaryDirectory(prefix="reelgraph-") as folder:
         pack(artifact, Path(folder) / states)
         archive = Path(folder) / f"reelgraph-{hashlib.sha256(package).hexdigest()[:16]}.zip"
@@ -174,12 +162,12 @@ def _run(engine: Engine, batch: Batch, artifact: Artifact, parts: int, missing: 
         engine.spark.addArtifacts(str(archive), pyfile=True)
         engine.spark.addArtifacts(str(Path(folder) / states), archive=True)
 
-        def make(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            yield from share.make(batches)
+        def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            yield from share.write(batches)
 
         places = engine.spark.range(0, len(missing), 1, len(missing))
-        made = {row.part: row.rows for row in places.mapInArrow(make, "part long, rows long").collect()}
-    lost = [part for part in missing if made.get(part) is None or _rows(batch.partial, part) != made[part]]
+        written = {row.part: row.rows for row in places.mapInArrow(write, "part long, rows long").collect()}
+    lost = [part for part in missing if written.get(part) is None or _rows(batch.partial, part) != written[part]]
     if lost:
         raise EngineError(
             f"{batch.partial}: expected {len(missing):,} parts from the workers, found {len(missing) - len(lost):,}",
@@ -188,12 +176,12 @@ def _run(engine: Engine, batch: Batch, artifact: Artifact, parts: int, missing: 
 
 
 def _finish(batch: Batch, facts: Mapping[str, Any], parts: int) -> int:
-    """Put the finished parts in the place of the result, with a manifest; returns the rows of the lists."""
+    """Move the finished parts to the result and write its manifest; returns the number of rows."""
     rows = sum(_rows(batch.partial, part) or 0 for part in range(parts))
     with new_directory(batch.out, KIND, FACTS) as directory:
         for part in range(parts):
             file, target = file_of(batch.partial, part), file_of(directory, part)
-            try:  # They stay where they are until the result is whole.
+            try:  # The parts stay until the result is complete.
                 target.hardlink_to(file)
             except OSError:
                 shutil.copyfile(file, target)

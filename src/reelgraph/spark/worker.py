@@ -1,8 +1,4 @@
-"""A worker's share of everyone's lists: the states come with the job, each part goes to a file of its own. No torch.
-
-The states are packed as plain arrays that are mapped into memory where they are unpacked: the Python processes of a
-machine share them, and each holds little more of its own than a block of scores.
-"""
+"""The part of writing lists that runs on Spark's workers, whose processes share the states as memory-mapped arrays."""
 
 import io
 import json
@@ -26,15 +22,15 @@ ROWS = pa.schema([("part", pa.int64()), ("rows", pa.int64())])
 
 @dataclass(frozen=True)
 class Share:
-    """What every worker is told.
+    """The task of the workers.
 
     Attributes:
-        states: name of the archive that `pack` made.
-        directory: where the parts go, seen by every worker.
-        choice: what lists are wanted.
-        users: how many users there are.
-        parts: how many parts their lists are cut into.
-        missing: the parts that are to be made.
+        states: name of the archive written by `pack`.
+        directory: the directory for the parts, shared by all workers.
+        choice: filters and order of the lists.
+        users: number of users.
+        parts: number of parts.
+        missing: the parts to write.
     """
 
     states: str
@@ -44,11 +40,11 @@ class Share:
     parts: int
     missing: tuple[int, ...]
 
-    def make(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Make the parts whose places in `missing` are in the batches' column `id`; tells how many rows each has."""
+    def write(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Write the parts whose indices in `missing` are in the column `id`, and yield their numbers of rows."""
         from pyspark import SparkFiles  # noqa: PLC0415 (on a worker only)
 
-        model = opened(SparkFiles.get(self.states))
+        model = open_packed(SparkFiles.get(self.states))
         for batch in batches:
             for place in batch["id"].to_pylist():
                 part = self.missing[place]
@@ -58,17 +54,17 @@ class Share:
 
 
 def users_of(part: int, users: int, parts: int) -> slice:
-    """The users of a part, by index; parts differ by one user at most."""
+    """The user indices of a part; sizes of parts differ by at most one."""
     return slice(part * users // parts, (part + 1) * users // parts)
 
 
 def file_of(directory: Path, part: int) -> Path:
-    """Where the lists of a part are."""
+    """The file of a part."""
     return directory / f"part-{part:05}.parquet"
 
 
 def pack(artifact: Artifact, path: Path) -> None:
-    """Write what lists need as a zip of arrays and Arrow files, not compressed."""
+    """Write the arrays and tables that lists need to an uncompressed zip file."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
 
         def entry(name: str) -> IO[bytes]:
@@ -86,8 +82,8 @@ def pack(artifact: Artifact, path: Path) -> None:
 
 
 @lru_cache(maxsize=1)
-def opened(directory: str) -> Recommender:
-    """A model from what `pack` packed, opened once by each process of a worker."""
+def open_packed(directory: str) -> Recommender:
+    """Open the unpacked archive of `pack`, once per process."""
     folder = Path(directory)
     tables = {name: pa.ipc.open_file(pa.memory_map(str(folder / f"{name}.arrow"))).read_all() for name in TABLES}
     weights = {file.stem: np.load(file, mmap_mode="r") for file in folder.glob("*.npy")}
@@ -95,11 +91,11 @@ def opened(directory: str) -> Recommender:
     return Recommender(Artifact(manifest, weights, **tables, lists_only=True))
 
 
-def code() -> bytes:
-    """This package as a zip, so that workers run the same code, whatever they have installed."""
+def pack_code() -> bytes:
+    """This package as a zip file, so that workers run the same code as the driver."""
     top, memory = Path(__file__).parents[1], io.BytesIO()
     with zipfile.ZipFile(memory, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in sorted(top.rglob("*.py")):
-            # One time for all, so that the same code is the same file.
+            # With a constant timestamp, the same code gives the same file.
             archive.writestr(zipfile.ZipInfo(str(file.relative_to(top.parent))), file.read_bytes())
     return memory.getvalue()
