@@ -1,4 +1,4 @@
-"""What this machine gives: processors, memory and how it is handed out, and the Java that Spark will take."""
+"""Processors, memory and speed of this machine or container, and settings of its memory allocator."""
 
 import ctypes
 import os
@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-_TRIM, _MMAP, _MMAPS, _ARENAS = -1, -3, -4, -8  # names of glibc's mallopt
+_TRIM, _MMAP, _MMAPS, _ARENAS = -1, -3, -4, -8  # parameters of glibc's mallopt
 
-_USUAL = {_TRIM: 1 << 17, _MMAPS: 1 << 16}
+_DEFAULTS = {_TRIM: 1 << 17, _MMAPS: 1 << 16}
 
 
 def processors() -> int:
@@ -25,36 +25,34 @@ def processors() -> int:
 
 
 def set_environment() -> None:
-    """What OpenMP reads from the environment once, when PyTorch is loaded; what the user has set stays.
+    """Limit the busy waiting of OpenMP's threads, unless the user has set it; call before importing PyTorch.
 
-    Its threads wait for one another in a busy loop, which beside any other work on the machine makes a step several
-    times as long, and gains nothing on an idle one.
+    Busy waiting makes a step several times as long when the machine does other work, and gains nothing otherwise.
     """
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
 @contextmanager
 def kept_memory() -> Iterator[None]:
-    """Keep what is freed inside for the next arrays, and give it back afterwards.
+    """Reuse freed memory inside the block instead of returning it to the system (glibc only).
 
-    A step of training frees all it has made, and the next one makes the same again: memory that went back to the system
-    meanwhile comes page by page and zeroed, a fifth of the time of a step. Of glibc alone; elsewhere nothing changes.
+    A training step frees its arrays and the next one allocates them again; page faults would take a fifth of the time.
     """
     _set_malloc({_MMAPS: 0, _TRIM: (1 << 31) - 1})
     try:
         yield
     finally:
-        _set_malloc(_USUAL)
-        give_back()
+        _set_malloc(_DEFAULTS)
+        release_memory()
 
 
-def share_memory() -> None:
-    """For a process that lives long: what is freed goes back to the system, and threads share heaps."""
+def save_memory() -> None:
+    """Return freed memory to the system and let threads share heaps, for a long-lived process (glibc only)."""
     _set_malloc({_MMAP: 1 << 17, _TRIM: 1 << 17, _ARENAS: 2})
 
 
-def give_back() -> None:
-    """Give freed memory back to the system, where the C library can."""
+def release_memory() -> None:
+    """Return freed memory to the system (glibc only)."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
 
@@ -65,28 +63,21 @@ def _set_malloc(values: dict[int, int]) -> None:
             ctypes.CDLL(None).mallopt(name, value)
 
 
-# Where a control group's files stand, by version, and what they are called: limit, use, and what of the use is cache
-# that the kernel gives back.
+# Files of control groups by version: directory, limit, usage, and the part of the usage that is reclaimable cache.
 _GROUPS = (
     ("sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
     ("sys/fs/cgroup/unified", "memory.max", "memory.current", "inactive_file"),
     ("sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
 )
 
-PROBE_ROWS, PROBE_DIM, PROBE_GATHERED = 1 << 17, 32, 1 << 15  # a table of 16 MB, beyond most caches
+PROBE_ROWS, PROBE_DIM, PROBE_GATHERED = 1 << 17, 32, 1 << 15  # a table of 16 MB exceeds most caches
 
 PROBE_SECONDS = 0.3
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Memory that a new process could have.
-
-    Attributes:
-        free: in bytes.
-        total: in bytes.
-        where: "on this machine" or "in this container", for messages.
-    """
+    """Free and total memory in bytes, "on this machine" or "in this container"."""
 
     free: int
     total: int
@@ -94,13 +85,9 @@ class Memory:
 
 
 def free_memory(root: Path = Path("/")) -> Memory | None:
-    """The free memory of this machine, or of the control group that holds this process if that is less.
+    """Memory of this machine, or of the control group of this process if that has less free; None if unknown.
 
-    Args:
-        root: where `proc` and `sys` are.
-
-    Returns:
-        None where the system does not tell; where it tells the total alone, as macOS does, all of it counts as free.
+    Where only the total is known, as on macOS, all of it counts as free.
     """
     whole = _of_machine(root)
     inside = [group for group in _of_groups(root) if whole is None or group.free < whole.free]
@@ -108,9 +95,9 @@ def free_memory(root: Path = Path("/")) -> Memory | None:
 
 
 def whole_memory(root: Path = Path("/")) -> int | None:
-    """The bytes of this machine, or of the smallest control group that holds this process; None where nobody tells."""
-    whole = _of_machine(root)
-    return min((one.total for one in (whole, *_of_groups(root)) if one is not None), default=None)
+    """Total bytes of this machine, or of the smallest control group of this process; None if unknown."""
+    limits = (_of_machine(root), *_of_groups(root))
+    return min((memory.total for memory in limits if memory is not None), default=None)
 
 
 def _of_machine(root: Path) -> Memory | None:
@@ -118,10 +105,10 @@ def _of_machine(root: Path) -> Memory | None:
         lines = (root / "proc/meminfo").read_text(encoding="ascii").splitlines()
     except OSError:
         return _of_pages()
-    found = {name: int(rest.split()[0]) * 1024 for name, _, rest in (line.partition(":") for line in lines)}
-    if "MemAvailable" not in found:  # before Linux 3.14
+    sizes = {name: int(rest.split()[0]) * 1024 for name, _, rest in (line.partition(":") for line in lines)}
+    if "MemAvailable" not in sizes:  # before Linux 3.14
         return _of_pages()
-    return Memory(found["MemAvailable"], found["MemTotal"], "on this machine")
+    return Memory(sizes["MemAvailable"], sizes["MemTotal"], "on this machine")
 
 
 def _of_pages() -> Memory | None:
@@ -133,7 +120,7 @@ def _of_pages() -> Memory | None:
 
 
 def _of_groups(root: Path) -> Iterator[Memory]:
-    """The control groups with a limit, from this process's own up to the topmost."""
+    """The memory of each control group with a limit, from that of this process up to the top."""
     try:
         lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -156,7 +143,7 @@ def _of_groups(root: Path) -> Iterator[Memory]:
 
 
 def _number(file: Path) -> int | None:
-    """The number in a file; None where there is none, as where the limit is "max"."""
+    """The number in a file; None if there is none, such as "max"."""
     try:
         text = file.read_text(encoding="ascii").strip()
     except OSError:
@@ -173,38 +160,38 @@ def _statistic(file: Path, name: str) -> int:
 
 
 def threads() -> int:
-    """How many threads torch will use: `OMP_NUM_THREADS`, or one for each processor that this process may use."""
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    if asked.isdigit() and int(asked) > 0:
-        return int(asked)
+    """Threads that torch will use: `OMP_NUM_THREADS`, or one per processor."""
+    setting = os.environ.get("OMP_NUM_THREADS", "")
+    if setting.isdigit() and int(setting) > 0:
+        return int(setting)
     return processors()
 
 
 def gathers(seconds: float = PROBE_SECONDS) -> float:
-    """Rows of 32 float32 that one thread gathers from a table beyond its caches, a second; what sparse products do.
+    """Rows of 32 float32 that one thread gathers per second from a table larger than its caches, as sparse products do.
 
     Args:
-        seconds: how long to look; the fastest of the runs counts, since others may be at work besides.
+        seconds: how long to measure; the fastest run counts.
     """
     rng = np.random.default_rng(0)
     table = np.ones((PROBE_ROWS, PROBE_DIM), np.float32)
-    rows, found = rng.integers(0, PROBE_ROWS, PROBE_GATHERED), np.empty((PROBE_GATHERED, PROBE_DIM), np.float32)
+    rows, out = rng.integers(0, PROBE_ROWS, PROBE_GATHERED), np.empty((PROBE_GATHERED, PROBE_DIM), np.float32)
     best, until = float("inf"), time.perf_counter() + seconds
     while time.perf_counter() < until:
         started = time.perf_counter()
-        np.take(table, rows, axis=0, out=found, mode="clip")
+        np.take(table, rows, axis=0, out=out, mode="clip")
         best = min(best, time.perf_counter() - started)
     return PROBE_GATHERED / best
 
 
 def peak_memory() -> int:
-    """The most memory that this process has had, in bytes."""
+    """Peak memory of this process in bytes."""
     status = Path("/proc/self/status")
     if status.exists():
-        # On Linux ru_maxrss begins with that of the process which started this one; VmHWM, in kB, is our own.
-        found = re.search(r"^VmHWM:\s*(\d+) kB", status.read_text(encoding="utf-8"), re.MULTILINE)
-        if found:
-            return int(found[1]) * 1024
+        # On Linux, ru_maxrss includes the peak of the parent process; VmHWM, in kB, does not.
+        peak = re.search(r"^VmHWM:\s*(\d+) kB", status.read_text(encoding="utf-8"), re.MULTILINE)
+        if peak:
+            return int(peak[1]) * 1024
     import resource  # noqa: PLC0415 (not on Windows)
 
     # In kilobytes on Linux, in bytes on macOS.

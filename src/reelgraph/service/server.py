@@ -100,11 +100,11 @@ def _stop(_: int, __: FrameType | None) -> None:
 def _prepare_memory() -> None:
     """Let memory be given back: models come and go, and neither Arrow nor a thread must keep a heap of its own."""
     pyarrow.set_memory_pool(pyarrow.system_memory_pool())
-    machine.share_memory()
+    machine.save_memory()
 
 
 def tidy() -> None:
     """Give the memory of a model that is gone back to the system, and keep the present one out of later collections."""
     gc.collect()
     gc.freeze()
-    machine.give_back()
+    machine.release_memory()
