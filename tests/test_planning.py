@@ -14,7 +14,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
 
-from reelgraph import config, machine, planning
+from reelgraph import machine, planning
 from reelgraph.cli import main
 from reelgraph.config import DataConfig, TrainConfig
 from reelgraph.data.prepare.prepare import prepare
@@ -101,12 +101,12 @@ def test_a_file_that_cannot_be_read_is_refused_as_by_preparation(tmp_path: Path)
 def test_the_whole_is_the_sum_of_its_parts() -> None:
     found = planned()
     assert [part.name.split(" for")[0] for part in found.parts] == [
-        "load", "rating head", "search", "ranking head", "search", "refit", "judge and save",
+        "load", "rating head", "search", "ranking head", "search", "refit", "evaluate and save",
     ]  # fmt: skip
     assert found.train.seconds == pytest.approx(sum(part.seconds for part in found.parts))
     assert found.train.memory == max(part.memory for part in found.parts)
     names = [part.name for part in planned(ranking=False, tune="none", refit=False).parts]
-    assert names == ["load", "rating head", "judge and save"]
+    assert names == ["load", "rating head", "evaluate and save"]
 
 
 def test_costs_grow_as_the_sizes_they_depend_on() -> None:
@@ -114,12 +114,12 @@ def test_costs_grow_as_the_sizes_they_depend_on() -> None:
     one, two = planned(ranking=False, tune="none"), planned(doubled, ranking=False, tune="none")
     bytes_a_rating = (two.train.memory - one.train.memory) / LARGE.ratings
     assert bytes_a_rating == pytest.approx(
-        sum(cost.rating for cost in (planning.DATA, planning.GRAPH, planning.AGAIN, planning.JUDGE))
+        sum(cost.rating for cost in (planning.DATA, planning.GRAPH, planning.REFIT, planning.EVALUATE))
     )
     assert two.prepare.seconds < 2.05 * one.prepare.seconds
     wide = planned(ranking=False, tune="none", dim=64)
     head = planning.HEADS["residual"]
-    more = 32 * (LARGE.nodes * (head.model.number + head.step.number) + LARGE.ratings * head.look.message)
+    more = 32 * (LARGE.nodes * (head.model.number + head.step.number) + LARGE.ratings * head.validation.message)
     assert wide.parts[1].memory - one.parts[1].memory == pytest.approx(more)
     assert wide.parts[1].seconds > 1.3 * one.parts[1].seconds
     assert wide.lists.memory > one.lists.memory
@@ -161,12 +161,6 @@ def test_a_faster_machine_takes_less_time_and_the_same_memory() -> None:
     fast = plan(LARGE, TrainConfig(), Speed(2 * MEASURED.gathers, 3 * MEASURED.threads), None)
     assert fast.train.seconds == pytest.approx(planned().train.seconds / 6)
     assert fast.train.memory == planned().train.memory
-
-
-def test_the_search_is_that_of_tuning() -> None:
-    assert config.SEARCHED == config.BUDGETS
-    assert config.RANK_SEARCHED == config.RANK_SHARE
-    assert config.LIMITS["dim"][1] == config.WIDEST
 
 
 @pytest.mark.parametrize("share", [0.35, 0.6, 0.97])
@@ -226,7 +220,7 @@ def test_train_refuses_before_it_starts(
     code, out, err = run("train", tables / "ratings.csv", "--out", tmp_path / "model")
     assert (code, out) == (2, "")
     (line,) = err.splitlines()
-    assert line.startswith("error: train: expected a fit within 0.3 GB")
+    assert line.startswith("error: train: expected a training within 0.3 GB")
     assert "(free in this container)" in line
     assert list(tmp_path.iterdir()) == []
 

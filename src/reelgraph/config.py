@@ -221,9 +221,3 @@ BUDGETS = {"none": 0.0, "quick": 2.0, "full": 30.0}
 RANK_SHARE = 0.375  # of that for the ranking head, whose step takes as long as several of the rating model
 
 LIMITS = {"dim": (1, 128), "hide": (0.02, 0.6), "huber_delta": (1.0, 10.0)}
-
-
-# What the search may take, in plain trainings, and how wide it may make the tables; see `tuning`.
-SEARCHED, RANK_SEARCHED = {"none": 0.0, "quick": 2.0, "full": 30.0}, 0.375
-
-WIDER, WIDEST = {"none": 1, "quick": 2, "full": 4}, 128
