@@ -87,7 +87,7 @@ def test_data_in_numbers(capsys: Captured) -> None:
     assert cells(capsys.readouterr().out)[-3:] == [
         ["test users without training ratings", "3"],
         ["test movies without training ratings", "1"],
-        ["rejected rows", "1,234"],
+        ["refused rows", "1,234"],
     ]
 
 

@@ -79,7 +79,7 @@ def show_data(manifest: dict[str, Any]) -> None:
     optional = {
         "unknown_test_users": "test users without training ratings",
         "unknown_test_movies": "test movies without training ratings",
-        "rejected": "rejected rows",
+        "rejected": "refused rows",
     }
     rows += [(label, f"{counts[name]:,}") for name, label in optional.items() if counts[name]]
     show_table("Data", ["", ""], rows)
