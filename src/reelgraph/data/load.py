@@ -1,16 +1,18 @@
 """Load ratings from files as a Dataset."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from reelgraph.config import DataConfig
 from reelgraph.data import sources
 from reelgraph.data.dataset import Dataset, is_prepared, load_prepared
+from reelgraph.data.frames import Table, write_frame
 from reelgraph.data.prepare.prepare import prepare
 from reelgraph.engines.spark_jobs import Observer
-from reelgraph.errors import ConfigError
+from reelgraph.errors import ConfigError, ReelgraphError
 
 Report = Callable[[str], None]
 
@@ -20,11 +22,11 @@ def silent(*_: object) -> None:
 
 
 def load(
-    ratings: str | Path | None = None,
+    ratings: Table | None = None,
     *,
-    items: str | Path | None = None,
-    users: str | Path | None = None,
-    test: str | Path | None = None,
+    items: Table | None = None,
+    users: Table | None = None,
+    test: Table | None = None,
     config: DataConfig | None = None,
     report: Report = silent,
     watch: Observer | None = None,
@@ -32,11 +34,15 @@ def load(
 ) -> Dataset:
     """Read, check, index and split ratings.
 
+    Each table is a file, a DataFrame (pandas, polars, Arrow, Spark), a mapping of columns, or a list of tuples or
+    dicts. All of them go through the same checks.
+
     Args:
-        ratings: a CSV, TSV or Parquet file, a MovieLens folder, a prepared directory, or None for the bundled sample.
+        ratings: ratings; also a MovieLens folder, a prepared directory, or None for the bundled sample. Tuples hold
+            user, movie, rating and perhaps timestamp.
         items: a movie table.
         users: a user table.
-        test: a file of test ratings; it sets the split to `given`.
+        test: test ratings; they set the split to `given`.
         config: data settings.
         report: called with each line of the report on the files.
         watch: called with the progress of Spark jobs.
@@ -46,9 +52,33 @@ def load(
         DataError: if the ratings cannot be used.
     """
     config = config or DataConfig(**settings)
+    tables = {"ratings": ratings, "items": items, "users": users, "test": test}
     with tempfile.TemporaryDirectory(prefix="reelgraph-", dir=config.stage) as directory:
-        out, files = Path(directory) / "prepared", (ratings, items, users, test)
-        return load_prepared(prepared(*files, config=config, out=out, report=report, watch=watch))
+        folder = Path(directory)
+        with _without_folder(folder):
+            files = [_file(value, what, folder) for what, value in tables.items()]
+            ready = prepared(*files, config=config, out=folder / "prepared", report=report, watch=watch)
+        return load_prepared(ready)
+
+
+def _file(value: Table | None, what: str, folder: Path) -> str | Path | None:
+    """The file of a table; a DataFrame is written to one."""
+    if value is None or isinstance(value, str | Path):
+        return value
+    names = {"items": ("movieId", "title", "year", "genres"), "users": ("userId",)}
+    return write_frame(value, names.get(what, tuple(sources.CANONICAL.values())), what, folder)
+
+
+@contextmanager
+def _without_folder(folder: Path) -> Iterator[None]:
+    """Errors about a DataFrame name the argument, not the temporary file that it was written to."""
+    try:
+        yield
+    except ReelgraphError as error:
+        if f"{folder}/" not in error.problem:
+            raise
+        problem = error.problem.replace(f"{folder}/", "").replace(".parquet", "")
+        raise type(error)(problem, error.remedy) from None
 
 
 def prepared(
