@@ -1,4 +1,4 @@
-"""Users and movies held out, against what is known of the checkerboard."""
+"""Cold-start evaluation on the checkerboard, where the answers are known."""
 
 import numpy as np
 import pytest
@@ -14,8 +14,8 @@ from tests.support.worlds import checkerboard, dataset, interactions, settings, 
 CONFIG = settings(ranking=True, max_steps=60, rank_max_steps=40, rank_dim=6)
 
 
-def judged() -> tuple[ColdReport, list[Interactions], list[Recommender]]:
-    """The report on the checkerboard, and the fits behind it."""
+def evaluated() -> tuple[ColdReport, list[Interactions], list[Recommender]]:
+    """The report, the training ratings of its fits, and the fitted models."""
     trained: list[Interactions] = []
     models: list[Recommender] = []
 
@@ -29,23 +29,23 @@ def judged() -> tuple[ColdReport, list[Interactions], list[Recommender]]:
     return report, trained, models
 
 
-def test_a_few_ratings_tell_the_camp() -> None:
-    report, trained, _ = judged()
+def test_a_few_ratings_reveal_the_camp() -> None:
+    report, trained, _ = evaluated()
     assert [point.revealed for point in report.curve] == list(REVEALED)
     assert report.users == 10, "a fifth"
-    assert report.ratings == 10 * (30 - 20), "all after the first 20"
+    assert report.ratings == 10 * (30 - 20), "those after the first 20"
     users = set(trained[0].user_index.tolist())
-    assert len(users) == 40, "the held out are no part of the fit"
+    assert len(users) == 40, "held-out users take no part in the fit"
     nothing, one, *_, most = report.curve
-    assert nothing.rmse == pytest.approx(nothing.bias_rmse, abs=0.15), "nothing is known of anybody"
-    assert one.rmse < one.bias_rmse, "one rating tells the camp, which biases know nothing of"
+    assert nothing.rmse == pytest.approx(nothing.bias_rmse, abs=0.15), "without ratings both know nothing"
+    assert one.rmse < one.bias_rmse, "one rating reveals the camp, which biases cannot express"
     assert most.rmse < 0.6 < most.bias_rmse
     assert most.ndcg > nothing.ndcg
     assert most.ndcg > 0.9
 
 
-def test_the_numbers_are_those_of_visitors() -> None:
-    report, trained, models = judged()
+def test_errors_without_ratings_are_those_of_a_visitor() -> None:
+    report, trained, models = evaluated()
     model, held = models[0], set(range(50)) - set(trained[0].user_index.tolist())
     zero = model.recommend(ratings={}, k=30)
     prediction = {line.movie.movie_id: line.prediction for line in zero}
@@ -55,12 +55,12 @@ def test_the_numbers_are_those_of_visitors() -> None:
     for user, item, rating in zip(every.user_index, every.item_index, every.rating, strict=True):
         if int(user) in held:
             errors.append(prediction[f"m{item}"] - rating)
-    # All of their ratings, not only those after the first 20: with 10 of 30 judged, nearly the same.
+    # Over all 30 ratings of each user, not only the last 10: nearly the same.
     assert report.curve[0].rmse == pytest.approx(np.sqrt(np.mean(np.square(errors))), abs=0.1)
 
 
-def test_movies_without_side_features_are_not_judged() -> None:
-    assert judged()[0].movies is None
+def test_movies_without_side_features_are_not_evaluated() -> None:
+    assert evaluated()[0].movies is None
 
 
 def test_new_movies_are_predicted_from_their_genres(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -70,12 +70,12 @@ def test_new_movies_are_predicted_from_their_genres(tmp_path_factory: pytest.Tem
     assert report is not None
     assert report.movies is not None
     assert report.movies["movies"] == 12
-    assert report.movies["rmse"] < report.movies["bias_rmse"], "tastes are for genres, and genres are known"
+    assert report.movies["rmse"] < report.movies["bias_rmse"], "tastes depend on genres, and genres are known"
     assert report.movies["ndcg"] > report.movies["random_ndcg"]
     assert report.to_json()["curve"][0]["revealed"] == 0
 
 
-def test_nothing_to_judge_is_said() -> None:
+def test_too_few_ratings_give_no_report() -> None:
     few = interactions([0, 0, 1, 1], [0, 1, 0, 1], [5, 1, 1, 5])
     nothing = interactions([], [], [])
     assert evaluate_cold(dataset(few, nothing, nothing, 2, 2), fit, CONFIG) is None

@@ -118,4 +118,6 @@ def _evaluate(
     """The prediction errors on test ratings, and the quality of lists, explanations and similar movies."""
     rows = pair_files.read_ratings(test, columns or {})
     report = model.predictor.evaluate(rows.user_ids, rows.movie_ids, rows.rating, rows.timestamps)
-    return report, quality.judge(model, quality.known_pairs(model, rows.user_ids, rows.movie_ids, rows.rating))
+    return report, quality.measure_quality(
+        model, quality.known_pairs(model, rows.user_ids, rows.movie_ids, rows.rating)
+    )

@@ -1,9 +1,9 @@
-"""How good a model is for those it has never seen: users by what they reveal, movies by their side features alone.
+"""Cold start: errors and lists for users known by few ratings and for movies known by side features alone.
 
-A fifth of the users is held out entirely; the model is fitted to the others, and then shown 0, 1, 3, 5, 10 and 20
-ratings of each, in an order of chance, so that the curve says what a number of ratings is worth and not what time does.
-It is judged on the ratings after the first 20, the same ones however much is revealed. Likewise a tenth of the movies
-is held out, and predicted from side features alone. Nothing that is judged is part of any fit or choice.
+A fifth of the users is held out. A model fitted to the others is shown 0, 1, 3, 5, 10 and 20 ratings of each held-out
+user, in random order, and evaluated on the ratings after the first 20, the same ones however many are revealed.
+Likewise, a tenth of the movies is held out and predicted from side features. No evaluated rating is part of a fit or of
+the choice of a setting.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from reelgraph.arrays import USER_DAMPING, Float32s, Float64s, Indices, Int64s
+from reelgraph.arrays import USER_DAMPING, Floats, Indices, Int64s
 from reelgraph.config import TrainConfig
 from reelgraph.data.dataset import Dataset, Interactions, merge
 from reelgraph.metrics.baselines import Baseline, baselines
@@ -22,22 +22,20 @@ from reelgraph.recommend.recommender import Recommender
 from reelgraph.recommend.visitor import Visitor
 
 REVEALED = (0, 1, 3, 5, 10, 20)
-
-HELD_USERS, HELD_ITEMS, VALID = 0.2, 0.1, 0.1
-
+HELD_USERS, HELD_ITEMS, VALID = 0.2, 0.1, 0.1  # shares
 
 Fit = Callable[[Dataset, TrainConfig], Recommender]
 
 
 @dataclass(frozen=True)
 class ColdPoint:
-    """What is predicted of users of whom a number of ratings is known.
+    """Results with a given number of revealed ratings per held-out user.
 
     Attributes:
-        revealed: how many.
-        rmse: of the ratings after the first 20, in the data's scale.
-        bias_rmse: that of damped biases which see the same ratings.
-        ndcg: nDCG at 10 of lists by the default order, of the whole catalogue minus each user's first 20.
+        revealed: the number of ratings.
+        rmse: error on the ratings after the first 20, in the data's scale.
+        bias_rmse: error of damped biases that use the same revealed ratings.
+        ndcg: nDCG@10 of lists in the default order, over the whole catalogue without each user's first 20.
     """
 
     revealed: int
@@ -48,15 +46,14 @@ class ColdPoint:
 
 @dataclass(frozen=True)
 class ColdReport:
-    """The evaluation.
+    """Results of `evaluate_cold`.
 
     Attributes:
-        users: users held out who have more than 20 ratings.
-        ratings: their ratings after the first 20.
-        curve: one point a number of revealed ratings.
-        movies: what is predicted of movies without ratings: `movies`, `ratings`, `rmse`, `bias_rmse` by the users'
-            biases alone, `ndcg` of lists of these movies alone, `random_ndcg` of such lists in an order of chance; None
-            without side features.
+        users: number of held-out users with more than 20 ratings.
+        ratings: number of their ratings after the first 20.
+        curve: one point for each number of revealed ratings.
+        movies: results for held-out movies: number of `movies` and `ratings`, `rmse`, `bias_rmse` of the users' biases,
+            `ndcg` of lists of these movies, `random_ndcg` of such lists in random order; None without side features.
     """
 
     users: int
@@ -69,17 +66,38 @@ class ColdReport:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class _Held:
+    """Ratings of all users, and which of them are revealed and evaluated.
+
+    Attributes:
+        every: all ratings.
+        order: rows of `every` by user, in the order in which they are revealed.
+        place: how many ratings of the same user come before each rating, `(num_ratings,)`.
+        users: the held-out users with ratings to evaluate.
+        test: the ratings to evaluate.
+        first: the first 20 ratings of the held-out users.
+    """
+
+    every: Interactions
+    order: Int64s
+    place: Int64s
+    users: Indices
+    test: Interactions
+    first: Interactions
+
+
 def evaluate_cold(data: Dataset, fit: Fit, config: TrainConfig | None = None, seed: int = 0) -> ColdReport | None:
-    """Hold users and movies out, fit twice and judge.
+    """Fit without some users, fit without some movies, and evaluate on both.
 
     Args:
-        data: ratings; its splits are put together and split anew.
-        fit: makes a model of a data set, such as `training.fit.fit`.
-        config: settings of the fits; nothing is searched.
-        seed: of who is held out and of the fits.
+        data: ratings; its splits are joined and split anew.
+        fit: fits a model, such as `training.fit.fit`.
+        config: settings of the fits; nothing is tuned.
+        seed: draws the held-out users and movies, and seeds the fits.
 
     Returns:
-        The report; None where no user held out has more than 20 ratings.
+        The report; None if no held-out user has more than 20 ratings.
     """
     config = (config or TrainConfig()).model_copy(update={"tune": "none", "session": False, "seed": seed})
     every, rng = merge(merge(data.train, data.valid), data.test), np.random.default_rng(seed)
@@ -87,45 +105,34 @@ def evaluate_cold(data: Dataset, fit: Fit, config: TrainConfig | None = None, se
     cold = np.isin(every.user_index, held)
     order = np.lexsort((rng.random(len(every)), every.user_index))
     place = _place_within_user(every, order)
-    judged = cold & (place >= REVEALED[-1])
-    if not judged.any():
+    tested = cold & (place >= REVEALED[-1])
+    if not tested.any():
         return None
     model = _fit(data, fit, every.take(~cold), config, rng)
-    users = np.unique(every.user_index[judged])
-    test, hidden = every.take(judged), every.take(cold & (place < REVEALED[-1]))
-    line = baselines(model.artifact.ratings, len(model.users), len(model.items))[-1]
-    curve = tuple(_point(model, line, every, order, place, users, test, hidden, number) for number in REVEALED)
-    return ColdReport(len(users), len(test), curve, _cold_movies(data, fit, every, config, rng))
+    test, first = every.take(tested), every.take(cold & (place < REVEALED[-1]))
+    ratings = _Held(every, order, place, np.unique(test.user_index), test, first)
+    biases = baselines(model.artifact.ratings, len(model.users), len(model.items))[-1]
+    curve = tuple(_point(model, biases, ratings, number) for number in REVEALED)
+    return ColdReport(len(ratings.users), len(test), curve, _cold_movies(data, fit, every, config, rng))
 
 
-def _point(
-    model: Recommender,
-    line: Baseline,
-    every: Interactions,
-    order: Int64s,
-    place: Int64s,
-    users: Indices,
-    test: Interactions,
-    hidden: Interactions,
-    number: int,
-) -> ColdPoint:
-    predictor, lists = model.predictor, model.lists
-    visitors, offset = {}, {}
-    shown = order[place[order] < number]
-    for user in users.tolist():
-        mine = shown[every.user_index[shown] == user]
-        visitors[user] = visitor = Visitor(lists)
-        visitor.rate_indices(every.item_index[mine], every.rating[mine])
-        left = every.rating[mine] - line.mean - line.item[every.item_index[mine]]
-        offset[user] = float(left.sum() / (len(mine) + USER_DAMPING))
+def _point(model: Recommender, biases: Baseline, held: _Held, number: int) -> ColdPoint:
+    predictor, lists, every, test = model.predictor, model.lists, held.every, held.test
+    visitors, user_bias = {}, np.zeros(len(model.users))
     prediction = np.empty(len(test))
-    for user in users.tolist():
+    revealed = held.order[held.place[held.order] < number]
+    for user in held.users.tolist():
+        mine = revealed[every.user_index[revealed] == user]
+        visitors[user] = Visitor(lists)
+        visitors[user].rate_indices(every.item_index[mine], every.rating[mine])
+        residual = every.rating[mine] - biases.mean - biases.item[every.item_index[mine]]
+        user_bias[user] = residual.sum() / (len(mine) + USER_DAMPING)
         rows = test.user_index == user
         prediction[rows] = visitors[user].predict()[test.item_index[rows]]
-    baseline = line.mean + line.item[test.item_index] + np.asarray([offset[user] for user in test.user_index.tolist()])
+    baseline = replace(biases, user=user_bias).predict(test)
     ranking = evaluate_ranking(
-        lambda some: np.stack([lists.score_of(visitors[user].person) for user in some.tolist()]),
-        hidden,
+        lambda users: np.stack([lists.score_of(visitors[user].person) for user in users.tolist()]),
+        held.first,
         test,
         len(model.items),
         predictor.high,
@@ -150,41 +157,35 @@ def _cold_movies(
         return None
     test = every.take(cold)
     predictor, seen = model.predictor, model.artifact.ratings
-    line = baselines(seen, len(data.users), len(data.items))[-1]
-    others = np.ones(len(data.items), bool)
-    others[held] = False
+    biases = baselines(seen, len(data.users), len(data.items))[-1]
+    others = np.setdiff1d(np.arange(len(data.items)), held)
 
-    def score(users: Indices) -> Float32s:
-        found = model.scores(users)
-        found[:, others] = -np.inf
-        return found
+    def ndcg(scores: Callable[[Indices], Floats]) -> float:
+        def held_scores(users: Indices) -> Floats:
+            result = scores(users)
+            result[:, others] = -np.inf
+            return result
 
-    def chance(users: Indices) -> Float64s:
-        found = np.random.default_rng(0).random((len(users), len(data.items)))
-        found[:, others] = -np.inf
-        return found
-
-    def ndcg(made: Any) -> float:
-        return evaluate_ranking(made, seen, test, len(data.items), predictor.high).ndcg
+        return evaluate_ranking(held_scores, seen, test, len(data.items), predictor.high).ndcg
 
     return {
         "movies": len(np.unique(test.item_index)),
         "ratings": len(test),
         "rmse": rmse(predictor.predict(*data.raw_ids(test)), test.rating),
-        "bias_rmse": rmse(np.clip(line.predict(test), predictor.low, predictor.high), test.rating),
-        "ndcg": ndcg(score),
-        "random_ndcg": ndcg(chance),
+        "bias_rmse": rmse(np.clip(biases.predict(test), predictor.low, predictor.high), test.rating),
+        "ndcg": ndcg(model.scores),
+        "random_ndcg": ndcg(lambda users: np.random.default_rng(0).random((len(users), len(data.items)))),
     }
 
 
 def _fit(data: Dataset, fit: Fit, train: Interactions, config: TrainConfig, rng: np.random.Generator) -> Recommender:
     valid = rng.random(len(train)) < VALID
-    nothing = train.take(slice(0))
-    return fit(replace(data, train=train.take(~valid), valid=train.take(valid), test=nothing), config)
+    empty = train.take(slice(0))
+    return fit(replace(data, train=train.take(~valid), valid=train.take(valid), test=empty), config)
 
 
 def _place_within_user(every: Interactions, order: Int64s) -> Int64s:
-    """How many ratings of the same user come before each rating, in its own position."""
+    """How many ratings of the same user come before each rating."""
     user = every.user_index[order]
     start = np.searchsorted(user, user)
     place = np.empty(len(every), np.int64)

@@ -75,7 +75,7 @@ def render(model: Recommender, analysis: dict[str, Any] | None, cold: dict[str, 
 
     Args:
         model: the model.
-        analysis: what `EvaluationReport.to_json` and `quality.judge` say of test ratings; None without any.
+        analysis: what `EvaluationReport.to_json` and `quality.measure_quality` say of test ratings; None without any.
         cold: what `cold.ColdReport.to_json` says; None where it was not asked for.
     """
     manifest = model.artifact.manifest

@@ -1,1 +1,1 @@
-"""Numbers from arrays: no model, no torch."""
+"""Rating and ranking metrics, and baselines."""

@@ -1,4 +1,4 @@
-"""What a model has to beat: three predictors that know no graph. Numpy only."""
+"""Baseline predictors: mean, popularity and damped biases."""
 
 from dataclasses import dataclass
 
@@ -10,13 +10,13 @@ from reelgraph.data.dataset import Interactions
 
 @dataclass(frozen=True)
 class Baseline:
-    """A predictor of the form mean + user part + movie part.
+    """Predicts mean + user bias + movie bias.
 
     Attributes:
-        name: what tables call it.
+        name: a key of `labels.PREDICTORS`.
         mean: in the data's scale.
         user: float64 of shape `(num_users,)`, 0 for users without training ratings.
-        item: float64 of shape `(num_items,)`, 0 for movies without training ratings where nothing else is known.
+        item: float64 of shape `(num_items,)`.
     """
 
     name: str
@@ -25,32 +25,27 @@ class Baseline:
     item: Float64s
 
     def predict(self, pairs: Interactions) -> Float64s:
-        """Predicted ratings of pairs in the data's scale, not clipped, float64 of shape `(num_pairs,)`."""
+        """Predicted ratings in the data's scale, not clipped, float64 of shape `(num_pairs,)`."""
         return self.mean + self.user[pairs.user_index] + self.item[pairs.item_index]
 
 
 def baselines(train: Interactions, num_users: int, num_items: int) -> list[Baseline]:
-    """The mean rating, a line through each movie's popularity, and damped biases.
+    """The baselines `mean`, `popularity` and `bias`, fitted to training ratings.
 
-    `popularity` is the least-squares line from log(1 + number of ratings) of a movie to its ratings; `bias` is the
-    alternating damped means that the residual model starts from (`graph.reveal`).
-
-    Args:
-        train: the ratings they may see.
-        num_users: size of the user vocabulary.
-        num_items: size of the movie vocabulary.
+    `popularity` is the least-squares line from log(1 + number of ratings) of a movie to its ratings; `bias` consists of
+    the damped biases that the residual model starts from (`models.graph`).
     """
     user, item, rating = train.user_index, train.item_index, train.rating.astype(np.float64)
     mean = float(rating.mean())
-    nobody, nothing = np.zeros(num_users), np.zeros(num_items)
+    no_user, no_item = np.zeros(num_users), np.zeros(num_items)
     item_count = np.bincount(item, minlength=num_items)
     popularity = np.log1p(item_count)
     centred = popularity - popularity[item].mean()
     spread = float((centred[item] ** 2).sum())
     slope = float((centred[item] * (rating - mean)).sum()) / spread if spread else 0.0
     return [
-        Baseline("mean", mean, nobody, nothing),
-        Baseline("popularity", mean, nobody, slope * centred),
+        Baseline("mean", mean, no_user, no_item),
+        Baseline("popularity", mean, no_user, slope * centred),
         Baseline("bias", mean, *damped_biases(user, item, rating - mean, num_users, item_count)),
     ]
 
@@ -63,15 +58,13 @@ def damped_biases(
     item_count: Int64s,
     damping: tuple[float, float] = (USER_DAMPING, ITEM_DAMPING),
 ) -> tuple[Float64s, Float64s]:
-    """Users' and movies' alternating damped means of what the other side leaves over.
+    """Biases of users and movies: alternating damped means of the residuals of the other side.
 
     Args:
-        user: user index of each rating, `(num_ratings,)`.
-        item: movie index of each rating, `(num_ratings,)`.
-        deviation: ratings minus their mean, float64 `(num_ratings,)`.
-        num_users: size of the user vocabulary.
-        item_count: ratings of each movie, `(num_items,)`.
-        damping: of users and of movies, in ratings.
+        user, item: indices of each rating, `(num_ratings,)`.
+        deviation: ratings minus their mean, `(num_ratings,)`.
+        item_count: number of ratings of each movie, `(num_items,)`.
+        damping: for users and for movies, in ratings.
     """
     num_items = len(item_count)
     user_count = np.bincount(user, minlength=num_users)

@@ -1,4 +1,4 @@
-"""What tables call each measure."""
+"""Labels of predictors, measures and groups in tables."""
 
 PREDICTORS = {
     "mean": "mean rating",

@@ -1,7 +1,7 @@
-"""How good lists are: rankings of the whole catalogue minus what a user has seen. Numpy only.
+"""Ranking metrics of lists over the whole catalogue without the movies a user has seen.
 
-A test rating of at least `LIKED` of the scale's highest, 4 of 5 stars, makes a movie relevant. Users without a relevant
-test movie are left out, and their number is not part of any denominator.
+A movie is relevant to a user if their test rating of it is at least `LIKED` times the highest of the scale, 4 of 5
+stars. Users without a relevant test movie are left out of every mean and denominator.
 """
 
 from collections.abc import Callable
@@ -17,30 +17,29 @@ from reelgraph.data.dataset import Interactions
 _BLOCK_FLOATS = 1 << 23  # scores held at a time, 32 MB as float32
 
 Score = Callable[[Indices], Floats]
-
 Lists = Callable[[Indices], Indices]
 
 
 @dataclass(frozen=True)
 class RankingReport:
-    """Means over the users with at least one relevant test movie; k is 10 where not said otherwise.
+    """Means over the users with at least one relevant test movie; k is 10 unless stated.
 
     Attributes:
-        users: how many they are.
+        users: number of these users.
         ndcg: nDCG at k: the sum of 1 / log2(rank + 1) over the relevant movies of the list, divided by the sum of the
             best possible list of k (min(k, relevant) relevant movies first).
         recall: Recall at 20: relevant movies in a list of 20, divided by all of the user's relevant test movies.
         precision: relevant movies in a list of k, divided by k, however short the list.
         average_precision: MAP at k: the precisions at the ranks of the relevant movies of the list, summed and divided
             by min(k, relevant).
-        reciprocal_rank: MRR at k: 1 / rank of the first relevant movie of the list, 0 where there is none.
+        reciprocal_rank: MRR at k: 1 / rank of the first relevant movie of the list, 0 if there is none.
         hit_rate: users with a relevant movie in a list of k, divided by the users.
         coverage: movies in at least one of these users' lists of k, divided by the number of movies.
-        novelty: self-information of the listed movies in bits, -log2(ratings of the movie / users with ratings), each
-            movie taken to have one rating at least; mean over all listed movies.
-        diversity: mean of 1 - cosine of the states over all pairs of a list's movies, mean over the lists of two and
-            more movies; None without states.
-        popularity: training ratings of the listed movies; mean over all listed movies.
+        novelty: mean self-information of the listed movies in bits, -log2(ratings of the movie / users with ratings);
+            a movie without ratings counts as having one.
+        diversity: mean over the lists of at least two movies of the mean of 1 - cosine of the states over all pairs of
+            the list's movies; None without states.
+        popularity: mean number of training ratings of the listed movies.
     """
 
     users: int
@@ -56,36 +55,8 @@ class RankingReport:
     popularity: float
 
     def to_json(self) -> dict[str, float | int | None]:
-        """The report as JSON values; None for what is not a number."""
+        """The report as JSON values; NaN becomes None."""
         return {name: None if value != value else value for name, value in asdict(self).items()}  # noqa: PLR0124
-
-
-def evaluate_ranking(
-    score: Score,
-    seen: Interactions,
-    test: Interactions,
-    num_items: int,
-    high: float,
-    *,
-    k: int = 10,
-    recall_k: int = 20,
-    states: Floats | None = None,
-) -> RankingReport:
-    """Judge the lists that scores make, some users at a time, so that memory does not grow with users times movies.
-
-    Args:
-        score: scores of all movies, `(num_users_of_the_block, num_items)`, for user indices, int32; higher is better,
-            and ties go to the lower index.
-        seen: training ratings, sorted by user; their movies are not in the lists.
-        test: test ratings.
-        num_items: size of the movie vocabulary.
-        high: highest rating of the scale.
-        k: length of the lists for all but Recall.
-        recall_k: length of the lists for Recall.
-        states: the movies' states, `(num_items, dim)`, for the diversity of the lists.
-    """
-    lists = _lists_of(score, seen, max(k, recall_k))
-    return evaluate_lists(lists, seen, test, num_items, high, k=k, recall_k=recall_k, states=states)
 
 
 def evaluate_lists(
@@ -99,27 +70,26 @@ def evaluate_lists(
     recall_k: int = 20,
     states: Floats | None = None,
 ) -> RankingReport:
-    """Judge lists however they are made; see `evaluate_ranking`.
+    """Evaluate lists, made for blocks of users to bound memory.
 
     Args:
-        lists: the lists of user indices, int32 `(num_users_of_the_block, length)`, best first, `NO_ITEM` after the end
-            of a list; they must hold nothing seen.
+        lists: returns lists without seen movies for user indices, int32 `(num_users, length)`, best first, `NO_ITEM`
+            after the end of a list.
         seen: training ratings.
         test: test ratings.
-        num_items: size of the movie vocabulary.
         high: highest rating of the scale.
-        k: length of the lists for all but Recall.
+        k: length of the lists for all measures but Recall.
         recall_k: length of the lists for Recall.
-        states: the movies' states, `(num_items, dim)`, for the diversity of the lists.
+        states: states of the movies for the diversity of the lists, `(num_items, dim)`.
     """
-    found = _judge(lists, test, num_items, high, k, recall_k, states)
-    if found is None:
+    result = _evaluate(lists, test, num_items, high, k, recall_k, states)
+    if result is None:
         nan = float("nan")
         return RankingReport(0, nan, nan, nan, nan, nan, nan, nan, nan, None, nan)
-    by_user, listed, distances = found
+    by_user, listed, distances = result
     ratings = np.bincount(seen.item_index, minlength=num_items)
     surprise = -np.log2(np.maximum(ratings, 1) / max(len(np.unique(seen.user_index)), 1))
-    shown_movies = max(int(listed.sum()), 1)
+    total = max(int(listed.sum()), 1)
     ndcg, recall, precision, average_precision, reciprocal_rank, hit_rate = by_user.mean(1).tolist()
     return RankingReport(
         users=by_user.shape[1],
@@ -130,21 +100,42 @@ def evaluate_lists(
         reciprocal_rank=reciprocal_rank,
         hit_rate=hit_rate,
         coverage=float((listed > 0).mean()),
-        novelty=float((listed * surprise).sum() / shown_movies),
+        novelty=float((listed * surprise).sum() / total),
         diversity=float(distances.mean()) if states is not None and len(distances) else None,
-        popularity=float((listed * ratings).sum() / shown_movies),
+        popularity=float((listed * ratings).sum() / total),
     )
+
+
+def evaluate_ranking(
+    score: Score,
+    seen: Interactions,
+    test: Interactions,
+    num_items: int,
+    high: float,
+    *,
+    k: int = 10,
+    recall_k: int = 20,
+    states: Floats | None = None,
+) -> RankingReport:
+    """Evaluate the lists that result from sorting scores; see `evaluate_lists`.
+
+    Args:
+        score: returns scores of all movies for user indices, `(num_users, num_items)`; ties go to the lower index.
+        seen: training ratings, sorted by user; their movies are not listed.
+    """
+    lists = _lists_by_score(score, seen, max(k, recall_k))
+    return evaluate_lists(lists, seen, test, num_items, high, k=k, recall_k=recall_k, states=states)
 
 
 def user_ndcg(
     score: Score, seen: Interactions, test: Interactions, num_items: int, high: float, k: int = 10
 ) -> Float64s:
-    """NDCG at k of every user with a relevant test movie, in the order of their indices; see `evaluate_ranking`."""
-    found = _judge(_lists_of(score, seen, k), test, num_items, high, k, k, None)
-    return np.empty(0) if found is None else found[0][0]
+    """NDCG at k of each user with a relevant test movie, in the order of their indices; see `evaluate_ranking`."""
+    result = _evaluate(_lists_by_score(score, seen, k), test, num_items, high, k, k, None)
+    return np.empty(0) if result is None else result[0][0]
 
 
-def _lists_of(score: Score, seen: Interactions, length: int) -> Lists:
+def _lists_by_score(score: Score, seen: Interactions, length: int) -> Lists:
     def lists(users: Indices) -> Indices:
         scores = np.array(score(users), np.float64)
         scores[_cells(users, seen.user_index, seen.item_index)] = -np.inf
@@ -153,16 +144,10 @@ def _lists_of(score: Score, seen: Interactions, length: int) -> Lists:
     return lists
 
 
-def _judge(
-    lists: Lists,
-    test: Interactions,
-    num_items: int,
-    high: float,
-    k: int,
-    recall_k: int,
-    states: Floats | None,
+def _evaluate(
+    lists: Lists, test: Interactions, num_items: int, high: float, k: int, recall_k: int, states: Floats | None
 ) -> tuple[Float64s, Int64s, Float64s] | None:
-    """Six measures of each user, `(6, num_users)`; how often each movie is listed; the lists' mean distances."""
+    """The six measures of each user, `(6, num_users)`, how often each movie is listed, and the lists' diversities."""
     liked = test.rating >= LIKED * high
     order = np.lexsort((test.item_index[liked], test.user_index[liked]))
     liked_user, liked_item = test.user_index[liked][order], test.item_index[liked][order]
@@ -190,39 +175,37 @@ def _measures(hits: Mask, relevant: Ints, k: int, recall_k: int) -> Float64s:
     """NDCG to hit rate in the order of `RankingReport`, `(6, num_users)`.
 
     Args:
-        hits: where the lists are right, `(num_users, length)`.
-        relevant: numbers of relevant movies, `(num_users,)`.
-        k: length of the lists for all but Recall.
-        recall_k: length of the lists for Recall.
+        hits: whether the movie at each place is relevant, `(num_users, length)`.
+        relevant: number of relevant movies, `(num_users,)`.
     """
     first = hits[:, :k]
     rank = np.arange(1, first.shape[1] + 1)
     ideal = np.concatenate([[0.0], np.cumsum(1 / np.log2(np.arange(2, k + 2)))])
     best = np.minimum(relevant, k)
-    found = first.any(1)
+    any_hit = first.any(1)
     return np.stack([
         (first / np.log2(rank + 1)).sum(1) / ideal[best],
         hits[:, :recall_k].sum(1) / relevant,
         first.sum(1) / k,
         (np.cumsum(first, axis=1) / rank * first).sum(1) / best,
-        found / (first.argmax(1) + 1),
-        found,
+        any_hit / (first.argmax(1) + 1),
+        any_hit,
     ])  # fmt: skip
 
 
 def _distances(shown: Indices, unit: Floats) -> Float64s:
-    """The mean distance within each list of two and more movies, from states of length 1."""
-    there = shown != NO_ITEM
-    mine = unit[np.maximum(shown, 0)] * there[:, :, None]
-    length = there.sum(1)
-    # The sum over ordered pairs of different movies is that over all pairs minus each movie with itself.
-    cosines = (mine.sum(1) ** 2).sum(1) - (mine**2).sum((1, 2))
+    """Mean of 1 - cosine over the pairs of each list of at least two movies, from states of length 1."""
+    listed = shown != NO_ITEM
+    states = unit[np.maximum(shown, 0)] * listed[:, :, None]
+    length = listed.sum(1)
+    # The sum over ordered pairs of different movies is the sum over all pairs minus each movie with itself.
+    cosines = (states.sum(1) ** 2).sum(1) - (states**2).sum((1, 2))
     several = length > 1
     return np.asarray(1 - cosines[several] / (length * (length - 1))[several], np.float64)
 
 
 def _cells(users: Indices, user_index: Indices, item_index: Indices) -> tuple[npt.NDArray[np.intp], Indices]:
-    """Rows and columns of a block's matrix where its users have ratings, which are sorted by user."""
+    """Rows and columns of the users' ratings, which are sorted by user, in a matrix of these users and all movies."""
     low, high = np.searchsorted(user_index, (users[0], users[-1] + 1))
     mine = user_index[low:high]
     row = np.searchsorted(users, mine)

@@ -1,1 +1,1 @@
-"""A trained model at work, numpy only."""
+"""Predictions, lists and explanations of a trained model, without torch."""

@@ -1,1 +1,1 @@
-"""The models' formulas in numpy: exported arrays to numbers, no torch."""
+"""The formulas of the models in numpy, for serving without torch."""

@@ -269,7 +269,7 @@ def judge_test(artifact: Artifact, fitted: Fitted, data: Dataset) -> Recommender
         if report.rmse_untimed is not None and report.mae_untimed is not None:
             rows["untimed"] = (report.rmse_untimed, report.mae_untimed)
         metrics["test"] = error_table(data, fitted.run.train, data.test, rows)
-        artifact.manifest["analysis"] = report.to_json() | quality.judge(recommender, data.test)
+        artifact.manifest["analysis"] = report.to_json() | quality.measure_quality(recommender, data.test)
     artifact.manifest["metrics"] = metrics
     return recommender
 
