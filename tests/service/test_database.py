@@ -25,7 +25,7 @@ from reelgraph.service.database.connection import (
     open_engine,
     shown,
 )
-from reelgraph.service.database.store import Change, Rated, Store
+from reelgraph.service.database.store import RatingChange, Store, StoredRating
 from tests.support.databases import FAST, PASSWORD, PostgreSQL, postgresql
 
 SERVER = "postgresql+psycopg://ann@db.example:5433/films"
@@ -148,10 +148,10 @@ def test_every_earlier_schema_ends_in_the_newest_with_its_ratings(new_database: 
         migrate(database)
     assert schema_of(database) == schema_of(another)
     store = Store.open(database)
-    assert store.ratings("b") == [Rated("1", 2.5, 200), Rated("2", 4.0, 100)]
-    assert store.history("b") == [Change("2", 4.0, 100), Change("1", 2.5, 200)]
+    assert store.ratings("b") == [StoredRating("1", 2.5, 200), StoredRating("2", 4.0, 100)]
+    assert store.history("b") == [RatingChange("2", 4.0, 100), RatingChange("1", 2.5, 200)]
     assert store.put("b", {"1": 3.0}, 400)[0].replaced == 2.5
-    assert store.history("b")[-1] == Change("1", 3.0, 400)
+    assert store.history("b")[-1] == RatingChange("1", 3.0, 400)
     store.close()
 
 

@@ -1,10 +1,10 @@
-"""Buckets let through what a rate allows, in bounded memory."""
+"""TokenBuckets let through what a rate allows, in bounded memory."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reelgraph.service.middleware import Buckets, client_of
+from reelgraph.service.middleware import TokenBuckets, client_of
 
 
 class Clock:
@@ -18,7 +18,7 @@ class Clock:
 @given(st.lists(st.floats(0, 5), max_size=60), st.floats(0.2, 20))
 def test_no_more_than_burst_and_rate(pauses: list[float], rate: float) -> None:
     clock = Clock()
-    buckets = Buckets(rate, clock=clock)
+    buckets = TokenBuckets(rate, clock=clock)
     let_in = 0
     for pause in pauses:
         clock.now += pause
@@ -32,19 +32,19 @@ def test_no_more_than_burst_and_rate(pauses: list[float], rate: float) -> None:
 
 
 def test_clients_do_not_share() -> None:
-    buckets = Buckets(1, clock=Clock())
+    buckets = TokenBuckets(1, clock=Clock())
     assert [buckets.take("a") > 0 for _ in range(4)] == [False, False, True, True]
     assert buckets.take("b") == 0
 
 
 def test_no_rate_is_no_limit() -> None:
-    buckets = Buckets(0)
+    buckets = TokenBuckets(0)
     assert not any(buckets.take("a") for _ in range(1000))
     assert len(buckets) == 0
 
 
 def test_memory_is_bounded_and_the_present_are_remembered() -> None:
-    buckets = Buckets(1, most=10, clock=Clock())
+    buckets = TokenBuckets(1, capacity=10, clock=Clock())
     for number in range(100):
         buckets.take(f"c{number}")
         buckets.take("regular")

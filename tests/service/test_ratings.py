@@ -261,7 +261,7 @@ def test_a_database_that_hangs_is_given_up_and_holds_nobody_up(
     ledger, hold = app.state.service.ledger, threading.Event()
 
     async def hang(client: httpx.Client) -> list[Any]:
-        works = [asyncio.create_task(ledger.do("hang", lambda _: hold.wait(30), patience=0.5)) for _ in range(20)]
+        works = [asyncio.create_task(ledger.call("hang", lambda _: hold.wait(30), timeout=0.5)) for _ in range(20)]
         lists = await asyncio.to_thread(client.post, "/api/recommendations", json={"ratings": {movies[0]: 4}})
         assert lists.status_code == 200
         found = await asyncio.gather(*works, return_exceptions=True)
@@ -279,8 +279,8 @@ def test_what_was_given_up_does_not_come_after_what_followed(
     monkeypatch.setenv("REELGRAPH_DATABASE", database.render_as_string(hide_password=False))
     app = create_app(model_dir, Settings(watch=0))
     ledger, holder = app.state.service.ledger, Store(database)
-    with holder._change("ann"), pytest.raises(ServiceError, match="does not answer"):
-        asyncio.run(ledger.do("put", lambda store: store.put("ann", {movies[0]: 1.0}), patience=0.2))
+    with holder._writing("ann"), pytest.raises(ServiceError, match="does not answer"):
+        asyncio.run(ledger.call("put", lambda store: store.put("ann", {movies[0]: 1.0}), timeout=0.2))
     ledger._threads.shutdown(wait=True)  # Its turn came when the other one's ended.
     holder.put("ann", {movies[0]: 5.0})
     assert [change.rating for change in holder.history("ann")] == [5.0]

@@ -21,7 +21,7 @@ from sqlalchemy import URL, create_engine, text
 from reelgraph.errors import DatabaseError, OutputError
 from reelgraph.service.database import store as module
 from reelgraph.service.database.connection import POOL
-from reelgraph.service.database.store import Change, Rated, Store, Written
+from reelgraph.service.database.store import RatingChange, Store, StoredRating, WrittenRating
 
 Result = TypeVar("Result")
 UNUSUAL = (
@@ -38,19 +38,27 @@ def store(database: URL) -> Iterator[Store]:
 
 
 def test_a_rating_is_kept_replaced_and_repeated(store: Store) -> None:
-    assert store.put("ann", {"31": 4.5}, now=100) == [Written("31", 4.5, 100, None)]
-    assert store.put("ann", {"31": 2.0}, now=200) == [Written("31", 2.0, 200, 4.5)]
-    assert store.put("ann", {"31": 2.0}, now=300) == [Written("31", 2.0, 200, 2.0)], "repeated: nothing changes"
-    assert store.ratings("ann") == [Rated("31", 2.0, 200)]
-    assert store.history("ann") == [Change("31", 4.5, 100), Change("31", 2.0, 200)]
+    assert store.put("ann", {"31": 4.5}, now=100) == [WrittenRating("31", 4.5, 100, None)]
+    assert store.put("ann", {"31": 2.0}, now=200) == [WrittenRating("31", 2.0, 200, 4.5)]
+    assert store.put("ann", {"31": 2.0}, now=300) == [WrittenRating("31", 2.0, 200, 2.0)], "repeated: nothing changes"
+    assert store.ratings("ann") == [StoredRating("31", 2.0, 200)]
+    assert store.history("ann") == [RatingChange("31", 4.5, 100), RatingChange("31", 2.0, 200)]
     assert (store.ratings("bob"), store.history("bob")) == ([], [])
 
 
 def test_many_ratings_at_once(store: Store) -> None:
     store.put("ann", {"1": 1.0, "2": 2.0}, now=100)
     written = store.put("ann", {"3": 3.0, "2": 2.0, "1": 5.0}, now=200)
-    assert written == [Written("3", 3.0, 200, None), Written("2", 2.0, 100, 2.0), Written("1", 5.0, 200, 1.0)]
-    assert store.ratings("ann") == [Rated("1", 5.0, 200), Rated("3", 3.0, 200), Rated("2", 2.0, 100)]
+    assert written == [
+        WrittenRating("3", 3.0, 200, None),
+        WrittenRating("2", 2.0, 100, 2.0),
+        WrittenRating("1", 5.0, 200, 1.0),
+    ]
+    assert store.ratings("ann") == [
+        StoredRating("1", 5.0, 200),
+        StoredRating("3", 3.0, 200),
+        StoredRating("2", 2.0, 100),
+    ]
     many = {str(number): float(number % 5) for number in range(5000)}
     store.put("bob", many, now=100)
     assert {rated.movie_id: rated.rating for rated in store.ratings("bob")} == many
@@ -62,19 +70,19 @@ def test_all_or_none(store: Store) -> None:
     with pytest.raises(DatabaseError) as refused:
         store.put("ann", {"1": 2.0, "2": 3.0, "3": object()}, now=200)  # type: ignore[dict-item]
     assert "\n" not in str(refused.value)
-    assert store.ratings("ann") == [Rated("1", 1.0, 100)]
-    assert store.history("ann") == [Change("1", 1.0, 100)]
+    assert store.ratings("ann") == [StoredRating("1", 1.0, 100)]
+    assert store.history("ann") == [RatingChange("1", 1.0, 100)]
 
 
 def test_a_rating_taken_back(store: Store) -> None:
     store.put("ann", {"1": 1.0, "2": 2.0}, now=100)
     store.put("bob", {"1": 5.0}, now=100)
     assert [store.delete_rating("ann", "1", now=200), store.delete_rating("ann", "1", now=300)] == [1, 0]
-    assert store.ratings("ann") == [Rated("2", 2.0, 100)]
-    assert store.history("ann")[-1] == Change("1", None, 200)
+    assert store.ratings("ann") == [StoredRating("2", 2.0, 100)]
+    assert store.history("ann")[-1] == RatingChange("1", None, 200)
     assert len(store.history("ann")) == 3
-    assert store.put("ann", {"1": 1.0}, now=400) == [Written("1", 1.0, 400, None)]
-    assert store.ratings("bob") == [Rated("1", 5.0, 100)]
+    assert store.put("ann", {"1": 1.0}, now=400) == [WrittenRating("1", 1.0, 400, None)]
+    assert store.ratings("bob") == [StoredRating("1", 5.0, 100)]
 
 
 def test_a_user_removed_entirely(store: Store) -> None:
@@ -85,7 +93,7 @@ def test_a_user_removed_entirely(store: Store) -> None:
     assert store.delete_user("ann") == 1 + 4, "one rating and four changes"
     assert (store.ratings("ann"), store.history("ann")) == ([], [])
     assert store.delete_user("ann") == 0
-    assert store.ratings("ann'") == [Rated("1", 4.0, 300)]
+    assert store.ratings("ann'") == [StoredRating("1", 4.0, 300)]
 
 
 def test_nothing_of_a_removed_user_is_left_in_the_files(tmp_path: Path) -> None:
@@ -130,7 +138,7 @@ def test_an_export_in_blocks_is_whole(store: Store, tmp_path: Path, monkeypatch:
 
 def test_an_export_of_nothing(store: Store, tmp_path: Path) -> None:
     assert store.export(tmp_path / "none.parquet") == 0
-    assert pq.read_table(tmp_path / "none.parquet").schema == module.EXPORTED
+    assert pq.read_table(tmp_path / "none.parquet").schema == module.EXPORT_SCHEMA
 
 
 def test_an_export_that_fails_leaves_what_was_there(store: Store, tmp_path: Path) -> None:
@@ -208,7 +216,7 @@ def test_a_lock_is_waited_for_and_then_given_up(database: URL) -> None:
     holding, done = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with holder._change("ann"):
+        with holder._writing("ann"):
             holding.set()
             done.wait(30)
 
@@ -264,7 +272,7 @@ class Kept(RuleBasedStateMachine):
         self.store = Store.open(self.url)
         self.clock = 0
         self.kept: dict[str, dict[str, tuple[float, int]]] = {}
-        self.changes: dict[str, list[Change]] = {}
+        self.changes: dict[str, list[RatingChange]] = {}
 
     @rule(user=users, given=st.dictionaries(movies, stars, max_size=3))
     def put(self, user: str, given: dict[str, float]) -> None:
@@ -274,8 +282,8 @@ class Kept(RuleBasedStateMachine):
             before, since = theirs.get(movie, (None, 0))
             if before != rating:
                 theirs[movie] = (rating, self.clock)
-                self.changes.setdefault(user, []).append(Change(movie, rating, self.clock))
-            expected.append(Written(movie, rating, since if before == rating else self.clock, before))
+                self.changes.setdefault(user, []).append(RatingChange(movie, rating, self.clock))
+            expected.append(WrittenRating(movie, rating, since if before == rating else self.clock, before))
         assert self.store.put(user, given, self.clock) == expected
 
     @rule(user=users, movie=movies)
@@ -284,7 +292,7 @@ class Kept(RuleBasedStateMachine):
         gone = self.kept.get(user, {}).pop(movie, None)
         assert self.store.delete_rating(user, movie, self.clock) == int(gone is not None)
         if gone is not None:
-            self.changes[user].append(Change(movie, None, self.clock))
+            self.changes[user].append(RatingChange(movie, None, self.clock))
 
     @rule(user=users)
     def delete_user(self, user: str) -> None:

@@ -277,7 +277,7 @@ def test_without_a_model_before_there_is_no_way_back(place: Path) -> None:
     with pytest.raises(ServiceError, match="found none yet"):
         current.get()
     current.load()
-    with pytest.raises(ServiceError, match="expected a model before"):
+    with pytest.raises(ServiceError, match="expected a previous model"):
         current.rollback()
     current.close()
 
@@ -294,7 +294,7 @@ def test_files_are_read_as_they_were_held(place: Path, other_dir: Path) -> None:
 
 def test_without_a_place_for_temporary_files_a_line_says_so(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(place / "nowhere"))
-    with pytest.raises(SetupError, match=r"expected a place for temporary files, found .*TMPDIR"):
+    with pytest.raises(SetupError, match=r"expected a directory for temporary files, found .*TMPDIR"):
         read(place)
 
 

@@ -284,7 +284,7 @@ def test_visitors_never_wait_for_the_disk(
         client.post("/api/recommendations", json={})
         client.post("/api/recommendations", json={"ratings": {"1": "no"}})
         client.post("/api/explanations", json={"ratings": ratings, "movie": model.items.id(2)})
-        for path in ("/", "/api/catalogue", "/api/movies?q=a", f"/api/movies/{model.items.id(0)}/similar", "/nowhere"):
+        for path in ("/api/catalogue", "/api/movies?q=a", f"/api/movies/{model.items.id(0)}/similar", "/nowhere"):
             client.get(path)
 
     visit()  # The first of a kind may import what it needs.

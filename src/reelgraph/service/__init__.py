@@ -1,1 +1,1 @@
-"""The service: a trained model behind HTTP, with a page for visitors."""
+"""The HTTP service and its page."""

@@ -1,4 +1,4 @@
-"""The service as one ASGI application."""
+"""The service as an ASGI application."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -12,16 +12,17 @@ from starlette.middleware.gzip import GZipMiddleware
 from reelgraph._version import __version__
 from reelgraph.service.database.connection import address
 from reelgraph.service.database.ledger import Ledger
-from reelgraph.service.errors import handle_problems
-from reelgraph.service.middleware import API_VERSION, BodyLimit, Buckets, Edge
+from reelgraph.service.errors import handle_errors
+from reelgraph.service.insights import Insights
+from reelgraph.service.middleware import API_VERSION, BodyLimit, Edge, TokenBuckets
 from reelgraph.service.model import Current, newest
 from reelgraph.service.routes import insights, operations, ratings, visitors
 from reelgraph.service.settings import Keys, Settings
 from reelgraph.service.state import State
-from reelgraph.service.static_files import STATIC, asset_routes, docs_routes, read_assets
+from reelgraph.service.static_files import page_routes
 from reelgraph.service.telemetry import Metrics
 
-_COMPRESSION = 4  # of 9: three quarters of the gain for a third of the time
+_COMPRESSION = 4  # of 9: most of the gain in a third of the time
 
 
 def create_app(
@@ -30,47 +31,41 @@ def create_app(
     keys: Keys | None = None,
     changed: Callable[[], None] = lambda: None,
 ) -> FastAPI:
-    """The service over a model.
+    """The service for a model.
 
     Args:
         directory: a model, or a directory of models.
-        settings: what the service does.
-        keys: who may write and administer.
+        settings: how to serve.
+        keys: keys for writing and administration.
         changed: called after each change of the model.
 
     Raises:
         ArtifactError: if the model cannot be used.
-        DatabaseError: if ratings cannot be kept and waiting will not mend it.
+        DatabaseError: if the database of ratings cannot be used, other than a server that does not answer yet.
         DataError: if bench results cannot be read.
     """
     settings, current = settings or Settings(), Current(directory.absolute(), changed)
-    beside = insights.Insights.of(settings.bench, settings.compare)
+    statistics = Insights.of(settings.bench, settings.compare)
     metrics = Metrics(current)
     ledger = Ledger(address(settings.database, beside=directory), metrics)
-    state = State(settings, keys or Keys(), current, metrics, ledger)
+    state = State(settings, keys or Keys(), current, statistics, metrics, ledger)
     if not settings.wait or newest(current.directory) is not None:
-        operations.change(state, "start", current.load)
+        operations.change_model(state, "start", current.load)
     if state.writes != "off":
         ledger.start()
     app = FastAPI(
         title="reelgraph", version=API_VERSION, summary=f"Movie recommendations (reelgraph {__version__})",
         docs_url=None, redoc_url=None, openapi_url="/api/openapi.json", redirect_slashes=False,
-        lifespan=_life(state),
+        lifespan=_lifespan(state),
     )  # fmt: skip
-    app.state.service, app.state.insights = state, beside
-    handle_problems(app)
+    app.state.service = state
+    handle_errors(app)
     for routes in (
-        visitors.routes,
-        insights.routes,
-        ratings.routes,
-        operations.admin,
-        operations.health,
-        operations.measures,
-    ):
+        visitors.routes, insights.routes, ratings.routes, operations.admin, operations.health, operations.telemetry,
+        page_routes(),
+    ):  # fmt: skip
         app.include_router(routes)
-    for routes in (asset_routes(read_assets(STATIC)), docs_routes()):
-        app.include_router(routes)
-    app.add_middleware(BodyLimit, most=settings.body_limit)
+    app.add_middleware(BodyLimit, limit=settings.body_limit)
     app.add_middleware(GZipMiddleware, compresslevel=_COMPRESSION)
     if settings.origins:
         app.add_middleware(
@@ -78,21 +73,20 @@ def create_app(
             allow_methods=["GET", "POST", "DELETE"], allow_headers=["Content-Type", "X-API-Key", "X-Request-ID"],
             expose_headers=["X-Request-ID", "X-API-Version", "Retry-After"],
         )  # fmt: skip
-    app.add_middleware(Edge, metrics=state.metrics, buckets=Buckets(settings.rate))
+    app.add_middleware(Edge, metrics=metrics, buckets=TokenBuckets(settings.rate))
     return app
 
 
-def _life(state: State) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+def _lifespan(state: State) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
-    async def life(app: FastAPI) -> AsyncIterator[None]:
-        watching = asyncio.create_task(operations.watch(state))
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        watcher = asyncio.create_task(operations.watch(state))
         try:
             yield
         finally:
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)  # It may be reading a model.
-            state.ledger.close()
-            state.current.close()
-            app.state.insights.close()
+            watcher.cancel()
+            await asyncio.gather(watcher, return_exceptions=True)  # It may be reading a model.
+            for part in (state.ledger, state.current, state.insights):
+                part.close()
 
-    return life
+    return lifespan

@@ -1,4 +1,4 @@
-"""Who may write and who may administer."""
+"""Who may write ratings and who may administer the service."""
 
 import hmac
 from typing import Annotated
@@ -18,33 +18,25 @@ _Key = Annotated[str | None, Security(_HEADER)]
 
 
 async def may_write(request: Request, key: _Key) -> None:
-    """Let those with the write key write; without such a key, this machine's own users if it serves them alone.
-
-    Raises:
-        ServiceError: `unauthorized` or `forbidden`.
-    """
-    _let_in(request, key, state_of(request).keys.write, "write")
+    """Accept the write key; without such a key, accept this machine if the service listens to it alone."""
+    _check(request, key, state_of(request).keys.write, "write")
 
 
 async def may_administer(request: Request, key: _Key) -> None:
-    """The same with the admin key.
-
-    Raises:
-        ServiceError: `unauthorized` or `forbidden`.
-    """
-    _let_in(request, key, state_of(request).keys.admin, "admin")
+    """Accept the admin key; without such a key, accept this machine if the service listens to it alone."""
+    _check(request, key, state_of(request).keys.admin, "admin")
 
 
-def _let_in(request: Request, given: str | None, wanted: SecretStr | None, role: str) -> None:
-    if wanted is None:
+def _check(request: Request, given: str | None, expected: SecretStr | None, role: str) -> None:
+    if expected is None:
         if not state_of(request).settings.local:
             name = f"REELGRAPH_{role.upper()}_KEY"
             raise ServiceError(
                 "forbidden", f"expected {name} to be set where the service is open to others, found none"
             )
-        _at_home(request)
+        _check_local(request)
         return
-    if given is None or not hmac.compare_digest(given.encode(), wanted.get_secret_value().encode()):
+    if given is None or not hmac.compare_digest(given.encode(), expected.get_secret_value().encode()):
         found = "none" if given is None else "another"
         raise ServiceError(
             "unauthorized",
@@ -53,12 +45,8 @@ def _let_in(request: Request, given: str | None, wanted: SecretStr | None, role:
         )
 
 
-def _at_home(request: Request) -> None:
-    """Refuse what comes from elsewhere through this machine: a proxy in front, or a page of another site.
-
-    Raises:
-        ServiceError: `forbidden`.
-    """
+def _check_local(request: Request) -> None:
+    """Refuse requests from other machines through a proxy, and from pages of other sites."""
     host, origin = request.url.hostname, request.headers.get("origin")
     client = request.client.host if request.client else None
     if host not in LOOPBACK or client not in LOOPBACK:

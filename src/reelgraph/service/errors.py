@@ -1,4 +1,4 @@
-"""Every failure has one shape: {"error": {"code", "message", "detail"}}."""
+"""Errors of the service, all answered as {"error": {"code", "message", "detail"}}."""
 
 import json
 from collections.abc import Mapping
@@ -25,20 +25,23 @@ STATUS = {
     "database_unavailable": 503,
     "internal": 500,
 }
-
 _CODE_OF_STATUS = {status: code for code, status in STATUS.items() if code != "unknown_id"}
+_MESSAGES = {
+    "not_found": "expected a path of this service, found another",
+    "method_not_allowed": "expected another method for this path; the header Allow names them",
+}
 
-CODE = "reelgraph.code"  # of a request's scope: the code of its failure, for log and measures
+CODE = "reelgraph.code"  # key of a request's scope: the code of its error, for log and metrics
 
 
 class ServiceError(Exception):
-    """A request that cannot be answered.
+    """A request that ends in an error response.
 
     Args:
         code: one of `STATUS`.
-        message: what was expected and what was found, for a person.
-        detail: the same for a program; JSON values.
-        headers: of the answer.
+        message: what was expected and what was found.
+        detail: the same for programs, as JSON values.
+        headers: of the response.
     """
 
     def __init__(self, code: str, message: str, detail: Any = None, headers: Mapping[str, str] | None = None) -> None:
@@ -46,23 +49,23 @@ class ServiceError(Exception):
         super().__init__(message)
 
     def body(self) -> bytes:
-        """The one shape, as JSON. ASCII only: a text that came in may hold what UTF-8 cannot say."""
+        """The error as JSON, in ASCII only, since client input may contain lone surrogates."""
         error = {"code": self.code, "message": self.message, "detail": self.detail}
         return json.dumps({"error": error}).encode("ascii")
 
     def response(self) -> Response:
-        """The answer."""
+        """The error response."""
         headers = {"Cache-Control": "no-store"} | dict(self.headers or {})
         return Response(self.body(), STATUS[self.code], headers, "application/json")
 
 
 def unknown(what: str, name: str) -> ServiceError:
-    """An id that the model does not know."""
+    """The error for an id that the model does not know."""
     return ServiceError("unknown_id", f"{what}: expected an id that the model knows, found another", {"id": name})
 
 
-def problem_of(error: Exception) -> ServiceError:
-    """What is answered to an error; what is said of a bug is nothing."""
+def service_error(error: Exception) -> ServiceError:
+    """The response to any exception; internal errors are reported without details."""
     match error:
         case ServiceError():
             return error
@@ -74,35 +77,27 @@ def problem_of(error: Exception) -> ServiceError:
             return ServiceError("invalid", error.problem, error.remedy or None)
         case HTTPException():
             code = _CODE_OF_STATUS.get(error.status_code, "internal" if error.status_code >= 500 else "invalid")
-            return ServiceError(code, _said(code, str(error.detail)), headers=error.headers)
+            return ServiceError(code, _MESSAGES.get(code, str(error.detail)), headers=error.headers)
         case _:
-            return ServiceError("internal", "something went wrong here; the log says more under this request's id")
-
-
-def _said(code: str, detail: str) -> str:
-    return {
-        "not_found": "expected a path of this service, found another",
-        "method_not_allowed": "expected another method for this path; the header Allow names them",
-    }.get(code, detail)
+            return ServiceError("internal", "an internal error; the log has the details under this request's id")
 
 
 def _invalid(error: RequestValidationError) -> ServiceError:
-    """Where a request is wrong and what was expected there. What was found is not repeated: it may be anything."""
+    """Where the request is wrong and what is expected there, without the values that the client sent."""
     faults = [
         {"where": ".".join(str(part) for part in fault["loc"]), "expected": fault["msg"], "type": fault["type"]}
         for fault in error.errors()[:10]
     ]
-    first = faults[0]
-    return ServiceError("invalid", f"{first['where']}: {first['expected']}", faults)
+    return ServiceError("invalid", f"{faults[0]['where']}: {faults[0]['expected']}", faults)
 
 
-def handle_problems(app: FastAPI) -> None:
-    """Answer every failure in the one shape."""
+def handle_errors(app: FastAPI) -> None:
+    """Make an application answer all errors in this form."""
 
-    async def answer(request: Request, error: Exception) -> Response:
-        problem = problem_of(error)
+    async def respond(request: Request, error: Exception) -> Response:
+        problem = service_error(error)
         request.scope[CODE] = problem.code
         return problem.response()
 
     for kind in (ServiceError, RequestValidationError, HTTPException, ReelgraphError):
-        app.add_exception_handler(kind, answer)
+        app.add_exception_handler(kind, respond)

@@ -1,4 +1,4 @@
-"""Answers: JSON of the library's values, and their marks for caches."""
+"""JSON responses and their cache headers."""
 
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -16,30 +16,30 @@ from reelgraph.service.model import Served
 
 
 def answer(content: Any, **headers: str) -> Response:
-    """Values as JSON; not to be kept by caches unless a header says so."""
+    """A JSON response that caches must not store."""
     return Response(to_json(content), headers={"Cache-Control": "no-store"} | headers, media_type="application/json")
 
 
 def cached(request: Request, served: Served, make: Callable[[], Any], extra: str = "") -> Response:
-    """The answer to a question about a model, made only where the asker does not hold it already.
+    """A JSON response that depends on the model only, or 304 if the client has it already.
 
     Args:
-        request: its `If-None-Match` says what the asker holds.
-        served: the model; its checksum marks the answer.
+        request: its `If-None-Match` names what the client has.
+        served: the model; its checksum is the ETag.
         make: makes the content.
-        extra: what else the content depends on.
+        extra: anything else that the content depends on.
     """
-    # Weak, since compression changes the bytes and not what they say.
+    # A weak ETag, since compression changes the bytes but not the content.
     tag = f'W/"{served.checksum[:32]}-{__version__}{extra}"'
     headers = {"ETag": tag, "Cache-Control": "no-cache"}
-    held = {part.strip().removeprefix("W/") for part in request.headers.get("if-none-match", "").split(",")}
-    if tag.removeprefix("W/") in held or "*" in held:
+    known = {part.strip().removeprefix("W/") for part in request.headers.get("if-none-match", "").split(",")}
+    if tag.removeprefix("W/") in known or "*" in known:
         return Response(status_code=304, headers=headers)
     return Response(to_json(make()), headers=headers, media_type="application/json")
 
 
 def movie_json(served: Served, item: int) -> dict[str, Any]:
-    """A movie with its training ratings."""
+    """A movie with number and mean of its training ratings."""
     mean = served.means[item]
     return {
         **asdict(served.recommender.catalogue.movie(item)),
@@ -48,27 +48,27 @@ def movie_json(served: Served, item: int) -> dict[str, Any]:
     }
 
 
-def reasons_json(found: Explanation, most: int) -> dict[str, Any]:
-    """An explanation with the `most` weightiest neighbours, the others as one sum: a movie may have thousands."""
-    ranking = found.ranking
+def explanation_json(explanation: Explanation, count: int) -> dict[str, Any]:
+    """An explanation with the first `count` neighbours; the others, perhaps thousands, as one sum."""
+    ranking = explanation.ranking
     shortened = replace(
-        found,
-        neighbours=found.neighbours[:most],
-        ranking=None if ranking is None else replace(ranking, neighbours=ranking.neighbours[:most]),
+        explanation,
+        neighbours=explanation.neighbours[:count],
+        ranking=None if ranking is None else replace(ranking, neighbours=ranking.neighbours[:count]),
     )
-    content = shortened.to_json() | {"others": _others(found, most)}
+    content = shortened.to_json() | {"others": _others(explanation, count)}
     if ranking is not None:
-        content["ranking"] |= {"others": _others(ranking, most)}
+        content["ranking"] |= {"others": _others(ranking, count)}
     return content
 
 
-def _others(found: Explanation | Score, most: int) -> dict[str, Any]:
-    left = found.neighbours[most:]
-    return {"number": len(left), "contribution": sum(neighbour.contribution for neighbour in left)}
+def _others(explanation: Explanation | Score, count: int) -> dict[str, Any]:
+    others = explanation.neighbours[count:]
+    return {"number": len(others), "contribution": sum(neighbour.contribution for neighbour in others)}
 
 
 def page_json(page: Page, offset: int) -> dict[str, Any]:
-    """A part of a list; ranks count from the list's beginning."""
+    """A page of a list; ranks count from the beginning of the list."""
     movies = [
         suggestion.to_json(rank) | {"interval": interval}
         for rank, (suggestion, interval) in enumerate(zip(page.suggestions, page.intervals, strict=True), offset + 1)

@@ -1,76 +1,73 @@
-"""What requests and answers look like, with their bounds."""
+"""Schemas of all requests and responses, with their bounds."""
 
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-MOST_LISTED, MOST_OFFSET, MOST_RATINGS, MOST_EXCLUDED, MOST_NEIGHBOURS = 100, 1000, 2000, 2000, 10_000
+MAX_LISTED, MAX_OFFSET, MAX_RATINGS, MAX_EXCLUDED, MAX_NEIGHBOURS = 100, 1000, 2000, 2000, 10_000
 
-
-# No control characters: databases do not keep them all, and logs should not.
+# No control characters: not every database stores them, and they do not belong into logs.
 Id = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
-
-Stars = Annotated[float, Field(allow_inf_nan=False, strict=True, description="in the data's scale")]
-
-Length = Annotated[int, Field(ge=1, le=MOST_LISTED)]
-
-Offset = Annotated[int, Field(ge=0, le=MOST_OFFSET)]
-
+Stars = Annotated[float, Field(allow_inf_nan=False, strict=True, description="a rating on the model's scale")]
+Length = Annotated[int, Field(ge=1, le=MAX_LISTED)]
+Offset = Annotated[int, Field(ge=0, le=MAX_OFFSET)]
 Genre = Annotated[str, StringConstraints(min_length=1, max_length=100)]
-
 Years = Annotated[str, StringConstraints(max_length=20, pattern=r"^([0-9]{4}|[0-9]{4}-[0-9]{4}|[0-9]{4}-|-[0-9]{4})$")]
-
 Order = Literal["rank", "stars", "blend"]
-
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-
-Ids = Annotated[list[Id], Field(max_length=MOST_LISTED)]
-
-Ratings = Annotated[dict[Id, Stars], Field(max_length=MOST_RATINGS)]
+Ids = Annotated[list[Id], Field(max_length=MAX_LISTED)]
+Ratings = Annotated[dict[Id, Stars], Field(max_length=MAX_RATINGS)]
 
 
-class Asked(BaseModel):
-    """A request; what it does not know is refused."""
+class RequestBody(BaseModel):
+    """Base of all request bodies; unknown fields are an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def _example(body: dict[str, Any]) -> ConfigDict:
-    """The settings of a request whose page in /docs shows a body that can be sent."""
+    """Configuration with an example that /docs can send."""
     return ConfigDict(json_schema_extra={"examples": [body]})
 
 
-class ListWanted(Asked):
-    """A visitor's ratings, and what is wanted of the list."""
-
-    model_config = _example({"ratings": {"260": 5, "1198": 4.5}, "k": 10})
-
-    ratings: Ratings = Field({}, description="the visitor's ratings by movie id; none gives the start list")
-    k: Annotated[Length, Field(strict=True)] = 10
-    genre: Genre | None = None
-    year: Annotated[int, Field(strict=True, ge=0, le=9999)] | Years | None = Field(
-        None, description="a year, or years such as 1990-1999, 1990- or -1999"
-    )
-    exclude: Annotated[list[Id], Field(max_length=MOST_EXCLUDED)] = []
-    order: Order | None = None
-    diversity: Annotated[Share, Field(strict=True)] | None = None
-    offset: Annotated[Offset, Field(strict=True)] = 0
+# Errors
 
 
-class ReasonsWanted(Asked):
-    """Whose prediction of which movie to explain: a user of the training data, or a visitor by ratings."""
+class ErrorFacts(BaseModel):
+    """An error: a code for programs, a message for people, and details."""
 
-    model_config = _example({"movie": "260", "ratings": {"1198": 4.5, "1210": 2}})
-
-    movie: Id
-    user: Id | None = None
-    ratings: Ratings | None = None
-    neighbours: Annotated[int, Field(strict=True, ge=0, le=MOST_NEIGHBOURS)] = Field(
-        20, description="of the others who rated the movie, those whose ratings weigh most; the rest comes as one sum"
-    )
+    code: str
+    message: str
+    detail: Any | None
 
 
-class MovieFacts(BaseModel):
+class ErrorResponse(BaseModel):
+    """The body of every response that reports an error."""
+
+    error: ErrorFacts
+
+
+FAILURES: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorResponse, "description": description}
+    for status, description in {
+        404: "unknown id or path",
+        413: "the body is too large",
+        422: "the request is not valid",
+        429: "too many requests; Retry-After says when to try again",
+        500: "internal error",
+        503: "no model yet, or the database does not answer",
+    }.items()
+}
+KEYED: dict[int | str, dict[str, Any]] = {
+    401: {"model": ErrorResponse, "description": "the key is missing or wrong"},
+    403: {"model": ErrorResponse, "description": "not allowed from there"},
+}
+
+
+# Movies, lists and explanations
+
+
+class Movie(BaseModel):
     """A movie."""
 
     movie_id: str
@@ -79,21 +76,21 @@ class MovieFacts(BaseModel):
     genres: list[str]
 
 
-class RatedMovie(MovieFacts):
-    """A movie with its training ratings."""
+class RatedMovie(Movie):
+    """A movie with number and mean of its training ratings."""
 
     ratings: int
     mean: float | None
 
 
-class SimilarMovie(MovieFacts):
-    """A movie and how similar it is to another, -1 to 1."""
+class SimilarMovie(Movie):
+    """A movie and its similarity to another, from -1 to 1."""
 
     similarity: float
 
 
-class Suggested(MovieFacts):
-    """A movie of a list: its rank, score and predicted stars, and the interval that holds nine ratings of ten."""
+class ListedMovie(Movie):
+    """A movie of a list: rank, ranking score, predicted stars, and the interval that holds nine ratings of ten."""
 
     rank: int
     score: float
@@ -101,34 +98,121 @@ class Suggested(MovieFacts):
     interval: tuple[float, float] | None
 
 
-class MoviesFound(BaseModel):
-    """Movies of a search, and how many there are in all."""
+class MovieSearch(BaseModel):
+    """A page of the movies that match a search, and the number of all matches."""
 
     movies: list[RatedMovie]
     total: int
 
 
 class SimilarMovies(BaseModel):
-    """Similar movies, the most similar first."""
+    """Similar movies, most similar first."""
 
     movies: list[SimilarMovie]
 
 
-class UserList(BaseModel):
-    """A list, and whether it goes on."""
+class MovieList(BaseModel):
+    """A page of a list, and whether more movies follow."""
 
-    movies: list[Suggested]
+    movies: list[ListedMovie]
     more: bool
 
 
-class VisitorList(UserList):
-    """A visitor's list, and which of the rated ids the model does not know."""
+class ListRequest(RequestBody):
+    """A visitor's ratings and the options of the list."""
+
+    model_config = _example({"ratings": {"260": 5, "1198": 4.5}, "k": 10})
+
+    ratings: Ratings = Field({}, description="the visitor's ratings by movie id; without ratings, a start list")
+    k: Annotated[Length, Field(strict=True)] = 10
+    genre: Genre | None = None
+    year: Annotated[int, Field(strict=True, ge=0, le=9999)] | Years | None = Field(
+        None, description="a year, or a range such as 1990-1999, 1990- or -1999"
+    )
+    exclude: Annotated[list[Id], Field(max_length=MAX_EXCLUDED)] = []
+    order: Order | None = None
+    diversity: Annotated[Share, Field(strict=True)] | None = None
+    offset: Annotated[Offset, Field(strict=True)] = 0
+
+
+class VisitorList(MovieList):
+    """A visitor's list, and the rated ids that the model does not know."""
 
     unknown: list[str]
 
 
-class Scale(BaseModel):
-    """The ratings' scale."""
+class ExplanationRequest(RequestBody):
+    """A movie, and either a user of the training data or a visitor's ratings."""
+
+    model_config = _example({"movie": "260", "ratings": {"1198": 4.5, "1210": 2}})
+
+    movie: Id
+    user: Id | None = None
+    ratings: Ratings | None = None
+    neighbours: Annotated[int, Field(strict=True, ge=0, le=MAX_NEIGHBOURS)] = Field(
+        20, description="how many of the movie's other raters to list, those with the largest contributions"
+    )
+
+
+class RatingContribution(BaseModel):
+    """A rated movie's contribution."""
+
+    movie: Movie
+    rating: float
+    contribution: float
+
+
+class NeighbourContribution(BaseModel):
+    """The contribution of another user's rating of the explained movie."""
+
+    user_id: str
+    rating: float
+    contribution: float
+
+
+class OtherContributions(BaseModel):
+    """Number and total contribution of the neighbours that are not listed."""
+
+    number: int
+    contribution: float
+
+
+class Contributions(BaseModel):
+    """Contributions that sum up: the parts with all of `because`, or the parts with `neighbours` and `others`."""
+
+    movie: float
+    because: list[RatingContribution]
+    movie_free: float
+    movie_side: float
+    neighbours: list[NeighbourContribution]
+    others: OtherContributions
+
+
+class ScoreExplanation(Contributions):
+    """A ranking score as a sum of contributions."""
+
+    score: float
+
+
+class ExplanationResponse(Contributions):
+    """A predicted rating, and the ranking score if the model has one, as sums of contributions."""
+
+    target: Movie
+    prediction: float
+    interval: tuple[float, float] | None
+    mean: float
+    user: float
+    free: float
+    side: float
+    ranking: ScoreExplanation | None
+    unknown: list[str]
+
+
+# The catalogue
+
+
+class ScaleFacts(BaseModel):
+    """The rating scale."""
 
     low: float
     high: float
@@ -143,7 +227,7 @@ class GenreCount(BaseModel):
 
 
 class ArtifactFacts(BaseModel):
-    """Which model is in service: its checksum, when it was made, and since when it serves."""
+    """The model in service: manifest checksum, time of training, and start of service."""
 
     id: str
     created: str | None
@@ -151,113 +235,30 @@ class ArtifactFacts(BaseModel):
 
 
 class CatalogueFacts(BaseModel):
-    """What there is, in numbers."""
+    """Size of the catalogue, rating scale, genres, years, the model, and who may write ratings."""
 
     movies: int
     users: int
     ratings: int
-    scale: Scale
+    scale: ScaleFacts
     genres: list[GenreCount]
     years: tuple[int, int] | None
     artifact: ArtifactFacts
     writes: Literal["open", "key", "off"]
 
 
-class Reason(BaseModel):
-    """What one rating adds."""
-
-    movie: MovieFacts
-    rating: float
-    contribution: float
+# Insights
 
 
-class Neighbour(BaseModel):
-    """What another user's rating of the movie adds."""
-
-    user_id: str
-    rating: float
-    contribution: float
-
-
-class Others(BaseModel):
-    """The neighbours that are not listed: how many, and what they add together."""
-
-    number: int
-    contribution: float
-
-
-class Parts(BaseModel):
-    """What adds up: `movie` and the other parts with all of `because`, or with all of `neighbours` and `others`."""
-
-    movie: float
-    because: list[Reason]
-    movie_free: float
-    movie_side: float
-    neighbours: list[Neighbour]
-    others: Others
-
-
-class ScoreFound(Parts):
-    """A ranking score as sums; see `reelgraph.why.Score`."""
-
-    score: float
-
-
-class ReasonsFound(Parts):
-    """A prediction as sums; see `reelgraph.why.Explanation`."""
-
-    target: MovieFacts
-    prediction: float
-    interval: tuple[float, float] | None
-    mean: float
-    user: float
-    free: float
-    side: float
-    ranking: ScoreFound | None
-    unknown: list[str]
-
-
-class Fault(BaseModel):
-    """What went wrong: a code for programs, a line for people, and details."""
-
-    code: str
-    message: str
-    detail: Any | None
-
-
-class Failure(BaseModel):
-    """Every answer that is not the one asked for."""
-
-    error: Fault
-
-
-FAILURES: dict[int | str, dict[str, Any]] = {
-    status: {"model": Failure, "description": what}
-    for status, what in {
-        404: "an id or a path that is not known",
-        413: "a body that is too large",
-        422: "a request that cannot be understood",
-        429: "too many requests; Retry-After says when to ask again",
-        500: "a bug of ours",
-        503: "no model yet, or the database does not answer",
-    }.items()
-}
-
-KEYED: dict[int | str, dict[str, Any]] = {
-    401: {"model": Failure, "description": "the key is missing or wrong"},
-    403: {"model": Failure, "description": "not from there"},
-}
-
-
-class Number(BaseModel):
-    """How many have something in common."""
+class NamedCount(BaseModel):
+    """The size of a group."""
 
     name: str
     number: int
 
 
-class Popularity(BaseModel):
-    """Movies of a range of popularity, and their shares of the catalogue, of the ratings and of the lists' places."""
+class PopularityGroup(BaseModel):
+    """Movies of similar popularity: their number, and their shares of ratings and list places."""
 
     name: str
     movies: int
@@ -265,25 +266,25 @@ class Popularity(BaseModel):
     places: float
 
 
-class ListedMovie(RatedMovie):
-    """A movie, and in how many of the lists it is."""
+class MovieListCount(RatedMovie):
+    """A movie and the number of lists that it is in."""
 
     lists: int
 
 
-class ListsFound(BaseModel):
-    """Lists of a sample of users: how many movies are in how many lists, and whose places they are."""
+class ListStatistics(BaseModel):
+    """Which movies the default lists of a sample of users contain."""
 
     users: int
     k: int
     listed: int
-    histogram: list[Number]
-    popularity: list[Popularity]
-    most: list[ListedMovie]
+    histogram: list[NamedCount]
+    popularity: list[PopularityGroup]
+    most: list[MovieListCount]
 
 
 class ModelFacts(BaseModel):
-    """A model: which, how it was fitted and how well it predicts."""
+    """A model: identity, training and measured quality."""
 
     artifact: dict[str, Any]
     kind: str
@@ -296,7 +297,7 @@ class ModelFacts(BaseModel):
 
 
 class DataFacts(BaseModel):
-    """The ratings that a model was trained on."""
+    """The training data."""
 
     users: int
     movies: int
@@ -305,31 +306,31 @@ class DataFacts(BaseModel):
     counts: dict[str, int]
     split: dict[str, Any]
     sources: list[str]
-    values: list[Number]
-    user_ratings: list[Number]
-    movie_ratings: list[Number]
+    values: list[NamedCount]
+    user_ratings: list[NamedCount]
+    movie_ratings: list[NamedCount]
 
 
-class InsightsFound(BaseModel):
-    """Everything that /insights shows but lists of users."""
+class InsightsResponse(BaseModel):
+    """All statistics of the insights page."""
 
     model: ModelFacts
     other: ModelFacts | None
     data: DataFacts
     history: list[dict[str, Any]]
     groups: dict[str, list[dict[str, Any]]] | None
-    lists: ListsFound
+    lists: ListStatistics
     leaderboard: dict[str, Any] | None
 
 
-class ComparedMovie(Suggested):
-    """A movie of a list, and its rank in the other model's list; null where it is not in it or there is none."""
+class ComparedMovie(ListedMovie):
+    """A movie of a list and its rank in the other model's list, null if it is not there."""
 
     elsewhere: int | None
 
 
-class Side(BaseModel):
-    """One model's list of a user; empty where the model does not know the user."""
+class ComparisonSide(BaseModel):
+    """One model's list for a user, empty if the model does not know the user."""
 
     artifact: dict[str, Any]
     known: bool
@@ -337,63 +338,51 @@ class Side(BaseModel):
     movies: list[ComparedMovie]
 
 
-class Compared(BaseModel):
-    """A user's lists by the model in service and by the other one, and how many movies they share."""
+class Comparison(BaseModel):
+    """A user's lists by both models, and how many movies they share."""
 
     user: str
     k: int
-    serving: Side
-    other: Side | None
+    serving: ComparisonSide
+    other: ComparisonSide | None
     shared: int | None
 
 
-class RatingGiven(Asked):
-    """One rating of one user."""
+# Ratings
+
+
+class RatingRequest(RequestBody):
+    """One rating of a user."""
 
     user: Id
     movie: Id
     rating: Stars
 
 
-class RatingsGiven(Asked):
-    """Several ratings of one user, by movie id."""
+class RatingsRequest(RequestBody):
+    """Several ratings of a user, by movie id."""
 
     user: Id
-    ratings: Annotated[dict[Id, Stars], Field(min_length=1, max_length=MOST_RATINGS)]
+    ratings: Annotated[dict[Id, Stars], Field(min_length=1, max_length=MAX_RATINGS)]
 
 
-class RatingKept(BaseModel):
-    """A rating on disk, when it was given (seconds since 1970), and the one that it replaced."""
+class RatingEntry(BaseModel):
+    """A rating and when it was given, in seconds since 1970."""
 
-    user: str
     movie: str
     rating: float
     timestamp: int
+
+
+class RatingResponse(RatingEntry):
+    """A stored rating, and the rating that it replaced."""
+
+    user: str
     replaced: float | None
 
 
-class NumberWritten(BaseModel):
-    """How many ratings are on disk."""
-
-    written: int
-
-
-class NumberDeleted(BaseModel):
-    """How many rows are gone."""
-
-    deleted: int
-
-
-class Rated(BaseModel):
-    """A rating, and when it was given (seconds since 1970)."""
-
-    movie: str
-    rating: float
-    timestamp: int
-
-
-class Change(BaseModel):
-    """A rating that was given or, where it is null, taken back, and when (seconds since 1970)."""
+class HistoryEntry(BaseModel):
+    """A rating given or, if null, removed, and when, in seconds since 1970."""
 
     movie: str
     rating: float | None
@@ -401,41 +390,56 @@ class Change(BaseModel):
 
 
 class UserRatings(BaseModel):
-    """What a user has rated, the newest first, and, if asked for, every change in the order it was made."""
+    """A user's ratings, newest first, and on request all changes, oldest first."""
 
     user: str
-    ratings: list[Rated]
-    history: list[Change] | None = None
+    ratings: list[RatingEntry]
+    history: list[HistoryEntry] | None = None
 
 
-class Alive(BaseModel):
+class WrittenCount(BaseModel):
+    """Number of stored ratings."""
+
+    written: int
+
+
+class DeletedCount(BaseModel):
+    """Number of deleted rows."""
+
+    deleted: int
+
+
+# Operations
+
+
+class Liveness(BaseModel):
     """The process answers."""
 
     status: Literal["ok"]
 
 
 class ServedFacts(ArtifactFacts):
-    """Which model is in service, and where it was read from."""
+    """The model in service and the directory it was read from."""
 
     path: str
 
 
-class Ready(Alive):
-    """There is a model."""
+class Readiness(Liveness):
+    """The model in service and the state of the database."""
 
     artifact: ServedFacts
     database: Literal["ok", "unavailable", "off"]
 
 
-class ReloadWanted(Asked):
-    """Which model to put in service."""
+class ReloadRequest(RequestBody):
+    """The model to serve next."""
 
     path: Annotated[str, Field(min_length=1, max_length=1000, pattern=r"^[^\x00-\x1f\x7f]+$")] | None = Field(
-        None, description="a model's directory; the newest of the watched directory when not given"
+        None, description="a model directory; by default the newest model of the watched directory"
     )
 
 
-class Changed(BaseModel):
+class ModelChange(BaseModel):
     """The model now in service."""
 
     artifact: ServedFacts

@@ -1,4 +1,4 @@
-"""The service as a process: one worker, stopped without breaking off what runs."""
+"""The server process: one worker that finishes its requests before it stops."""
 
 import gc
 import math
@@ -21,32 +21,27 @@ from reelgraph.service.errors import ServiceError
 from reelgraph.service.settings import Keys, Settings
 from reelgraph.service.telemetry import start_logging
 
-_HEADERS_MOST = 65_536  # bytes of a request's headers together
-
-_TURN_SECONDS = 0.0005
+_MAX_HEADERS = 65_536  # bytes of all headers of a request
+_SWITCH_SECONDS = 0.0005
 
 
 class Protocol(HttpToolsProtocol):
-    """HTTP/1.1 with bounded headers, whose refusals have the one shape of all failures."""
+    """HTTP/1.1 with a limit on headers, and errors in the form of all other errors."""
 
     def on_message_begin(self) -> None:
-        """Begin to count a request's headers."""
+        """Start to count header bytes."""
         super().on_message_begin()
         self.header_bytes = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Count a header.
-
-        Raises:
-            ValueError: if they are too many; the parser makes a refusal of it.
-        """
+        """Count a header."""
         self.header_bytes += len(name) + len(value)
-        if self.header_bytes > _HEADERS_MOST:
-            raise ValueError("too many headers")
+        if self.header_bytes > _MAX_HEADERS:
+            raise ValueError("too many headers")  # The parser turns it into a 400 response.
         super().on_header(name, value)
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP."""
+        """Refuse a malformed request and close the connection."""
         body = ServiceError("invalid", msg).body()
         head = f"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
         self.transport.write(f"{head}connection: close\r\n\r\n".encode() + body)
@@ -58,21 +53,22 @@ def run(directory: Path, settings: Settings, keys: Keys) -> None:
 
     Raises:
         ArtifactError: if the model cannot be used.
-        SetupError: if the address cannot be had.
+        SetupError: if the address is not available.
     """
-    _prepare_memory()
+    # Memory goes back to the system when a model does: neither Arrow nor a thread keeps a heap of its own.
+    pyarrow.set_memory_pool(pyarrow.system_memory_pool())
+    machine.save_memory()
     signal.signal(signal.SIGTERM, _stop)
-    # Requests run beside each other already; threads within one would only wait for one another.
-    threadpool_limits(1)
-    # What is read beside the requests, such as another model, holds them up for no longer than this at a time.
-    sys.setswitchinterval(_TURN_SECONDS)
-    listening = _listen(settings)
+    threadpool_limits(1)  # Requests run in parallel; more threads within one would only compete.
+    # A thread that works beside the requests, such as one that reads a model, delays them by at most this time.
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    listener = _listen(settings)
     start_logging()
-    app = create_app(directory, settings, keys, changed=tidy)
+    app = create_app(directory, settings, keys, changed=release_memory)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    sys.stdout.write(f"reelgraph serves {directory} at http://{host}:{listening.getsockname()[1]}\n")
+    sys.stdout.write(f"reelgraph serves {directory} at http://{host}:{listener.getsockname()[1]}\n")
     sys.stdout.flush()
-    server_of(app, settings).run(sockets=[listening])
+    server_of(app, settings).run(sockets=[listener])
 
 
 def server_of(app: FastAPI, settings: Settings) -> uvicorn.Server:
@@ -82,6 +78,13 @@ def server_of(app: FastAPI, settings: Settings) -> uvicorn.Server:
         timeout_graceful_shutdown=math.ceil(settings.grace), forwarded_allow_ips=settings.proxies,
     )  # fmt: skip
     return uvicorn.Server(config)
+
+
+def release_memory() -> None:
+    """Return the memory of a replaced model to the system, and exclude the new one from garbage collection."""
+    gc.collect()
+    gc.freeze()
+    machine.release_memory()
 
 
 def _listen(settings: Settings) -> socket.socket:
@@ -95,16 +98,3 @@ def _listen(settings: Settings) -> socket.socket:
 
 def _stop(_: int, __: FrameType | None) -> None:
     sys.exit(0)
-
-
-def _prepare_memory() -> None:
-    """Let memory be given back: models come and go, and neither Arrow nor a thread must keep a heap of its own."""
-    pyarrow.set_memory_pool(pyarrow.system_memory_pool())
-    machine.save_memory()
-
-
-def tidy() -> None:
-    """Give the memory of a model that is gone back to the system, and keep the present one out of later collections."""
-    gc.collect()
-    gc.freeze()
-    machine.release_memory()

@@ -1,4 +1,4 @@
-"""Every setting of the service, validated once; secrets come from the environment or from files only."""
+"""Settings of the service, and keys from the environment."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,11 +9,11 @@ from reelgraph.errors import ConfigError
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
-_LEAST_KEY = 16  # characters of a key; shorter ones can be guessed
+_MIN_KEY = 16  # characters; shorter keys can be guessed
 
 
 class Settings(BaseModel):
-    """What the service does, and for whom; a field's description is its help on the command line."""
+    """How to serve; the descriptions are the help texts of the command line."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -21,27 +21,27 @@ class Settings(BaseModel):
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     database: str | None = Field(
         None,
-        description="where ratings are kept: an SQLite file or postgresql+psycopg://USER@HOST/NAME; if not given, a "
-        "file beside DIR",
+        description="where to store ratings: an SQLite file or postgresql+psycopg://USER@HOST/NAME; by default a file "
+        "beside DIR",
     )
     watch: float = Field(2.0, ge=0, le=3600, description="seconds between looks for a newer model; 0 never looks")
-    rate: float = Field(300.0, ge=0, description="requests a second of one client; 0 is no limit")
-    body_limit: int = Field(262_144, ge=1024, description="largest body of a request, in bytes")
-    grace: float = Field(20.0, ge=0, le=600, description="seconds that running requests get when the service stops")
-    wait: bool = Field(False, description="start before there is a model; not ready until one is put in place")
-    origins: str | None = Field(None, description="other sites whose pages may ask, separated by commas")
-    bench: Path | None = Field(None, description="directory of bench results, for the leaderboard of /insights")
-    compare: Path | None = Field(None, description="second model, whose lists /insights shows beside those of DIR")
-    proxies: str = Field("127.0.0.1", description="proxies whose word on the client's address counts, or *")
+    rate: float = Field(300.0, ge=0, description="requests a second for each client; 0 is no limit")
+    body_limit: int = Field(262_144, ge=1024, description="largest request body, in bytes")
+    grace: float = Field(20.0, ge=0, le=600, description="seconds to finish running requests when the service stops")
+    wait: bool = Field(False, description="start without a model; not ready until one is put in place")
+    origins: str | None = Field(None, description="other sites whose pages may use the service, separated by commas")
+    bench: Path | None = Field(None, description="directory of bench results for the leaderboard of /insights")
+    compare: Path | None = Field(None, description="second model whose lists /insights shows beside those of DIR")
+    proxies: str = Field("127.0.0.1", description="proxies whose X-Forwarded-For is trusted, or *")
 
     @property
     def local(self) -> bool:
-        """Whether nobody but this machine can ask."""
+        """Whether only this machine can connect."""
         return self.host in LOOPBACK
 
 
 class Keys(BaseModel):
-    """Who may write and who may administer; None where no key is set."""
+    """The keys for writing and administration, None where not set."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -50,7 +50,7 @@ class Keys(BaseModel):
 
 
 def secret(environ: Mapping[str, str], name: str) -> str | None:
-    """The value of an environment variable, or the text of the file that `<name>_FILE` names.
+    """The value of the variable `name`, or the content of the file that the variable `<name>_FILE` names.
 
     Raises:
         ConfigError: if both are set, or the file cannot be read.
@@ -67,18 +67,16 @@ def secret(environ: Mapping[str, str], name: str) -> str | None:
 
 
 def keys_of(environ: Mapping[str, str]) -> Keys:
-    """The keys `REELGRAPH_WRITE_KEY` and `REELGRAPH_ADMIN_KEY`.
+    """The keys of the variables `REELGRAPH_WRITE_KEY` and `REELGRAPH_ADMIN_KEY`.
 
     Raises:
-        ConfigError: if a key is short enough to be guessed; its value is not said.
+        ConfigError: if a key is too short; the message does not contain the key.
     """
-    found = {}
+    keys = {}
     for role in ("write", "admin"):
         name = f"REELGRAPH_{role.upper()}_KEY"
         key = secret(environ, name)
-        if key is not None and len(key) < _LEAST_KEY:
-            raise ConfigError(
-                f"{name}: expected {_LEAST_KEY} characters or more, found {len(key)}", "take a longer one"
-            )
-        found[role] = None if key is None else SecretStr(key)
-    return Keys(**found)
+        if key is not None and len(key) < _MIN_KEY:
+            raise ConfigError(f"{name}: expected {_MIN_KEY} characters or more, found {len(key)}", "use a longer key")
+        keys[role] = None if key is None else SecretStr(key)
+    return Keys(**keys)

@@ -1,10 +1,11 @@
-"""What the routes share."""
+"""The parts of the service that routes share."""
 
 from dataclasses import dataclass
 
 from fastapi import Request
 
 from reelgraph.service.database.ledger import Ledger
+from reelgraph.service.insights import Insights
 from reelgraph.service.model import Current, Served
 from reelgraph.service.settings import Keys, Settings
 from reelgraph.service.telemetry import Metrics
@@ -17,6 +18,7 @@ class State:
     settings: Settings
     keys: Keys
     current: Current
+    insights: Insights
     metrics: Metrics
     ledger: Ledger
 
@@ -33,9 +35,5 @@ def state_of(request: Request) -> State:
 
 
 def served(request: Request) -> Served:
-    """The model in service.
-
-    Raises:
-        ServiceError: `not_ready` while there is none.
-    """
+    """The model in service; ServiceError `not_ready` while there is none."""
     return state_of(request).current.get()

@@ -1,116 +1,56 @@
-"""The page's files, held in memory: what a visitor asks for never waits for the disk."""
+"""Routes of the page, the insights page and the API documentation."""
 
-import gzip
-import hashlib
-from dataclasses import dataclass
-from importlib.resources import as_file, files
+import os
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from fastapi import APIRouter, Request
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
-
-from reelgraph.service.errors import ServiceError
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
 
 STATIC, DOCS = Path(__file__).parent / "static", Path(__file__).parent / "docs"
 
-_TYPES = {
-    ".html": "text/html; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".svg": "image/svg+xml",
-    ".png": "image/png",
-    ".ico": "image/x-icon",
-    ".json": "application/json",
-    ".webmanifest": "application/manifest+json",
-    ".woff2": "font/woff2",
-    ".txt": "text/plain; charset=utf-8",
-}
+
+class _Files(StaticFiles):
+    """Files that browsers keep and revalidate before each use."""
+
+    def file_response(
+        self, full_path: str | os.PathLike[str], stat_result: os.stat_result, scope: Scope, status_code: int = 200
+    ) -> Response:
+        response = super().file_response(full_path, stat_result, scope, status_code)
+        # Files are sent whole: errors about ranges would not have the service's error shape.
+        scope["headers"] = [header for header in scope["headers"] if header[0] != b"range"]
+        response.headers.update({"Cache-Control": "no-cache", "Accept-Ranges": "none"})
+        return response
 
 
-@dataclass(frozen=True)
-class Asset:
-    """One file.
-
-    Attributes:
-        content: its bytes.
-        packed: the same compressed; None where that saves nothing.
-        kind: its media type.
-        tag: marks its content.
-    """
-
-    content: bytes
-    packed: bytes | None
-    kind: str
-    tag: str
-
-    @classmethod
-    def of(cls, content: bytes, suffix: str) -> "Asset":
-        """A file's content with what its answers need."""
-        packed = gzip.compress(content, 9, mtime=0)
-        smaller = packed if len(packed) < 0.9 * len(content) else None
-        return cls(content, smaller, _TYPES[suffix], f'W/"{hashlib.sha256(content).hexdigest()[:32]}"')
-
-    def answer(self, request: Request) -> Response:
-        """The file, or that the asker holds it already."""
-        headers = {"ETag": self.tag, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
-        if self.tag in request.headers.get("if-none-match", ""):
-            return Response(status_code=304, headers=headers)
-        if self.packed is not None and "gzip" in request.headers.get("accept-encoding", ""):
-            return Response(self.packed, headers=headers | {"Content-Encoding": "gzip"}, media_type=self.kind)
-        return Response(self.content, headers=headers, media_type=self.kind)
-
-
-def read_assets(folder: Path) -> dict[str, Asset]:
-    """The files of a folder by their path within it; of other kinds than a page needs, none."""
-    return {
-        file.relative_to(folder).as_posix(): Asset.of(file.read_bytes(), file.suffix)
-        for file in sorted(folder.rglob("*"))
-        if file.is_file() and file.suffix in _TYPES
-    }
-
-
-def asset_routes(assets: dict[str, Asset]) -> APIRouter:
-    """`/` for visitors, `/insights` for analysts where there is such a page, and the files of both."""
+def page_routes() -> APIRouter:
+    """`/` for visitors, `/insights` for analysts, `/docs` (Swagger UI), and the files that they load."""
     routes = APIRouter(include_in_schema=False)
+    page = _Files(directory=STATIC)
+    docs = _Files(directory=DOCS, packages=[("fastapi_swagger", "resources")])
 
-    def add(path: str, name: str) -> None:
-        async def page(request: Request) -> Response:
-            return assets[name].answer(request)
+    def named(files: StaticFiles, name: str) -> Callable[[Request], Awaitable[Response]]:
+        async def send(request: Request) -> Response:
+            return await files.get_response(name, request.scope)
 
-        routes.add_api_route(path, page, methods=["GET"], response_model=None)
+        return send
 
-    for path, name in {"/": "index.html", "/insights": "insights.html", "/favicon.ico": "favicon.svg"}.items():
-        if name in assets:
-            add(path, name)
+    for path, files, name in (
+        ("/", page, "index.html"),
+        ("/insights", page, "insights.html"),
+        ("/favicon.ico", page, "favicon.svg"),
+        ("/docs", docs, "docs.html"),
+    ):
+        routes.add_api_route(path, named(files, name), response_model=None)
 
     @routes.get("/static/{name:path}", response_model=None)
-    async def static(request: Request, name: str) -> Response:
-        return _found(assets, name).answer(request)
+    async def page_file(request: Request, name: str) -> Response:
+        return await page.get_response(name, request.scope)
 
-    return routes
-
-
-def docs_routes() -> APIRouter:
-    """`/docs`: the routes to look at and to try, by Swagger UI from its package; read when first asked for."""
-    routes = APIRouter(include_in_schema=False)
-    assets: dict[str, Asset] = {}
-
-    def read() -> None:
-        with as_file(files("fastapi_swagger") / "resources") as swagger:
-            assets.update(read_assets(swagger) | read_assets(DOCS))
-
-    @routes.get("/docs", response_model=None)
     @routes.get("/docs/{name}", response_model=None)
-    async def docs(request: Request, name: str = "docs.html") -> Response:
-        if not assets:
-            await run_in_threadpool(read)
-        return _found(assets, name).answer(request)
+    async def docs_file(request: Request, name: str) -> Response:
+        return await docs.get_response(name, request.scope)
 
     return routes
-
-
-def _found(assets: dict[str, Asset], name: str) -> Asset:
-    if name not in assets:
-        raise ServiceError("not_found", "expected a file of the page, found another name")
-    return assets[name]

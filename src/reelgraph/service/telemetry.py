@@ -1,4 +1,4 @@
-"""The log: one JSON object a line, on stderr."""
+"""JSON logs on stderr and Prometheus metrics."""
 
 import json
 import logging
@@ -21,14 +21,16 @@ from reelgraph.service.model import Current, Served
 
 LOGGER = logging.getLogger("reelgraph.service")
 
+_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+
 
 class JsonLines(logging.Formatter):
-    """A record as a line of JSON; `extra={"facts": {...}}` adds fields."""
+    """Formats a record as one line of JSON; `extra={"facts": {...}}` adds fields."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
-        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        line = {"time": time, "level": record.levelname.lower(), "message": record.getMessage()}
+        created = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line = {"time": created, "level": record.levelname.lower(), "message": record.getMessage()}
         line |= getattr(record, "facts", {})
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
@@ -36,21 +38,18 @@ class JsonLines(logging.Formatter):
 
 
 def start_logging() -> None:
-    """Send what the service and the web server say to stderr, as JSON."""
+    """Send the logs of the service and the web server to stderr as JSON."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
-_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
-
-
 class Metrics:
-    """Counts and times since the start.
+    """Counters and timings since the start.
 
     Args:
-        current: tells of the model when asked.
+        current: the model in service, whose age is a metric.
     """
 
     def __init__(self, current: Current) -> None:
@@ -58,32 +57,32 @@ class Metrics:
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         self.requests = Counter(
-            "reelgraph_requests", "answers by route and status", ["method", "route", "status"], registry=registry
+            "reelgraph_requests", "responses by route and status", ["method", "route", "status"], registry=registry
         )
         self.seconds = Histogram(
-            "reelgraph_request_seconds", "time from request to answer", ["route"], buckets=_BUCKETS, registry=registry
+            "reelgraph_request_seconds", "time to the response", ["route"], buckets=_BUCKETS, registry=registry
         )
-        self.running = Gauge("reelgraph_requests_running", "requests not answered yet", registry=registry)
-        self.errors = Counter("reelgraph_errors", "failures by code", ["code"], registry=registry)
-        self.fold_ins = Counter("reelgraph_fold_ins", "states made of a visitor's ratings", registry=registry)
-        self.swaps = Counter("reelgraph_swaps", "changes of the model by outcome", ["outcome"], registry=registry)
+        self.running = Gauge("reelgraph_requests_running", "requests in progress", registry=registry)
+        self.errors = Counter("reelgraph_errors", "error responses by code", ["code"], registry=registry)
+        self.fold_ins = Counter("reelgraph_fold_ins", "visitors folded in from their ratings", registry=registry)
+        self.swaps = Counter("reelgraph_swaps", "model changes by outcome", ["outcome"], registry=registry)
         self.database = Histogram(
-            "reelgraph_database_seconds", "time of the database", ["what"], buckets=_BUCKETS, registry=registry
+            "reelgraph_database_seconds", "time of database calls", ["what"], buckets=_BUCKETS, registry=registry
         )
-        self.database_errors = Counter("reelgraph_database_errors", "failures of the database", registry=registry)
-        age = Gauge("reelgraph_artifact_age_seconds", "since the model in service was made", registry=registry)
+        self.database_errors = Counter("reelgraph_database_errors", "failed database calls", registry=registry)
+        age = Gauge("reelgraph_artifact_age_seconds", "time since the model was trained", registry=registry)
         age.set_function(lambda: _age(current.served))
-        serving = Gauge("reelgraph_artifact_serving_seconds", "since it came into service", registry=registry)
+        serving = Gauge("reelgraph_artifact_serving_seconds", "time since the model is in service", registry=registry)
         serving.set_function(lambda: _serving(current.served))
 
-    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count an answer."""
+    def count_response(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count a response and its time."""
         self.requests.labels(method, route, status).inc()
         self.seconds.labels(route).observe(seconds)
 
     @contextmanager
     def timed(self, what: str) -> Iterator[None]:
-        """Time what the database does."""
+        """Time a database call and count its failure."""
         start = time.perf_counter()
         try:
             yield
@@ -94,7 +93,7 @@ class Metrics:
             self.database.labels(what).observe(time.perf_counter() - start)
 
     def text(self) -> bytes:
-        """All of it, in Prometheus' format."""
+        """All metrics in Prometheus' text format."""
         return generate_latest(self.registry)
 
 

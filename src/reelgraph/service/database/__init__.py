@@ -1,1 +1,1 @@
-"""Ratings that the service keeps."""
+"""The database of ratings given through the service."""

@@ -1,4 +1,4 @@
-"""The database of ratings: its address, an engine for it, its schema brought up to date, its errors as one line."""
+"""Address, engine, schema and error messages of the database of ratings."""
 
 import os
 import sqlite3
@@ -34,12 +34,20 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from reelgraph.errors import ConfigError, DatabaseError, SchemaError, SetupError
 from reelgraph.service.settings import secret
 
-REVISION = "2"  # the newest of `migrations`
+VARIABLE = "REELGRAPH_DATABASE"
+POOL = 8  # connections
+WAIT = 5.0  # seconds for a lock, a free connection, or an answer of the server
+MIGRATION_WAIT = 300.0  # seconds for another server that migrates the schema
+READ_ONLY = {"reads_only": True}  # execution options of a transaction that needs no write lock
+LOCKS = 1_919_248_230  # class of our advisory locks, which all programs of a PostgreSQL database share
+
+MIGRATIONS = Path(__file__).with_name("migrations")
+REVISION = "2"  # the newest migration
+VERSION_TABLE = "reelgraph_schema"  # other programs may keep their migrations in the same PostgreSQL database
 
 metadata = MetaData()
 
-
-# What a user's ratings are now: one row for a user and movie.
+# The present ratings.
 RATINGS = Table(
     "ratings",
     metadata,
@@ -49,8 +57,7 @@ RATINGS = Table(
     Column("timestamp", BigInteger, nullable=False),  # seconds since 1970, UTC
 )
 
-
-# Every change in the order it was made; a rating of null is one taken back.
+# All changes in their order; a removed rating is null.
 HISTORY = Table(
     "history",
     metadata,
@@ -62,49 +69,30 @@ HISTORY = Table(
     Index("history_user", "user_id"),
 )
 
-
-VARIABLE = "REELGRAPH_DATABASE"
-
-MIGRATIONS = Path(__file__).with_name("migrations")
-
-VERSION_TABLE = "reelgraph_schema"  # Another program's migrations may live in the same PostgreSQL database.
-
-POOL = 8  # connections
-
-WAIT = 5.0  # seconds for a lock, a free connection, or an answer of the server
-
-MIGRATION_WAIT = 300.0  # seconds for another server that brings the schema up to date
-
-READS = {"reads_only": True}  # execution option of a transaction that needs no lock
-
-LOCKS = 1_919_248_230  # Advisory locks of one PostgreSQL database are shared by all its programs: ours begin with this.
-
 _FORMS = "sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
-
 _DRIVERS = {"sqlite": "sqlite"} | dict.fromkeys(("postgresql+psycopg", "postgresql", "postgres"), "postgresql+psycopg")
-
-_SECRET = {"password", "sslpassword"}  # libpq takes them as parameters, too
+_SECRET = {"password", "sslpassword"}  # libpq also takes them as URL parameters
 
 
 def address(given: str | None, beside: Path | None = None, environment: Mapping[str, str] | None = None) -> URL:
-    """The database that is meant.
+    """The database's address.
 
     Args:
-        given: a URL, the path of an SQLite file, `env:NAME` for a variable or `file:PATH` for a file with a URL in it,
-            or None for the variable REELGRAPH_DATABASE or the file that REELGRAPH_DATABASE_FILE names.
-        beside: the model beside which an SQLite file is kept when nothing else says where.
-        environment: the environment, that of this process when not given.
+        given: a URL, the path of an SQLite file, `env:NAME` for a variable or `file:PATH` for a file that contains a
+            URL. By default the variable REELGRAPH_DATABASE, or the file that REELGRAPH_DATABASE_FILE names.
+        beside: a model; without any other address, the database is an SQLite file beside it.
+        environment: by default that of the process.
 
     Raises:
-        ConfigError: if it is no such address, or if a password is part of `given`, which others can read. Messages
-            never hold an address.
+        ConfigError: if it is not an address, or if `given`, which other users can read, contains a password. Messages
+            never contain an address.
     """
     environment = os.environ if environment is None else environment
     if given is None and (text := secret(environment, VARIABLE)) is not None:
         return _parse(text, VARIABLE)
     if given is None and beside is not None:
-        whole = Path(os.path.abspath(beside))  # noqa: PTH100 (a link to the newest model stays one)
-        return URL.create("sqlite", database=str(whole.with_name(f"{whole.name}.ratings.sqlite")))
+        model = Path(os.path.abspath(beside))  # noqa: PTH100 (must not resolve a link to the newest model)
+        return URL.create("sqlite", database=str(model.with_name(f"{model.name}.ratings.sqlite")))
     if given is None:
         raise ConfigError(f"expected a database, found neither --database nor {VARIABLE}", f"give --database {_FORMS}")
     kind, _, rest = given.partition(":")
@@ -120,7 +108,7 @@ def address(given: str | None, beside: Path | None = None, environment: Mapping[
         raise ConfigError(
             "--database: expected an address without a password, found one, which every user of this machine can read "
             "in the list of processes",
-            f"put it into the variable {VARIABLE}, or into a file for --database file:PATH, or into ~/.pgpass",
+            f"put it into the variable {VARIABLE}, into a file for --database file:PATH, or into ~/.pgpass",
         )
     return url
 
@@ -140,7 +128,7 @@ def _parse(text: str, where: str) -> URL:
 
 
 def shown(url: URL) -> str:
-    """A database by what tells it from others, without anything secret."""
+    """A database's name for messages, without secrets."""
     if url.get_backend_name() == "sqlite":
         return str(url.database)
     host = url.host or next(iter(_texts(url.query.get("host"))), "localhost")
@@ -153,42 +141,39 @@ def _texts(value: str | tuple[str, ...] | None) -> tuple[str, ...]:
 
 @contextmanager
 def database_errors(url: URL) -> Iterator[None]:
-    """Turn what SQLAlchemy says about a database into one clear line without its password or anybody's ratings.
-
-    Raises:
-        DatabaseError: for any error of SQLAlchemy inside the block.
-    """
+    """Turn SQLAlchemy's errors into a one-line DatabaseError without passwords or ratings."""
     try:
         yield
     except SQLAlchemyError as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
-        said = next(iter(str(cause).strip().splitlines()), type(cause).__name__)
-        for hidden in (url.password, *(text for name in _SECRET for text in _texts(url.query.get(name)))):
-            said = said.replace(str(hidden), "***") if hidden else said
+        message = next(iter(str(cause).strip().splitlines()), type(cause).__name__)
+        for text in (url.password, *(text for name in _SECRET for text in _texts(url.query.get(name)))):
+            message = message.replace(str(text), "***") if text else message
         raise DatabaseError(
-            f"database {shown(url)}: expected an answer, found {said}", "see that it runs, has room, and may be written"
+            f"database {shown(url)}: expected an answer, found {message}",
+            "check that it runs, has free space and can be written",
         ) from None
 
 
 def open_engine(url: URL, wait: float = WAIT) -> Engine:
-    """An engine whose every commit is on disk when it returns, and that gives up after `wait` seconds.
+    """An engine whose commits are on disk when they return, and that gives up after `wait` seconds.
 
     Raises:
-        SetupError: if the driver of PostgreSQL is not installed.
+        SetupError: if the PostgreSQL driver is not installed.
     """
-    limits: dict[str, Any] = {"pool_size": POOL, "max_overflow": 0, "pool_timeout": wait, "hide_parameters": True}
+    pool: dict[str, Any] = {"pool_size": POOL, "max_overflow": 0, "pool_timeout": wait, "hide_parameters": True}
     if url.get_backend_name() == "sqlite":
-        engine = create_engine(url, connect_args={"timeout": wait}, **limits)
+        engine = create_engine(url, connect_args={"timeout": wait}, **pool)
         event.listen(engine, "connect", lambda connection, _: _set_sqlite(connection, wait))
         event.listen(engine, "begin", _begin_sqlite)
         return engine
     milliseconds, name = round(1000 * wait), "'synchronous_commit'"
-    connecting = {
+    arguments = {
         "application_name": "reelgraph", "connect_timeout": round(WAIT), "tcp_user_timeout": round(1000 * WAIT),
         "keepalives_idle": round(WAIT), "keepalives_interval": 1, "keepalives_count": 5,
     }  # fmt: skip
     try:
-        engine = create_engine(url, connect_args=connecting, pool_pre_ping=True, **limits)
+        engine = create_engine(url, connect_args=arguments, pool_pre_ping=True, **pool)
     except ImportError as error:
         remedy = "pip install 'reelgraph[postgresql]'"
         raise SetupError(f"--database: expected psycopg for PostgreSQL, found {error}", remedy) from None
@@ -196,7 +181,7 @@ def open_engine(url: URL, wait: float = WAIT) -> Engine:
     def set_postgresql(connection: Any, _: object) -> None:
         with connection.cursor() as cursor:
             cursor.execute("SELECT set_config('lock_timeout', %s, false)", (f"{milliseconds}ms",))
-            # Where a server or role has turned it off, an acknowledged rating could be lost with the machine.
+            # A server or role may have turned it off, and then a crash could lose acknowledged ratings.
             cursor.execute(f"SELECT set_config({name}, 'on', false) WHERE current_setting({name}) = 'off'")
         connection.commit()
 
@@ -205,15 +190,15 @@ def open_engine(url: URL, wait: float = WAIT) -> Engine:
 
 
 def _set_sqlite(connection: sqlite3.Connection, wait: float) -> None:
-    connection.isolation_level = None  # `_begin_sqlite` begins transactions, not the driver, which does so too late.
+    connection.isolation_level = None  # `_begin_sqlite` begins transactions; the driver would do so too late.
     for setting in ("synchronous = FULL", "secure_delete = ON"):
         connection.execute(f"PRAGMA {setting}")
-    until = time.monotonic() + wait
-    while True:  # Here SQLite does not wait for others, such as another server that makes the same new file.
+    deadline = time.monotonic() + wait
+    while True:  # SQLite's own timeout does not apply here, for example while another server creates the file.
         try:
             connection.execute("PRAGMA journal_mode = WAL")
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
         else:
@@ -221,20 +206,21 @@ def _set_sqlite(connection: sqlite3.Connection, wait: float) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    # A transaction that begins by reading and then writes is refused when another one wrote in between; one that
-    # announces its writing waits for its turn.
+    # A transaction that reads first and then writes fails if another one wrote in between; one that takes the write
+    # lock at its beginning waits for its turn.
     connection.exec_driver_sql("BEGIN" if connection.get_execution_options().get("reads_only") else "BEGIN IMMEDIATE")
 
 
 def migrate(url: URL) -> None:
-    """Bring the schema up to date in one transaction; several servers that start at once take turns.
+    """Bring the schema up to date in one transaction; servers that start at once take turns.
 
     Raises:
-        DatabaseError: if it cannot be reached.
-        SchemaError: if it is of a newer schema, or holds tables of another program.
+        DatabaseError: if the database does not answer.
+        SchemaError: if its tables belong to a newer version or another program.
     """
     if url.get_backend_name() == "sqlite":
-        with suppress(OSError):  # SQLite says better what is wrong. It would let all users read a file that it makes.
+        # SQLite would create a file that all users can read. It also has the better message if this fails.
+        with suppress(OSError):
             os.close(os.open(str(url.database), os.O_CREAT | os.O_RDONLY, 0o600))
     engine = open_engine(url, MIGRATION_WAIT)
     try:
@@ -243,31 +229,32 @@ def migrate(url: URL) -> None:
                 connection.execute(select(func.pg_advisory_xact_lock(LOCKS, 0)))
             tables = set(inspect(connection).get_table_names())
             version = table(VERSION_TABLE, column("version_num", String))
-            found = connection.scalar(select(version.c.version_num)) if VERSION_TABLE in tables else None
-            if found != REVISION:
-                _upgrade(connection, found, shown(url), sorted(tables & metadata.tables.keys()))
+            revision = connection.scalar(select(version.c.version_num)) if VERSION_TABLE in tables else None
+            if revision != REVISION:
+                _upgrade(connection, revision, shown(url), sorted(tables & metadata.tables.keys()))
     finally:
         engine.dispose()
 
 
-def _upgrade(connection: Connection, found: str | None, where: str, ours: list[str]) -> None:
-    """Go from a schema, None for none yet, to the newest; `ours` are tables there that are named like ours."""
-    from alembic import command  # noqa: PLC0415 (slow to import, and needed once in the life of a database)
+def _upgrade(connection: Connection, revision: str | None, where: str, same_names: list[str]) -> None:
+    """Upgrade from `revision`, None for an empty database; `same_names` are existing tables with names of ours."""
+    from alembic import command  # noqa: PLC0415 (slow to import, and rarely needed)
     from alembic.config import Config  # noqa: PLC0415
     from alembic.script import ScriptDirectory  # noqa: PLC0415
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
-    known = {revision.revision for revision in ScriptDirectory.from_config(config).walk_revisions()}
-    if found is not None and found not in known:
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if revision is not None and revision not in known:
         raise SchemaError(
-            f"database {where}: expected a schema of at most {REVISION}, found {found}",
-            "install the newer reelgraph that made it",
+            f"database {where}: expected a schema of at most {REVISION}, found {revision}",
+            "install the newer reelgraph that created it",
         )
-    if found is None and ours:
+    if revision is None and same_names:
         raise SchemaError(
-            f"database {where}: expected an empty database or reelgraph's, found a table {ours[0]} of another program",
+            f"database {where}: expected an empty database or reelgraph's, found a table {same_names[0]} of another "
+            "program",
             "give reelgraph a database of its own",
         )
     config.attributes.update(connection=connection, version_table=VERSION_TABLE)

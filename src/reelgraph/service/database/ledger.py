@@ -1,4 +1,4 @@
-"""The database of ratings as the service uses it: opened when it can be, timed, its failures logged."""
+"""Asynchronous access to the database of ratings, which may be away for a while."""
 
 import asyncio
 import contextvars
@@ -18,43 +18,38 @@ from reelgraph.service.telemetry import LOGGER, Metrics
 
 Result = TypeVar("Result")
 
-PATIENCE = 2 * WAIT  # seconds for an answer of the database, the wait for a free thread included
-
-BRIEFLY = 1.0  # for what can do without the answer
+TIMEOUT = 2 * WAIT  # seconds for a call, including the wait for a free thread
+SHORT_TIMEOUT = 1.0  # seconds for a call whose result is not essential
 
 
 class Ledger:
-    """A database that may be away for a while: lists do not need it.
+    """A database of ratings that the service can do without for a while.
 
-    It has threads of its own, as many as connections, so that those who wait for it keep nobody else waiting.
+    It has its own threads, one a connection, so that calls that hang do not delay other requests.
 
     Args:
-        url: where it is.
-        metrics: told how long it takes.
+        url: its address.
+        metrics: where calls are counted and timed.
     """
 
     def __init__(self, url: URL, metrics: Metrics) -> None:
         self.url, self.metrics = url, metrics
         self._store: Store | None = None
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._threads = ThreadPoolExecutor(POOL, "database")
 
     def open(self) -> Store:
-        """The database, opened if it is not yet.
-
-        Raises:
-            DatabaseError: if it cannot be used.
-        """
-        with self._turn:
+        """The database, opened on first use."""
+        with self._lock:
             if self._store is None:
                 self._store = Store.open(self.url)
             return self._store
 
     def start(self) -> None:
-        """Open the database before the first request; a server that does not answer may do so later.
+        """Open the database before the first request. A server that does not answer may do so later.
 
         Raises:
-            DatabaseError: if it is a file that cannot be used, or its tables are not ours.
+            DatabaseError: if it is a file that cannot be used, or its tables belong to another program.
         """
         try:
             self.open()
@@ -63,35 +58,32 @@ class Ledger:
                 raise
             LOGGER.error("database", extra={"facts": {"why": str(error)}})
 
-    async def do(self, what: str, act: Callable[[Store], Result], patience: float = PATIENCE) -> Result:
-        """What the database does, beside the other requests.
+    async def call(self, what: str, act: Callable[[Store], Result], timeout: float = TIMEOUT) -> Result:
+        """The result of a database call; ServiceError `database_unavailable` if there is none in time.
 
         Args:
-            what: its name among the measures.
-            act: what is to be done. It may be under way when it is given up, so it must be fit to be done again.
-            patience: seconds after which it is given up.
-
-        Raises:
-            ServiceError: `database_unavailable`.
+            what: name of the call in logs and metrics.
+            act: makes the call. It may still run after a timeout, so repeating it must be harmless.
+            timeout: in seconds.
         """
-        run, deadline = contextvars.copy_context().run, time.monotonic() + patience
+        run, deadline = contextvars.copy_context().run, time.monotonic() + timeout
         work = asyncio.get_running_loop().run_in_executor(self._threads, run, self._timed, what, act, deadline)
         try:
-            return await asyncio.wait_for(work, patience)
+            return await asyncio.wait_for(work, timeout)
         except TimeoutError:
             self.metrics.database_errors.inc()
-            error: Exception = TimeoutError(f"no answer in {patience:g} s")
-        except DatabaseError as failed:
-            error = failed
+            error: Exception = TimeoutError(f"no answer in {timeout:g} s")
+        except DatabaseError as database_error:
+            error = database_error
         LOGGER.error("database", extra={"facts": {"what": what, "database": shown(self.url), "why": str(error)}})
-        raise ServiceError("database_unavailable", "the database of ratings does not answer; ask again") from error
+        raise ServiceError("database_unavailable", "the database of ratings does not answer; try again") from error
 
     def _timed(self, what: str, act: Callable[[Store], Result], deadline: float) -> Result:
         with self.metrics.timed(what):
             return act(self.open().until(deadline))
 
     def close(self) -> None:
-        """Close it."""
+        """Close all connections."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         if self._store is not None:
             self._store.close()

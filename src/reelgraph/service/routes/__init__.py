@@ -1,1 +1,1 @@
-"""The routes."""
+"""Routes of the API."""

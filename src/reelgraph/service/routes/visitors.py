@@ -1,4 +1,4 @@
-"""What visitors ask: movies, lists, reasons. A few lines over the library each; only users' lists look elsewhere."""
+"""Routes for visitors: movies, lists and explanations."""
 
 from typing import Annotated, Any
 
@@ -11,27 +11,27 @@ from reelgraph.data.vocabulary import Vocabulary
 from reelgraph.recommend.catalogue import Catalogue
 from reelgraph.recommend.lists import Choice
 from reelgraph.recommend.predictor import Person
-from reelgraph.service.database.ledger import BRIEFLY
+from reelgraph.service.database.ledger import SHORT_TIMEOUT
 from reelgraph.service.errors import ServiceError, unknown
 from reelgraph.service.model import Served
-from reelgraph.service.responses import answer, cached, movie_json, page_json, reasons_json
+from reelgraph.service.responses import answer, cached, explanation_json, movie_json, page_json
 from reelgraph.service.schemas import (
     FAILURES,
     CatalogueFacts,
+    ExplanationRequest,
+    ExplanationResponse,
     Genre,
     Id,
     Ids,
     Length,
-    ListWanted,
-    MoviesFound,
+    ListRequest,
+    MovieList,
+    MovieSearch,
     Offset,
     Order,
     RatedMovie,
-    ReasonsFound,
-    ReasonsWanted,
     Share,
     SimilarMovies,
-    UserList,
     VisitorList,
     Years,
 )
@@ -40,25 +40,15 @@ from reelgraph.service.state import State, served, state_of
 routes = APIRouter(prefix="/api", responses=FAILURES, tags=["visitors"])
 
 
-def index_of(vocabulary: Vocabulary, name: str) -> int:
-    """The index of an id, without the search for its neighbours that the library's message makes.
-
-    Raises:
-        ServiceError: `unknown_id`.
-    """
-    if name not in vocabulary:
-        raise unknown(vocabulary.what, name)
-    return vocabulary.index(name)
-
-
 @routes.get("/catalogue", response_model=CatalogueFacts)
 async def catalogue(request: Request) -> Response:
-    """What there is, in numbers."""
+    """Size of the catalogue, rating scale, genres, years, the model, and who may write ratings."""
     model, writes = served(request), state_of(request).writes
-    return cached(request, model, lambda: _facts(model) | {"writes": writes}, f"-{model.facts['since']}-{writes}")
+    extra = f"-{model.facts['since']}-{writes}"
+    return cached(request, model, lambda: _catalogue_facts(model) | {"writes": writes}, extra)
 
 
-def _facts(model: Served) -> dict[str, Any]:
+def _catalogue_facts(model: Served) -> dict[str, Any]:
     recommender, movies = model.recommender, model.recommender.catalogue
     return {
         "movies": len(recommender.items),
@@ -66,70 +56,64 @@ def _facts(model: Served) -> dict[str, Any]:
         "ratings": len(recommender.predictor.seen_item),
         "scale": {name: recommender.artifact.manifest["scale"].get(name) for name in ("low", "high", "step")},
         "genres": [{"name": name, "movies": int(mask.sum())} for name, mask in movies.genre_members.items()],
-        "years": _years(movies),
+        "years": _year_range(movies),
         "artifact": model.facts,
     }
 
 
-def _years(movies: Catalogue) -> tuple[int, int] | None:
-    known = movies.years[np.isfinite(movies.years)]
-    return (int(known.min()), int(known.max())) if len(known) else None
+def _year_range(movies: Catalogue) -> tuple[int, int] | None:
+    years = movies.years[np.isfinite(movies.years)]
+    return (int(years.min()), int(years.max())) if len(years) else None
 
 
-@routes.get("/movies", response_model=MoviesFound)
+@routes.get("/movies", response_model=MovieSearch)
 async def movies(
     request: Request,
-    only: Annotated[
-        Ids, Query(alias="id", default_factory=list, description="none but these movies; all if not given")
-    ],
+    only: Annotated[Ids, Query(alias="id", default_factory=list, description="search only among these movies")],
     q: Annotated[str, Query(max_length=200, description="words of the title or the year, as typed so far")] = "",
     genre: Genre | None = None,
     year: Years | None = None,
     limit: Length = 20,
     offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
 ) -> Response:
-    """Movies by title; without `q` the most rated first."""
+    """Movies by title, or without `q` by number of ratings."""
     model = served(request)
 
-    def find() -> dict[str, Any]:
-        found = model.titles.find(q)
+    def search() -> dict[str, Any]:
+        matches = model.titles.find(q)
         if only:
             index, known = model.recommender.items.indices(only)
-            found = found[np.isin(found, index[known])]
+            matches = matches[np.isin(matches, index[known])]
         if genre is not None or year is not None:
-            found = found[model.recommender.catalogue.matching(genre, year)[found]]
-        shown = found[offset : offset + limit].tolist()
-        return {"movies": [movie_json(model, item) for item in shown], "total": len(found)}
+            matches = matches[model.recommender.catalogue.matching(genre, year)[matches]]
+        page = matches[offset : offset + limit].tolist()
+        return {"movies": [movie_json(model, item) for item in page], "total": len(matches)}
 
-    return cached(request, model, find)
+    return cached(request, model, search)
 
 
 @routes.get("/movies/{movie_id:path}/similar", response_model=SimilarMovies)
 async def similar(request: Request, movie_id: Id, k: Length = 10) -> Response:
-    """Movies like this one."""
+    """Similar movies, most similar first."""
     model = served(request)
-    index_of(model.recommender.items, movie_id)
+    _index(model.recommender.items, movie_id)
 
     def find() -> dict[str, Any]:
-        most = min(k, len(model.recommender.items))
-        return {"movies": [_similar_json(*pair) for pair in model.recommender.similar(movie_id, most)]}
+        pairs = model.recommender.similar(movie_id, min(k, len(model.recommender.items)))
+        return {"movies": [{**vars(movie), "similarity": similarity} for movie, similarity in pairs]}
 
     return cached(request, model, find)
 
 
-def _similar_json(movie: Any, similarity: float) -> dict[str, Any]:
-    return {**vars(movie), "similarity": similarity}
-
-
 @routes.get("/movies/{movie_id:path}", response_model=RatedMovie)
 async def movie(request: Request, movie_id: Id) -> Response:
-    """One movie."""
+    """A movie with number and mean of its training ratings."""
     model = served(request)
-    item = index_of(model.recommender.items, movie_id)
+    item = _index(model.recommender.items, movie_id)
     return cached(request, model, lambda: movie_json(model, item))
 
 
-@routes.get("/users/{user_id:path}/recommendations", response_model=UserList)
+@routes.get("/users/{user_id:path}/recommendations", response_model=MovieList)
 async def user_list(
     request: Request,
     user_id: Id,
@@ -140,91 +124,96 @@ async def user_list(
     diversity: Share | None = None,
     offset: Offset = 0,
 ) -> Response:
-    """The best movies for a user of the training data, or for one who has given ratings since."""
+    """The best movies for a user of the training data, or for a user known by ratings given through the service."""
     state, model = state_of(request), served(request)
-    since = await _given_since(state, user_id)
-    choice = Choice(k=k, genre=genre, year=year, order=order, diversity=diversity, deny=tuple(since))
+    given = await _ratings_given(state, user_id)
+    choice = Choice(k=k, genre=genre, year=year, order=order, diversity=diversity, deny=tuple(given))
     if user_id in model.recommender.users:
         person = model.recommender.person(user_id)
-    elif since:
+    elif given:
         state.metrics.fold_ins.inc()
-        person = model.recommender.person(ratings=known_ratings(model, since)[0])
+        person = model.recommender.person(ratings=_split_known(model, given)[0])
     else:
         raise unknown("user", user_id)
     return answer(await _page(model, person, choice, offset))
 
 
-async def _page(model: Served, person: Person, choice: Choice, offset: int) -> dict[str, Any]:
-    """A part of a list as JSON."""
-
-    def make() -> dict[str, Any]:
-        return page_json(model.recommender.lists.page(person, choice, offset), offset)
-
-    # Later pages of a diverse list need those before: beside the other requests, not before them.
-    return await run_in_threadpool(make) if offset else make()
-
-
-async def _given_since(state: State, user_id: str) -> dict[str, float]:
-    """What a user has rated through the service, by movie id; nothing while the database is away."""
+async def _ratings_given(state: State, user_id: str) -> dict[str, float]:
+    """The ratings that a user has given through the service, by movie id; none while the database is away."""
     if state.writes == "off":
         return {}
     try:
-        found = await state.ledger.do("ratings", lambda store: store.ratings(user_id), patience=BRIEFLY)
+        stored = await state.ledger.call("ratings", lambda store: store.ratings(user_id), timeout=SHORT_TIMEOUT)
     except ServiceError:
         return {}
-    return {row.movie_id: row.rating for row in found}
+    return {rating.movie_id: rating.rating for rating in stored}
 
 
 @routes.post("/recommendations", response_model=VisitorList)
-async def visitor_list(request: Request, wanted: ListWanted) -> Response:
-    """The best movies for a visitor, known by any number of ratings; without one, a start list."""
+async def visitor_list(request: Request, body: ListRequest) -> Response:
+    """The best movies for a visitor with any number of ratings; without ratings, a start list."""
     model = served(request)
-    known, strange = known_ratings(model, wanted.ratings)
+    known, unknown_ids = _split_known(model, body.ratings)
     choice = Choice(
-        k=wanted.k, genre=wanted.genre, year=wanted.year, deny=wanted.exclude, order=wanted.order,
-        diversity=wanted.diversity,
-    )  # fmt: skip
+        k=body.k, genre=body.genre, year=body.year, deny=body.exclude, order=body.order, diversity=body.diversity
+    )
     state_of(request).metrics.fold_ins.inc()
     person = model.recommender.person(ratings=known)
-    return answer(await _page(model, person, choice, wanted.offset) | {"unknown": strange})
+    return answer(await _page(model, person, choice, body.offset) | {"unknown": unknown_ids})
 
 
-def known_ratings(model: Served, ratings: dict[str, float]) -> tuple[dict[str, float], list[str]]:
-    """The ratings of movies that the model knows, and the ids of the others."""
-    items = model.recommender.items
-    known = {name: stars for name, stars in ratings.items() if name in items}
-    return known, [name for name in ratings if name not in known]
+async def _page(model: Served, person: Person, choice: Choice, offset: int) -> dict[str, Any]:
+    def make() -> dict[str, Any]:
+        return page_json(model.recommender.lists.page(person, choice, offset), offset)
+
+    # A later page of a diverse list computes all pages before it; a thread keeps other requests from waiting.
+    return await run_in_threadpool(make) if offset else make()
 
 
-@routes.post("/explanations", response_model=ReasonsFound)
-async def reasons(request: Request, wanted: ReasonsWanted) -> Response:
-    """Why a movie is predicted and ranked as it is, in parts that sum to the numbers."""
+@routes.post("/explanations", response_model=ExplanationResponse)
+async def explain(request: Request, body: ExplanationRequest) -> Response:
+    """Why a movie is predicted and ranked as it is, as contributions that sum up to the numbers."""
     model = served(request)
-    if (wanted.user is None) == (wanted.ratings is None):
+    if (body.user is None) == (body.ratings is None):
         raise ServiceError("invalid", "expected either a user or ratings, found none or both")
-    index_of(model.recommender.items, wanted.movie)
-    ratings, strange = None, list[str]()
-    if wanted.user is not None:
-        index_of(model.recommender.users, wanted.user)
+    _index(model.recommender.items, body.movie)
+    ratings, unknown_ids = None, list[str]()
+    if body.user is not None:
+        _index(model.recommender.users, body.user)
     else:
-        ratings, strange = known_ratings(model, wanted.ratings or {})
+        ratings, unknown_ids = _split_known(model, body.ratings or {})
         state_of(request).metrics.fold_ins.inc()
 
-    def explain() -> Response:
-        found = model.recommender.explain(wanted.user, movie=wanted.movie, ratings=ratings)
-        interval = _interval(model, found.prediction, wanted, ratings)
-        return answer(reasons_json(found, wanted.neighbours) | {"interval": interval, "unknown": strange})
+    def make() -> Response:
+        explanation = model.recommender.explain(body.user, movie=body.movie, ratings=ratings)
+        interval = _interval(model, explanation.prediction, body, ratings)
+        content = explanation_json(explanation, body.neighbours)
+        return answer(content | {"interval": interval, "unknown": unknown_ids})
 
-    # A movie that thousands have rated has as many parts: beside the other requests, not before them.
-    return await run_in_threadpool(explain)
+    # Popular movies have thousands of neighbours; a thread keeps other requests from waiting.
+    return await run_in_threadpool(make)
 
 
 def _interval(
-    model: Served, prediction: float, wanted: ReasonsWanted, ratings: dict[str, float] | None
+    model: Served, prediction: float, body: ExplanationRequest, ratings: dict[str, float] | None
 ) -> tuple[float, float] | None:
-    """The ends that hold nine ratings of ten, as lists have them."""
+    """The interval that holds nine ratings of ten, the same as in lists."""
     recommender, predictor = model.recommender, model.recommender.predictor
-    count = len(ratings or {}) if wanted.user is None else predictor.user_counts[recommender.users.index(wanted.user)]
-    shown = np.clip(np.asarray([prediction], np.float32), predictor.low, predictor.high)
-    ends = predictor.around(shown, np.asarray([recommender.items.index(wanted.movie)], np.int32), int(count))
+    count = len(ratings or {}) if body.user is None else predictor.user_counts[recommender.users.index(body.user)]
+    clipped = np.clip(np.asarray([prediction], np.float32), predictor.low, predictor.high)
+    ends = predictor.around(clipped, np.asarray([recommender.items.index(body.movie)], np.int32), int(count))
     return None if ends is None else (float(ends[0][0]), float(ends[1][0]))
+
+
+def _index(vocabulary: Vocabulary, name: str) -> int:
+    """The index of an id; faster on unknown ids than the library, which searches for similar ones."""
+    if name not in vocabulary:
+        raise unknown(vocabulary.what, name)
+    return vocabulary.index(name)
+
+
+def _split_known(model: Served, ratings: dict[str, float]) -> tuple[dict[str, float], list[str]]:
+    """The ratings of movies that the model knows, and the ids of the others."""
+    items = model.recommender.items
+    known = {movie: stars for movie, stars in ratings.items() if movie in items}
+    return known, [movie for movie in ratings if movie not in known]

@@ -1,4 +1,4 @@
-"""Run by alembic: brings the database of the connection that `database.migrate` hands over to a newer schema."""
+"""Entry point of alembic, with the connection that `connection.migrate` passes."""
 
 from alembic import context
 

@@ -1,4 +1,4 @@
-"""The first schema: a user's ratings as they are now."""
+"""The first schema: present ratings."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -9,7 +9,7 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """Make the table of ratings."""
+    """Create the table of ratings."""
     op.create_table(
         "ratings",
         sa.Column("user_id", sa.String, primary_key=True),

@@ -1,4 +1,4 @@
-"""Every change of a rating is kept; what is there already counts as given once."""
+"""A history of all changes; ratings that exist already count as given once."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -9,7 +9,7 @@ down_revision = "1"
 
 
 def upgrade() -> None:
-    """Make the table of changes, and fill it with the ratings so far."""
+    """Create the history and fill it with the present ratings."""
     op.create_table(
         "history",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
