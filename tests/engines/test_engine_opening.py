@@ -27,7 +27,7 @@ from tests.support.clusters import settings
 INTERRUPTED = """
 import os, signal, sys
 from pyspark import java_gateway
-from reelgraph.cli import main as cli
+from reelgraph.cli.main import main
 from reelgraph.engines import spark_jobs
 
 launch, started = java_gateway.launch_gateway, []
@@ -48,7 +48,7 @@ java_gateway.launch_gateway = launched
 if sys.argv[1] == "job":
     spark_jobs._report = interrupt
 try:
-    cli.main(sys.argv[2:])
+    main(sys.argv[2:])
 finally:
     print("its Java", "runs" if started[0].proc.poll() is None else "has ended")
 """
