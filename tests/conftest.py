@@ -20,6 +20,33 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # In the background of a shell Ctrl-C is ignored, by the commands that tests start and interrupt as well.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Fixtures that start a program of the system; a test that uses one of them gets the marker of that name.
+PROGRAMS = {
+    "spark": {"standalone", "connect_server", "no_workers", "spark", "open_session", "session"},
+    "browser": {"browser", "call"},
+    "postgresql": {"postgresql_server"},
+}
+# The files that take longest start first, so that the processes of pytest-xdist end at about the same time.
+LONGEST = (
+    "training/test_processes.py", "doctor/test_doctor_on_spark.py", "spark/test_lists.py", "data/test_parity.py",
+    "service/test_durability.py", "spark/test_prepare_on_a_cluster.py", "test_readme.py", "bench/test_compare.py",
+    "engines/test_engine_opening.py", "page/test_walk.py", "bench/test_methods.py", "cli/test_commands.py",
+    "bench/test_scale.py", "service/test_fuzz.py", "service/test_process.py", "cli/test_asking.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that need Spark, a browser or PostgreSQL, and put the longest files first."""
+    for item in items:
+        used = set(getattr(item, "fixturenames", ()))
+        values = getattr(item, "callspec", None)
+        for name, fixtures in PROGRAMS.items():
+            if used & fixtures or (values and values.params.get("new_database") == name):
+                item.add_marker(name)
+    order = {name: place for place, name in enumerate(LONGEST)}
+    tests = Path(__file__).parent
+    items.sort(key=lambda item: order.get(item.path.relative_to(tests).as_posix(), len(order)))
+
 
 @pytest.fixture(scope="session")
 def movielens() -> Path:

@@ -18,6 +18,7 @@ from tests.support import programs
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = ("script/quickstart", "script/test", ".ci/run")
 SOURCED = "script/environment.sh"
+PYTEST = "pytest -n,2,--dist,loadfile,--no-loadscope-reorder"
 FOR_GRAPHICS = re.compile(r"nvidia-|cuda-|triton")
 
 # What the scripts call, so that a test decides which Python, Java and apt-get they find.
@@ -325,7 +326,7 @@ def test_test_runs_every_step(machine: Machine) -> None:
         "ruff check",
         "ruff format,--check",
         "mypy ",
-        "pytest -n,2,--dist,loadfile,-k,two words",
+        f"{PYTEST},-k,two words",
     ]
     assert [line for line in run.stdout.splitlines() if line.startswith("== ")][4:] == [
         "== ruff check",
@@ -333,6 +334,22 @@ def test_test_runs_every_step(machine: Machine) -> None:
         "== mypy",
         "== pytest",
     ]
+
+
+def test_fast_needs_no_java_browser_or_database(machine: Machine) -> None:
+    for name in ("java", "chromium", "initdb"):
+        machine.lack(name)
+    (machine.bin / "java").unlink(missing_ok=True)
+    run = machine.run("script/test", "--fast", "-k", "two words")
+    assert run.returncode == 0, run.stderr
+    calls = [line for line in machine.calls("") if re.match("ruff|mypy|pytest", line)]
+    assert calls == [
+        "ruff check",
+        "ruff format,--check",
+        "mypy ",
+        f"{PYTEST},-m,not spark and not browser and not postgresql,-k,two words",
+    ]
+    assert "   left out: tests that need Spark, a browser or PostgreSQL; script/test runs them too" in run.stdout
 
 
 @pytest.mark.parametrize(("step", "ran"), [("ruff", 1), ("mypy", 3), ("pytest", 4)])
@@ -347,7 +364,7 @@ def test_ci_runs_the_tests(machine: Machine) -> None:
     machine.python("python3")
     machine.java("17.0.1")
     assert machine.run(".ci/run", CI="true").returncode == 0
-    assert machine.calls("pytest") == ["pytest -n,2,--dist,loadfile"]
+    assert machine.calls("pytest") == [PYTEST]
     assert machine.run(".ci/run", CI="true", FAILS="pytest").returncode != 0
 
 

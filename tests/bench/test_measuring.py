@@ -18,6 +18,7 @@ prepare, measuring = benchmark("prepare"), benchmark("measuring")
 SIZE = 3000
 
 
+@pytest.mark.spark
 def test_every_form_and_engine_is_measured_and_their_rows_are_compared(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,7 +27,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return load(folder / "ratings.csv", items=folder / "movies.csv", users=folder / "users.csv")
 
 
-@pytest.mark.parametrize("name", [*RATE, "gcn"])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.spark] * (name == "als-spark")) for name in (*RATE, "gcn")]
+)
 def test_a_rating_method_beats_the_mean(name: str, data: Dataset) -> None:
     found = tune_and_fit(name, data, seed=0, budget=0.0)
     assert found.fitted.predict is not None

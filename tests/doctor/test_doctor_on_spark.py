@@ -87,6 +87,7 @@ def test_a_spark_connect_server_that_works(connect_server: str, tmp_path: Path) 
     assert "Java for Spark" not in found
 
 
+@pytest.mark.spark
 def test_workers_without_torch(tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "hidden").mkdir()
     (tmp_path / "hidden" / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\")\n")
@@ -101,6 +102,7 @@ def test_workers_without_torch(tmp_path: Path, temporary: Path, monkeypatch: pyt
     assert found["reelgraph on the workers"].found.startswith(f"{__version__} (")
 
 
+@pytest.mark.spark
 def test_workers_with_another_python(tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # A Python that calls itself older once all is imported, as an older one would be found.
     lines = [
@@ -129,6 +131,7 @@ def test_a_master_without_workers(no_workers: Cluster, temporary: Path) -> None:
     assert found["workers"].remedy.endswith(f"org.apache.spark.deploy.worker.Worker {no_workers.url}")
 
 
+@pytest.mark.spark
 def test_something_that_listens_but_is_no_master(temporary: Path) -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -150,6 +153,7 @@ def test_a_master_that_does_not_answer(kind: str, name: str) -> None:
     assert "Spark starts" not in found
 
 
+@pytest.mark.spark
 def test_too_little_memory_for_the_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for given, said in (("300m", "0.3 GiB"), ("9000g", "9000.0 GiB"), ("much", "much, expected a size such as 4g")):
         for name, value in settings(tmp_path / "conf", driver_memory=given).items():
@@ -160,6 +164,7 @@ def test_too_little_memory_for_the_driver(tmp_path: Path, monkeypatch: pytest.Mo
         assert "SPARK_DRIVER_MEMORY" in found["memory of Spark's driver"].remedy
 
 
+@pytest.mark.spark
 def test_another_spark_in_spark_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPARK_HOME", str(tmp_path))
     found = look("local[1]")
@@ -188,6 +193,7 @@ def test_no_java_stops_before_spark_starts(tmp_path: Path, monkeypatch: pytest.M
         ("grpcio", None, "sc://h"),
     ],
 )
+@pytest.mark.spark
 def test_libraries_that_clash_with_pyspark(
     library: str, version: str | None, engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -69,6 +69,7 @@ def open_session() -> Iterator[SparkSession]:
         yield engine.spark
 
 
+@pytest.mark.spark
 def test_spark_is_quiet_reports_progress_and_leaves_no_files(
     temporary: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -100,6 +101,7 @@ def test_spark_is_quiet_reports_progress_and_leaves_no_files(
 
 
 @pytest.mark.parametrize("moment", ["start", "job"])
+@pytest.mark.spark
 def test_an_interrupt_stops_spark_at_once(temporary: Path, tables: Path, moment: str) -> None:
     arguments = ["prepare", str(tables), "--engine", "local[1]", "--out", str(temporary / "out")]
     run = subprocess.Popen(
@@ -117,6 +119,7 @@ def test_an_interrupt_stops_spark_at_once(temporary: Path, tables: Path, moment:
     assert list(temporary.iterdir()) == []
 
 
+@pytest.mark.spark
 def test_a_failed_job_is_reported_in_one_line_with_the_log(temporary: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(EngineError) as raised, open_engine("local[1]") as engine:
         engine.spark.range(2).write.parquet("file:///proc/none/out")
@@ -143,6 +146,7 @@ def test_a_killed_java_is_reported_in_one_line(temporary: Path) -> None:
     assert SparkContext._gateway is None
 
 
+@pytest.mark.spark
 def test_settings_that_java_refuses_are_reported_in_one_line(
     temporary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

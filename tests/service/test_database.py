@@ -253,6 +253,7 @@ def test_files_that_cannot_be_used(tmp_path: Path) -> None:
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.postgresql
 def test_a_server_that_goes_and_comes_back() -> None:
     with postgresql(*FAST) as server:
         url = server.database()

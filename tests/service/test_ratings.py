@@ -220,6 +220,7 @@ def test_export_says_what_is_wrong_in_one_line(tmp_path: Path, capsys: pytest.Ca
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.postgresql
 def test_a_database_that_comes_goes_and_comes_back(
     over: Over, model: Recommender, movies: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:

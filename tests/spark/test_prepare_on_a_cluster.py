@@ -132,6 +132,7 @@ def test_spark_connect_gives_the_same_rows(
     assert all(0 <= found.done <= found.total for found in seen)
 
 
+@pytest.mark.spark
 def test_a_server_that_goes_away_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
