@@ -45,7 +45,7 @@ def child(prepared: Path, steps: int) -> None:
         model = ResidualModel(
             graph, dim=config.dim, hide=config.hide, dropout=config.dropout, newcomers=config.newcomers
         )
-        ends, losses, loop = [time.perf_counter()], [], Fit(model, config, None, data.scale)
+        ends, losses, loop = [time.perf_counter()], [], Fit(model, config, None)
         guard = loop._guard
 
         def note(loss: torch.Tensor) -> None:

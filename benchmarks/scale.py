@@ -153,6 +153,7 @@ def longer(prepared: str, made: str, usual: str, times: str) -> dict[str, Any]:
     """
     from reelgraph.models.sparse import quiet_sparse  # noqa: PLC0415
     from reelgraph.training.runner import Runner  # noqa: PLC0415
+    from reelgraph.training.runs import RatingRuns  # noqa: PLC0415
 
     data, steps = load_prepared(Path(prepared)), int(usual) * int(times)
     least = floor(data, data.valid, Path(made))
@@ -163,7 +164,7 @@ def longer(prepared: str, made: str, usual: str, times: str) -> dict[str, Any]:
             sys.stderr.write(f"step {progress.step:,} of {steps:,}: {distance:.6f} from the noise floor\n")
 
     with quiet_sparse():
-        run = Runner(data, observe).fit("fit", settings(steps, patience=steps))
+        run = Runner(RatingRuns(data), observe).fit("fit", settings(steps, patience=steps))
     curve = [(line.step, line.error - least) for line in run.progress.history]
     distance = min(distance for step, distance in curve if step <= int(usual))
     best = min(distance for _, distance in curve)
@@ -184,6 +185,7 @@ def rank(prepared: str) -> dict[str, Any]:
     from reelgraph.config import TrainConfig  # noqa: PLC0415
     from reelgraph.models.sparse import quiet_sparse  # noqa: PLC0415
     from reelgraph.training.runner import Runner  # noqa: PLC0415
+    from reelgraph.training.runs import RankingRuns  # noqa: PLC0415
 
     data, watch = load_prepared(Path(prepared)), Watch()
     config = (
@@ -192,7 +194,7 @@ def rank(prepared: str) -> dict[str, Any]:
         .model_copy(update={"max_steps": RANK_STEPS, "eval_every": RANK_STEPS})
     )
     with quiet_sparse():
-        Runner(data, watch, ranks=True).fit("fit", config)
+        Runner(RankingRuns(data), watch).fit("fit", config)
     return {"rank": watch.seconds(RANK_STEPS) | {"memory_gb": round(machine.peak_memory() / 1e9, 3)}}
 
 

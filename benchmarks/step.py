@@ -27,6 +27,7 @@ def main() -> None:
 
     from reelgraph.models.sparse import quiet_sparse  # noqa: PLC0415
     from reelgraph.training.runner import Runner  # noqa: PLC0415
+    from reelgraph.training.runs import RatingRuns  # noqa: PLC0415
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("prepared", type=Path)
@@ -45,7 +46,7 @@ def main() -> None:
 
     config = TrainConfig(max_steps=BEFORE + 1)
     with quiet_sparse():
-        Runner(data, observe).fit("fit", config)
+        Runner(RatingRuns(data), observe).fit("fit", config)
     memory = machine.peak_memory()
     table = profiled.key_averages().table(sort_by="self_cpu_time_total", row_limit=given.rows)
     step = 1000 * statistics.median(end - start for start, end in pairwise(ends))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from reelgraph.config import TrainConfig
 from reelgraph.models import ranking_head
 from reelgraph.models.graph import BipartiteGraph, build_graph, reveal
 from reelgraph.models.ranking_head import RankingModel, sampled_surprise
@@ -88,7 +89,7 @@ def test_the_loss_is_the_softmax_over_what_is_not_visibly_rated(monkeypatch: pyt
             surprise = math.log(sum(math.exp(float(score[user, item])) for item in others)) - float(score[user, target])
             total += surprise / math.sqrt(len(targets))
             weights += 1 / math.sqrt(len(targets))
-    assert float(model.hidden_loss()) == pytest.approx(total / weights, abs=1e-5)
+    assert float(model.loss(TrainConfig())) == pytest.approx(total / weights, abs=1e-5)
 
 
 def test_a_softmax_of_every_movie_drawn_once_is_the_whole_one() -> None:
@@ -126,7 +127,7 @@ def test_a_sampled_step_has_finite_gradients_and_learns() -> None:
     losses = []
     for _ in range(80):
         optimiser.zero_grad()
-        loss = model.hidden_loss()
+        loss = model.loss(TrainConfig())
         loss.backward()  # type: ignore[no-untyped-call]
         assert all(bool(torch.isfinite(p.grad).all()) for p in model.parameters() if p.grad is not None)
         optimiser.step()
@@ -144,7 +145,7 @@ def test_a_large_catalogue_takes_some_of_the_users(monkeypatch: pytest.MonkeyPat
         return whole(self, user, *rest)
 
     monkeypatch.setattr(RankingModel, "_sampled", spy)
-    assert math.isfinite(float(model_of(graph_of(), draws=ITEMS).hidden_loss()))
+    assert math.isfinite(float(model_of(graph_of(), draws=ITEMS).loss(TrainConfig())))
     assert seen == [3]
 
 

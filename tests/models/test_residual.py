@@ -248,7 +248,7 @@ def test_a_movie_without_ratings_counts_its_side_features_by_the_gain() -> None:
     model = model_of(graph_of())
     user, items = torch.full((ITEMS,), 3), torch.arange(USERS, USERS + ITEMS)
     whole = model.predict(user, items)
-    model.gain = 0.25
+    model.gain.fill_(0.25)
     part = model.predict(user, items)
     assert torch.equal(whole[1:], part[1:])
     with torch.no_grad():

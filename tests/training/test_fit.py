@@ -20,6 +20,7 @@ from reelgraph.metrics.baselines import baselines
 from reelgraph.training.fit import fit
 from reelgraph.training.loop import Progress
 from reelgraph.training.runner import Runner
+from reelgraph.training.runs import RatingRuns
 from tests.support.worlds import checkerboard, dataset, interactions, noisy, settings, write_files
 
 
@@ -71,7 +72,7 @@ def test_a_refit_to_many_ratings_begins_with_the_weights_of_the_fit(
     def count(phase: str, progress: Progress, _: TrainConfig) -> None:
         steps[phase] = progress.step
 
-    runner = Runner(data, count)
+    runner = Runner(RatingRuns(data), count)
     run = runner.fit("fit", config)
     best = run.progress.best_step
     monkeypatch.setattr("reelgraph.config._MANY", 0)

@@ -106,8 +106,9 @@ def test_the_blend_is_the_best_on_validation(data: Dataset, monkeypatch: pytest.
     """Stars that know the truth get the largest weight there is; stars that say the opposite get none."""
     from reelgraph.models import RankingModel  # noqa: PLC0415
     from reelgraph.training.runner import Runner  # noqa: PLC0415
+    from reelgraph.training.runs import RankingRuns  # noqa: PLC0415
 
-    runner = Runner(data, lambda *_: None, None, ranks=True)
+    runner = Runner(RankingRuns(data), lambda *_: None)
     run = runner.fit("rank fit", settings(tune="none", **QUICK).for_ranking(len(data.train)))
     assert isinstance(run.model, RankingModel)
     with_noise = run.model

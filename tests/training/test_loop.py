@@ -14,8 +14,10 @@ from reelgraph.config import TrainConfig
 from reelgraph.errors import TrainingError
 from reelgraph.metrics.ratings import mae, rmse
 from reelgraph.models import ResidualModel
+from reelgraph.models.base import huber_loss
 from reelgraph.models.graph import build_graph
-from reelgraph.training.loop import Fit, Progress, history_rows, predict
+from reelgraph.training.loop import Fit, Progress, history_rows
+from reelgraph.training.validation import RatingValidation, predict
 from tests.support.worlds import checkerboard, interactions, noisy
 
 CALM = {"average": 0.0, "eval_every": 1, "min_improvement": 0.0, "l2": 0.0}
@@ -25,6 +27,7 @@ class Scripted(nn.Module):
     """Predicts, for every pair, the next number of a script; its one weight counts the steps."""
 
     node_tables: tuple[str, ...] = ()
+    constants: tuple[str, ...] = ()
 
     def __init__(self, errors: list[float]) -> None:
         super().__init__()
@@ -32,6 +35,9 @@ class Scripted(nn.Module):
         self.count = nn.Parameter(torch.zeros(1))
         self.errors = errors
         self.evaluations = 0
+
+    def loss(self, config: TrainConfig) -> Tensor:
+        return huber_loss(*self.training_pairs(), config.huber_delta, self.graph.shard)
 
     def training_pairs(self) -> tuple[Tensor, Tensor]:
         # Huber's gradient is -delta far from the target, so Adam moves the weight by one learning rate a step.
@@ -52,7 +58,7 @@ class Scripted(nn.Module):
 def scripted(errors: list[float], **settings: Any) -> tuple[Scripted, Progress]:
     model = Scripted(errors)
     config = TrainConfig(**(CALM | {"learning_rate": 1.0, "decay_steps": 0.0, "max_steps": len(errors)} | settings))
-    return model, Fit(model, config, noisy(), (-1e9, 1e9)).run(lambda progress: None)
+    return model, Fit(model, config, RatingValidation(noisy(), (-1e9, 1e9))).run(lambda progress: None)
 
 
 def test_stops_after_patience_and_restores_the_best_weights() -> None:
@@ -81,7 +87,7 @@ def test_small_gains_do_not_count_for_patience_but_are_kept() -> None:
 def test_without_validation_exactly_max_steps_are_taken() -> None:
     model = Scripted([])
     config = TrainConfig(**CALM, learning_rate=1.0, decay_steps=0.0, max_steps=9)
-    progress = Fit(model, config, None, (0, 1)).run(lambda progress: None)
+    progress = Fit(model, config, None).run(lambda progress: None)
     assert (progress.step, progress.history) == (9, [])
     assert model.count.item() == pytest.approx(9, abs=1e-3)
 
@@ -89,14 +95,14 @@ def test_without_validation_exactly_max_steps_are_taken() -> None:
 def test_step_size_halves_after_decay_steps() -> None:
     model = Scripted([])
     config = TrainConfig(**CALM, learning_rate=1.0, decay_steps=4.0, max_steps=6)
-    Fit(model, config, None, (0, 1)).run(lambda progress: None)
+    Fit(model, config, None).run(lambda progress: None)
     assert model.count.item() == pytest.approx(sum(1 / (1 + step / 4) for step in range(6)), abs=1e-3)
 
 
 def test_the_running_average_is_judged_and_kept() -> None:
     model = Scripted([3.0] * 30)
     config = TrainConfig(**(CALM | {"average": 0.5}), learning_rate=1.0, decay_steps=0.0, max_steps=30)
-    progress = Fit(model, config, None, (0, 1)).run(lambda progress: None)
+    progress = Fit(model, config, None).run(lambda progress: None)
     average = weight = 0.0
     for step in range(1, 31):
         weight += 1.0
@@ -109,9 +115,9 @@ def test_the_running_average_is_judged_and_kept() -> None:
 def test_looking_at_the_average_does_not_change_the_way() -> None:
     config = TrainConfig(**(CALM | {"average": 0.9}), learning_rate=1.0, decay_steps=0.0, max_steps=20)
     ends = []
-    for valid in (noisy(), None):
+    for valid in (RatingValidation(noisy(), (-1e9, 1e9)), None):
         model = Scripted([20.0 - step for step in range(20)])  # the last evaluation is the best
-        Fit(model, config, valid, (-1e9, 1e9)).run(lambda progress: None)
+        Fit(model, config, valid).run(lambda progress: None)
         ends.append(model.count.item())
     assert ends[0] == ends[1]
     assert ends[0] < 19, "the average lags behind the weight, which is at 20"
@@ -128,7 +134,7 @@ def test_a_loss_that_is_not_finite_names_its_step(poison: float, what: str) -> N
 
     config = TrainConfig(**CALM, max_steps=5)
     with pytest.raises(TrainingError, match=rf"step 3: expected a {what}, found (nan|inf)"):
-        Fit(Poisoned([1.0] * 5), config, noisy(), (0, 1)).run(lambda progress: None)
+        Fit(Poisoned([1.0] * 5), config, RatingValidation(noisy(), (0, 1))).run(lambda progress: None)
 
 
 def test_a_gradient_that_is_not_finite_names_its_step() -> None:
@@ -137,7 +143,7 @@ def test_a_gradient_that_is_not_finite_names_its_step() -> None:
             return torch.sqrt(self.count - self.count.detach()).expand(1), torch.zeros(1)
 
     with pytest.raises(TrainingError, match="step 1: expected finite gradients"):
-        Fit(Steep([1.0]), TrainConfig(**CALM, max_steps=1), None, (0, 1)).run(lambda progress: None)
+        Fit(Steep([1.0]), TrainConfig(**CALM, max_steps=1), None).run(lambda progress: None)
 
 
 def test_predictions_that_are_not_finite_stop_the_fit() -> None:
@@ -153,7 +159,7 @@ def test_ctrl_c_keeps_the_best_so_far() -> None:
     before = signal.getsignal(signal.SIGINT)
     model = Scripted([3.0, 1.0, 2.0, 2.5, 0.1, 0.1])
     config = TrainConfig(**CALM, learning_rate=1.0, decay_steps=0.0, max_steps=6)
-    progress = Fit(model, config, noisy(), (-1e9, 1e9)).run(press)
+    progress = Fit(model, config, RatingValidation(noisy(), (-1e9, 1e9))).run(press)
     assert progress.interrupted
     assert (progress.step, progress.best_step) == (4, 2), "the key is looked at between two steps"
     assert model.count.item() == pytest.approx(2, abs=1e-3)
@@ -166,7 +172,7 @@ def test_a_second_ctrl_c_interrupts_at_once() -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        Fit(Scripted([1.0] * 9), TrainConfig(**CALM, max_steps=9), noisy(), (0, 1)).run(press)
+        Fit(Scripted([1.0] * 9), TrainConfig(**CALM, max_steps=9), RatingValidation(noisy(), (0, 1))).run(press)
 
 
 def test_stopped_before_the_first_evaluation_there_is_nothing_to_keep() -> None:
@@ -177,7 +183,7 @@ def test_stopped_before_the_first_evaluation_there_is_nothing_to_keep() -> None:
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(TrainingError, match="before its first evaluation"):
-        Fit(Scripted([1.0] * 9), config, noisy(), (0, 1)).run(press)
+        Fit(Scripted([1.0] * 9), config, RatingValidation(noisy(), (0, 1))).run(press)
 
 
 def test_predictions_are_clipped_to_the_scale() -> None:
@@ -191,7 +197,7 @@ def test_restored_weights_give_the_errors_of_the_best_evaluation() -> None:
     graph = build_graph(data.train, 40, 30)
     model = ResidualModel(graph, dim=4, hide=0.3, dropout=0.1)
     config = TrainConfig(max_steps=40, eval_every=5)
-    progress = Fit(model, config, data.valid, data.scale).run(lambda progress: None)
+    progress = Fit(model, config, RatingValidation(data.valid, data.scale)).run(lambda progress: None)
     prediction = predict(model, data.valid, data.scale)
     assert rmse(prediction, data.valid.rating) == pytest.approx(progress.best_evaluation.valid_rmse, abs=1e-6)
     assert mae(prediction, data.valid.rating) == pytest.approx(progress.best_evaluation.valid_mae, abs=1e-6)

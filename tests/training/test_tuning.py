@@ -11,6 +11,7 @@ from reelgraph.data.dataset import Dataset
 from reelgraph.training.fit import fit
 from reelgraph.training.loop import Progress
 from reelgraph.training.runner import Checkpoints, Runner
+from reelgraph.training.runs import RatingRuns
 from reelgraph.training.tuning import search
 from tests.support.worlds import checkerboard, dataset, interactions, settings
 
@@ -40,7 +41,7 @@ def steps_of(config: TrainConfig, data: Dataset) -> tuple[Any, int]:
     def observe(phase: str, progress: Progress, config: TrainConfig) -> None:
         seen[phase] = progress.step
 
-    found = search(Runner(data, observe), config)
+    found = search(Runner(RatingRuns(data), observe), config)
     return found, sum(seen.values())
 
 
@@ -81,7 +82,8 @@ def test_a_rule_for_l2_goes_on_to_the_refit() -> None:
 
 
 def test_side_features_are_tuned_only_where_there_are_some() -> None:
-    names = {trial.change.split()[0] for trial in search(Runner(tastes(), lambda *_: None), quick(tune="full")).trials}
+    trials = search(Runner(RatingRuns(tastes()), lambda *_: None), quick(tune="full")).trials
+    names = {trial.change.split()[0] for trial in trials}
     assert "side_l2" not in names
     assert {"l2", "dim", "hide"} <= names
 
@@ -95,7 +97,8 @@ def test_without_validation_there_is_nothing_to_choose_by() -> None:
 
 
 def test_a_full_search_gives_nothing_up() -> None:
-    found = {tune: search(Runner(tastes(), lambda *_: None), quick(tune=tune)) for tune in ("quick", "full")}
+    runner = Runner(RatingRuns(tastes()), lambda *_: None)
+    found = {tune: search(runner, quick(tune=tune)) for tune in ("quick", "full")}
     outcomes = {tune: {trial.outcome for trial in one.trials} for tune, one in found.items()}
     assert "given up" in outcomes["quick"]
     assert outcomes["full"] <= {"kept", "no better"}
@@ -105,7 +108,7 @@ def test_a_full_search_gives_nothing_up() -> None:
 
 
 def test_the_same_seed_makes_the_same_choices() -> None:
-    one, two = (search(Runner(tastes(), lambda *_: None), quick()) for _ in range(2))
+    one, two = (search(Runner(RatingRuns(tastes()), lambda *_: None), quick()) for _ in range(2))
     assert one.trials == two.trials
     assert one.run.config == two.run.config
 
@@ -118,15 +121,15 @@ def test_a_search_that_was_cut_off_goes_on_to_the_same_end(tmp_path: Path) -> No
         if phase == "tune 3" and progress.step == 6:
             raise Cut
 
-    whole = search(Runner(tastes(), lambda *_: None), quick())
+    whole = search(Runner(RatingRuns(tastes()), lambda *_: None), quick())
     with pytest.raises(Cut):
-        search(Runner(tastes(), cut, Checkpoints(tmp_path / "c")), quick())
+        search(Runner(RatingRuns(tastes()), cut, Checkpoints(tmp_path / "c")), quick())
     done: dict[str, int] = {}
 
     def count(phase: str, progress: Progress, config: TrainConfig) -> None:
         done[phase] = done.get(phase, 0) + 1
 
-    again = search(Runner(tastes(), count, Checkpoints(tmp_path / "c", resume=True)), quick())
+    again = search(Runner(RatingRuns(tastes()), count, Checkpoints(tmp_path / "c", resume=True)), quick())
     assert again.trials == whole.trials
     assert "fit" not in done, "what was done is not done again"
     assert "tune 1" not in done

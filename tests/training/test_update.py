@@ -44,16 +44,16 @@ def same(one: Artifact, other: Artifact, names: set[str] | None = None) -> None:
 
 
 def test_the_same_ratings_make_the_same_model(model: Artifact) -> None:
-    same(rebuild(model, model.ratings, {})[0], model)
+    same(rebuild(model, model.ratings, {}), model)
 
 
 def test_a_model_with_side_features_comes_back_too(model_dir: Path) -> None:
     model = open_model(model_dir).artifact
-    same(rebuild(model, model.ratings, {})[0], model)
+    same(rebuild(model, model.ratings, {}), model)
 
 
 def test_a_model_with_times_comes_back_too(timed: Artifact) -> None:
-    again = rebuild(timed, timed.ratings, {})[0]
+    again = rebuild(timed, timed.ratings, {})
     same(again, timed)
     for name in ("timestamp", "residual"):
         np.testing.assert_allclose(again.seen[name].to_numpy(), timed.seen[name].to_numpy(), atol=1e-4)
@@ -78,7 +78,7 @@ def test_forgetting_equals_a_model_that_never_saw_the_user(data: Dataset, model:
     other_train = data.train.rating.copy()
     other_train[data.train.user_index == user] = 6 - other_train[data.train.user_index == user]
     other = Interactions(data.train.user_index, data.train.item_index, other_train, None)
-    same(forget(rebuild(model, other, {})[0], "u7"), smaller)
+    same(forget(rebuild(model, other, {}), "u7"), smaller)
     # Statistics by hand: the movies' biases are those of the others' ratings alone.
     fresh = fit(
         dataset(left, interactions([], [], []), interactions([], [], []), len(data.users) - 1, len(data.items)),

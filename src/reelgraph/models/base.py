@@ -1,27 +1,34 @@
-"""What the loop asks of a model (protocols)."""
+"""Protocols of the models, and the loss of rating models."""
 
 from collections.abc import Iterator
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from reelgraph.config import TrainConfig
 from reelgraph.models.graph import BipartiteGraph
+from reelgraph.models.shard import Shard
 
 
 class Model(Protocol):
-    """What the loop asks of every model; they are `torch.nn.Module`s besides.
+    """A model that the training loop can fit; every model is a `torch.nn.Module`.
 
     Attributes:
         graph: the training ratings.
-        node_tables: names of the parameters with a row for each node, of which a process has its own.
+        node_tables: names of the parameters with one row per node; a process holds the rows of its own users.
+        constants: names of the buffers that a fit does not change.
     """
 
     graph: BipartiteGraph
     node_tables: tuple[str, ...]
+    constants: tuple[str, ...]
+
+    def loss(self, config: TrainConfig) -> Tensor:
+        """This process's part of one step's loss; the loss is the sum over processes."""
 
     def named_parameters(self) -> Iterator[tuple[str, torch.nn.Parameter]]: ...  # noqa: D102
-
     def parameter_groups(self, l2: float, side_l2: float) -> list[dict[str, Any]]: ...  # noqa: D102
     def export(self) -> dict[str, Tensor]: ...  # noqa: D102
     def train(self, mode: bool = True) -> Any: ...  # noqa: D102
@@ -32,28 +39,22 @@ class Model(Protocol):
 class RatingModel(Model, Protocol):
     """A model that predicts ratings."""
 
-    def training_pairs(self) -> tuple[Tensor, Tensor]: ...  # noqa: D102
     def predict(self, user: Tensor, item: Tensor) -> Tensor: ...  # noqa: D102
-
-
-@runtime_checkable
-class RanksMovies(Protocol):
-    """A model that ranks movies."""
-
-    graph: BipartiteGraph
-
-    def hidden_loss(self) -> Tensor: ...  # noqa: D102
-    def scores(self) -> tuple[Tensor, Tensor, Tensor]: ...  # noqa: D102
 
 
 @runtime_checkable
 class HidesRatings(Protocol):
-    """A model that is trained on ratings hidden from their own messages."""
+    """A model that learns from ratings hidden from their own messages."""
 
     graph: BipartiteGraph
-    conv: Any
 
     def hidden_pairs(self, hidden: Tensor) -> tuple[Tensor, Tensor]: ...  # noqa: D102
     def predict(self, user: Tensor, item: Tensor) -> Tensor: ...  # noqa: D102
     def eval(self) -> Any: ...  # noqa: D102
-    def train(self, mode: bool = True) -> Any: ...  # noqa: D102
+
+
+def huber_loss(prediction: Tensor, target: Tensor, delta: float, shard: Shard) -> Tensor:
+    """This process's part of the mean Huber loss over all processes' pairs, a scalar."""
+    count = shard.total(len(target))
+    total: Tensor = F.huber_loss(prediction, target, delta=delta, reduction="sum")
+    return total.div(max(count, 1))

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch_geometric.nn import GCNConv
 
+from reelgraph.config import TrainConfig
 from reelgraph.errors import ConfigError
+from reelgraph.models.base import huber_loss
 from reelgraph.models.graph import BipartiteGraph
 
 NUM_LAYERS = 3
@@ -33,6 +35,7 @@ class GCNModel(nn.Module):
     """
 
     node_tables: tuple[str, ...] = ()  # one process trains it
+    constants: tuple[str, ...] = ()
     edge_index: Tensor
     edge_attr: Tensor
 
@@ -62,6 +65,10 @@ class GCNModel(nn.Module):
         state = self.encode()[-1]
         prediction: Tensor = self.head(torch.cat([F.embedding(user, state), F.embedding(item, state)], dim=1))
         return prediction.squeeze(1)
+
+    def loss(self, config: TrainConfig) -> Tensor:
+        """The mean Huber loss over all training ratings, a scalar."""
+        return huber_loss(*self.training_pairs(), config.huber_delta, self.graph.shard)
 
     def training_pairs(self) -> tuple[Tensor, Tensor]:
         """Predictions and targets of all training ratings, standardised, each of shape `(num_edges,)`."""

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from reelgraph.arrays import Float32s
+from reelgraph.config import TrainConfig
 from reelgraph.models.graph import FEW, BipartiteGraph, View, draws, dropout, hide_ratings, reveal
 from reelgraph.models.residual import ResidualConv, SideFeatures, initial
 
@@ -52,6 +53,7 @@ class RankingModel(nn.Module):
     """
 
     node_tables: tuple[str, ...] = ("implicit", "residual")
+    constants: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -95,8 +97,11 @@ class RankingModel(nn.Module):
         item = implicit[users:] + self.free + self.item_side(self.graph.num_items) + total[users:]
         return total[:users] / PARTS, item / PARTS
 
-    def hidden_loss(self) -> Tensor:
-        """The mean surprise of one step's hidden liked ratings, a scalar; a user of n of them weighs n^1/2."""
+    def loss(self, config: TrainConfig) -> Tensor:  # noqa: ARG002 (it has no settings)
+        """This process's part of the mean surprise of a step's hidden liked ratings, a scalar.
+
+        A user with n of them weighs n^1/2.
+        """
         graph, shard = self.graph, self.graph.shard
         hidden, _, _ = hide_ratings(graph, self.hide, self.newcomers)
         while shard.num_edges < FEW and not shard.total(int((hidden & self.liked).sum())):

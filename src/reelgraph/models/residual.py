@@ -19,6 +19,8 @@ from torch_geometric.nn import MessagePassing
 from torch_geometric.typing import OptTensor
 
 from reelgraph.arrays import Float32s
+from reelgraph.config import TrainConfig
+from reelgraph.models.base import huber_loss
 from reelgraph.models.graph import BipartiteGraph, View, dropout, hide_ratings, reveal
 from reelgraph.models.shard import Shard
 from reelgraph.models.sparse import Channels, Edges, PairProduct
@@ -91,6 +93,8 @@ class ResidualModel(nn.Module):
     """
 
     node_tables: tuple[str, ...] = ("free", "implicit", "residual", "offset")
+    constants: tuple[str, ...] = ("gain",)
+    gain: Tensor
 
     def __init__(
         self,
@@ -113,7 +117,7 @@ class ResidualModel(nn.Module):
         self.offset = nn.Parameter(torch.zeros(graph.num_nodes))  # c
         self.user_side = SideFeatures(user_features, dim)
         self.item_side = SideFeatures(item_features, dim)
-        self.gain = 1.0  # of the side features of a movie without visible ratings; see `fit_gain`
+        self.register_buffer("gain", torch.tensor(1.0))  # of the side features of unrated movies; see `fit_gain`
 
     def encode(self, view: View, known: Tensor) -> Tensor:
         """States of all nodes from the visible edges, float32 of shape `(num_nodes, dim)`.
@@ -159,7 +163,7 @@ class ResidualModel(nn.Module):
         part = torch.linalg.vecdot(self.encode(view, known)[user], self.side()[item])
         left = rating - self.offsets(view, known)[user]
         square = part.square().sum()
-        self.gain = float(((part * left).sum() / square).clamp(0, 1)) if square > 0 else 1.0
+        self.gain.copy_(((part * left).sum() / square).clamp(0, 1) if square > 0 else torch.tensor(1.0))
 
     def side(self) -> Tensor:
         """What the side features add to the states, float32 of shape `(num_nodes, dim)`."""
@@ -169,6 +173,10 @@ class ResidualModel(nn.Module):
         """What belongs to one node alone: b + c, and mu with the users, float32 of shape `(num_nodes,)`."""
         offset = view.bias + self.offset * known
         return torch.cat([offset[: self.graph.num_users] + view.mean, offset[self.graph.num_users :]])
+
+    def loss(self, config: TrainConfig) -> Tensor:
+        """This process's part of the mean Huber loss over the ratings that a step hides, a scalar."""
+        return huber_loss(*self.training_pairs(), config.huber_delta, self.graph.shard)
 
     def training_pairs(self) -> tuple[Tensor, Tensor]:
         """Predictions and targets of one step's hidden ratings, standardised, each of shape `(num_scored,)`."""
@@ -227,7 +235,7 @@ class ResidualModel(nn.Module):
         }
         sides = {"user": slice(self.graph.num_users), "item": slice(self.graph.num_users, None)}
         parts = {f"{side}.{name}": array[rows] for side, rows in sides.items() for name, array in arrays.items()}
-        parts |= {"mean": view.mean, "gain": torch.tensor(self.gain)}
+        parts |= {"mean": view.mean, "gain": self.gain}
         return {name: array.detach().contiguous().clone() for name, array in parts.items()}
 
     def parameter_groups(self, l2: float, side_l2: float) -> list[dict[str, Any]]:

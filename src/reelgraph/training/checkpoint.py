@@ -94,6 +94,10 @@ def restore(fit: Fit, path: Path, identity: dict[str, Any]) -> None:
         group, name = key.split("/", 1)
         parts[group][name] = value
     parts = _each_table(fit, parts, fit.shard.own)
+    constants = {name: value for name, value in fit.weights().items() if name in fit.model.constants}
+    for group in ("model", "best", "average"):
+        if parts[group]:
+            parts[group] |= constants
     fit.model.load_state_dict(parts["model"])
     moments: dict[int, dict[str, Tensor]] = {}
     for key, value in parts["adam"].items():
@@ -110,7 +114,7 @@ def restore(fit: Fit, path: Path, identity: dict[str, Any]) -> None:
 def _each_table(
     fit: Fit, groups: dict[str, dict[str, Tensor]], change: Callable[[Tensor], Tensor]
 ) -> dict[str, dict[str, Tensor]]:
-    """The groups with every tensor changed that has a row for each node."""
+    """The groups without the model's constants, with every tensor changed that has one row per node."""
     names = {parameter: name for name, parameter in fit.model.named_parameters()}
     numbered = [names[parameter] for group in fit.optimizer.param_groups for parameter in group["params"]]
 
@@ -118,4 +122,7 @@ def _each_table(
         name = numbered[int(key.split(".", maxsplit=1)[0])] if group == "adam" else key
         return change(value) if value.ndim and name in fit.model.node_tables else value
 
-    return {group: {key: changed(group, key, value) for key, value in part.items()} for group, part in groups.items()}
+    return {
+        group: {key: changed(group, key, value) for key, value in part.items() if key not in fit.model.constants}
+        for group, part in groups.items()
+    }

@@ -32,9 +32,11 @@ from reelgraph.scoring.scorers import scorer_for
 from reelgraph.scoring.session import Queries, Residuals, SessionEffect, choose
 from reelgraph.training.fit_ranking import RankingHead, fit_ranking_head
 from reelgraph.training.leaks import check_data
-from reelgraph.training.loop import hidden_residuals, history_rows, predict
+from reelgraph.training.loop import history_rows
 from reelgraph.training.runner import Checkpoints, Observe, Run, Runner
+from reelgraph.training.runs import RankingRuns, RatingRuns
 from reelgraph.training.tuning import Trial, search
+from reelgraph.training.validation import hidden_residuals, predict
 
 LIBRARIES = ("torch", "torch-geometric", "numpy", "pyarrow", "duckdb", "sqlframe")
 
@@ -79,8 +81,8 @@ def take_part(
     """Run this process's part of a training, see `fit`; returns the model in rank 0 and None in other processes."""
     started = time.monotonic()
     check_data(data, config.side_features)
-    runner = Runner(data, observe, checkpoints)
-    rankings = replace(runner, ranks=True)
+    runner = Runner(RatingRuns(data), observe, checkpoints)
+    rankings = Runner(RankingRuns(data), observe, checkpoints)
     with torch.random.fork_rng(devices=[]), quiet_sparse():
         fitted = tune_and_fit(runner, config)
         fitted = learn_from_validation(fitted, data)
@@ -200,7 +202,7 @@ def fit_head(fitted: Fitted, rankings: Runner, config: TrainConfig) -> Fitted:
     """Fit the ranking head beside the rating model, where the settings ask for one."""
     if not config.ranking or fitted.interrupted:
         return fitted
-    stars = None if fitted.model is None else star_scores(rankings.data, fitted.model, fitted.run.config)
+    stars = None if fitted.model is None else star_scores(rankings.runs.data, fitted.model, fitted.run.config)
     try:
         head = fit_ranking_head(rankings, fitted.run.config, fitted.given, stars)
     except StoppedError:  # The rating model is complete and worth keeping.
@@ -213,7 +215,7 @@ def fit_head(fitted: Fitted, rankings: Runner, config: TrainConfig) -> Fitted:
 
 def refit_both(fitted: Fitted, runner: Runner, rankings: Runner) -> Fitted:
     """Fit both models again on training and validation ratings; if interrupted, keep the first fits."""
-    if not fitted.run.config.refit or not len(runner.data.valid) or fitted.interrupted:
+    if not fitted.run.config.refit or not len(runner.runs.data.valid) or fitted.interrupted:
         return fitted
     run, head = runner.refit(fitted.run, rescale="l2" not in fitted.given), None
     interrupted = run.progress.interrupted
@@ -224,7 +226,7 @@ def refit_both(fitted: Fitted, runner: Runner, rankings: Runner) -> Fitted:
         return replace(fitted, interrupted=True)
     model = runner.whole(run)
     if isinstance(model, ResidualModel) and isinstance(fitted.model, ResidualModel):
-        model.gain = fitted.model.gain  # Only ratings that no fit has seen can teach it.
+        model.gain.copy_(fitted.model.gain)  # Only ratings that no fit has seen can teach it.
     return replace(fitted, run=run, model=model, ranking=None if head is None else rankings.whole(head))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from reelgraph.arrays import Floats, Indices
-from reelgraph.config import RANKING, TrainConfig
+from reelgraph.config import LIKED, RANKING, TrainConfig
 from reelgraph.data.dataset import Dataset
 from reelgraph.metrics.ranking import user_ndcg
 from reelgraph.models import RankingModel
@@ -70,8 +70,8 @@ def fit_ranking_head(
     Returns:
         The head, or None where no training rating is liked, so that there is nothing to rank by.
     """
-    data = runner.data
-    if not (data.train.rating >= runner.liked).any():
+    data, liked = runner.runs.data, LIKED * runner.runs.data.scale[1]
+    if not (data.train.rating >= liked).any():
         return None
     fixed = frozenset(name.removeprefix("rank_") for name in given if name.startswith("rank_") or name == "temperature")
     found = search(runner, config.for_ranking(len(data.train)), fixed)
@@ -80,7 +80,7 @@ def fit_ranking_head(
     if model is not None and stars is not None:
         blend, ndcg = choose_blend(model, data, stars)
     facts = {
-        "liked": runner.liked,
+        "liked": liked,
         "steps": run.progress.best_step or run.progress.step,
         "blend": blend,
         "valid_ndcg": ndcg,

@@ -4,6 +4,8 @@
 what its predictions of hidden ratings depend on.
 """
 
+import copy
+
 import numpy as np
 import pyarrow as pa
 import torch
@@ -13,7 +15,7 @@ from reelgraph.arrays import Float64s, Int64s
 from reelgraph.data.dataset import SPLITS, Dataset, Interactions
 from reelgraph.data.side_features import numbers
 from reelgraph.errors import LeakError
-from reelgraph.models.base import HidesRatings
+from reelgraph.models.base import HidesRatings, Model
 from reelgraph.models.graph import BipartiteGraph, build_graph
 
 LEAST_NODES = 20  # with test ratings, for a side column to be compared with statistics of the ratings
@@ -113,21 +115,21 @@ def _correlation(first: Float64s, second: Float64s) -> float:
     return float(np.corrcoef(first, second)[0, 1])
 
 
-def check_model(model: torch.nn.Module, graph: BipartiteGraph, train: Interactions) -> None:
-    """Check that a model learns from `train` alone, and that hidden ratings do not reach their own predictions.
+def check_model(model: Model, train: Interactions) -> None:
+    """Check that a model's graph holds `train` alone, and that hidden ratings do not reach their own predictions.
 
-    The second is a comparison: predictions of hidden ratings must be those of a graph in which the hidden ratings do
-    not exist at all, neither as edges, in either direction, nor in biases, residuals, degrees or means. It holds for
-    models that hide ratings; `gcn` by its definition passes all training ratings as messages.
+    For the second check, predictions of hidden ratings must equal those from a graph without these ratings: without
+    their edges, and without their share in biases, residuals, degrees and means. It applies to models that hide
+    ratings; `gcn` by definition passes all training ratings as messages.
 
     Args:
-        model: the model, with whatever weights; left as it is.
-        graph: the graph it learns from.
-        train: the ratings it may learn from.
+        model: the model with any weights; it is left as it is.
+        train: the ratings that it may learn from.
 
     Raises:
-        LeakError: if either does not hold.
+        LeakError: if a check fails.
     """
+    graph = model.graph
     mean, train = train.rating.mean(dtype=np.float64), graph.shard.local(train)
     user, item = graph.pairs(train.user_index, train.item_index)
     own = graph.num_edges == len(train) and torch.equal(graph.user, user) and torch.equal(graph.item, item)
@@ -145,28 +147,27 @@ def check_model(model: torch.nn.Module, graph: BipartiteGraph, train: Interactio
 
 @torch.no_grad()
 def _check_messages(model: HidesRatings) -> None:
-    whole, shard = model.graph, model.conv.shard
-    graph = _part(whole, torch.arange(whole.num_edges) < PROBE_EDGES)
+    graph = _part(model.graph, torch.arange(model.graph.num_edges) < PROBE_EDGES)
     hidden = torch.zeros(graph.num_edges, dtype=torch.bool)
     hidden[:: max(2, min(5, graph.num_edges // 2))] = True
     if hidden.all():
         return
-    try:
-        model.eval()
-        model.graph, model.conv.shard = graph, graph.shard
-        masked, _ = model.hidden_pairs(hidden)
-        model.graph = _part(graph, ~hidden)
-        without = model.predict(graph.user[hidden], graph.item[hidden])
-    finally:
-        model.graph, model.conv.shard = whole, shard
-        model.train()
+    probe = _over(model, graph)
+    probe.eval()
+    masked, _ = probe.hidden_pairs(hidden)
+    without = _over(model, _part(graph, ~hidden)).predict(graph.user[hidden], graph.item[hidden])
     apart = float((masked - without).abs().max())
     if not apart <= TOLERANCE:
         raise LeakError(
             "leak check: expected predictions of hidden ratings as if they did not exist, "
             f"found some that differ by {apart:.2g} standard deviations",
-            "the model lets hidden ratings into its messages or statistics: mend its hidden_pairs",
+            "the model lets hidden ratings into its messages or statistics: correct its hidden_pairs",
         )
+
+
+def _over(model: HidesRatings, graph: BipartiteGraph) -> HidesRatings:
+    """A copy of a model over another graph with the same nodes."""
+    return copy.deepcopy(model, {id(model.graph): graph, id(model.graph.shard): graph.shard})
 
 
 def _part(graph: BipartiteGraph, kept: Tensor) -> BipartiteGraph:

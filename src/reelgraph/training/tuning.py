@@ -8,32 +8,21 @@ the leader; the leader's run is the fit, so nothing is done twice. Everything is
 same data and seed give the same choice on every machine.
 """
 
-from collections.abc import Set
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from reelgraph.config import BUDGETS, LIMITS, RANK_SHARE, TrainConfig
+from reelgraph.config import BUDGETS, LIMITS, TrainConfig
 from reelgraph.errors import StoppedError
-from reelgraph.training.loop import Progress, errors, mean_of
+from reelgraph.training.loop import Progress
 from reelgraph.training.runner import Run, Runner
+from reelgraph.training.validation import mean_of
 
 # Share of the leader's best step, and share of the leader's RMSE by which a challenger may be behind there. Wider
 # models start slowly: on ML-1M, 64 dimensions are 0.12 % behind 32 at the first rung and 0.17 % ahead in the end.
 RUNGS = ((0.25, 0.003), (0.5, 0.0005))
 
 SURE = 1.0  # standard errors by which the mean squared error must be smaller
-
-# Factors on one setting, the likeliest gain first; of a pair, the second is tried only if the first does not help.
-MOVES: tuple[tuple[str, tuple[float, ...]], ...] = (
-    ("l2", (1.4, 0.7)),
-    ("dim", (2.0,)),
-    ("side_l2", (2.5, 0.4)),
-    ("hide", (0.6, 1.6)),
-    ("huber_delta", (1.6,)),
-)
-
-RANK_MOVES: tuple[tuple[str, tuple[float, ...]], ...] = (("l2", (1.5, 0.67)), ("temperature", (1.4, 0.7)))
 
 WIDER_L2 = 1.2  # factor on the L2 strength where the dimension is doubled
 
@@ -72,26 +61,11 @@ def search(runner: Runner, config: TrainConfig, fixed: frozenset[str] = frozense
         config: settings to start from.
         fixed: names of settings that the user gave; they are not changed.
     """
-    config = config.model_copy(update=config.rates(len(runner.data.train))._asdict())
+    config = config.model_copy(update=config.rates(len(runner.runs.data.train))._asdict())
     race = _Race(runner, runner.fit("fit", config), fixed)
-    if runner.ranks:
-        return _search(race, RANK_MOVES, {name for name, _ in RANK_MOVES} - fixed)
-    uses = {"l2", "dim", "huber_delta"} if config.model == "gcn" else {name for name, _ in MOVES}
-    if not runner.has_features(config):
-        uses.discard("side_l2")
-    return _search(race, MOVES, uses - fixed)
-
-
-def _search(race: "_Race", moves: tuple[tuple[str, tuple[float, ...]], ...], uses: Set[str]) -> Search:
-    for name, factors in moves:
-        if name not in uses:
-            continue
-        for factor in factors:
-            helped = False
-            while race.challenge(name, factor):
-                helped = True
-            if helped:
-                break
+    for name, factors in runner.runs.moves(config):
+        if name not in fixed:
+            race.move(name, factors)
     return Search(race.leader, race.trials, race.interrupted)
 
 
@@ -102,8 +76,16 @@ class _Race:
         self.runner, self.leader, self.fixed, self.interrupted = runner, leader, fixed, leader.progress.interrupted
         self.trials = [_trial("start", leader, "kept")]
         plain = leader.progress.step + self._refit_steps(leader) if leader.progress.history else 0
-        share = RANK_SHARE if runner.ranks else 1.0
-        self.budget = share * BUDGETS[leader.config.tune] * _cost(leader.config) * plain
+        self.budget = runner.runs.budget_share * BUDGETS[leader.config.tune] * _cost(leader.config) * plain
+
+    def move(self, name: str, factors: tuple[float, ...]) -> None:
+        """Multiply a setting by the first factor that helps, as often as it helps."""
+        for factor in factors:
+            helped = False
+            while self.challenge(name, factor):
+                helped = True
+            if helped:
+                return
 
     def challenge(self, name: str, factor: float) -> bool:
         """Run the leader's settings with one changed; whether that run is the new leader."""
@@ -145,13 +127,12 @@ class _Race:
         return False
 
     def _refit_steps(self, run: Run) -> int:
-        return run.config.refit_steps(len(self.runner.data.train), run.progress.best_step)
+        return run.config.refit_steps(len(self.runner.runs.data.train), run.progress.best_step)
 
     def _better(self, run: Run) -> bool:
-        valid, scale = self.runner.data.valid, self.runner.data.scale
-        shard = run.model.graph.shard
-        valid = shard.local(valid)
-        gain = errors(self.leader.model, valid, scale) - errors(run.model, valid, scale)
+        valid, shard = self.runner.runs.valid, run.model.graph.shard
+        assert valid is not None
+        gain = valid.errors(self.leader.model) - valid.errors(run.model)
         mean, square = mean_of(run.model, gain), mean_of(run.model, gain**2)
         return bool(mean > SURE * np.sqrt(max(square - mean**2, 0) / shard.total(len(gain))))
 

@@ -26,15 +26,16 @@ from reelgraph.models.residual import SideFeatures
 from reelgraph.models.sparse import quiet_sparse
 from reelgraph.recommend.recommender import Recommender
 from reelgraph.training.fit import fit
-from reelgraph.training.loop import Fit, hidden_residuals
+from reelgraph.training.loop import Fit
+from reelgraph.training.validation import hidden_residuals
 
 WARM_RATE = 0.002  # step size after an update, chosen by validation ratings of ML-100K added to a model of the others
 
 
 def rebuild(
     artifact: Artifact, ratings: Interactions, facts: dict[str, int], *, steps: int = 0, seed: int = 0
-) -> tuple[Artifact, int]:
-    """All that follows from the tables and the ratings, made anew; and the number of steps done.
+) -> Artifact:
+    """All that follows from the tables and the ratings, made anew.
 
     Args:
         artifact: the model, whose tables have a row for every user and movie.
@@ -57,10 +58,10 @@ def rebuild(
         low, high = manifest["scale"]["low"], manifest["scale"]["high"]
         if steps:
             torch.manual_seed(seed)
-            Fit(rating_model, config.model_copy(update=warm), None, (low, high)).run(lambda _: None)
+            Fit(rating_model, config.model_copy(update=warm), None).run(lambda _: None)
             if ranking_model is not None and ranking_model.liked.any():
                 own = config.for_ranking(len(ratings)).model_copy(update=warm)
-                Fit(ranking_model, own, None, (low, high)).run(lambda _: None)
+                Fit(ranking_model, own, None).run(lambda _: None)
         arrays = rating_model.export() | ({} if ranking_model is None else ranking_model.export())
         seen: dict[str, Any] = {
             "user_index": ratings.user_index, "item_index": ratings.item_index, "rating": ratings.rating,
@@ -78,7 +79,7 @@ def rebuild(
         manifest=manifest | {"changes": changes, "data": manifest["data"] | {"counts": counts}},
         weights={name: weights[name] if name not in arrays else arrays[name].numpy() for name in weights | arrays},
         seen=pa.table(seen),
-    ), steps
+    )
 
 
 def restore(
@@ -101,7 +102,7 @@ def restore(
         SideFeatures.fixed(weights["user.side"]),
         SideFeatures.fixed(weights["item.side"]),
     )
-    rating_model.gain = float(weights["gain"])
+    rating_model.gain.fill_(float(weights["gain"]))
     with torch.no_grad():
         for parameter, name in (
             ("free", "free"),
@@ -193,7 +194,7 @@ def forget(artifact: Artifact, user_id: str) -> Artifact:
         for name, array in artifact.weights.items()
     }
     smaller = replace(artifact, weights=weights, users=artifact.users.take(pa.array(rows)))
-    return rebuild(smaller, left, {"forgotten": 1})[0]
+    return rebuild(smaller, left, {"forgotten": 1})
 
 
 def update(
@@ -252,9 +253,9 @@ def update(
     time_column = np.full(len(rating), NO_TIME) if timestamps is None else timestamps
     together, replaced = _with_new(old, user_index, item_index, rating.astype(np.float32), time_column)
     larger = replace(artifact, weights=weights, users=users, items=items)
-    rebuilt, done = rebuild(larger, together, {"updated": len(rating)}, steps=steps, seed=seed)
+    rebuilt = rebuild(larger, together, {"updated": len(rating)}, steps=steps, seed=seed)
     added = len(together) - len(old)
-    return rebuilt, Change(added, replaced, new_users, new_items, done, time.monotonic() - started)
+    return rebuilt, Change(added, replaced, new_users, new_items, steps, time.monotonic() - started)
 
 
 @dataclass(frozen=True)

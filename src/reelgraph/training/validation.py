@@ -1,0 +1,111 @@
+"""Errors of a model on ratings that it was not fitted to."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from reelgraph.arrays import Float32s, Float64s
+from reelgraph.data.dataset import Interactions
+from reelgraph.metrics.ranking import user_ndcg
+from reelgraph.models.base import HidesRatings, RatingModel
+
+RESIDUAL_FOLDS = 5
+
+
+class Validation(Protocol):
+    """How a model is measured on the validation ratings."""
+
+    def errors(self, model: Any) -> Float64s:
+        """What two models are compared by, one number for each of this process's ratings or users; less is better."""
+
+    def measures(self, model: Any) -> dict[str, float]:
+        """The measures of `history.csv` over all processes, by name."""
+
+
+@dataclass(frozen=True)
+class RatingValidation:
+    """RMSE and MAE of predicted ratings.
+
+    Attributes:
+        ratings: validation ratings of all users.
+        scale: lowest and highest rating; predictions are clipped to it.
+    """
+
+    ratings: Interactions
+    scale: tuple[float, float]
+
+    def differences(self, model: RatingModel) -> Float64s:
+        """Predictions minus ratings."""
+        own = model.graph.shard.local(self.ratings)
+        return predict(model, own, self.scale).astype(np.float64) - own.rating
+
+    def errors(self, model: RatingModel) -> Float64s:
+        """Squared errors of this process's ratings."""
+        return self.differences(model) ** 2
+
+    def measures(self, model: RatingModel) -> dict[str, float]:
+        """RMSE and MAE."""
+        off = self.differences(model)
+        return {"valid_rmse": mean_of(model, off**2) ** 0.5, "valid_mae": mean_of(model, np.abs(off))}
+
+
+@dataclass(frozen=True)
+class RankingValidation:
+    """nDCG at 10 of the lists of a ranking head."""
+
+    ratings: Interactions
+    scale: tuple[float, float]
+
+    def errors(self, model: Any) -> Float64s:
+        """1 - nDCG of this process's users with a relevant validation rating."""
+        user, item, bias = (array.numpy() for array in model.scores())
+        graph = model.graph
+        seen = Interactions(graph.user.numpy(), (graph.item - graph.num_users).numpy(), graph.rating.numpy(), None)
+        own = graph.shard.local(self.ratings)
+        return 1 - user_ndcg(lambda users: user[users] @ item.T + bias, seen, own, graph.num_items, self.scale[1])
+
+    def measures(self, model: Any) -> dict[str, float]:
+        """The mean nDCG; NaN for the measures of ratings."""
+        ndcg = 1 - mean_of(model, self.errors(model))
+        return {"valid_rmse": math.nan, "valid_mae": math.nan, "valid_ndcg": ndcg}
+
+
+def mean_of(model: Any, values: Float64s) -> float:
+    """The mean over all processes' values, `(num_values,)` in this one; NaN when there are none."""
+    shard = model.graph.shard
+    count, total = shard.total(len(values)), shard.total(float(values.sum()))
+    return total / count if count else math.nan
+
+
+def predict(model: RatingModel, pairs: Interactions, scale: tuple[float, float]) -> Float32s:
+    """Predicted ratings of pairs, clipped to the scale, float32 `(num_pairs,)`."""
+    standardised = model.predict(*model.graph.pairs(pairs.user_index, pairs.item_index))
+    rating = standardised * model.graph.std + model.graph.mean
+    return rating.clamp(*scale).numpy()
+
+
+@torch.no_grad()
+def hidden_residuals(model: HidesRatings, ratings: Interactions, scale: tuple[float, float]) -> Float32s:
+    """Training ratings minus their predictions, each made while the rating itself is hidden.
+
+    Args:
+        model: a fitted model; a fifth of its ratings is hidden at a time.
+        ratings: the ratings of its graph.
+        scale: lowest and highest rating; predictions are clipped to it.
+
+    Returns:
+        Differences in the data's scale, float32 `(num_edges,)`.
+    """
+    model.eval()
+    graph, residual = model.graph, np.empty(len(ratings), np.float32)
+    fold = torch.randint(RESIDUAL_FOLDS, (graph.num_edges,), generator=torch.Generator().manual_seed(0))
+    for number in range(RESIDUAL_FOLDS):
+        hidden = fold == number
+        if hidden.any():
+            standardised, _ = model.hidden_pairs(hidden)
+            prediction = (standardised * graph.std + graph.mean).clamp(*scale).numpy()
+            residual[hidden.numpy()] = ratings.rating[hidden.numpy()] - prediction
+    return residual
