@@ -14,9 +14,9 @@ import numpy as np
 import psutil
 import pytest
 
-from reelgraph.config import TrainConfig
 from reelgraph.models.shard import Shard, shard_of
 from reelgraph.recommend.recommender import open_model
+from reelgraph.training import launch
 from tests.support.clusters import Cluster
 from tests.support.worlds import benchmark, interactions
 
@@ -200,30 +200,12 @@ def test_shards_hold_each_user_once_and_about_as_many_ratings(monkeypatch: pytes
             assert np.array_equal(local.user_index + shard.users[0], pairs.user_index[first:last])
 
 
-def test_threads_are_left_to_the_user_and_shared_out_otherwise(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from reelgraph.training import launch, process  # noqa: PLC0415
-
-    asked: list[dict[str, str]] = []
-
-    class Ended:
-        returncode, stdout = 0, None
-
-        def __init__(self, _: object, env: dict[str, str], **kwargs: object) -> None:
-            asked.append(env)
-
-        def poll(self) -> int:
-            return 0
-
-        def wait(self) -> int:
-            return 0
-
-    monkeypatch.setattr(subprocess, "Popen", Ended)
+@pytest.mark.parametrize(("given", "expected"), [("3", "3"), (None, "2")])
+def test_processes_share_the_cores_unless_the_user_sets_threads(
+    given: str | None, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if given:
+        monkeypatch.setenv("OMP_NUM_THREADS", given)
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    job = process.Job("p", "o", {}, str(tmp_path), False)
-    told = launch._Told(lambda *_: None, TrainConfig())
-    for given, expected in (("3", "3"), (None, "2")):
-        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-        if given:
-            monkeypatch.setenv("OMP_NUM_THREADS", given)
-        launch._here(job, 4, "duckdb", told)
-        assert {env["OMP_NUM_THREADS"] for env in asked[-4:]} == {expected}
+    assert launch.threads_of(4) == expected

@@ -47,7 +47,7 @@ def train(
 
     files, stage = (ratings, items, users, test), data_config.stage
     checkpoints = runner.Checkpoints(out.with_name(f"{out.name}.checkpoint"), resume)
-    with process.joined(), launch.room(config, checkpoints, None if stage is None else Path(stage)) as target:
+    with process.joined(), launch.prepared_place(config, checkpoints, None if stage is None else Path(stage)) as target:
         with progress.job_progress() as report:
             where = load.prepared(*files, config=data_config, out=target, report=report.note, watch=report.jobs)
         if not as_json:

@@ -1,22 +1,18 @@
-"""Starts the processes of a training: on this machine, or on the workers of a Spark cluster.
-
-Whoever starts them waits for them: the leader tells of its steps, and a process that dies ends the training with one
-line that says which and how.
-"""
+"""Launches the processes of a training: with PyTorch's elastic launcher on this machine, TorchDistributor on Spark."""
 
 import json
+import logging
 import os
+import shutil
 import signal
-import subprocess
 import sys
 import tempfile
-import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, suppress
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import asdict
+from io import TextIOBase
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from reelgraph.config import TrainConfig
 from reelgraph.engines.engine import open_engine
@@ -24,47 +20,47 @@ from reelgraph.errors import StoppedError, TrainingError
 from reelgraph.files import output_errors
 from reelgraph.recommend.recommender import Recommender, open_model
 from reelgraph.training.loop import Evaluation, Progress
-from reelgraph.training.process import GONE, MARK, Job, fit_and_write, launched, on_worker
+from reelgraph.training.process import MARK, PEER_LOST, ProcessJob, fit_and_write, is_launched, run_on_spark
 from reelgraph.training.runner import Checkpoints, Observe
 
-GRACE = 15.0  # seconds that the others have to end after one has died
+RESUME = "checkpoints are complete: run it again with --resume"
 
 
 def train(
     prepared: Path, out: Path, config: TrainConfig, checkpoints: Checkpoints, engine: str, observe: Observe
 ) -> Recommender | None:
-    """Train on a Prepared directory, in as many processes as the settings say, and write the model.
+    """Train on a prepared directory, in as many processes as the settings say, and write the model.
 
     Args:
         prepared: the ratings; every process must see the directory.
         out: the model directory, likewise.
         config: settings.
         checkpoints: where checkpoints are kept.
-        engine: whose workers: "spark://host:port"; with any other engine it is this machine's own processes.
-        observe: called with every step, or with what the leader tells of its steps.
+        engine: "spark://host:port" trains on its workers, any other engine on this machine.
+        observe: called after every step, or every few steps of several processes.
 
     Returns:
-        The model; None in a process that was started as one of several and does not lead them.
+        The model; None in a process that was launched as one of several and is not rank 0.
 
     Raises:
-        TrainingError: if a process dies; checkpoints are left as they were.
-        ReelgraphError: what the leader ended with.
+        TrainingError: if a process dies; checkpoints stay as they were.
     """
-    if config.processes > 1 and not launched():
-        chosen = config.model_dump(mode="json", include=config.model_fields_set - {"processes"})
-        directory = str(checkpoints.directory.absolute())
-        job = Job(str(prepared.absolute()), str(out.absolute()), chosen, directory, checkpoints.resume)
-        told = _Told(observe, config)
-        (_on_spark if engine.startswith("spark://") else _here)(job, config.processes, engine, told)
-        told.settle()
-        return open_model(out)
-    return fit_and_write(prepared, out, config, checkpoints, observe)
+    if config.processes == 1 or is_launched():
+        return fit_and_write(prepared, out, config, checkpoints, observe)
+    given = config.model_dump(mode="json", include=config.model_fields_set - {"processes"})
+    directory = checkpoints.directory.absolute()
+    job = ProcessJob(str(prepared.absolute()), str(out.absolute()), given, str(directory), checkpoints.resume)
+    if engine.startswith("spark://"):
+        _launch_on_spark(job, config, engine, observe)
+    else:
+        _launch_here(job, config, observe)
+    return open_model(out)
 
 
 @contextmanager
-def room(config: TrainConfig, checkpoints: Checkpoints, stage: Path | None) -> Iterator[Path]:
-    """A place for a Prepared directory: beside the checkpoints where other processes are to find it."""
-    if config.processes > 1 and not launched():
+def prepared_place(config: TrainConfig, checkpoints: Checkpoints, stage: Path | None) -> Iterator[Path]:
+    """A path for a prepared directory: beside the checkpoints where other processes have to find it."""
+    if config.processes > 1 and not is_launched():
         with output_errors(checkpoints.directory):
             checkpoints.directory.mkdir(parents=True, exist_ok=True)
         yield checkpoints.directory / "prepared"
@@ -73,148 +69,139 @@ def room(config: TrainConfig, checkpoints: Checkpoints, stage: Path | None) -> I
         yield Path(directory) / "prepared"
 
 
-class _Told:
-    """What the leader has told so far."""
+class _Messages(TextIOBase):
+    """A stream in place of stdout or stderr that takes messages of the processes out of their output.
 
-    def __init__(self, observe: Observe, config: TrainConfig) -> None:
-        self.observe, self.config, self.error = observe, config, None
+    Args:
+        observe: called with the progress of rank 0.
+        config: settings.
+        log: where other lines go; None drops them.
+    """
 
-    def hear(self, line: str) -> bool:
-        """Take a line of the leader's; whether it was one for us."""
-        if not line.startswith(MARK):
-            return False
-        found = json.loads(line.removeprefix(MARK))
-        if "error" in found:
-            self.error = found
-        else:
-            history = [Evaluation(**each) for each in found["history"]]
-            progress = Progress(found["step"], {}, {}, found["best_step"], history, found["seconds"])
-            self.observe(found["phase"], progress, self.config.model_copy(update={"max_steps": found["max_steps"]}))
-        return True
+    def __init__(self, observe: Observe, config: TrainConfig, log: TextIO | None = None) -> None:
+        self.observe, self.config, self.log = observe, config, log
+        self.error: dict[str, Any] | None = None
+        self.rest, self.terminal = "", sys.stderr
 
-    def settle(self) -> None:
-        """Raise what the leader ended with, if it was an error."""
+    def write(self, text: str) -> int:
+        *lines, self.rest = (self.rest + text).split("\n")
+        for line in lines:
+            if line.startswith(MARK):
+                self._receive(json.loads(line.removeprefix(MARK)))
+            elif self.log is not None:
+                self.log.write(line + "\n")
+        return len(text)
+
+    def _receive(self, message: dict[str, Any]) -> None:
+        if "error" in message:
+            self.error = message
+            return
+        history = [Evaluation(**row) for row in message["history"]]
+        progress = Progress(message["step"], {}, {}, message["best_step"], history, message["seconds"])
+        with redirect_stderr(self.terminal):
+            self.observe(message["phase"], progress, self.config.model_copy(update={"max_steps": message["max_steps"]}))
+
+    def raise_error(self) -> None:
+        """Raise the error that a process ended with, if it sent one."""
         if self.error is not None:
             kind = StoppedError if self.error["stopped"] else TrainingError
             raise kind(self.error["error"], self.error["remedy"])
 
 
-def _here(job: Job, processes: int, engine: str, told: _Told) -> None:  # noqa: ARG001 (as `_on_spark`)
-    """Run the processes on this machine, their cores shared out evenly unless the user set OMP_NUM_THREADS."""
-    directory = Path(job.checkpoints)
-    threads = os.environ.get("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
-    loopback = "lo0" if sys.platform == "darwin" else "lo"
-    meeting = directory / f"meeting-{os.getpid()}-{time.monotonic_ns()}"
-    common = os.environ | {
-        "WORLD_SIZE": str(processes), "OMP_NUM_THREADS": threads, "REELGRAPH_MEETING": f"file://{meeting}",
-        "GLOO_SOCKET_IFNAME": os.environ.get("GLOO_SOCKET_IFNAME", loopback), "TORCH_CPP_LOG_LEVEL": "ERROR",
-    }  # fmt: skip
-    command = [sys.executable, "-m", "reelgraph.training.process", json.dumps(asdict(job))]
-    logs = [directory / f"process-{rank}.log" for rank in range(processes)]
-    running = []
-    try:
-        for rank, log in enumerate(logs):
-            with log.open("wb") as errors:
-                out = subprocess.PIPE if rank == 0 else subprocess.DEVNULL
-                running.append(
-                    subprocess.Popen(  # noqa: S603 (this interpreter)
-                        command, env=common | {"RANK": str(rank)}, stdout=out, stderr=errors, text=True
-                    )
-                )
-        listener = threading.Thread(target=_listen, args=(running[0].stdout, told), daemon=True)
-        listener.start()
-        # Ctrl-C reaches the processes by themselves: they end their step, keep the best, and this one waits for them.
-        codes = _wait(running)
-        listener.join(GRACE)
-    finally:
-        for process in running:
-            if process.poll() is None:
-                process.kill()
-            process.wait()
-        meeting.unlink(missing_ok=True)
-    _judge(codes, logs, told)
+def _launch_here(job: ProcessJob, config: TrainConfig, observe: Observe) -> None:
+    """Run the processes on this machine; they share its cores unless OMP_NUM_THREADS is set.
 
-
-def _listen(lines: TextIO | None, told: _Told) -> None:
-    for line in lines or ():
-        told.hear(line)
-
-
-def _wait(running: list["subprocess.Popen[str]"]) -> list[int]:
-    """Exit codes of all processes; once one has died, the others are ended after a while."""
-    previous = signal.getsignal(signal.SIGINT)
-    with suppress(ValueError):  # Not the main thread.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        died: float | None = None
-        while any(process.poll() is None for process in running):
-            if died is None and any(process.poll() not in {None, 0} for process in running):
-                died = time.monotonic()
-            if died is not None and time.monotonic() - died > GRACE:
-                for process in running:
-                    if process.poll() is None:
-                        process.kill()
-                        process.wait()
-                        process.returncode = GONE
-            time.sleep(0.02)
-    finally:
-        with suppress(ValueError):
-            signal.signal(signal.SIGINT, previous)
-    return [process.returncode for process in running]
-
-
-def _judge(codes: list[int], logs: list[Path], told: _Told) -> None:
-    """Raise for processes that did not end well, the cause before its consequences."""
-    bad = [rank for rank, code in enumerate(codes) if code not in {0, GONE}]
-    if not any(codes) or (told.error is not None and not any(codes[rank] < 0 for rank in bad)):
-        return
-    if 130 in codes:
-        raise KeyboardInterrupt
-    rank = next((rank for rank in bad if codes[rank] < 0), bad[0] if bad else 0)
-    how = f"killed by {signal.Signals(-codes[rank]).name}" if codes[rank] < 0 else f"exit code {codes[rank]}"
-    last = logs[rank].read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:] if codes[rank] > 0 else []
-    cause = f" ({last[0]})" if last else ""
-    raise TrainingError(
-        f"training: expected {len(codes)} processes to the end, found process {rank} gone: {how}{cause}",
-        "checkpoints are whole: run it again with --resume",
+    They meet in a file: the store of torchrun's own rendezvous would listen on every network interface.
+    """
+    from torch.distributed.elastic.multiprocessing import (  # noqa: PLC0415 (slow to import)
+        DefaultLogsSpecs,
+        SignalException,
+        Std,
+        start_processes,
     )
 
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    directory, ranks, messages = Path(job.checkpoints), range(config.processes), _Messages(observe, config)
+    shutil.rmtree(directory / "logs", ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="rendezvous-", dir=directory) as meeting, _signals():
+        common = {
+            "WORLD_SIZE": str(config.processes),
+            "OMP_NUM_THREADS": threads_of(config.processes),
+            "REELGRAPH_RENDEZVOUS": f"file://{meeting}/store",
+            "GLOO_SOCKET_IFNAME": os.environ.get("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo"),
+            "TORCH_CPP_LOG_LEVEL": "ERROR",
+        }
+        with redirect_stdout(messages):
+            context = start_processes(
+                "process",
+                sys.executable,
+                {rank: ("-m", "reelgraph.training.process", json.dumps(asdict(job))) for rank in ranks},
+                {rank: common | {"RANK": str(rank)} for rank in ranks},
+                DefaultLogsSpecs(str(directory / "logs"), redirects=Std.ALL, tee=Std.OUT),
+                dict.fromkeys(ranks, ""),
+            )
+        try:
+            result = context.wait(period=0.05)
+        except SignalException as error:
+            sys.exit(128 + error.sigval)
+        finally:
+            context.close()
+    assert result is not None
+    codes = {rank: failure.exitcode for rank, failure in result.failures.items()}
+    if 130 in codes.values():
+        raise KeyboardInterrupt
+    messages.raise_error()
+    if codes:
+        raise TrainingError(_describe_death(codes, result.stderrs, config.processes), RESUME)
 
-def _on_spark(job: Job, processes: int, engine: str, told: _Told) -> None:
-    """Run the processes on the workers of a cluster, one a task of a barrier stage."""
+
+def threads_of(processes: int) -> str:
+    """OMP_NUM_THREADS of each process: as the user set it, else an equal share of the cores."""
+    return os.environ.get("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """Leave Ctrl-C to the processes, which end their step and keep the best model; SIGTERM ends all of them."""
+    os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"] = "SIGTERM"
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _describe_death(codes: dict[int, int], logs: dict[int, str], processes: int) -> str:
+    """The process that died first, and how; others end because it did."""
+    consequences = (PEER_LOST, -signal.SIGTERM)
+    rank = min(codes, key=lambda rank: (codes[rank] in consequences, codes[rank]))
+    how = f"killed by {signal.Signals(-codes[rank]).name}" if codes[rank] < 0 else f"exit code {codes[rank]}"
+    last = Path(logs[rank]).read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
+    cause = f" ({last[0]})" if last and codes[rank] > 0 else ""
+    return f"training: expected {processes} processes to the end, found process {rank} gone: {how}{cause}"
+
+
+def _launch_on_spark(job: ProcessJob, config: TrainConfig, engine: str, observe: Observe) -> None:
+    """Run the processes on the workers of a cluster, one in each task of a barrier stage."""
     log = Path(job.checkpoints) / "processes.log"
     with open_engine(engine), log.open("w", encoding="utf-8") as file:
-        from pyspark.ml.torch.distributor import TorchDistributor  # noqa: PLC0415 (Spark alone needs it)
+        from pyspark.ml.torch.distributor import TorchDistributor  # noqa: PLC0415 (an optional dependency)
 
+        messages = _Messages(observe, config, file)
         try:
-            with redirect_stderr(_Filter(told, file)):
-                distributor = TorchDistributor(num_processes=processes, local_mode=False, use_gpu=False)
-                distributor.run(on_worker, asdict(job))
+            with redirect_stderr(messages):
+                distributor = TorchDistributor(num_processes=config.processes, local_mode=False, use_gpu=False)
+                distributor.run(run_on_spark, asdict(job))
         except Exception as error:
-            if told.error is not None:  # `train` raises it.
-                return
-            text = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-            cause = next((line for line in reversed(text) if "Error" in line), str(error).splitlines()[0])
+            messages.raise_error()
+            file.flush()
+            lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            cause = next((line for line in reversed(lines) if "Error" in line), str(error).splitlines()[0])
             raise TrainingError(
-                f"training: expected {processes} processes on {engine} to the end, found one gone ({cause.strip()})",
-                f"checkpoints are whole: run it again with --resume; try reelgraph doctor --engine {engine}",
+                f"training: expected {config.processes} processes on {engine} to the end, "
+                f"found one gone ({cause.strip()})",
+                f"{RESUME}; try reelgraph doctor --engine {engine}",
             ) from None
-
-
-class _Filter:
-    """In place of stderr: what the leader tells goes on, all other output of the workers into a file."""
-
-    def __init__(self, told: _Told, file: TextIO) -> None:
-        self.told, self.file, self.part, self.terminal = told, file, "", sys.stderr
-
-    def write(self, text: str) -> int:
-        *lines, self.part = (self.part + text).split("\n")
-        for line in lines:
-            with redirect_stderr(self.terminal):  # where progress is shown
-                heard = self.told.hear(line)
-            if not heard:
-                self.file.write(line + "\n")
-        return len(text)
-
-    def flush(self) -> None:
-        self.file.flush()
+        messages.raise_error()

@@ -1,14 +1,10 @@
-"""One process of a training in several: it meets the others, takes its part, and the leader tells how it gets on.
-
-Every process runs `training.fit.take_part` over the same Prepared directory; `Shard` says which users are its own.
-They meet by the environment variables of torchrun, whoever has set them.
-"""
+"""One process of a distributed training, under `train --processes`, torchrun or Spark's TorchDistributor."""
 
 import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout, suppress
 from dataclasses import asdict, dataclass
 from datetime import timedelta
@@ -18,31 +14,27 @@ from typing import Any
 from reelgraph.config import TrainConfig
 from reelgraph.data.dataset import load_prepared
 from reelgraph.errors import ReelgraphError, StoppedError, TrainingError
-from reelgraph.models.shard import place
 from reelgraph.recommend.recommender import Recommender
 from reelgraph.training.fit import take_part
 from reelgraph.training.loop import Progress
 from reelgraph.training.runner import Checkpoints, Observe
 
-MARK = "@reelgraph "  # begins the lines that the leader tells the launcher
-
-EVERY = 0.2  # seconds between two of them
-
-GONE = 75  # exit code of a process that has lost another one
-
-PATIENCE = timedelta(hours=24)  # a dead process is noticed by its connection, a slow one is waited for
+MARK = "@reelgraph "  # begins the lines of stdout that are messages to the launcher
+MESSAGE_SECONDS = 0.2  # least time between two messages about steps
+PEER_LOST = 75  # exit code of a process whose peer has died
+TIMEOUT = timedelta(hours=24)  # dead peers close their connections; slow ones are waited for
 
 
 @dataclass(frozen=True)
-class Job:
-    """What each process is told.
+class ProcessJob:
+    """What the launcher passes to each process.
 
     Attributes:
-        prepared: the Prepared directory, seen by every process.
-        out: the model directory that the leader writes.
-        config: settings, those that were given and no others.
-        checkpoints: directory of the checkpoints, seen by the leader, and when resumed by every process.
-        resume: go on from them.
+        prepared: the prepared directory, visible to every process.
+        out: the model directory, written by rank 0.
+        config: the settings that the user gave.
+        checkpoints: directory of the checkpoints, visible to rank 0, and to every process when resumed.
+        resume: continue from the checkpoints.
     """
 
     prepared: str
@@ -52,36 +44,37 @@ class Job:
     resume: bool
 
 
-def launched() -> bool:
-    """Whether this process was started as one of several, by torchrun or alike."""
+class PeerLostError(TrainingError):
+    """Another process of the training has died."""
+
+
+def is_launched() -> bool:
+    """Whether this process was started as one of several, by `launch`, torchrun or TorchDistributor."""
     return "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 @contextmanager
 def joined() -> Iterator[None]:
-    """Meet the other processes, if this one was started as one of several.
-
-    Collectives of CPU tensors run on gloo; where there are GPUs, those of CUDA tensors on nccl.
+    """Join the process group if this is one of several processes; only rank 0 prints.
 
     Raises:
-        TrainingError: if another process is gone.
+        PeerLostError: if another process dies.
     """
-    if not launched():
+    if not is_launched():
         yield
         return
-    import torch.distributed as dist  # noqa: PLC0415 (only where there are several)
+    import torch.distributed as dist  # noqa: PLC0415 (slow to import)
 
-    backend = "cpu:gloo,cuda:nccl" if dist.is_nccl_available() and _has_gpu() else "gloo"
-    meeting = os.environ.get("REELGRAPH_MEETING")
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    rendezvous = os.environ.get("REELGRAPH_RENDEZVOUS", "env://")
     try:
-        dist.init_process_group(backend, init_method=meeting or "env://", rank=rank, world_size=size, timeout=PATIENCE)
-        with _silence() if rank else nullcontext():
+        dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=size, timeout=TIMEOUT)
+        with _silenced() if rank else nullcontext():
             yield
     except RuntimeError as error:
-        if not _is_loss(error):
+        if not any(word in str(error).lower() for word in ("gloo", "connection", "socket", "peer", "broken pipe")):
             raise
-        raise LostError(
+        raise PeerLostError(
             f"training: expected {size} processes to the end, found one gone", "run it again with --resume"
         ) from None
     finally:
@@ -89,84 +82,70 @@ def joined() -> Iterator[None]:
             dist.destroy_process_group()
 
 
-class LostError(TrainingError):
-    """Another process of the training has died."""
-
-
 @contextmanager
-def _silence() -> Iterator[None]:
-    """Several processes do alike; one of them speaks."""
+def _silenced() -> Iterator[None]:
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
         yield
-
-
-def _has_gpu() -> bool:
-    import torch  # noqa: PLC0415
-
-    return torch.cuda.is_available()
-
-
-def _is_loss(error: BaseException) -> bool:
-    text = str(error).lower()
-    return any(word in text for word in ("gloo", "nccl", "connection", "socket", "peer", "broken pipe", "tcpstore"))
 
 
 def fit_and_write(
     prepared: Path, out: Path, config: TrainConfig, checkpoints: Checkpoints, observe: Observe
 ) -> Recommender | None:
-    """This process's part of a training on a Prepared directory; the leader, or the only one, writes and returns it."""
+    """Run this process's part of a training on a prepared directory; rank 0 writes and returns the model."""
     model = take_part(load_prepared(prepared), config, observe=observe, checkpoints=checkpoints)
     if model is not None:
         model.save(out)
     return model
 
 
-def work(job: Job, tell: Callable[[dict[str, Any]], None]) -> None:
-    """One process's part; the leader writes the model and tells of its steps."""
-    with joined():
-        told = 0.0
-
-        def observe(phase: str, progress: Progress, config: TrainConfig) -> None:
-            nonlocal told
-            if place()[0] == 0 and (time.monotonic() - told >= EVERY or progress.step in {1, config.max_steps}):
-                told = time.monotonic()
-                lines = [progress.best_evaluation, progress.history[-1]] if progress.history else []
-                tell({
-                    "phase": phase, "step": progress.step, "best_step": progress.best_step, "seconds": progress.seconds,
-                    "history": [asdict(line) for line in lines], "max_steps": config.max_steps,
-                })  # fmt: skip
-
-        checkpoints = Checkpoints(Path(job.checkpoints), job.resume)
-        fit_and_write(Path(job.prepared), Path(job.out), TrainConfig(**job.config), checkpoints, observe)
-
-
-def on_worker(job: dict[str, Any]) -> None:
-    """The function that TorchDistributor runs in each process."""
-    code = _run(Job(**job))
-    if code:
-        sys.exit(code)
-
-
-def _tell(found: dict[str, Any]) -> None:
-    sys.stdout.write(f"{MARK}{json.dumps(found)}\n")
-    sys.stdout.flush()
-
-
-def _run(job: Job) -> int:
-    """One process from start to end; its exit code."""
+def run(job: ProcessJob) -> int:
+    """Run one process from start to end; returns its exit code."""
     try:
-        work(job, _tell)
-    except LostError:
-        return GONE
+        with joined():
+            checkpoints = Checkpoints(Path(job.checkpoints), job.resume)
+            config = TrainConfig(**job.config)
+            fit_and_write(Path(job.prepared), Path(job.out), config, checkpoints, _message_observer())
+    except PeerLostError:
+        return PEER_LOST
     except ReelgraphError as error:
         stopped = isinstance(error, StoppedError)
-        _tell({"error": error.problem, "remedy": error.remedy, "stopped": stopped})
-        sys.stderr.write(f"{error}\n")
+        _send({"error": error.problem, "remedy": error.remedy, "stopped": stopped})
         return 2
     except KeyboardInterrupt:
         return 130
     return 0
 
 
+def run_on_spark(job: dict[str, Any]) -> None:
+    """Run one process of TorchDistributor."""
+    code = run(ProcessJob(**job))
+    if code:
+        sys.exit(code)
+
+
+def _message_observer() -> Observe:
+    """An observer that sends the progress to the launcher every so often, from rank 0."""
+    sent = 0.0
+
+    def observe(phase: str, progress: Progress, config: TrainConfig) -> None:
+        nonlocal sent
+        if os.environ["RANK"] == "0" and (
+            time.monotonic() - sent >= MESSAGE_SECONDS or progress.step in {1, config.max_steps}
+        ):
+            sent = time.monotonic()
+            history = [progress.best_evaluation, progress.history[-1]] if progress.history else []
+            _send({
+                "phase": phase, "step": progress.step, "best_step": progress.best_step, "seconds": progress.seconds,
+                "history": [asdict(evaluation) for evaluation in history], "max_steps": config.max_steps,
+            })  # fmt: skip
+
+    return observe
+
+
+def _send(message: dict[str, Any]) -> None:
+    sys.stdout.write(f"{MARK}{json.dumps(message)}\n")
+    sys.stdout.flush()
+
+
 if __name__ == "__main__":
-    sys.exit(_run(Job(**json.loads(sys.argv[1]))))
+    sys.exit(run(ProcessJob(**json.loads(sys.argv[1]))))
