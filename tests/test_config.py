@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from reelgraph.cli.main import commands
-from reelgraph.cli.options import settings
+from reelgraph.cli.options import read_settings
 from reelgraph.config import DataConfig, TrainConfig
 from reelgraph.errors import ConfigError
 
@@ -102,7 +102,7 @@ def test_every_setting_is_an_option_with_its_description_as_help(
 
 def from_file(folder: Path, text: str, config: type[BaseModel], **given: object) -> BaseModel:
     (folder / "s.toml").write_text(text, encoding="utf-8")
-    return settings(config, folder / "s.toml", given)
+    return read_settings(config, folder / "s.toml", given)
 
 
 def test_the_command_line_wins_over_the_file_and_the_file_over_the_default(tmp_path: Path) -> None:

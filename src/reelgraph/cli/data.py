@@ -1,13 +1,12 @@
 """The commands `prepare` and `plan`."""
 
 from pathlib import Path
-from typing import Any
 
 import click
 
 from reelgraph import machine, planning
 from reelgraph.cli import console, progress
-from reelgraph.cli.options import JSON, PATH, data_options, settings, settings_of
+from reelgraph.cli.options import JSON, PATH, Files, data_options, settings_of
 from reelgraph.config import DataConfig, TrainConfig
 from reelgraph.errors import ConfigError
 from reelgraph.files import check_target
@@ -16,34 +15,23 @@ COUNT = click.FloatRange(min=1)
 
 
 @click.command()
-@click.argument("ratings", type=PATH, required=False)
 @data_options
 @click.option("--out", type=PATH, required=True, help="directory for the prepared ratings")
 @settings_of(DataConfig)
-def prepare(
-    ratings: Path | None,
-    items: Path | None,
-    users: Path | None,
-    test: Path | None,
-    config_file: Path | None,
-    out: Path,
-    **given: Any,
-) -> None:
+def prepare(files: Files, config: DataConfig, out: Path) -> None:
     """Check, index and split RATINGS; `train` accepts the result in place of a ratings file."""
     from reelgraph.data import dataset, sources  # noqa: PLC0415
     from reelgraph.data.prepare import prepare  # noqa: PLC0415
 
-    config = settings(DataConfig, config_file, given)
-    if test is not None:
+    if files.test is not None:
         config = config.model_copy(update={"split": "given"})
     check_target(out, dataset.KIND)
     with progress.job_progress() as report:
-        prepare.prepare(sources.find(ratings, items, users, test), config, out, report.note, report.jobs)
+        prepare.prepare(sources.find(*files), config, out, report.note, report.jobs)
     console.show_data(dataset.read_manifest(out))
 
 
 @click.command()
-@click.argument("ratings", type=PATH, required=False)
 @data_options
 @click.option("--num-ratings", type=COUNT, help="number of ratings, instead of RATINGS; for example 20e6")
 @click.option("--num-users", type=COUNT, help="number of users, instead of RATINGS")
@@ -51,26 +39,17 @@ def prepare(
 @JSON
 @settings_of(TrainConfig, DataConfig)
 def plan(
-    ratings: Path | None,
-    items: Path | None,
-    users: Path | None,
-    test: Path | None,
-    config_file: Path | None,
-    as_json: bool,
-    **given: Any,
-) -> None:
+    files: Files, config: TrainConfig, data_config: DataConfig, num_ratings: float | None, num_users: float | None,
+    num_movies: float | None, as_json: bool,
+) -> None:  # fmt: skip
     """Estimate the time and memory that preparing, training and listing need on this machine."""
-    config, data_config = settings(TrainConfig, config_file, given), settings(DataConfig, config_file, given)
-    counts = [given[f"num_{name}"] for name in ("ratings", "users", "movies")]
-    if any(counts) and (ratings is not None or not all(counts)):
+    counts = [int(count) for count in (num_ratings, num_users, num_movies) if count]
+    if counts and (files.ratings is not None or len(counts) < 3):
         raise ConfigError(
             "plan: expected either RATINGS or all of --num-ratings, --num-users and --num-movies",
             "give one or the other",
         )
-    if all(counts):
-        size = planning.Size(*map(int, counts))
-    else:
-        size = planning.size_of(ratings, items, users, test, data_config)
+    size = planning.Size(*counts) if counts else planning.size_of(*files, data_config)
     speed = planning.Speed(machine.gathers(), machine.threads())
     estimate = planning.plan(size, config, speed, machine.free_memory())
     if as_json:

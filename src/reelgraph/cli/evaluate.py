@@ -77,15 +77,9 @@ def report(model: Path, out: Path, test: Path | None, cold: bool, columns: dict[
 @JSON
 @click.option("--out", type=PATH, required=True, help="directory for results and figures; finished runs are kept")
 def bench(
-    names: tuple[str, ...],
-    models: str | None,
-    seeds: int,
-    budget: float | None,
-    cold: bool | None,
-    published: bool,
-    as_json: bool,
-    out: Path,
-) -> None:
+    names: tuple[str, ...], models: str | None, seeds: int, budget: float | None, cold: bool | None, published: bool,
+    as_json: bool, out: Path,
+) -> None:  # fmt: skip
     """Compare methods on each DATASET: a name such as ml-100k-u1, or a ratings file."""
     from reelgraph.bench import compare, figures, methods, results  # noqa: PLC0415
 

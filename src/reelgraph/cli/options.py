@@ -4,8 +4,9 @@ import re
 import tomllib
 import types
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, Literal, NamedTuple, TypeVar, cast, get_args, get_origin
 
 import click
 from pydantic import BaseModel, ValidationError
@@ -52,10 +53,42 @@ COLUMNS = click.option(
 JSON = click.option("--json", "as_json", is_flag=True, help="print JSON")
 
 
+class Files(NamedTuple):
+    """The files of a data set; without ratings the bundled sample."""
+
+    ratings: Path | None
+    items: Path | None
+    users: Path | None
+    test: Path | None
+
+
+def data_options(command: Command) -> Command:
+    """Add RATINGS and the options that name input files; the command gets `Files` as its first argument."""
+
+    @wraps(command)
+    def run(ratings: Path | None, items: Path | None, users: Path | None, test: Path | None, **others: Any) -> Any:
+        return command(Files(ratings, items, users, test), **others)
+
+    for option in (
+        click.option("--config", "config_file", type=PATH, help="TOML file with settings in tables [data] and [train]"),
+        click.option("--test", type=PATH, help="test ratings; implies --split given"),
+        click.option("--users", type=PATH, help="user table: side features"),
+        click.option("--items", type=PATH, help="movie table: titles, years, genres and other side features"),
+        click.argument("ratings", type=PATH, required=False),
+    ):
+        run = option(run)
+    return cast("Command", run)
+
+
 def settings_of(*configs: type[BaseModel]) -> Callable[[Command], Command]:
-    """Add an option for every field of the settings; the field's description is its help."""
+    """Add an option for every field of the settings, whose description is the help; the command gets the settings."""
 
     def decorate(command: Command) -> Command:
+        @wraps(command)
+        def run(*files: Files, config_file: Path | None = None, **given: Any) -> Any:
+            values = {name: given.pop(name) for config in configs for name in config.model_fields}
+            return command(*files, *(read_settings(config, config_file, values) for config in configs), **given)
+
         for config in reversed(configs):
             for name, field in reversed(config.model_fields.items()):
                 flag = f"--{name.replace('_', '-')}"
@@ -63,25 +96,13 @@ def settings_of(*configs: type[BaseModel]) -> Callable[[Command], Command]:
                 text = f"{field.description}" + (f" [{field.default}]" if shown else "")
                 if field.annotation is bool:
                     flag = f"{flag}/--no-{name.replace('_', '-')}"
-                command = click.option(flag, name, type=_type_of(field.annotation), default=None, help=text)(command)
-        return command
+                run = click.option(flag, name, type=_type_of(field.annotation), default=None, help=text)(run)
+        return cast("Command", run)
 
     return decorate
 
 
-def data_options(command: Command) -> Command:
-    """Add the options that name the input files."""
-    for option in (
-        click.option("--items", type=PATH, help="movie table: titles, years, genres and other side features"),
-        click.option("--users", type=PATH, help="user table: side features"),
-        click.option("--test", type=PATH, help="test ratings; implies --split given"),
-        click.option("--config", "config_file", type=PATH, help="TOML file with settings in tables [data] and [train]"),
-    ):
-        command = option(command)
-    return command
-
-
-def settings(config: type[Config], file: Path | None, given: dict[str, Any]) -> Config:
+def read_settings(config: type[Config], file: Path | None, given: dict[str, Any]) -> Config:
     """Settings from the command line, else from a TOML file, else the defaults."""
     section = "data" if config is DataConfig else "train"
     values = {} if file is None else _read_section(file, section)

@@ -2,21 +2,19 @@
 
 import os
 from pathlib import Path
-from typing import Any
 
 import click
 
 from reelgraph.cli import progress
-from reelgraph.cli.options import PATH, settings, settings_of
+from reelgraph.cli.options import PATH, settings_of
 from reelgraph.service.settings import Settings, keys_of
 
 
 @click.command()
 @click.argument("model", metavar="DIR", type=PATH)
 @settings_of(Settings)
-def serve(model: Path, **given: Any) -> None:
+def serve(config: Settings, model: Path) -> None:
     """Serve the model in DIR over HTTP, with a web page for visitors at /."""
-    config = settings(Settings, None, given)
     from reelgraph.service.server import run  # noqa: PLC0415
 
     run(model, config, keys_of(os.environ))

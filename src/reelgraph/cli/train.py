@@ -2,13 +2,12 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import click
 
 from reelgraph import artifact, machine, planning
 from reelgraph.cli import console, progress
-from reelgraph.cli.options import COLUMNS, JSON, PATH, data_options, settings, settings_of
+from reelgraph.cli.options import COLUMNS, JSON, PATH, Files, data_options, settings_of
 from reelgraph.config import DataConfig, TrainConfig
 from reelgraph.data import pair_files, side_tables
 from reelgraph.data.dataset import read_manifest
@@ -16,7 +15,6 @@ from reelgraph.files import check_target
 
 
 @click.command()
-@click.argument("ratings", type=PATH, required=False)
 @data_options
 @click.option("--out", type=PATH, required=True, help="directory for the model")
 @click.option("--resume", is_flag=True, help="continue from the checkpoint of an interrupted training")
@@ -24,28 +22,17 @@ from reelgraph.files import check_target
 @JSON
 @settings_of(TrainConfig, DataConfig)
 def train(
-    ratings: Path | None,
-    items: Path | None,
-    users: Path | None,
-    test: Path | None,
-    config_file: Path | None,
-    out: Path,
-    resume: bool,
-    plan_check: bool,
-    as_json: bool,
-    **given: Any,
+    files: Files, config: TrainConfig, data_config: DataConfig, out: Path, resume: bool, plan_check: bool, as_json: bool
 ) -> None:
     """Train a model on RATINGS: a file, a MovieLens folder, a prepared directory, or by default the bundled sample."""
-    config = settings(TrainConfig, config_file, given)
-    data_config = settings(DataConfig, config_file, given)
     check_target(out, artifact.KIND)
     if plan_check and not planning.elsewhere(config, data_config.engine):
-        planning.check(planning.size_of(ratings, items, users, test, data_config), config, machine.free_memory())
+        planning.check(planning.size_of(*files, data_config), config, machine.free_memory())
     # Importing torch takes seconds; the errors above are reported before.
     from reelgraph.data import load  # noqa: PLC0415
     from reelgraph.training import launch, process, runner  # noqa: PLC0415
 
-    files, stage = (ratings, items, users, test), data_config.stage
+    stage = data_config.stage
     checkpoints = runner.Checkpoints(out.with_name(f"{out.name}.checkpoint"), resume)
     with process.joined(), launch.prepared_place(config, checkpoints, None if stage is None else Path(stage)) as target:
         with progress.job_progress() as report:
@@ -78,15 +65,9 @@ def train(
 @JSON
 @COLUMNS
 def update(
-    model: Path,
-    ratings: Path,
-    out: Path,
-    items: Path | None,
-    steps: int | None,
-    compare: bool,
-    as_json: bool,
+    model: Path, ratings: Path, out: Path, items: Path | None, steps: int | None, compare: bool, as_json: bool,
     columns: dict[str, str] | None,
-) -> None:
+) -> None:  # fmt: skip
     """Add the ratings in RATINGS to MODEL without training it anew; users and movies may be new."""
     check_target(out, artifact.KIND)
     old_model = artifact.read_artifact(model)
