@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from measuring import facts
+from measuring import describe
 from sqlalchemy import URL
 
 import reelgraph as rg
@@ -50,7 +50,7 @@ def main() -> None:
             f"PostgreSQL {server.version()}": server.database(),
         }
         found = {name: measured(path, url, movies, stars) for name, url in databases.items()}
-    result = facts(f"python benchmarks/durability.py {path.name}") | {
+    result = describe(f"python benchmarks/durability.py {path.name}") | {
         "databases": found,
     }
     (HERE / "results" / "durability.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

@@ -1,8 +1,7 @@
-"""Everyone's lists at the size of MovieLens 20M: python benchmarks/lists.py; writes results/lists.json.
+"""Time and memory of lists for all users at the size of MovieLens 20M: python benchmarks/lists.py.
 
-The model is not trained: its states are random, which costs what trained ones cost. Each run is the command in a
-process of its own; its memory is that of all its processes together, looked at several times a second, shared pages
-counted once.
+The states of the model are random, which does not change the cost. Each run is the command in its own process; its
+memory includes child processes. Writes results/lists.json.
 """
 
 import argparse
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from measuring import facts, measured
+from measuring import describe, measure_command
 
 from reelgraph.artifact import Artifact, write_artifact
 
@@ -27,7 +26,7 @@ ENGINES = ("duckdb", "local[2]")
 
 
 def artifact(ranking: bool, users: int, movies: int, ratings: int, seed: int = 0) -> Artifact:
-    """A model of random states, with as many arrays and columns as a trained one has."""
+    """A model with random states and the arrays and columns of a trained one."""
     rng = np.random.default_rng(seed)
 
     def normal(*shape: int) -> Any:
@@ -65,7 +64,7 @@ def artifact(ranking: bool, users: int, movies: int, ratings: int, seed: int = 0
 
 
 def seen(rng: np.random.Generator, users: int, movies: int, ratings: int) -> pa.Table:
-    """Ratings by people who rate much and little, of movies by a Zipf law; a few less than asked for."""
+    """Ratings with log-normal user activity and Zipf-distributed movies; slightly fewer than `ratings`."""
     counts = 1 + rng.lognormal(0, 1.2, users)
     counts = np.clip(counts * (1.3 * ratings / counts.sum()), 1, movies // 3).astype(np.int64)
     shares = np.cumsum(1 / np.arange(1, movies + 1) ** 0.9)
@@ -83,7 +82,7 @@ def seen(rng: np.random.Generator, users: int, movies: int, ratings: int) -> pa.
 
 
 def main() -> None:
-    """Measure, compare the engines' lists, print and write."""
+    """Measure every engine, compare their lists, and write the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     for name, value in (("users", USERS), ("movies", MOVIES), ("ratings", RATINGS)):
         parser.add_argument(f"--{name}", type=int, default=value)
@@ -96,12 +95,12 @@ def main() -> None:
             write_artifact(artifact(ranking, given.users, given.movies, given.ratings), model)
             for engine in ENGINES:
                 options = ("--all", "-k", K, "--engine", engine, "--out", Path(folder) / f"{engine}-{ranking}")
-                found = measured("recommend", model, *options)
-                runs.append({"engine": engine, "ranking_head": ranking} | found)
-            here, there = (pq.read_table(Path(folder) / f"{engine}-{ranking}") for engine in ENGINES)
-            if not here.equals(there):
+                cost = measure_command("recommend", model, *options)
+                runs.append({"engine": engine, "ranking_head": ranking} | cost)
+            first, second = (pq.read_table(Path(folder) / f"{engine}-{ranking}") for engine in ENGINES)
+            if not first.equals(second):
                 sys.exit("the engines' lists differ")
-    result = facts(" ".join(["python benchmarks/lists.py", *sys.argv[1:]])) | {
+    result = describe(" ".join(["python benchmarks/lists.py", *sys.argv[1:]])) | {
         "threads": os.environ.get("OMP_NUM_THREADS", "all"),
         "users": given.users,
         "movies": given.movies,

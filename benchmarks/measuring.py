@@ -1,4 +1,4 @@
-"""What the measurements share: a command's time and memory, and which machine that was on."""
+"""Time and memory of a command, and the description of the machine, for the benchmarks."""
 
 import os
 import platform
@@ -13,11 +13,11 @@ import psutil
 
 from reelgraph._version import __version__
 
-EVERY = 0.2  # seconds between two looks at the memory
+EVERY = 0.2  # seconds between two memory samples
 
 
-def facts(command: str) -> dict[str, Any]:
-    """What a result file says of where, when and by which command it was made."""
+def describe(command: str) -> dict[str, Any]:
+    """Version, date, machine and command, for a result file."""
     return {
         "reelgraph": __version__,
         "date": time.strftime("%Y-%m-%d"),
@@ -27,19 +27,19 @@ def facts(command: str) -> dict[str, Any]:
 
 
 def synthetic_of(ratings: int, work: Path) -> Path:
-    """What `synthetic.py` makes of a size, in a process of its own unless it is there."""
-    made = work / f"synthetic-{ratings}"
-    if not (made / "manifest.json").is_file():
+    """The synthetic data of a size, made by `synthetic.py` if missing."""
+    folder = work / f"synthetic-{ratings}"
+    if not (folder / "manifest.json").is_file():
         maker = Path(__file__).with_name("synthetic.py")
-        command = [sys.executable, str(maker), "--ratings", str(ratings), "--out", str(made)]
+        command = [sys.executable, str(maker), "--ratings", str(ratings), "--out", str(folder)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return made
+    return folder
 
 
-def measured(*command: object) -> dict[str, float]:
-    """Run `reelgraph COMMAND`: its seconds, and the most memory that its processes had together, in GB.
+def measure_command(*command: object) -> dict[str, float]:
+    """Run `reelgraph COMMAND`, and return its seconds and its peak memory in GB.
 
-    Memory is looked at several times a second, Spark's processes included; shared pages are counted once.
+    Memory is sampled and includes child processes such as Spark's; shared pages count once.
     """
     started, most = time.perf_counter(), 0
     run = subprocess.Popen([sys.executable, "-m", "reelgraph", *map(str, command)], stdout=subprocess.DEVNULL)
@@ -52,7 +52,7 @@ def measured(*command: object) -> dict[str, float]:
 
 
 def memory(pid: int) -> int:
-    """Bytes of a process and all that it has started."""
+    """Bytes of a process and its children."""
     total = 0
     with suppress(psutil.NoSuchProcess):
         for process in (root := psutil.Process(pid), *root.children(recursive=True)):

@@ -1,8 +1,8 @@
 """Time and memory of preparation: python benchmarks/prepare.py; writes results/prepare.json.
 
-20 million synthetic ratings (`synthetic.py`) as Parquet and as CSV, on DuckDB and by Spark on this machine, and 100
-million as Parquet on DuckDB. Each run is the command in a process of its own; its memory is that of all its processes
-together. Prepared directories must be equal whatever the engine. Takes about ten minutes and 10 GB of disk.
+Prepares 20 million synthetic ratings as Parquet and CSV with DuckDB and local Spark, and 100 million as Parquet with
+DuckDB. Each run is the command in its own process; its memory includes child processes. Both engines must prepare
+equal directories. Takes about ten minutes and 10 GB of disk.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
-from measuring import facts, measured, synthetic_of
+from measuring import describe, measure_command, synthetic_of
 
 from reelgraph.files import new_file
 
@@ -24,11 +24,11 @@ HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "prepare.json"
 SIZES = (20_000_000, 100_000_000)
 ENGINES = ("duckdb", f"local[{os.cpu_count()}]")
-COMPARED = 20_000_000  # ratings; above it Parquet on DuckDB alone
+COMPARED = 20_000_000  # above this size, only Parquet with DuckDB is measured
 
 
 def as_csv(parts: Path, path: Path) -> Path:
-    """The same rows as one text file, made unless it is there."""
+    """The same rows as one CSV file, written if it is missing."""
     if not path.is_file():
         schema = pq.read_schema(next(iter(sorted(parts.iterdir()))))
         with new_file(path) as temporary, pa.csv.CSVWriter(temporary, schema) as writer:
@@ -38,7 +38,7 @@ def as_csv(parts: Path, path: Path) -> Path:
 
 
 def contents(prepared: Path) -> dict[str, Any]:
-    """What a prepared directory holds: its rows by file, and counts, fingerprints and settings."""
+    """The rows of a prepared directory by file, and its counts, fingerprints and settings."""
     manifest = json.loads((prepared / "manifest.json").read_text(encoding="utf-8"))
     tables = {path.name: pq.read_table(path) for path in sorted(prepared.glob("*.parquet"))}
     columns = {file: dict(zip(table.column_names, table.columns, strict=True)) for file, table in tables.items()}
@@ -46,31 +46,31 @@ def contents(prepared: Path) -> dict[str, Any]:
 
 
 def measure(size: int, work: Path) -> list[dict[str, Any]]:
-    """Every run of one size; the same rows on each engine, or it ends."""
+    """Measure every form and engine for one size; exits if the engines prepare different rows."""
     parts = synthetic_of(size, work) / "ratings"
     sources, engines = {"parquet": parts}, ENGINES if size <= COMPARED else ENGINES[:1]
     if size <= COMPARED:
         sources["csv"] = as_csv(parts, work / f"ratings-{size}.csv")
     rows = []
     for form, source in sources.items():
-        found: list[dict[str, Any]] = []
+        prepared: list[dict[str, Any]] = []
         for engine in engines:
             with tempfile.TemporaryDirectory(dir=work) as folder:
                 out = Path(folder) / "prepared"
-                cost = measured("prepare", source, "--engine", engine, "--out", out)
+                cost = measure_command("prepare", source, "--engine", engine, "--out", out)
                 rows.append({"ratings": size, "form": form, "engine": engine} | cost)
                 sys.stdout.write(json.dumps(rows[-1]) + "\n")
                 sys.stdout.flush()
-                found += [contents(out)] if len(engines) > 1 else []
-        if found and any(one != found[0] for one in found):
+                prepared += [contents(out)] if len(engines) > 1 else []
+        if any(content != prepared[0] for content in prepared):
             sys.exit(f"{form}: the engines prepared different rows")
     return rows
 
 
 def main() -> None:
-    """Measure, compare the engines' rows, write."""
+    """Measure every size and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--ratings", type=float, nargs="+", default=SIZES, help="sizes; 1e8 takes 100 million")
+    parser.add_argument("--ratings", type=float, nargs="+", default=SIZES, help="sizes, such as 1e8")
     parser.add_argument("--work", type=Path, default=Path("scale-data"), help="directory for the data [scale-data]")
     parser.add_argument("--out", type=Path, default=RESULTS)
     given = parser.parse_args()
@@ -79,7 +79,7 @@ def main() -> None:
     rows = [row for size in sizes for row in measure(size, given.work)]
     command = f"python benchmarks/prepare.py --ratings {' '.join(map(str, sizes))}"
     with new_file(given.out) as temporary:
-        temporary.write_text(json.dumps(facts(command) | {"rows": rows}, indent=1) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(describe(command) | {"rows": rows}, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

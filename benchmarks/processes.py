@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measuring import facts
+from measuring import describe
 
 from reelgraph import machine
 from reelgraph.config import TrainConfig
@@ -111,7 +111,7 @@ def main() -> None:
         }  # fmt: skip
         rows.append(row)
         print(json.dumps(row, indent=2))
-    result = facts(f"python benchmarks/processes.py PREPARED... --steps {arguments.steps}") | {"rows": rows}
+    result = describe(f"python benchmarks/processes.py PREPARED... --steps {arguments.steps}") | {"rows": rows}
     RESULTS.parent.mkdir(exist_ok=True)
     with new_file(RESULTS) as temporary:
         temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

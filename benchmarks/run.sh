@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Everything behind the README's table, about three hours on two cores; what results/bench has is not run again.
-# Finds MovieLens under REELGRAPH_DATA, or downloads it.
+# Runs the comparison in the README, about three hours on two cores. Runs in results/bench are not repeated.
+# Reads MovieLens from REELGRAPH_DATA, or downloads it.
 set -euo pipefail
 cd "$(dirname "$0")"
 out=results/bench
 others=mean,bias,popularity,itemknn,svd,svdpp,als-implicit,myfm,ease
 
-# Ours goes first: what it takes is the others' budget.
+# The default model runs first: its time is the budget of the others.
 reelgraph bench ml-100k-u1 --models residual --seeds 5 --out "$out"
 reelgraph bench ml-100k-u1 --models residual-no-time,residual-ratings-only --seeds 3 --out "$out"
 reelgraph bench ml-latest-small --models residual --seeds 3 --no-cold --out "$out"

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import synthetic
 from matplotlib.figure import Figure
-from measuring import facts, synthetic_of
+from measuring import describe, synthetic_of
 
 from reelgraph import machine
 from reelgraph.data.dataset import Dataset, Interactions, load_prepared
@@ -276,7 +276,7 @@ def main() -> None:
         found = earlier(asked.out)
         if measured:  # Else what is there was measured then.
             command = f"python benchmarks/scale.py --ratings {' '.join(map(str, sorted(rows)))}"
-            found = facts(command) | {"threads": machine.threads(), "gathers": round(machine.gathers())}
+            found = describe(command) | {"threads": machine.threads(), "gathers": round(machine.gathers())}
         found["rows"] = [rows[size] for size in sorted(rows)]
         with new_file(asked.out / RESULTS) as temporary:
             temporary.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

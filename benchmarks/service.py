@@ -23,7 +23,7 @@ from typing import Any
 
 from fuzz import TRACEBACK, fuzz
 from loads import at_a_rate, one_after_another, post, quiet
-from measuring import facts
+from measuring import describe
 from playwright.sync_api import sync_playwright
 from visitor import RATINGS, visitors
 
@@ -206,7 +206,7 @@ def main() -> None:
     del model
     quiet()
     result: dict[str, Any] = json.loads(given.out.read_text(encoding="utf-8")) if given.out.is_file() else {}
-    result |= facts(f"python benchmarks/service.py {given.model.name}") | {
+    result |= describe(f"python benchmarks/service.py {given.model.name}") | {
         "visitors": f"POST /api/recommendations with {RATINGS} ratings, lists of 10",
         **size,
     }

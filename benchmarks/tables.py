@@ -1,4 +1,4 @@
-"""Write the tables of README.md and docs/ from results/: python benchmarks/tables.py."""
+"""Write the tables of README.md and docs/ from the committed results: python benchmarks/tables.py."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -15,12 +15,12 @@ COLUMNS = (("rmse", 4), ("mae", 4), ("ndcg", 3), ("recall", 3), ("seconds", 0), 
 
 def read(name: str) -> dict[str, Any]:
     """A result file."""
-    found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-    return found
+    content: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    return content
 
 
 def results() -> list[str]:
-    """Accuracy, a table a data set, new users and movies, and the service."""
+    """Accuracy on each data set, on new users and movies, and the speed of the service."""
     found = read("bench/results")
     rows = summary(found["runs"])
     lines = ["## Test ratings", ""]
@@ -40,7 +40,7 @@ def results() -> list[str]:
 
 
 def headline() -> list[str]:
-    """Our model beside the best other methods on ML-100K u1."""
+    """The default model and the best other methods on ML-100K u1."""
     found = read("bench/results")
     rows = {row["method"]: row for row in summary(found["runs"]) if row["dataset"] == HEADLINE and row["runs"]}
     columns = (("rmse", 4), ("ndcg", 3), ("recall", 3))
@@ -57,13 +57,13 @@ def headline() -> list[str]:
 
 
 def cold(rows: list[dict[str, Any]]) -> list[str]:
-    """New users and movies as Markdown, a table a data set."""
+    """Accuracy for new users and movies, one table per data set."""
     lines, points = [], cold_summary(rows)
     for dataset in dict.fromkeys(point["dataset"] for point in points):
-        mine = [row for row in rows if row["dataset"] == dataset]
+        own = [row for row in rows if row["dataset"] == dataset]
         lines += [
             "",
-            f"**{dataset}, users held out entirely** ({len(mine)} seeds), by how many of their ratings are revealed",
+            f"**{dataset}, new users** ({len(own)} seeds), by the number of their ratings that are revealed",
             "",
             "| revealed | RMSE | RMSE of damped biases | nDCG@10 |",
             "|---|---|---|---|",
@@ -71,52 +71,50 @@ def cold(rows: list[dict[str, Any]]) -> list[str]:
         for point in (point for point in points if point["dataset"] == dataset):
             cells = [cell(point, name, digits) for name, _, digits in COLD_COLUMNS]
             lines.append(f"| {point['revealed']} | {' | '.join(cells)} |")
-        movies = [row["movies"] for row in mine if row["movies"]]
+        movies = [row["movies"] for row in own if row["movies"]]
         if movies:
-            mean = {name: sum(one[name] for one in movies) / len(movies) for name in movies[0]}
+            mean = {name: sum(movie[name] for movie in movies) / len(movies) for name in movies[0]}
             lines += [
                 "",
-                f"Movies held out entirely, known by side features alone: RMSE {mean['rmse']:.3f} (users' biases alone "
-                f"{mean['bias_rmse']:.3f}), nDCG@10 among themselves {mean['ndcg']:.3f} (in random order "
-                f"{mean['random_ndcg']:.3f}).",
+                f"New movies, known by side features: RMSE {mean['rmse']:.3f} ({mean['bias_rmse']:.3f} by the users' "
+                f"biases), nDCG@10 among themselves {mean['ndcg']:.3f} ({mean['random_ndcg']:.3f} in random order).",
             ]
     return lines
 
 
 def visitor() -> list[str]:
-    """How long a visitor waits, in words."""
+    """Latency of requests of new users."""
     found = read("visitor")
-    waits = "; ".join(f"{name}: {wait['p50']:.1f} ({wait['p99']:.1f})" for name, wait in found["milliseconds"].items())
+    times = "; ".join(f"{name}: {time['p50']:.1f} ({time['p99']:.1f})" for name, time in found["milliseconds"].items())
     return [
         "",
-        f"A new visitor waits, in milliseconds at the median (and the 99th percentile), on a catalogue of "
-        f"{found['movies']:,} movies with {found['ratings']:,} ratings: {waits}. {found['machine']}, {found['date']}; "
-        "made by `benchmarks/visitor.py`.",
+        f"Latency for a new user in milliseconds, median (99th percentile), with {found['movies']:,} movies and "
+        f"{found['ratings']:,} ratings: {times}. {found['machine']}, {found['date']}: `benchmarks/visitor.py`.",
     ]
 
 
 def service() -> list[str]:
-    """The service under load, as a table."""
+    """The service under load."""
     found = read("service")
     start, single, rate, most, swaps = (found[name] for name in ("start", "single", "rate", "most", "swaps"))
     failed = [sum(part["failures"].values()) for part in (single, rate, most, swaps["load"])]
     rows = [
-        ("ready after its start, with memory", f"{start['seconds']} s, {start['megabytes']:.0f} MB"),
-        ("a visitor's list, one at a time: median", f"{single['p50, ms']} ms"),
+        ("time and memory until ready", f"{start['seconds']} s, {start['megabytes']:.0f} MB"),
+        ("a new user's list, one request at a time: median", f"{single['p50, ms']} ms"),
         (
-            f"{rate['requests a second']:.0f} of them a second for {rate['seconds']:.0f} s: median, 99th percentile",
+            f"{rate['requests a second']:.0f} lists per second for {rate['seconds']:.0f} s: median, 99th percentile",
             f"{rate['p50, ms']} ms, {rate['p99, ms']} ms",
         ),
-        ("most lists a second", f"{most['requests a second']:.0f}"),
-        (f"memory after {swaps['changes']} changes of the model under load", swaps["growth"]),
-        ("requests of all these, and failures", f"{_requests(found):,}, {sum(failed)}"),
-        ("the page's first list, and what is sent for it", "{} s, {} kB".format(*found["page"].values())),
-        ("malformed requests, and failures of the service", f"{found['fuzzer']['malformed']:,}, 0"),
+        ("maximum lists per second", f"{most['requests a second']:.0f}"),
+        (f"memory growth after {swaps['changes']} model changes under load", swaps["growth"]),
+        ("requests above, and failures", f"{_requests(found):,}, {sum(failed)}"),
+        ("time to the page's first list, and bytes sent", "{} s, {} kB".format(*found["page"].values())),
+        ("malformed requests, and internal errors", f"{found['fuzzer']['malformed']:,}, 0"),
     ]
     return [
         "",
-        f"`reelgraph serve`, one process and the load generator on {found['machine']}; {found['movies']:,} movies, "
-        f"visitors with 20 ratings; {found['date']}, made by `benchmarks/service.py`:",
+        f"`reelgraph serve` with one process, beside the load generator; {found['movies']:,} movies, new users with 20 "
+        f"ratings. {found['machine']}, {found['date']}: `benchmarks/service.py`.",
         "",
         "| | |",
         "|---|---|",
@@ -130,31 +128,31 @@ def _requests(found: dict[str, Any]) -> int:
 
 
 NOTE = """\
-Mean over seeds and half width of its 95 % interval; seeds are splits, too, where the split is random. Settings and
-stopping step come from validation ratings alone. `residual` uses side features and the time of rating where the data
-have them, `residual-no-time` side features alone, `residual-ratings-only` neither; no other method here and none of the
-published ones uses the time of rating. Other methods try their list of settings for at most as long as `residual`
-takes to tune and fit. `residual`, `ease` and `als-implicit` ran two at a time, on one thread each.
-reelgraph {reelgraph}, {machine}, {date}; made by `benchmarks/run.sh`, all figures in
+Mean over seeds and half width of its 95 % interval; where the split is random, each seed has its own. Settings and
+stopping step are chosen on validation ratings. `residual` uses side features and the time of rating where the data
+have them, `residual-no-time` only side features, `residual-ratings-only` neither; no other method, measured or
+published, uses the time of rating. Other methods search their settings for at most as long as `residual` takes to tune
+and fit. `residual`, `ease` and `als-implicit` ran two at a time, with one thread each.
+reelgraph {reelgraph}, {machine}, {date}: `benchmarks/run.sh`; all runs are in
 [benchmarks/results/bench](../benchmarks/results/bench/results.csv).
 
 ![test RMSE against seconds](../benchmarks/results/bench/figure.png)"""
 
 
 def scale() -> list[str]:
-    """Cost against size, and accuracy against the noise floor."""
+    """Cost by size, and accuracy against the noise floor."""
     found = read("scale/scale")
     titles = (
         "ratings",
         "prepare",
-        "a step",
+        "step",
         "its products",
         "train",
         "lists for all",
         "RMSE",
-        "of biases",
+        "of damped biases",
         "noise floor",
-        "farther from it than a longer fit",
+        "excess over a longer fit",
     )
     rows = [
         (
@@ -170,8 +168,8 @@ def scale() -> list[str]:
         for row in found["rows"]
     ]
     note = (
-        "The rating head with 32 dimensions and settings by the rule, fit and refit; each command in a process of its "
-        f"own, with its peak of memory. {found['threads']} threads; {_made(found)}"
+        "The rating head with 32 dimensions and default settings, fit and refit; each command in its own process, with "
+        f"peak memory. {found['threads']} threads; {_made(found)}"
     )
     picture = "![cost and error against the number of ratings](../benchmarks/results/scale/figure.png)"
     return [*_table(titles, rows), "", note, "", picture]
@@ -188,12 +186,12 @@ def preparation() -> list[str]:
         (f"{row['ratings']:,}", row["form"], row["engine"], f"{row['seconds']:.1f} s", f"{row['memory_gb']:.1f} GB")
         for row in found["rows"]
     ]
-    note = "Each run is `reelgraph prepare` in a process of its own, with the most memory that its processes had."
+    note = "Each run is `reelgraph prepare`, with the peak memory of its processes."
     return [*_table(("ratings", "file", "engine", "time", "memory"), rows), "", f"{note} {_made(found)}"]
 
 
 def lists() -> list[str]:
-    """Time and memory of everyone's lists."""
+    """Time and memory of lists for all users."""
     found = read("lists")
     rows = [
         (
@@ -204,12 +202,12 @@ def lists() -> list[str]:
         )
         for row in found["runs"]
     ]
-    note = f"{found['users']:,} users, {found['movies']:,} movies, {found['k']} a list; both engines' lists are equal."
+    note = f"{found['users']:,} users, {found['movies']:,} movies, lists of {found['k']}; the engines' lists are equal."
     return [*_table(("model", "engine", "time", "memory"), rows), "", f"{note} {_made(found)}"]
 
 
 def processes() -> list[str]:
-    """A step of the rating head in one process and in several."""
+    """Time of a training step in one process and in several."""
     found = read("processes")
     rows = [
         (
@@ -230,8 +228,8 @@ def processes() -> list[str]:
         f"one process, {one} threads",
         f"{number} processes, one thread each",
         "ratio",
-        "sent a step, each",
-        "bytes a movie",
+        "sent per step and process",
+        "bytes per movie",
     )
     return [*_table(titles, rows), "", f"Median step, 32 dimensions. {_made(found)}"]
 
@@ -244,7 +242,7 @@ def _made(found: dict[str, Any]) -> str:
     return f"{found['machine']}, reelgraph {found['reelgraph']}, {found['date']}: `{found['command']}`."
 
 
-TABLES: dict[str, dict[str, Callable[[], list[str]]]] = {  # by document, and by what its comment around them says
+TABLES: dict[str, dict[str, Callable[[], list[str]]]] = {  # by document and by the name in its comments
     "README.md": {"summary": headline},
     "docs/results.md": {"results": results},
     "docs/performance.md": {"scale": scale, "preparation": preparation, "lists": lists},
@@ -253,7 +251,7 @@ TABLES: dict[str, dict[str, Callable[[], list[str]]]] = {  # by document, and by
 
 
 def rendered(document: str) -> str:
-    """A document, such as "README.md", with its tables as the results have them."""
+    """The text of a document, such as "README.md", with current tables."""
     text = (HERE.parent / document).read_text(encoding="utf-8")
     for name, table in TABLES[document].items():
         start, end = f"<!-- {name}: made by benchmarks/tables.py -->\n", f"<!-- end of {name} -->"
@@ -263,7 +261,7 @@ def rendered(document: str) -> str:
 
 
 def write(document: str) -> None:
-    """Bring a document's tables up to its results."""
+    """Update the tables of a document."""
     (HERE.parent / document).write_text(rendered(document), encoding="utf-8")
 
 

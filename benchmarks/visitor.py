@@ -1,4 +1,4 @@
-"""How long a visitor waits: python benchmarks/visitor.py MODEL, a model directory; writes results/visitor.json."""
+"""Latency of requests of new users: python benchmarks/visitor.py MODEL; writes results/visitor.json."""
 
 import argparse
 import json
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from measuring import facts
+from measuring import describe
 
 import reelgraph as rg
 from reelgraph.recommend.recommender import Recommender
@@ -19,18 +19,18 @@ VISITORS, RATINGS = 500, 20
 
 
 def visitors(model: Recommender, seed: int = 0) -> list[dict[str, float]]:
-    """Visitors with the ratings of as many users of the model."""
-    rng, found = np.random.default_rng(seed), []
-    often = np.flatnonzero(model.predictor.user_counts >= RATINGS + 1)
-    for user in rng.choice(often, VISITORS):
+    """New users with ratings taken from users of the model."""
+    rng, people = np.random.default_rng(seed), []
+    active = np.flatnonzero(model.predictor.user_counts >= RATINGS + 1)
+    for user in rng.choice(active, VISITORS):
         items, stars = model.predictor.seen(int(user))
         chosen = rng.choice(len(items), RATINGS, replace=False)
-        found.append({model.items.id(int(items[place])): float(stars[place]) for place in chosen})
-    return found
+        people.append({model.items.id(int(items[place])): float(stars[place]) for place in chosen})
+    return people
 
 
 def milliseconds(run: Callable[[int], object]) -> dict[str, float]:
-    """Median and 99th percentile over the visitors, after some to warm up."""
+    """Median and 99th percentile over the visitors, after a warm-up."""
     taken = []
     for number in range(-20, VISITORS):
         started = time.perf_counter()
@@ -41,7 +41,7 @@ def milliseconds(run: Callable[[int], object]) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure, print and write."""
+    """Measure each request and write the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", type=Path)
     path = parser.parse_args().model
@@ -53,9 +53,9 @@ def main() -> None:
     def one_more(number: int) -> object:
         visitor: Visitor = known[number]
         visitor.rate(extra, 5)
-        found = visitor.recommend(k=10)
+        suggestions = visitor.recommend(k=10)
         visitor.remove(extra)
-        return found
+        return suggestions
 
     first = [visitor.recommend(k=1)[0].movie.movie_id for visitor in known]
     measured = {
@@ -67,7 +67,7 @@ def main() -> None:
         "explanation of the first of the list": milliseconds(lambda n: known[n].explain(first[n])),
         "explanation of the most rated movie": milliseconds(lambda n: known[n].explain(extra)),
     }
-    result = facts(f"python benchmarks/visitor.py {path.name}") | {
+    result = describe(f"python benchmarks/visitor.py {path.name}") | {
         "movies": len(model.items),
         "users": len(model.users),
         "ratings": len(model.predictor.seen_rating),

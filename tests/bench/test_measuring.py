@@ -35,7 +35,7 @@ def test_every_form_and_engine_is_measured_and_their_rows_are_compared(
 
 def test_engines_that_differ_end_the_measurement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prepare, "ENGINES", ("duckdb", "other"))
-    monkeypatch.setattr(prepare, "measured", lambda *_: {})
+    monkeypatch.setattr(prepare, "measure_command", lambda *_: {})
     found = iter([{"counts": 1}, {"counts": 2}])
     monkeypatch.setattr(prepare, "contents", lambda _: next(found))
     with pytest.raises(SystemExit, match="parquet: the engines prepared different rows"):
@@ -80,5 +80,5 @@ def test_memory_is_that_of_a_process_and_its_children() -> None:
 
 def test_a_command_that_fails_ends_the_measurement(tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as raised:
-        measuring.measured("prepare", tmp_path / "nothing.csv")
+        measuring.measure_command("prepare", tmp_path / "nothing.csv")
     assert raised.value.code == 2
