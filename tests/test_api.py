@@ -1,4 +1,4 @@
-"""`import reelgraph as rg`, from ratings to lists."""
+"""The public API, `import reelgraph as rg`."""
 
 import errno
 import os
@@ -25,34 +25,33 @@ def model(data: rg.Dataset) -> rg.Recommender:
     return rg.fit(data, seed=3, max_steps=30)
 
 
-def test_every_public_name_is_there_and_no_other() -> None:
+def test_public_names() -> None:
     assert len(rg.__all__) <= 10
+    assert set(rg.__all__) <= set(dir(rg))
     for name in rg.__all__:
         assert getattr(rg, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'fitt'"):
         _ = rg.fitt
 
 
-def test_load_gives_back_the_file(tables: Path, data: rg.Dataset) -> None:
+def test_load_returns_the_ratings_of_the_file(tables: Path, data: rg.Dataset) -> None:
     rows = [line.split(",") for line in (tables / "ratings.csv").read_text().splitlines()[1:]]
-    found = {
+    loaded = {
         (data.users.id(int(user)), data.items.id(int(item)), float(stars))
         for part in (data.train, data.valid, data.test)
         for user, item, stars in zip(part.user_index, part.item_index, part.rating, strict=True)
     }
-    assert found == {(user, movie, float(stars)) for user, movie, stars, _ in rows}
+    assert loaded == {(user, movie, float(stars)) for user, movie, stars, _ in rows}
     assert data.scale == (1, 5)
     title = data.item_table["title"][data.items.index("10")].as_py()
     assert title == "Movie, The 1 (1970)"
 
 
-def test_settings_by_name_or_as_a_value_are_the_same(tables: Path) -> None:
-    from reelgraph.config import DataConfig  # noqa: PLC0415
-
-    one = rg.load(tables / "ratings.csv", split="last", last=2)
-    two = rg.load(tables / "ratings.csv", config=DataConfig(split="last", last=2))
-    assert one.manifest["split"] == two.manifest["split"]
-    assert len(one.test) == 2 * len(one.users)
+def test_settings_by_keyword_or_as_a_config(tables: Path) -> None:
+    by_name = rg.load(tables / "ratings.csv", split="last", last=2)
+    by_value = rg.load(tables / "ratings.csv", config=rg.DataConfig(split="last", last=2))
+    assert by_name.manifest["split"] == by_value.manifest["split"]
+    assert len(by_name.test) == 2 * len(by_name.users)
 
 
 def test_unknown_settings_are_refused_by_name(tables: Path, data: rg.Dataset) -> None:
@@ -62,7 +61,7 @@ def test_unknown_settings_are_refused_by_name(tables: Path, data: rg.Dataset) ->
         rg.load(tables / "ratings.csv", splitt="last")
 
 
-def test_what_cannot_be_used_raises_one_family(tmp_path: Path) -> None:
+def test_unusable_input_raises_a_reelgraph_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="found none") as refused:
         rg.load(tmp_path / "nowhere.csv")
     assert isinstance(refused.value, rg.ReelgraphError)
@@ -70,14 +69,14 @@ def test_what_cannot_be_used_raises_one_family(tmp_path: Path) -> None:
         rg.open(tmp_path)
 
 
-def test_the_seed_alone_decides(data: rg.Dataset, model: rg.Recommender) -> None:
+def test_fits_are_reproducible_by_seed(data: rg.Dataset, model: rg.Recommender) -> None:
     same, other = rg.fit(data, seed=3, max_steps=30), rg.fit(data, seed=4, max_steps=30)
     weights = [fitted.artifact.weights for fitted in (model, same, other)]
     assert all(weights[0][name].tobytes() == weights[1][name].tobytes() for name in weights[0])
     assert any(weights[0][name].tobytes() != weights[2][name].tobytes() for name in weights[0])
 
 
-def test_a_saved_model_answers_as_the_one_that_was_fitted(model: rg.Recommender, tmp_path: Path) -> None:
+def test_a_saved_model_gives_the_same_answers(model: rg.Recommender, tmp_path: Path) -> None:
     model.save(tmp_path / "m")
     opened = rg.open(tmp_path / "m")
     pairs = [(user, 10 * movie) for user in range(1, 62) for movie in range(1, 82)]
@@ -98,7 +97,7 @@ def test_ids_of_any_type_are_compared_as_text(model: rg.Recommender) -> None:
     np.testing.assert_array_equal(model.predict([(5, "70")]), model.predict([("5", 70)]))
 
 
-def test_test_errors_of_the_fit_are_those_of_an_evaluation(data: rg.Dataset, model: rg.Recommender) -> None:
+def test_evaluate_returns_the_test_errors_of_the_fit(data: rg.Dataset, model: rg.Recommender) -> None:
     rows = [
         (data.users.id(int(user)), data.items.id(int(item)), float(stars))
         for user, item, stars in zip(data.test.user_index, data.test.item_index, data.test.rating, strict=True)
@@ -109,11 +108,11 @@ def test_test_errors_of_the_fit_are_those_of_an_evaluation(data: rg.Dataset, mod
     assert report.rmse == pytest.approx(np.sqrt(np.mean(errors**2)), abs=1e-6)
     assert report.mae == pytest.approx(np.mean(np.abs(errors)), abs=1e-6)
     metrics = model.artifact.manifest["metrics"]["test"]
-    of_the_fit = metrics.get("untimed", metrics["model"])  # The rows above have no times.
-    assert (report.rmse, report.mae) == pytest.approx((of_the_fit["rmse"], of_the_fit["mae"]), abs=1e-6)
+    untimed = metrics.get("untimed", metrics["model"])  # The rows above have no times.
+    assert (report.rmse, report.mae) == pytest.approx((untimed["rmse"], untimed["mae"]), abs=1e-6)
 
 
-def test_no_rows_are_no_error(model: rg.Recommender) -> None:
+def test_empty_input(model: rg.Recommender) -> None:
     assert model.predict([]).shape == (0,)
     empty: list[Iterable[tuple[object, object, float]]] = [[], iter([])]
     for nothing in empty:
@@ -122,7 +121,7 @@ def test_no_rows_are_no_error(model: rg.Recommender) -> None:
         assert np.isnan(report.rmse)
 
 
-def test_unknown_movies_come_with_near_suggestions(model: rg.Recommender) -> None:
+def test_unknown_movies_are_refused_with_similar_ids(model: rg.Recommender) -> None:
     with pytest.raises(UnknownIdError, match=r"movie '7o0': .*similar ids are 70,"):
         model.similar("7o0")
     with pytest.raises(UnknownIdError, match=r"movie '7o0': .*similar ids are 70,"):
@@ -133,7 +132,7 @@ def test_unknown_movies_come_with_near_suggestions(model: rg.Recommender) -> Non
         model.similar("700", k=81)
 
 
-def test_a_save_that_fails_leaves_the_older_model(
+def test_a_failed_save_keeps_the_older_model(
     model: rg.Recommender, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model.save(tmp_path / "m")
@@ -164,7 +163,7 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_commands_that_serve_never_import_what_learns(model_dir: Path, tmp_path: Path, name: str) -> None:
+def test_serving_commands_import_neither_torch_nor_engines(model_dir: Path, tmp_path: Path, name: str) -> None:
     (tmp_path / "my.csv").write_text("movieId,rating\n10,5\n")
     (tmp_path / "pairs.csv").write_text("userId,movieId\n1,10\n")
     (tmp_path / "test.csv").write_text("userId,movieId,rating\n1,10,4\n")

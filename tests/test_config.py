@@ -1,4 +1,4 @@
-"""Settings: refused by name when wrong, and the same on the command line as in a file."""
+"""Settings: validation, files and command-line options."""
 
 from pathlib import Path
 from typing import Any
@@ -42,19 +42,19 @@ from reelgraph.errors import ConfigError
         (DataConfig, "scale", (float("nan"), 5)),
     ],
 )
-def test_impossible_values_are_refused_by_name(config: type[BaseModel], name: str, value: Any) -> None:
+def test_invalid_values_are_refused_by_name(config: type[BaseModel], name: str, value: Any) -> None:
     with pytest.raises(ValidationError) as refused:
         config(**{name: value})
     assert [error["loc"] for error in refused.value.errors()] == [(name,)]
 
 
-def test_settings_cannot_be_changed() -> None:
+def test_settings_are_frozen() -> None:
     config = TrainConfig()
     with pytest.raises(ValidationError, match="frozen"):
         config.dim = 3
 
 
-def test_rates_follow_the_number_of_ratings_unless_they_are_given() -> None:
+def test_rates_depend_on_the_number_of_ratings_unless_given() -> None:
     assert TrainConfig().rates(80_000) == pytest.approx((4.1e-4, 0.01, 100, 20))
     assert TrainConfig().rates(160_000) == pytest.approx((4.1e-4 / 2**0.83, 0.01, 100, 20))
     assert TrainConfig(l2=0.0).rates(32_000_000) == pytest.approx((0, 0.01 / 4, 400, 10))
@@ -62,25 +62,25 @@ def test_rates_follow_the_number_of_ratings_unless_they_are_given() -> None:
     assert TrainConfig(model="gcn").rates(32_000_000) == (0, 0.01, 0, 10)
 
 
-def test_a_refit_to_many_ratings_goes_on_with_the_step_size_that_the_fit_had() -> None:
+def test_a_refit_on_many_ratings_continues_the_decay_of_the_step_size() -> None:
     config, many = TrainConfig(l2=0.1), 32_000_000
-    assert config.going_on(1_000_000, 300) is None
+    assert config.continue_from(1_000_000, 300) is None
     assert config.refit_steps(1_000_000, 300) == 300
-    later = config.going_on(many, 300)
+    later = config.continue_from(many, 300)
     assert later is not None
     assert (later.max_steps, later.l2) == (config.refit_steps(many, 300), 0.1) == (150, 0.1)
     before, after = config.rates(many), later.rates(many)
     for step in (0, 100):
         was = before.learning_rate / (1 + (300 + step) / before.decay_steps)
         assert after.learning_rate / (1 + step / after.decay_steps) == pytest.approx(was)
-    steady = TrainConfig(decay_steps=0).going_on(many, 300)
+    steady = TrainConfig(decay_steps=0).continue_from(many, 300)
     assert steady is not None
     assert steady.rates(many)[1:3] == (before.learning_rate, 0)
 
 
-def test_the_classic_model_has_defaults_of_its_own_that_give_way() -> None:
-    classic, default = TrainConfig(model="gcn"), TrainConfig()
-    assert (classic.decay_steps, classic.average, classic.eval_every, classic.l2) == (0, 0, 1, 0)
+def test_gcn_has_its_own_defaults() -> None:
+    gcn, default = TrainConfig(model="gcn"), TrainConfig()
+    assert (gcn.decay_steps, gcn.average, gcn.eval_every, gcn.l2) == (0, 0, 1, 0)
     assert (default.decay_steps, default.average, default.eval_every, default.l2) == (None, 0.98, 10, None)
     assert TrainConfig(model="gcn", eval_every=7, l2=1e-3).eval_every == 7
     assert TrainConfig(model="gcn", eval_every=7, l2=1e-3).l2 == 1e-3
@@ -105,7 +105,7 @@ def from_file(folder: Path, text: str, config: type[BaseModel], **given: object)
     return read_settings(config, folder / "s.toml", given)
 
 
-def test_the_command_line_wins_over_the_file_and_the_file_over_the_default(tmp_path: Path) -> None:
+def test_options_override_the_file_and_the_file_overrides_defaults(tmp_path: Path) -> None:
     text = '[train]\ndim = 5\nmodel = "gcn"\n[data]\nscale = [1, 10]\ncolumns = { user = "who" }\n'
     train = from_file(tmp_path, text, TrainConfig, dim=3, patience=None)
     assert train == TrainConfig(model="gcn", dim=3)
@@ -125,12 +125,12 @@ def test_the_command_line_wins_over_the_file_and_the_file_over_the_default(tmp_p
         ("[train\n", "expected a TOML file"),
     ],
 )
-def test_a_file_that_makes_no_sense_is_refused(tmp_path: Path, text: str, message: str) -> None:
+def test_invalid_files_are_refused(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         from_file(tmp_path, text, TrainConfig)
 
 
-def test_the_ranking_head_steps_further_where_there_are_more_ratings() -> None:
+def test_step_size_of_the_ranking_head_grows_with_the_number_of_ratings() -> None:
     small, large = (TrainConfig().for_ranking(number) for number in (80_000, 810_000))
     assert (small.learning_rate, small.decay_steps) == pytest.approx((0.02, 100))
     assert (large.learning_rate, large.decay_steps) == pytest.approx((0.03, 150), rel=0.01)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from reelgraph._version import __version__
 
 if TYPE_CHECKING:
+    from reelgraph.config import DataConfig, TrainConfig
     from reelgraph.data.dataset import Dataset
     from reelgraph.data.load import load
     from reelgraph.errors import ReelgraphError
@@ -19,23 +20,29 @@ if TYPE_CHECKING:
     from reelgraph.recommend.recommender import open_model as open  # noqa: A004
     from reelgraph.training.fit import fit
 
+__all__ = [
+    "DataConfig", "Dataset", "Recommender", "ReelgraphError", "TrainConfig", "__version__", "fit", "load", "open",
+]  # fmt: skip
 
-__all__ = ["Dataset", "Recommender", "ReelgraphError", "__version__", "fit", "load", "open"]
-
-
-# Imported when first used: training needs torch, serving must not wait for it.
-_HOMES = {
-    "Dataset": ("reelgraph.data.dataset", "Dataset"),
-    "Recommender": ("reelgraph.recommend.recommender", "Recommender"),
-    "ReelgraphError": ("reelgraph.errors", "ReelgraphError"),
-    "fit": ("reelgraph.training.fit", "fit"),
-    "load": ("reelgraph.data.load", "load"),
-    "open": ("reelgraph.recommend.recommender", "open_model"),
+# Imported on first use, because training needs torch and serving must not load it.
+_SOURCES = {
+    "DataConfig": ("config", "DataConfig"),
+    "Dataset": ("data.dataset", "Dataset"),
+    "Recommender": ("recommend.recommender", "Recommender"),
+    "ReelgraphError": ("errors", "ReelgraphError"),
+    "TrainConfig": ("config", "TrainConfig"),
+    "fit": ("training.fit", "fit"),
+    "load": ("data.load", "load"),
+    "open": ("recommend.recommender", "open_model"),
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _SOURCES:
         raise AttributeError(f"module 'reelgraph' has no attribute {name!r}")
-    module, attribute = _HOMES[name]
-    return getattr(import_module(module), attribute)
+    module, attribute = _SOURCES[name]
+    return getattr(import_module(f"reelgraph.{module}"), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,4 +1,4 @@
-"""A trained model on disk: safetensors, Parquet, CSV and JSON, written whole or not at all and checked when read."""
+"""A trained model on disk: written atomically and checked when read."""
 
 import csv
 import hashlib
@@ -22,33 +22,29 @@ from reelgraph.files import MANIFEST, new_directory
 from reelgraph.scoring.scorers import needed_for_lists
 
 KIND = "reelgraph-artifact"
-
 VERSION = 1
 
 WEIGHTS, HISTORY = "weights.safetensors", "history.csv"
-
 HISTORY_COLUMNS = ("phase", "step", "loss", "valid_rmse", "valid_mae", "valid_ndcg", "seconds")
-
 TABLES = ("users", "items", "seen")
 
-_ENTRIES = ("config", "data", "scale", "standardise", "files")  # of the manifest, each a table
-
+_ENTRIES = ("config", "data", "scale", "standardise", "files")  # objects of the manifest
 _REMEDY = "restore the directory from a copy or train again"
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """Everything serving needs.
+    """A trained model.
 
     Attributes:
         manifest: format version, settings, seed, library versions, data, fingerprints, metrics, rating scale.
-        weights: named float32 arrays, as the model exports them.
-        users: `userId` and side columns, in index order.
-        items: `movieId` and side columns, in index order.
-        seen: `user_index`, `item_index` and `rating` of the training ratings, sorted by user and movie.
+        weights: float32 arrays by name, as exported by the model.
+        users, items: `userId` or `movieId` and side columns, in index order.
+        seen: training ratings sorted by user and movie: `user_index`, `item_index`, `rating`, with the time of rating
+            also `timestamp` and `residual`.
         history: rows of the training history.
-        rejects: rows that preparation refused, with their reasons; empty when there were none.
-        lists_only: whether only what lists of users need was read.
+        rejects: rows refused by the preparation, with reasons.
+        lists_only: only the arrays and columns for lists of training users were read.
     """
 
     manifest: dict[str, Any]
@@ -68,10 +64,10 @@ class Artifact:
 
 
 def numbers(table: pa.Table, name: str) -> npt.NDArray[Any]:
-    """A column of numbers, `(num_rows,)`, not to be written to. `to_numpy` would import pandas for it.
+    """A numeric column as a read-only array, without pandas, which `to_numpy` would import.
 
     Raises:
-        ArtifactError: if it holds something else, or nothing in some row.
+        ArtifactError: if it is not numeric or has nulls.
     """
     try:
         return np.from_dlpack(table[name].combine_chunks())
@@ -80,10 +76,10 @@ def numbers(table: pa.Table, name: str) -> npt.NDArray[Any]:
 
 
 def write_artifact(artifact: Artifact, path: Path) -> None:
-    """Write an artifact directory; an earlier artifact there is replaced once the new one is complete.
+    """Write an artifact directory; an earlier artifact at `path` is replaced once the new one is complete.
 
     Raises:
-        OutputError: if it cannot be written or `path` holds something that is not an artifact.
+        OutputError: if it cannot be written or `path` holds other files.
     """
     with new_directory(path, KIND) as directory:
         save_file({name: np.asarray(array, order="C") for name, array in artifact.weights.items()}, directory / WEIGHTS)
@@ -101,7 +97,7 @@ def write_artifact(artifact: Artifact, path: Path) -> None:
 
 
 def _history_row(cells: dict[str, str]) -> dict[str, Any]:
-    """A row of `history.csv` with its numbers as numbers, None for empty cells."""
+    """A row of `history.csv` with numbers as numbers and None for empty cells."""
     row: dict[str, Any] = {name: float(cell) if cell else None for name, cell in cells.items() if name != "phase"}
     return {"phase": cells["phase"]} | row | {"step": int(cells["step"])}
 
@@ -110,11 +106,10 @@ def read_artifact(path: Path, *, lists_only: bool = False) -> Artifact:
     """Read an artifact directory.
 
     Args:
-        path: the directory.
-        lists_only: leave out what only explanations, visitors, predictions for a time and updates need, most of it.
+        lists_only: skip what lists of training users do not need, which is most of it.
 
     Raises:
-        ArtifactError: if the version is not known, or a file is missing, truncated or does not fit the others.
+        ArtifactError: if the format version is unknown, or a file is missing, damaged or inconsistent with the others.
     """
     manifest = _read_manifest(path)
     for name, facts in manifest["files"].items():
@@ -141,13 +136,13 @@ def read_artifact(path: Path, *, lists_only: bool = False) -> Artifact:
 
 
 def _read_seen(path: Path, columns: Sequence[str] | None) -> pa.Table:
-    """The training ratings, each column in one piece, so that numpy sees it without a copy; read one at a time."""
+    """The training ratings, each column in one chunk, so that numpy needs no copy."""
     names = pq.read_schema(path).names if columns is None else columns
     return pa.table({name: _table(path, [name])[name].combine_chunks() for name in names})
 
 
 def _table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """A Parquet file. `pq.read_table` would import pandas for it: 50 MB and a third of a second."""
+    """Read Parquet without pandas, which `pq.read_table` would import: 50 MB and a third of a second."""
     with pq.ParquetFile(path) as file:
         return file.read(columns)
 

@@ -1,15 +1,12 @@
-"""The one family of errors that are not bugs: the user's input or environment is at fault.
-
-The edges of the system (`cli`, later `service`) map the family once: one line on stderr and exit code 2.
-"""
+"""Errors caused by the user's input or environment, not by bugs."""
 
 
 class ReelgraphError(Exception):
-    """Says in one line what was expected, what was found, where, and what to do.
+    """Base class. The command line prints the message in one line and exits with 2; the service maps it to a response.
 
     Args:
-        problem: where it happened and what was expected against what was found, one sentence without a full stop.
-        remedy: what the user can do about it, one sentence without a full stop; may be empty.
+        problem: where it happened, what was expected and what was found, without a full stop.
+        remedy: what the user can do, without a full stop; may be empty.
     """
 
     def __init__(self, problem: str, remedy: str = "") -> None:
@@ -18,53 +15,53 @@ class ReelgraphError(Exception):
         super().__init__(f"{problem}; {remedy}" if remedy else problem)
 
     def __str__(self) -> str:
-        """One line, whatever the parts held: a file name or a raw value may contain line breaks."""
+        """One line, even if a file name or value contains line breaks."""
         return " ".join(super().__str__().split())
 
 
 class DataError(ReelgraphError):
-    """A ratings file, side table or prepared directory that cannot be used as it is."""
+    """A ratings file, side table or prepared directory is invalid."""
 
 
 class ConfigError(ReelgraphError):
-    """An option or a configuration file with an unknown name or an impossible value."""
+    """An option or a configuration file has an unknown name or an invalid value."""
 
 
 class OutputError(ReelgraphError):
-    """A result that cannot be written where it was asked for."""
+    """A result cannot be written."""
 
 
 class ArtifactError(ReelgraphError):
-    """A model directory that is incomplete, damaged, or of another format version."""
+    """A model directory is incomplete, damaged, or of another format version."""
 
 
 class UnknownIdError(ReelgraphError):
-    """A user or movie id that the model does not know."""
+    """The model does not know a user, movie or genre."""
 
 
 class LeakError(DataError):
-    """Something of the ratings to be predicted reaches what predicts them."""
+    """Test or validation ratings leak into the model's input."""
 
 
 class TrainingError(ReelgraphError):
-    """A fit that cannot go on, such as a loss that is no longer finite."""
+    """Training cannot continue, for example because the loss is not finite."""
 
 
 class StoppedError(TrainingError):
-    """A fit that the user stopped before there was a model to keep."""
+    """The user stopped training before there was a model to keep."""
 
 
 class DatabaseError(ReelgraphError):
-    """A database of ratings that does not answer or cannot be written."""
+    """The database of ratings does not respond or cannot be written."""
 
 
 class SchemaError(DatabaseError):
-    """A database whose tables are those of a newer version or of another program."""
+    """The tables of the database belong to a newer version or another program."""
 
 
 class EngineError(ReelgraphError):
-    """A job of the engine that failed for what it ran on or read."""
+    """A job of the engine failed because of its environment or input."""
 
 
 class SetupError(ReelgraphError):
-    """A missing or unfit part of the environment, such as Java for the Spark engine."""
+    """A part of the environment is missing or unsuitable, such as Java for Spark."""

@@ -4,10 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
 from reelgraph.bench.results import PUBLISHED, cold_summary, summary
+from reelgraph.errors import SetupError
 from reelgraph.files import new_file
+
+try:
+    from matplotlib.figure import Figure
+except ImportError as error:
+    problem = f"bench: expected matplotlib, found none that can be imported ({error})"
+    raise SetupError(problem, "pip install 'reelgraph[bench]'") from None
 
 
 def method_figure(runs: Sequence[dict[str, Any]], published: bool, out: Path) -> list[Path]:

@@ -92,7 +92,7 @@ class Runner:
         if rescale:
             change = self.runs.l2_rule(len(train)) / self.runs.l2_rule(len(data.train))
             config = config.model_copy(update={"l2": config.rates(len(data.train)).l2 * change})
-        graph, state, exact = self._build(train), None, config.going_on(len(data.train), best)
+        graph, state, exact = self._build(train), None, config.continue_from(len(data.train), best)
         if exact is None:
             exact = config.model_copy(update={"max_steps": best})
         else:
