@@ -1,4 +1,4 @@
-"""Results that are written whole or not at all: build beside the target, flush to disk, rename."""
+"""Atomic writing of files and directories, and temporary directories."""
 
 import errno
 import json
@@ -33,11 +33,7 @@ _REMEDIES = {
 
 @contextmanager
 def output_errors(path: Path) -> Iterator[None]:
-    """Turn what the operating system says about writing `path` into one clear line.
-
-    Raises:
-        OutputError: for any `OSError` inside the block, and for what safetensors makes of one.
-    """
+    """Turn operating system errors while writing `path` into an `OutputError`."""
     try:
         yield
     except SafetensorError as error:
@@ -79,15 +75,14 @@ def new_file(path: Path) -> Iterator[Path]:
 
 
 def check_target(path: Path, kind: str, manifest: str = MANIFEST) -> None:
-    """Refuse, before any work is done, an output directory that a run could not write or may not replace.
+    """Check that an output directory can be written: it is missing, empty, or an earlier result of the same kind.
 
     Args:
-        path: the output directory; it may be missing, empty, or an older result of the same `kind`.
-        kind: the `kind` entry that the manifest of such a result carries.
-        manifest: the manifest's name.
+        kind: the `kind` entry in the manifest of such a result.
+        manifest: file name of the manifest.
 
     Raises:
-        OutputError: if something else is there, or if the parent cannot be written.
+        OutputError: if other files are there, or the parent cannot be written.
     """
     with output_errors(path):
         path = _follow(path)
@@ -108,13 +103,13 @@ def check_target(path: Path, kind: str, manifest: str = MANIFEST) -> None:
 
 @contextmanager
 def new_directory(path: Path, kind: str, manifest: str = MANIFEST) -> Iterator[Path]:
-    """Yield a temporary sibling of `path` to fill; put it in the place of `path` if the block ends well.
+    """Yield a temporary sibling of `path` to fill; rename it to `path` if the block succeeds, else delete it.
 
-    The block writes a manifest of that name whose `kind` is `kind`. An older result is replaced only once the new one
-    is complete and flushed; on any failure the older one stays and nothing half-written is left.
+    The block writes a manifest with this `kind`. An earlier result is replaced only when the new one is complete and
+    flushed.
 
     Raises:
-        OutputError: if it cannot be written or `path` holds something that is not ours.
+        OutputError: if it cannot be written or `path` holds other files; see `check_target`.
     """
     check_target(path, kind, manifest)
     with output_errors(path):
@@ -124,7 +119,7 @@ def new_directory(path: Path, kind: str, manifest: str = MANIFEST) -> Iterator[P
             yield temporary
             temporary.chmod(0o777 & ~_umask())
             for file in sorted(temporary.rglob("*")):
-                if file.is_file():  # safetensors makes private files; a result is as readable as any other.
+                if file.is_file():  # safetensors creates private files.
                     file.chmod(0o666 & ~_umask())
                 _flush(file)
             _flush(temporary)
@@ -239,7 +234,7 @@ def _flush(path: Path) -> None:
 
 
 def _umask() -> int:
-    # The mask can only be read by setting it; mkstemp and mkdtemp make private files, a result should not be.
+    # The mask can only be read by setting it. Needed because mkstemp and mkdtemp create private files.
     mask = os.umask(0)
     os.umask(mask)
     return mask

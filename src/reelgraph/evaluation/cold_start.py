@@ -68,14 +68,12 @@ class ColdReport:
 
 @dataclass(frozen=True)
 class _Held:
-    """Ratings of all users, and which of them are revealed and evaluated.
+    """All ratings, sorted into those to reveal and those to evaluate.
 
     Attributes:
-        every: all ratings.
         order: rows of `every` by user, in the order in which they are revealed.
-        place: how many ratings of the same user come before each rating, `(num_ratings,)`.
-        users: the held-out users with ratings to evaluate.
-        test: the ratings to evaluate.
+        place: how many ratings of the same user come before each rating.
+        users: the held-out users with ratings to evaluate, which are `test`.
         first: the first 20 ratings of the held-out users.
     """
 

@@ -75,10 +75,6 @@ class Catalogue:
         Args:
             genre: a genre, in any case.
             year: a year or a range such as "1990-1999", "1990-" or "-1999"; movies without a year never match.
-
-        Raises:
-            UnknownIdError: if no movie has the genre; the message names the closest ones.
-            ConfigError: if the year has another form, or the model has no genres or years.
         """
         matching = np.ones(self.table.num_rows, dtype=bool)
         if genre is not None:

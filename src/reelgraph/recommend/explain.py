@@ -8,18 +8,12 @@ import numpy as np
 from reelgraph.arrays import Float32s, Indices, Int64s
 from reelgraph.recommend.catalogue import Movie
 from reelgraph.recommend.predictor import Person, Predictor
-from reelgraph.scoring.ranking_head import RankParts
+from reelgraph.scoring.base import Parts
 
 
 @dataclass(frozen=True)
 class Reason:
-    """Contribution of one of the user's ratings.
-
-    Attributes:
-        movie: the rated movie.
-        rating: in the data's scale.
-        contribution: signed.
-    """
+    """The signed contribution of one of the user's ratings, which is in the data's scale."""
 
     movie: Movie
     rating: float
@@ -31,13 +25,7 @@ class Reason:
 
 @dataclass(slots=True)  # A popular movie has thousands of neighbours, and frozen instances are three times slower.
 class Neighbour:
-    """Contribution of another user's rating of the movie.
-
-    Attributes:
-        user_id: the other user.
-        rating: in the data's scale.
-        contribution: signed.
-    """
+    """The signed contribution of another user's rating of the movie."""
 
     user_id: str
     rating: float
@@ -46,14 +34,9 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class Score:
-    """A ranking score: `movie +` all of `because`, and also `movie + movie_free + movie_side +` all `neighbours`.
+    """A ranking score, a log odds up to a constant; the parts are those of `Explanation`.
 
-    Attributes:
-        score: the sum, a log odds up to a constant.
-        movie: the movie's bias.
-        because: contributions of the rated movies, the largest absolute one first.
-        movie_free, movie_side: contributions of the movie's own free state and side features.
-        neighbours: contributions of the users who rated the movie, the largest absolute one first.
+    It is `movie +` all of `because`, and also `movie + movie_free + movie_side +` all of `neighbours`.
     """
 
     score: float
@@ -122,11 +105,7 @@ def _than_average(part: float) -> str:
 
 
 def explain(predictor: Predictor, person: Person, item: int) -> Explanation:
-    """Decompose a person's prediction and ranking score of a movie.
-
-    Raises:
-        ConfigError: if the model's predictions are not sums (`gcn`).
-    """
+    """Decompose a person's prediction and ranking score of a movie."""
     raters, their_ratings = predictor.raters(item)
     own, theirs = predictor.standardise(person.ratings), predictor.standardise(their_ratings)
     parts = predictor.scorer.parts(person.index, item, person.rated, own, person.state, raters, theirs)
@@ -153,13 +132,13 @@ def explain(predictor: Predictor, person: Person, item: int) -> Explanation:
     )
 
 
-def _score(predictor: Predictor, person: Person, parts: RankParts, raters: Indices, their_ratings: Float32s) -> Score:
+def _score(predictor: Predictor, person: Person, parts: Parts, raters: Indices, their_ratings: Float32s) -> Score:
     return Score(
         score=parts.movie + float(parts.because.sum(dtype=np.float64)),
         movie=parts.movie,
         because=_reasons(predictor, person, parts.because),
-        movie_free=parts.free,
-        movie_side=parts.side,
+        movie_free=parts.movie_free,
+        movie_side=parts.movie_side,
         neighbours=_neighbours(predictor, raters, their_ratings, parts.neighbours),
     )
 

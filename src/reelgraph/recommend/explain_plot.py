@@ -21,11 +21,6 @@ def draw(explanation: Explanation, path: Path) -> None:
     """Draw an explanation to a .svg or .png file.
 
     Green edges raise the prediction and red ones lower it; their width is the size of the contribution, in stars.
-
-    Raises:
-        ConfigError: if the file has another suffix.
-        SetupError: if matplotlib is not installed.
-        OutputError: if the file cannot be written.
     """
     kind = path.suffix.lower().removeprefix(".")
     if kind not in {"svg", "png"}:
@@ -76,13 +71,8 @@ def _column(
 ) -> None:
     """Nodes below one another, each with a grey edge from the left and a coloured one to the movie.
 
-    Args:
-        axes: matplotlib's axes.
-        places: horizontal places of the grey edges' start, of the nodes and of the movie.
-        middle: vertical place of the start and of the movie.
-        ratings: the ratings, one node each.
-        labels: their texts.
-        largest: the contribution that gets the widest edge.
+    `places` are the horizontal places of the grey edges' start, of the nodes and of the movie; `largest` is the
+    contribution with the widest edge.
     """
     start, x, end = places
     for row, (rating, label) in enumerate(zip(ratings, labels, strict=True)):

@@ -84,13 +84,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Suggestion:
-    """One movie of a list.
-
-    Attributes:
-        movie: id, title, year, genres.
-        score: orders the list; not comparable between lists.
-        prediction: predicted rating, clipped to the data's scale.
-    """
+    """One movie of a list; scores of different lists are not comparable, predictions are clipped to the scale."""
 
     movie: Movie
     score: float
@@ -103,13 +97,7 @@ class Suggestion:
 
 @dataclass(frozen=True)
 class Page:
-    """A part of a list.
-
-    Attributes:
-        suggestions: the movies, best first.
-        intervals: bounds of the 90 % interval of each prediction; None for each if the model has no intervals.
-        more: whether the list goes on.
-    """
+    """A part of a list, the bounds of each prediction's 90 % interval, and whether more movies follow."""
 
     suggestions: list[Suggestion]
     intervals: list[tuple[float, float] | None]
@@ -117,12 +105,7 @@ class Page:
 
 
 class ListMaker:
-    """Makes lists.
-
-    Args:
-        predictor: both heads, the catalogue and the training ratings.
-        ranking: the manifest's entry for the ranking head, or None.
-    """
+    """Makes lists; `ranking` is the manifest's entry for the ranking head."""
 
     def __init__(self, predictor: Predictor, ranking: dict[str, Any] | None) -> None:
         self.predictor = predictor
@@ -132,12 +115,7 @@ class ListMaker:
         self.ordering = Ordering(predictor.scorer, predictor.ranker, counts)
 
     def matching(self, choice: Choice) -> Mask:
-        """Movies that pass the filters of the choice, bool of shape `(num_items,)`, seen ones included.
-
-        Raises:
-            ConfigError: if `k` or `year` is out of range.
-            UnknownIdError: if the genre is unknown.
-        """
+        """Movies that pass the filters of the choice, bool of shape `(num_items,)`, seen ones included."""
         count = len(self.predictor.items)
         if not 1 <= choice.k <= count:
             raise ConfigError(f"k: expected 1 to {count} (the catalogue), found {choice.k}", "choose a k in between")
@@ -157,15 +135,7 @@ class ListMaker:
         return mask
 
     def weights(self, choice: Choice, *, cold: bool = False) -> Weights:
-        """Weights of the score for the order and popularity penalty of a choice.
-
-        Args:
-            choice: the options.
-            cold: for a person without ratings: well-rated and often rated movies come first.
-
-        Raises:
-            ConfigError: if the order needs a ranking head and the model has none.
-        """
+        """Weights of the score for a choice; `cold` is for a person without ratings: popularity replaces the rank."""
         order, penalty, ranker = choice.order or "blend", choice.popularity_penalty, self.predictor.ranker
         if order == "rank" and ranker is None:
             raise ConfigError("--order rank: expected a model with a ranking head, found none", "train --ranking")
@@ -214,10 +184,6 @@ class ListMaker:
 
         A diverse list is made page by page, each of `choice.k` movies and diverse in itself, so that a later page never
         changes an earlier one.
-
-        Raises:
-            ConfigError: if the choice is out of range.
-            UnknownIdError: if the genre is unknown.
         """
         matching = self.matching(choice)
         if not choice.include_seen:

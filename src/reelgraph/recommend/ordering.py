@@ -32,12 +32,7 @@ class Weights:
 
 @dataclass(frozen=True)
 class People:
-    """Several people as both heads see them.
-
-    Attributes:
-        state: states of the rating head.
-        rank_state: states of the ranking head, `(num_people, dim)`; None without one.
-    """
+    """Several people's states of the rating head and of the ranking head, `(num_people, dim)`, if there is one."""
 
     state: UserState
     rank_state: Float32s | None
@@ -83,13 +78,7 @@ class TopLists:
 
 
 class Ordering:
-    """Scores and sorts movies.
-
-    Args:
-        scorer: the rating head.
-        ranker: the ranking head, or None.
-        counts: training ratings of each movie, `(num_items,)`.
-    """
+    """Scores and sorts movies; `counts` are their numbers of training ratings."""
 
     def __init__(self, scorer: Scorer, ranker: Ranker | None, counts: Ints) -> None:
         self.scorer, self.ranker = scorer, ranker
@@ -166,12 +155,7 @@ class Ordering:
     ) -> TopLists:
         """Lists of up to `k` movies; ties go to the lower index.
 
-        Args:
-            people: the people.
-            weights: weights of the terms.
-            scores: the result of `scores`, set to -inf for movies to leave out.
-            k: length of the lists.
-            diversity: see `lists.Choice`.
+        `scores` is the result of `scores`, set to -inf for movies to leave out; see `lists.Choice` for `diversity`.
         """
         if not diversity:
             return self._highest(people, weights, scores, k)

@@ -87,11 +87,7 @@ class Predictor:
     def interval(
         self, user_ids: Sequence[str], movie_ids: Sequence[str], level: float, timestamps: Int64s | None = None
     ) -> tuple[Float32s, Float32s]:
-        """Lower and upper bounds of prediction intervals; the arguments are those of `predict`.
-
-        Raises:
-            ConfigError: if the level is not one of `intervals.LEVELS`, or the model was trained without validation.
-        """
+        """Lower and upper bounds of prediction intervals; see `predict` and `intervals.LEVELS`."""
         pairs = self._find(user_ids, movie_ids)
         prediction = self._correct(pairs, self._predict(pairs), timestamps)
         low, high = self._interval(pairs, prediction, level, timestamps)
@@ -100,13 +96,9 @@ class Predictor:
     def around(
         self, prediction: Float32s, item_index: Indices, user_count: int, level: float = 0.9
     ) -> tuple[Float32s, Float32s] | None:
-        """Interval bounds of one person's predictions, both `(num_movies,)`; None for a model without intervals.
+        """Interval bounds of one person's predictions; None for a model without intervals.
 
-        Args:
-            prediction: predicted ratings, `(num_movies,)`.
-            item_index: the movies, `(num_movies,)`.
-            user_count: how many ratings of the person the predictions are based on.
-            level: coverage, one of `intervals.LEVELS`.
+        All arrays are `(num_movies,)`; `user_count` is the number of ratings that the predictions are based on.
         """
         untimed = self._intervals["untimed"]
         if untimed is None:

@@ -97,28 +97,22 @@ class UserState:
 
 @dataclass(frozen=True)
 class Parts:
-    """A standardised prediction as two sums.
+    """A standardised prediction or a ranking score as two sums.
 
     They are `mean + user + movie + free + side + because.sum()` and
-    `mean + user + movie + movie_free + movie_side + neighbours.sum()`.
-
-    Attributes:
-        mean, user, movie: the baseline: mean rating, user bias and movie bias.
-        free, side: contribution of the user's own free state and side features; 0 for a visitor.
-        because: contribution of each rated movie, float32 of shape `(num_ratings,)`.
-        movie_free, movie_side: contribution of the movie's own free state and side features.
-        neighbours: contribution of each user who rated the movie, float32 of shape `(num_neighbours,)`.
+    `mean + user + movie + movie_free + movie_side + neighbours.sum()`; see `recommend.explain.Explanation`. `because`
+    and `neighbours` are float32 arrays with an entry for each rated movie and for each user who rated the movie.
     """
 
-    mean: float
-    user: float
     movie: float
-    free: float
-    side: float
     because: Float32s
     movie_free: float
     movie_side: float
     neighbours: Float32s
+    mean: float = 0.0
+    user: float = 0.0
+    free: float = 0.0
+    side: float = 0.0
 
 
 class Scorer(Protocol):
@@ -167,9 +161,6 @@ class Scorer(Protocol):
             rated, rating: the user's rated movies and ratings, `(num_ratings,)`.
             user: the user's state, one row.
             raters, their_rating: users who rated the movie and their ratings, `(num_neighbours,)`.
-
-        Raises:
-            ConfigError: if the model's predictions are not sums.
         """
 
     @property

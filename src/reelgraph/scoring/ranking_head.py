@@ -1,31 +1,12 @@
 """Numpy twin of `models.ranking_head`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from reelgraph.arrays import Float32s, Float64s, Ints, lengths, pair_products
-from reelgraph.scoring.base import FoldIn
-
-
-@dataclass(frozen=True)
-class RankParts:
-    """A ranking score as sums: `movie + because.sum()` and `movie + free + side + neighbours.sum()`.
-
-    Attributes:
-        movie: the movie's bias.
-        because: contribution of each rated movie, float32 of shape `(num_ratings,)`.
-        free, side: contribution of the movie's own free state and side features.
-        neighbours: contribution of each user who rated the movie, float32 of shape `(num_neighbours,)`.
-    """
-
-    movie: float
-    because: Float32s
-    free: float
-    side: float
-    neighbours: Float32s
+from reelgraph.scoring.base import FoldIn, Parts
 
 
 class Ranker:
@@ -61,8 +42,8 @@ class Ranker:
     def _longest(self) -> float:
         return float(lengths(self.item_states).max(initial=0))
 
-    def parts(self, item_index: int, rated: Ints, rating: Float32s, raters: Ints, their_rating: Float32s) -> RankParts:
-        """Decompose a score; the arguments are those of `Scorer.parts`."""
+    def parts(self, item_index: int, rated: Ints, rating: Float32s, raters: Ints, their_rating: Float32s) -> Parts:
+        """Decompose a score; see `Scorer.parts`."""
         weights = self.weights
         _, messages = self.fold_in.messages(rated, rating)
         user = messages.sum(0)
@@ -70,10 +51,10 @@ class Ranker:
         rho = (rho - weights["rank.user.baseline"][raters])[:, None]
         neighbours = weights["rank.user.implicit"][raters] + rho * weights["rank.user.residual"][raters]
         free, side = (float(weights[f"rank.item.{name}"][item_index] @ user) for name in ("free", "side"))
-        return RankParts(
-            float(self.item_bias[item_index]),
-            messages @ self.item_states[item_index],
-            free,
-            side,
-            np.asarray(neighbours @ user / np.sqrt(max(len(raters), 1)), np.float32),
+        return Parts(
+            movie=float(self.item_bias[item_index]),
+            because=messages @ self.item_states[item_index],
+            movie_free=free,
+            movie_side=side,
+            neighbours=np.asarray(neighbours @ user / np.sqrt(max(len(raters), 1)), np.float32),
         )
