@@ -18,6 +18,7 @@ import reelgraph
 from reelgraph.config import DataConfig, TrainConfig
 from reelgraph.service.database.connection import address
 from reelgraph.service.database.store import Store
+from tests.support.commands import CommandLine
 from tests.support.worlds import benchmark
 
 tables = benchmark("tables")
@@ -69,7 +70,7 @@ def serves(words: list[str], folder: Path) -> None:
         assert process.wait(30) == 0
 
 
-def test_every_command_of_the_documentation_runs(folder: Path) -> None:
+def test_every_command_of_the_documentation_runs(folder: Path, command: CommandLine) -> None:
     commands = [shlex.split(line) for line in block("docs/commands.md", "commands", "sh").splitlines() if line.strip()]
     assert {words[1] for words in commands} == {
         "train", "recommend", "similar", "explain", "predict", "evaluate", "report", "update", "forget", "prepare",
@@ -80,7 +81,7 @@ def test_every_command_of_the_documentation_runs(folder: Path) -> None:
         if words[1] == "serve":
             serves(words, folder)
             continue
-        done = subprocess.run([sys.executable, "-m", *words], cwd=folder, capture_output=True, text=True, check=False)
+        done = command(*words[1:], cwd=folder)
         assert done.returncode == 0, f"{shlex.join(words)}\n{done.stderr}"
     assert {
         "model",
@@ -96,7 +97,7 @@ def test_every_command_of_the_documentation_runs(folder: Path) -> None:
     } <= {file.name for file in folder.iterdir()}
 
 
-def test_the_first_commands_of_the_readme_run_in_an_empty_folder(tmp_path: Path) -> None:
+def test_the_first_commands_of_the_readme_run_in_an_empty_folder(tmp_path: Path, command: CommandLine) -> None:
     """They name no file that they do not make. The training is shortened; everything else is as printed."""
     for line in block("README.md", "start", "sh").splitlines():
         words = shlex.split(line)
@@ -105,13 +106,10 @@ def test_the_first_commands_of_the_readme_run_in_an_empty_folder(tmp_path: Path)
             continue
         if words[:2] == ["reelgraph", "train"]:
             words += ["--tune", "none", "--max-steps", "20", "--rank-max-steps", "20"]
-        done = subprocess.run(
-            ["bash", "-c", line] if words[0] == "printf" else [sys.executable, "-m", *words],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        if words[0] == "printf":
+            done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=False)
+        else:
+            done = command(*words[1:], cwd=tmp_path)
         assert done.returncode == 0, f"{line}\n{done.stderr}"
 
 

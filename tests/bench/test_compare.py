@@ -206,7 +206,9 @@ def test_new_users_are_judged_with_the_default_model(done: tuple[Path, Any]) -> 
 def test_new_users_are_left_out_where_nobody_asks(command: Command, tables: Path, tmp_path: Path) -> None:
     for models, more, number in (("residual", ["--no-cold"], 0), ("mean", [], 0), ("mean", ["--cold"], 1)):
         out = tmp_path / f"{models}{len(more)}{number}"
-        ended = command("bench", tables / "ratings.csv", "--models", models, "--seeds", 1, *more, "--out", out)
+        ended = command(
+            "bench", tables / "ratings.csv", "--models", models, "--seeds", 1, "--budget", 0, *more, "--out", out
+        )
         assert ended.returncode == 0, ended.stderr
         assert len(json.loads((out / "results.json").read_text())["cold"]) == number
         assert (out / "cold.svg").exists() == bool(number)

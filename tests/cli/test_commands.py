@@ -195,7 +195,7 @@ def evaluations(folder: Path) -> int:
 
 
 def test_ctrl_c_keeps_the_best_and_resume_goes_on(tables: Path, tmp_path: Path, command: Command) -> None:
-    options = ["--max-steps", "150", "--patience", "100", "--min-improvement", "0"]
+    options = ["--max-steps", "150", "--patience", "100", "--min-improvement", "0", "--rank-max-steps", "20"]
     process = start_training(tables, tmp_path, *options)
     # The checkpoint is replaced whole after every step, so it tells when there is an evaluation to keep.
     deadline = time.monotonic() + 120

@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import threading
-import time
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
@@ -47,6 +46,24 @@ def place(model_dir: Path, tmp_path: Path) -> Path:
     return shutil.copytree(model_dir, tmp_path / "served")
 
 
+@pytest.fixture
+def wait_for_looks(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Waits until the service has looked at the watched directory several times more."""
+    look, looks = Current.look, list[Any]()
+
+    def counted(current: Current) -> Any:
+        looks.append(look(current))
+        return looks[-1]
+
+    monkeypatch.setattr(Current, "look", counted)
+
+    def wait() -> None:
+        enough = len(looks) + 4
+        until(lambda: len(looks) >= enough)
+
+    return wait
+
+
 def put(source: Path, place: Path) -> None:
     """Put a model in the place of another as training does."""
     write_artifact(read_artifact(source), place)
@@ -78,7 +95,7 @@ def test_reload_and_rollback(serve: Serve, model_dir: Path, other_dir: Path, pla
 
 
 def test_a_newer_model_in_the_watched_place_is_served(
-    serve: Serve, other_dir: Path, place: Path, model: Recommender
+    serve: Serve, other_dir: Path, place: Path, model: Recommender, wait_for_looks: Callable[[], None]
 ) -> None:
     client = serve(place, watch=0.02)
     assert asked(client) == listed(model)
@@ -86,12 +103,17 @@ def test_a_newer_model_in_the_watched_place_is_served(
     until(lambda: asked(client) == listed(open_model(other_dir)))
     assert 'reelgraph_swaps_total{outcome="watch"} 1.0' in client.get("/metrics").text
     client.post("/api/admin/rollback")
-    time.sleep(0.2)  # Several looks: what is in the place is what was there before, and not news.
+    wait_for_looks()  # What is in the place was there before the rollback, so it is no news.
     assert asked(client) == listed(model)
 
 
 def test_the_newest_of_several_is_served(
-    serve: Serve, model_dir: Path, other_dir: Path, tmp_path: Path, model: Recommender
+    serve: Serve,
+    model_dir: Path,
+    other_dir: Path,
+    tmp_path: Path,
+    model: Recommender,
+    wait_for_looks: Callable[[], None],
 ) -> None:
     models = tmp_path / "models"
     shutil.copytree(model_dir, models / "monday")
@@ -101,7 +123,7 @@ def test_the_newest_of_several_is_served(
     half = models / ".tuesday.part"
     shutil.copytree(other_dir, half)
     os.utime(half / "manifest.json")
-    time.sleep(0.2)
+    wait_for_looks()
     assert asked(client) == listed(model)  # Hidden: still being made.
     half.rename(models / "tuesday")
     until(lambda: asked(client) == listed(open_model(other_dir)))
@@ -183,7 +205,14 @@ def no_json(path: Path) -> None:
     ],
 )
 def test_a_bad_model_is_refused_and_the_old_one_serves_on(
-    serve: Serve, place: Path, other_dir: Path, tmp_path: Path, model: Recommender, spoil: Any, why: str
+    serve: Serve,
+    place: Path,
+    other_dir: Path,
+    tmp_path: Path,
+    model: Recommender,
+    wait_for_looks: Callable[[], None],
+    spoil: Any,
+    why: str,
 ) -> None:
     client, bad = serve(place, watch=0.02), shutil.copytree(other_dir, tmp_path / "bad")
     spoil(bad)
@@ -197,7 +226,7 @@ def test_a_bad_model_is_refused_and_the_old_one_serves_on(
     shutil.rmtree(place)
     bad.rename(place)
     until(lambda: 'reelgraph_swaps_total{outcome="refused"} 2.0' in client.get("/metrics").text)
-    time.sleep(0.2)
+    wait_for_looks()
     assert 'reelgraph_swaps_total{outcome="refused"} 2.0' in client.get("/metrics").text  # Not tried again and again.
     assert asked(client) == listed(model)
     assert client.post("/api/admin/rollback").status_code == 409
