@@ -1,20 +1,20 @@
-# Sourced by the scripts beside it, which start in the root of the repository: finds a Python, makes .venv, fills it.
-# Written for bash 3.2 (macOS) as well.
+# Sourced by the scripts beside it, in the root of the repository: finds a Python, creates .venv and installs into it.
+# Also runs in bash 3.2 (macOS).
 
 set -o pipefail
-unset PYTHONPATH PYTHONHOME # They would mix another Python's packages into .venv.
+unset PYTHONPATH PYTHONHOME # They would add another Python's packages to .venv.
 
 say() {
     printf '\n== %s\n' "$*"
 }
 
-# One line on stderr and exit code 2: something outside this repository has to be mended.
+# Prints one line on stderr and exits with 2: the user has to fix something outside this repository.
 fail() {
     printf 'error: %s\n' "$*" >&2
     exit 2
 }
 
-# The user may install Debian packages, and this is a system that has them.
+# Tests whether the user can install Debian packages here.
 can_apt() {
     [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1
 }
@@ -26,7 +26,7 @@ apt_offers() {
 apt_lists=old
 apt_update() {
     if [ "$apt_lists" = old ]; then
-        apt-get update -qq || true # What is missing then is named by whoever asked.
+        apt-get update -qq || true # The caller reports what is still missing.
         apt_lists=new
     fi
 }
@@ -49,7 +49,7 @@ has_pip() {
     "$1" -c 'import pip' >/dev/null 2>&1
 }
 
-# Prints a Python of 3.11 or newer that passes the test $1; the versions that are tested come first.
+# Prints a Python 3.11 or newer that passes the test $1; tested versions come first.
 pick_python() {
     for candidate in python3.13 python3.12 python3.11 python3; do
         if command -v "$candidate" >/dev/null 2>&1 && new_enough "$candidate" && "$1" "$candidate"; then
@@ -60,7 +60,7 @@ pick_python() {
     return 1
 }
 
-# Sets `python`; on Debian and Ubuntu, root gets what is missing.
+# Sets `python`; installs what is missing if the user is root on Debian or Ubuntu.
 find_python() {
     python=$(pick_python has_venv) && return 0
     if can_apt; then
@@ -85,7 +85,7 @@ find_python() {
     fail "expected Python 3.11 or newer, found $found: install Python 3.13 (Debian: apt-get install python3 python3-venv; macOS: brew install python@3.13)"
 }
 
-# Makes .venv; one that is broken, was copied from another place, or is of an older Python, is made again.
+# Creates .venv, and creates it again if it is broken, was copied from elsewhere, or has an older Python.
 make_environment() {
     if [ -e .venv ] || [ -L .venv ]; then
         if new_enough .venv/bin/python && { [ ! -f .venv/place ] || [ "$(cat .venv/place)" = "$PWD" ]; } &&
@@ -93,7 +93,7 @@ make_environment() {
             printf '%s\n' "$PWD" >.venv/place
             return 0
         fi
-        echo "   .venv does not work here: it is made again"
+        echo "   .venv does not work here: creating it again"
         rm -rf .venv
     fi
     find_python
@@ -102,12 +102,12 @@ make_environment() {
     printf '%s\n' "$PWD" >.venv/place
 }
 
-# What an installation follows from: nothing is installed again until one of these files changes.
+# The files that an installation depends on: nothing is installed again until one of them changes.
 ingredients() {
     cat pyproject.toml constraints.txt src/reelgraph/_version.py | cksum
 }
 
-# Shows of pip's output on stdin what a person waits for.
+# Shows the lines of pip's output (stdin) that explain a wait.
 progress() {
     while IFS= read -r line; do
         case $line in
@@ -132,7 +132,7 @@ install_reelgraph() {
         return 0
     fi
     rm -f "$stamp"
-    echo "   the first time takes some minutes, most of them for PyTorch"
+    echo "   the first time takes some minutes, mostly for PyTorch"
     .venv/bin/python -m pip install --no-input --disable-pip-version-check --progress-bar off \
         -c constraints.txt -e ".$extras" 2>&1 | tee "$log" | progress || {
         grep '^ERROR' "$log" >&2 || tail -n 5 "$log" >&2

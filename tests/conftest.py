@@ -17,7 +17,7 @@ from tests.support.worlds import write_files
 pytest_plugins = ("tests.support.serving",)
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # In the background of a shell Ctrl-C is ignored, by the commands that tests start and interrupt as well.
+    # A shell starts background jobs with Ctrl-C ignored. The commands that tests interrupt must not inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Fixtures that start a program of the system; a test that uses one of them gets the marker of that name.
@@ -50,7 +50,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def movielens() -> Path:
-    """The folder that holds ml-100k, ml-1m and ml-latest-small."""
+    """The directory with ml-100k, ml-1m and ml-latest-small."""
     beside = Path(__file__).resolve().parents[2] / "shared" / "data"
     folder = Path(os.environ.get("REELGRAPH_DATA", beside))
     if not (folder / "ml-latest-small" / "ratings.csv").is_file():
@@ -63,13 +63,13 @@ def movielens() -> Path:
 
 @pytest.fixture(scope="session")
 def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with ratings.csv, movies.csv and users.csv of 60 people and 80 movies; not to be changed."""
+    """A directory with ratings.csv, movies.csv and users.csv of 60 users and 80 movies; tests must not change it."""
     return write_files(tmp_path_factory.mktemp("tables"))
 
 
 @pytest.fixture(scope="session")
 def model_dir(tables: Path, command: CommandLine, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small model of them, as the command trains it; not to be changed."""
+    """A small model trained on `tables` by the command line; tests must not change it."""
     out = tmp_path_factory.mktemp("model") / "model"
     done = command("train", tables, "--max-steps", 60, "--out", out)
     assert done.returncode == 0, done.stderr
@@ -85,7 +85,7 @@ def command() -> Iterator[CommandLine]:
 
 @pytest.fixture(scope="session", autouse=True)
 def spark_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Spark, wherever a test or a command of it starts one, is small and stays on loopback."""
+    """Every Spark that a test or its commands start is small and listens on loopback only."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in settings(tmp_path_factory.mktemp("spark") / "conf").items():
             patch.setenv(name, value)
@@ -94,14 +94,14 @@ def spark_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def standalone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """The cluster behind `cluster`, started when the first test asks for it."""
+    """The cluster behind `cluster`, started for the first test that needs it."""
     with running_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
         yield cluster
 
 
 @pytest.fixture
 def cluster(standalone: Cluster) -> Cluster:
-    """A Spark cluster on this machine: a master and two workers, free, whatever the test before did to them."""
+    """A Spark cluster on this machine: a master and two free workers, repaired after the test before."""
     standalone.mend()
     return standalone
 
@@ -122,7 +122,7 @@ def postgresql_server() -> Iterator[PostgreSQL]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def new_database(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], URL]:
-    """Makes empty databases of one kind; a test that takes it, or `database`, runs on both kinds."""
+    """Makes empty databases; a test that uses it, or `database`, runs on SQLite and on PostgreSQL."""
     if request.param == "sqlite":
         return lambda: URL.create("sqlite", database=str(Path(tempfile.mkdtemp(dir=tmp_path)) / "ratings.sqlite"))
     server: PostgreSQL = request.getfixturevalue("postgresql_server")
@@ -131,5 +131,5 @@ def new_database(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[],
 
 @pytest.fixture
 def database(new_database: Callable[[], URL]) -> URL:
-    """A new, empty database of either kind."""
+    """A new, empty database."""
     return new_database()

@@ -262,7 +262,7 @@ def test_quickstart_mends_its_environment(machine: Machine, damage: str) -> None
     machine.calls("")
     again = machine.run("script/quickstart")
     assert again.returncode == 0, again.stderr
-    assert "it is made again" in again.stdout
+    assert "creating it again" in again.stdout
     calls = machine.calls("python")
     assert "python3 -m venv .venv" in calls
     assert "pip install" in " ".join(calls)

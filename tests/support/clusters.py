@@ -1,4 +1,4 @@
-"""A real Spark cluster of the standalone kind on this machine: a master and workers, each a process of its own."""
+"""A Spark standalone cluster on this machine: a master and workers, each in a process of its own."""
 
 import importlib.util
 import json
@@ -17,18 +17,18 @@ from typing import Any
 import reelgraph
 
 HOST = "127.0.0.1"
-QUICK = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # for Java that runs for seconds
-PATIENCE = 90.0  # seconds until what has to come is given up
-# The program, in the group of a shell that kills the group when the program ends, or when the other end of its standard
-# input is closed: then the test run is no more, however it ended.
+QUICK = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # for a Java that runs for a few seconds
+PATIENCE = 90.0  # seconds to wait for something that must happen
+# The program runs in the process group of a shell. The shell kills the group when the program ends, or when its
+# standard input is closed because the test run has ended, however it ended.
 GUARD = '("$@"; kill -9 0) & read -r _; kill -9 0'
 
 
 def until(condition: Callable[[], Any], what: str) -> Any:
-    """Wait until a condition holds; returns what it gave.
+    """Wait until a condition holds, and return its value.
 
     Raises:
-        TimeoutError: if it does not within `PATIENCE`.
+        TimeoutError: if it does not hold within `PATIENCE`.
     """
     end = time.monotonic() + PATIENCE
     while not (found := condition()):
@@ -39,7 +39,7 @@ def until(condition: Callable[[], Any], what: str) -> Any:
 
 
 class Program:
-    """A running program with its children; what it writes goes to a file."""
+    """A running program and its children; its output goes to a file."""
 
     def __init__(self, command: list[str], log: Path, environment: Mapping[str, str]) -> None:
         self.log = log
@@ -59,7 +59,7 @@ class Program:
         return self._process.poll() is None
 
     def kill(self) -> None:
-        """End it and its children at once, as a power cut would."""
+        """Kill the program and its children at once, as a power cut would."""
         if self.running:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
@@ -67,7 +67,7 @@ class Program:
         self._process.stdin.close()
 
     def wait_for(self, pattern: str) -> re.Match[str]:
-        """What it wrote that matches a pattern, as soon as it is there."""
+        """Wait until the output matches a pattern, and return the match."""
 
         def look() -> re.Match[str] | None:
             text = self.log.read_text(errors="replace")
@@ -80,7 +80,7 @@ class Program:
 
 
 def spark_home() -> Path:
-    """The folder of the pyspark package, which holds all of Spark."""
+    """The directory of the pyspark package, which contains all of Spark."""
     spec = importlib.util.find_spec("pyspark")
     assert spec is not None
     assert spec.origin is not None
@@ -88,11 +88,11 @@ def spark_home() -> Path:
 
 
 def settings(folder: Path, **more: str) -> dict[str, str]:
-    """Variables under which Spark runs on loopback only, with small and quick Javas, whatever this machine's settings.
+    """Environment variables with which Spark listens on loopback only and uses small Javas that start quickly.
 
     Args:
-        folder: for spark-defaults.conf.
-        **more: further settings, `sql_shuffle_partitions` for spark.sql.shuffle.partitions.
+        folder: where spark-defaults.conf is written.
+        **more: further settings, such as `sql_shuffle_partitions` for spark.sql.shuffle.partitions.
     """
     folder.mkdir(exist_ok=True)
     lines = [f"spark.{role}.extraJavaOptions {QUICK}" for role in ("driver", "executor")]
@@ -102,7 +102,7 @@ def settings(folder: Path, **more: str) -> dict[str, str]:
 
 
 def environment_of_programs(folder: Path) -> dict[str, str]:
-    """What Spark's own programs get: this Python and source, and folders of their own."""
+    """The environment of Spark's own programs: this Python, this source tree, and their own directories."""
     source = str(Path(reelgraph.__file__).parents[1])
     return os.environ | {
         "SPARK_HOME": str(spark_home()),
@@ -114,11 +114,11 @@ def environment_of_programs(folder: Path) -> dict[str, str]:
 
 
 class Cluster:
-    """A master and its workers, one core and 2 GB each.
+    """A master and its workers, with one core and 2 GB each.
 
     Attributes:
         url: the master's address, `spark://127.0.0.1:port`.
-        workers: the workers that were started and not killed, the oldest first.
+        workers: the workers that were started and not killed, oldest first.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -137,13 +137,13 @@ class Cluster:
         return Program(command, self.folder / f"{name}.log", self._environment)
 
     def state(self) -> dict[str, Any]:
-        """What the master knows: `workers`, `activeapps`, ..."""
+        """The state that the master reports: `workers`, `activeapps`, ..."""
         with urllib.request.urlopen(f"{self._page}/json/", timeout=PATIENCE) as answer:
             state: dict[str, Any] = json.load(answer)
         return state
 
     def start_workers(self, count: int = 1) -> None:
-        """Some workers more; the master knows them when this returns."""
+        """Start more workers, and wait until they have registered."""
         options = ["-h", HOST, "-c", "1", "-m", "2g", "--webui-port", "0", "-d", str(self.folder / "work")]
         for _ in range(count):
             self._started += 1
@@ -152,12 +152,15 @@ class Cluster:
             worker.wait_for("Successfully registered with master")
 
     def kill_worker(self, place: int = 0) -> None:
-        """End a worker and its executors at once; the master knows it when this returns."""
+        """Kill a worker and its executors, and wait until the master has noticed."""
         self.workers.pop(place).kill()
-        until(lambda: self.state()["aliveworkers"] == len(self.workers), "the master does not miss the worker")
+        until(
+            lambda: self.state()["aliveworkers"] == len(self.workers),
+            "the master did not notice the loss of a worker",
+        )
 
     def mend(self, count: int = 2) -> None:
-        """Have as many workers, all of them running and free, whatever a test did to them."""
+        """Start and kill workers until `count` of them run, and wait until they are free."""
         for place in reversed(range(len(self.workers))):
             if not self.workers[place].running:
                 self.kill_worker(place)
@@ -167,14 +170,14 @@ class Cluster:
         until(lambda: not self.state()["activeapps"], "an application is still on the cluster")
 
     def stop(self) -> None:
-        """End every process."""
+        """Kill every process."""
         for program in (*self.workers, self._master):
             program.kill()
 
 
 @contextmanager
 def running_cluster(folder: Path, workers: int = 2) -> Iterator[Cluster]:
-    """A cluster, stopped when it is no longer needed."""
+    """A cluster that runs while the block does."""
     cluster = Cluster(folder)
     try:
         cluster.mend(workers)
@@ -185,7 +188,7 @@ def running_cluster(folder: Path, workers: int = 2) -> Iterator[Cluster]:
 
 @contextmanager
 def running_connect_server(folder: Path) -> Iterator[tuple[str, Program]]:
-    """A Spark Connect server that computes by itself, and its address `sc://127.0.0.1:port`."""
+    """A Spark Connect server with a local master, and its address `sc://127.0.0.1:port`."""
     name = "org.apache.spark.sql.connect.service.SparkConnectServer"
     options = {"master": "local[2]", "ui.enabled": "false"}
     options |= {"connect.grpc.binding.address": HOST, "connect.grpc.binding.port": "0"}

@@ -1,4 +1,4 @@
-"""Prepared directories that are equal, row by row, and a source that goes every way through preparation."""
+"""A comparison of prepared directories, and a source with every kind of row that preparation treats differently."""
 
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ B,5,4,"1997-12-04
 "
 """
 TEST = "userId,movieId,rating,timestamp\nB,2,3,9\nnew,1,1,9\nB,2,4,8\nB,9,x,8\n"
-# Names that mean something to SQL, that differ by case alone, or that preparation uses itself.
+# Column names that are special in SQL, that differ only in case, or that preparation uses itself.
 ITEMS = """movieId,Title,title,a.b,c`d,e f,g'h,item_index,row,reason,genres
 2,A,The Two (1999),1,2,3,4,5,6,7,X|Y
 99,B,é,,,,,,,,(no genres listed)
@@ -59,7 +59,7 @@ def compare(one: Path, other: Path) -> None:
 
 
 def dirty(folder: Path, split: str) -> Source:
-    """Write the files above; the test file belongs to the split `given`."""
+    """Write the files above; the test file is used by the split `given` only."""
     paths = [folder / name for name in ("r.csv", "i.csv", "u.csv", "t.csv")]
     for path, text in zip(paths, (DIRTY, ITEMS, USERS, TEST), strict=True):
         path.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Programs of the system that tests start; `script/test` installs them where it may."""
+"""System programs that tests start; `script/test` installs them where it can."""
 
 import os
 import re
@@ -21,7 +21,7 @@ CHROMIUM = (
 
 
 def postgresql_programs() -> Path:
-    """The folder of PostgreSQL's programs: that on PATH, else the newest."""
+    """The directory of PostgreSQL's programs: the one on PATH, otherwise the newest."""
     on_path = shutil.which("initdb")
     if on_path:
         return Path(on_path).resolve().parent

@@ -1,4 +1,4 @@
-"""Data sets whose right answer is known."""
+"""Small data sets with known answers."""
 
 import csv
 import importlib
@@ -48,7 +48,7 @@ def dataset(train: Interactions, valid: Interactions, test: Interactions, users:
 
 
 def checkerboard(users: int = 40, items: int = 30, seed: int = 0) -> Dataset:
-    """Two camps: a user rates a movie of the own camp 5 and of the other 1; a fifth of the cells is held out."""
+    """Two groups: users rate the movies of their group 5 and the others 1; a fifth of the ratings is held out."""
     rng = np.random.default_rng(seed)
     cells = [(user, item, 5.0 if user % 2 == item % 2 else 1.0) for user in range(users) for item in range(items)]
     part = rng.random(len(cells))
@@ -61,7 +61,7 @@ def checkerboard(users: int = 40, items: int = 30, seed: int = 0) -> Dataset:
 
 
 def moody(users: int = 60, sessions: int = 4, length: int = 10, seed: int = 0) -> Dataset:
-    """People who rate movies at random, in sessions of some minutes on different days, each in a mood of its own."""
+    """Random ratings in sessions of a few minutes on different days; each session has an offset of its own."""
     rng = np.random.default_rng(seed)
     rows: list[tuple[float, ...]] = []
     for user in range(users):
@@ -87,7 +87,7 @@ def moody(users: int = 60, sessions: int = 4, length: int = 10, seed: int = 0) -
 
 
 def noisy(users: int = 30, items: int = 25, share: float = 0.5, seed: int = 0) -> Interactions:
-    """Random ratings of 1 to 5 on a random part of the cells; user 0 and movie 0 have none."""
+    """Random ratings of 1 to 5 for a random share of the pairs; user 0 and movie 0 have none."""
     rng = np.random.default_rng(seed)
     cells = [(u, i) for u in range(1, users) for i in range(1, items) if rng.random() < share]
     rating = rng.integers(1, 6, len(cells)).astype(float)
@@ -95,13 +95,13 @@ def noisy(users: int = 30, items: int = 25, share: float = 0.5, seed: int = 0) -
 
 
 def settings(**changes: Any) -> TrainConfig:
-    """Settings of a fit that takes a fraction of a second."""
+    """Settings for a fit that takes a fraction of a second."""
     base = {"max_steps": 24, "eval_every": 4, "patience": 3, "checkpoint_seconds": 0.0, "dim": 4, "ranking": False}
     return TrainConfig.model_validate(base | changes)
 
 
 def write_files(folder: Path, users: int = 60, items: int = 80, seed: int = 0) -> Path:
-    """ratings.csv, movies.csv and users.csv of people with tastes, in `folder`."""
+    """Write ratings.csv, movies.csv and users.csv; users prefer genres."""
     rng = np.random.default_rng(seed)
     genres = ("Drama", "Comedy", "Horror")
     taste = rng.normal(0, 1, (users, len(genres)))
@@ -128,7 +128,7 @@ def write_files(folder: Path, users: int = 60, items: int = 80, seed: int = 0) -
 
 
 def prepare_rows(tmp_path: Path, rows: list[tuple[object, ...]], **config: Any) -> Path:
-    """Prepare rows of user, movie, rating and perhaps timestamp; returns the Prepared directory."""
+    """Prepare rows of user, movie, rating and optionally timestamp; returns the prepared directory."""
     names = ["userId", "movieId", "rating", "timestamp"][: len(rows[0])]
     lines = [",".join(names), *(",".join(map(str, row)) for row in rows)]
     (tmp_path / "r.csv").write_text("\n".join(lines) + "\n")
@@ -136,7 +136,7 @@ def prepare_rows(tmp_path: Path, rows: list[tuple[object, ...]], **config: Any) 
 
 
 def benchmark(name: str) -> Any:
-    """A script of benchmarks/, as a module; scripts there import one another."""
+    """A script of benchmarks/ as a module; the scripts import one another."""
     folder = str(Path(__file__).resolve().parents[2] / "benchmarks")
     if folder not in sys.path:
         sys.path.append(folder)
