@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import pytest
 from safetensors import safe_open
 
 from reelgraph.recommend.recommender import open_model
+from tests.support.clusters import until
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -198,9 +198,7 @@ def test_ctrl_c_keeps_the_best_and_resume_goes_on(tables: Path, tmp_path: Path, 
     options = ["--max-steps", "150", "--patience", "100", "--min-improvement", "0", "--rank-max-steps", "20"]
     process = start_training(tables, tmp_path, *options)
     # The checkpoint is replaced whole after every step, so it tells when there is an evaluation to keep.
-    deadline = time.monotonic() + 120
-    while not evaluations(tmp_path) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    until(lambda: evaluations(tmp_path), "no evaluation")
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
@@ -216,9 +214,7 @@ def test_ctrl_c_keeps_the_best_and_resume_goes_on(tables: Path, tmp_path: Path, 
 
 def test_ctrl_c_before_the_first_evaluation_leaves_no_model_but_a_checkpoint(tables: Path, tmp_path: Path) -> None:
     process = start_training(tables, tmp_path, "--max-steps", "100000", "--eval-every", "100000")
-    checkpoint, deadline = tmp_path / "m.checkpoint" / "fit.safetensors", time.monotonic() + 120
-    while not checkpoint.exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
+    until((tmp_path / "m.checkpoint" / "fit.safetensors").exists, "no checkpoint")
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 130, err

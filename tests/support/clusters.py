@@ -34,7 +34,7 @@ def until(condition: Callable[[], Any], what: str) -> Any:
     while not (found := condition()):
         if time.monotonic() > end:
             raise TimeoutError(what)
-        time.sleep(0.05)
+        time.sleep(0.02)
     return found
 
 

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import pytest
 from reelgraph.models.shard import Shard, shard_of
 from reelgraph.recommend.recommender import open_model
 from reelgraph.training import launch
-from tests.support.clusters import Cluster
+from tests.support.clusters import Cluster, until
 from tests.support.worlds import benchmark, interactions
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -133,9 +132,8 @@ def test_a_dead_process_ends_the_run_and_another_number_of_them_goes_on(
     running = start(prepared, out, "--processes", 2, "--checkpoint-seconds", 0)
     checkpoint = out.with_name("model.checkpoint") / "rank-fit.safetensors"
     try:
-        while not checkpoint.exists():
-            assert running.poll() is None, running.communicate()
-            time.sleep(0.02)
+        until(lambda: checkpoint.exists() or running.poll() is not None, "no checkpoint")
+        assert running.poll() is None, running.communicate()
         next(followers(running)).send_signal(signal.SIGKILL)
         _, complaint = running.communicate(timeout=60)
     finally:
