@@ -1,4 +1,4 @@
-"""The graph and the networks on it."""
+"""The graph of ratings and the networks on it."""
 
 from reelgraph.models.gcn import GCNModel
 from reelgraph.models.ranking_head import RankingModel

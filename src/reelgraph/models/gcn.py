@@ -1,9 +1,8 @@
-"""The classic graph convolutional network for rating regression, literally; what `residual` is measured against.
+"""The classic graph convolutional network for ratings, the baseline of the residual model.
 
 Learned node features, three graph convolutions (Kipf and Welling, Semi-Supervised Classification with Graph
 Convolutional Networks, 2017) weighted by the ratings, each followed by batch normalisation, ReLU and dropout, and a
-fully connected head on the pair's two node states. Every training rating is both message and target, as the classic
-has it; that is its weakness, and the reason for `residual`.
+fully connected head on the pair's two node states. Every training rating is both message and target.
 """
 
 from typing import Any
@@ -27,11 +26,8 @@ class GCNModel(nn.Module):
     Args:
         graph: the training ratings.
         scale: lowest and highest rating; edge weights are the ratings scaled to [0, 1].
-        dim: size of the node features and of every node state.
-        dropout: share of the entries of a layer's output dropped in each step.
-
-    Raises:
-        ConfigError: in a distributed training.
+        dim: size of the node features and states.
+        dropout: share of a layer's outputs dropped in each step.
     """
 
     node_tables: tuple[str, ...] = ()  # one process trains it
@@ -53,7 +49,7 @@ class GCNModel(nn.Module):
         self.head = nn.Sequential(nn.Linear(2 * dim, dim), nn.ReLU(), nn.Linear(dim, 1))
 
     def encode(self) -> list[Tensor]:
-        """Inputs of the three layers and their final output, each float32 of shape `(num_nodes, dim)`."""
+        """The input of each layer and the output of the last, float32 `(num_nodes, dim)`."""
         states = [self.features.weight]
         for conv, norm in zip(self.convs, self.norms, strict=True):
             state = F.relu(norm(conv(states[-1], self.edge_index, self.edge_attr)))
@@ -61,7 +57,7 @@ class GCNModel(nn.Module):
         return states
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
-        """Standardised predictions of pairs of nodes, float32 of shape `(num_pairs,)`."""
+        """Standardised predictions of pairs of nodes, float32 `(num_pairs,)`."""
         state = self.encode()[-1]
         prediction: Tensor = self.head(torch.cat([F.embedding(user, state), F.embedding(item, state)], dim=1))
         return prediction.squeeze(1)
@@ -71,32 +67,31 @@ class GCNModel(nn.Module):
         return huber_loss(*self.training_pairs(), config.huber_delta, self.graph.shard)
 
     def training_pairs(self) -> tuple[Tensor, Tensor]:
-        """Predictions and targets of all training ratings, standardised, each of shape `(num_edges,)`."""
+        """Standardised predictions and targets of all training ratings, each `(num_edges,)`."""
         return self(self.graph.user, self.graph.item), self.graph.rating
 
     @torch.no_grad()
     def predict(self, user: Tensor, item: Tensor) -> Tensor:
-        """Unclipped standardised predictions of pairs of nodes, float32 of shape `(num_pairs,)`."""
+        """Standardised predictions of pairs of nodes in evaluation mode, float32 `(num_pairs,)`."""
         self.eval()
         prediction: Tensor = self(user, item)
         return prediction
 
     def parameter_groups(self, l2: float, side_l2: float) -> list[dict[str, Any]]:  # noqa: ARG002 (no side features)
-        """One group: the classic treats all its weights alike."""
+        """One group of all parameters."""
         return [{"params": list(self.parameters()), "weight_decay": l2}]
 
     @torch.no_grad()
     def export(self) -> dict[str, Tensor]:
-        """What serving needs: the states of each layer, the layers' weights, the head.
+        """The arrays for serving: states of each layer, weights of the layers and the head.
 
-        Batch normalisation is folded into the convolution it follows, so that a layer is
-        `relu(aggregate(x) @ weight + bias)`.
+        Batch normalisation is folded into the convolutions: a layer is `relu(aggregate(x) @ weight + bias)`.
         """
         self.eval()
         states = self.encode()
         users = slice(self.graph.num_users)
         items = slice(self.graph.num_users, None)
-        # GCN's symmetric normalisation divides by the root of the weighted degree, self-loop included.
+        # GCN normalises by the root of the weighted degree, including the self-loop.
         degree = 1 + torch.zeros(self.graph.num_nodes).index_add_(0, self.edge_index[1], self.edge_attr)
         arrays = {
             "user.state": states[-1][users],

@@ -1,10 +1,4 @@
-"""The graph of ratings, and what a step may see of it.
-
-Users and movies are numbered as one set of nodes, users first, and every rating is an edge in both directions. The
-edges are sorted once by the node they lead to: first those to users, in the order of the ratings, then those to movies,
-where there are many users block by block of them (see `products`). So the matrix of any edge value is symmetric and has
-two halves, and only the second one asks for a permutation.
-"""
+"""The bipartite graph of ratings, and the views of it that training steps see."""
 
 from dataclasses import dataclass, replace
 
@@ -24,16 +18,15 @@ class BipartiteGraph:
     """Ratings between `num_users` users and `num_items` movies, sorted by user and then by movie.
 
     Nodes 0 to `num_users - 1` are the users, the next `num_items` the movies. In a distributed training the users are
-    this process's own (see `shard.Shard`).
+    this process's own (see `Shard`).
 
     Attributes:
-        num_users, num_items: sizes of the two sides; nodes without edges are part of the graph.
-        mean, std: what the ratings were standardised by, in the data's own scale.
-        edges: both directions in the order of the products, the edges to users, which keep the order of the ratings,
-            before those to movies.
-        edge_attr: the standardised rating of each edge, float32 of shape `(2 * num_edges,)`.
-        by_item: the ratings' positions in the order of the edges to movies, int32 of shape `(num_edges,)`.
-        shard: which part of all ratings these are.
+        num_users, num_items: sizes of the two sides, nodes without edges included.
+        mean, std: mean and standard deviation of the ratings before they were standardised.
+        edges: every rating as an edge in both directions; see `Edges` for their order.
+        edge_attr: the standardised rating of each edge, float32 `(2 * num_edges,)`.
+        by_item: the rating of each edge to a movie, as a position in the ratings, int32 `(num_edges,)`.
+        shard: this process's part of all ratings.
     """
 
     num_users: int
@@ -47,61 +40,61 @@ class BipartiteGraph:
 
     @property
     def num_edges(self) -> int:
-        """Number of ratings; `edge_index` has twice as many columns."""
+        """Number of ratings, half the number of columns of `edge_index`."""
         return self.by_item.numel()
 
     @property
     def num_nodes(self) -> int:
-        """Users and movies together."""
+        """Number of users and movies."""
         return self.num_users + self.num_items
 
     @property
     def edge_index(self) -> Tensor:
-        """Both directions, source above target, int32 of shape `(2, 2 * num_edges)`, as PyG's convolutions take it."""
+        """Source and target of each edge, int32 `(2, 2 * num_edges)`, as PyG has it."""
         return self.edges.index
 
     @property
     def user(self) -> Tensor:
-        """The user of each rating as a node number, int32 of shape `(num_edges,)`."""
+        """The user node of each rating, int32 `(num_edges,)`."""
         return self.edge_index[1, : self.num_edges]
 
     @property
     def item(self) -> Tensor:
-        """The movie of each rating as a node number, int32 of shape `(num_edges,)`."""
+        """The movie node of each rating, int32 `(num_edges,)`."""
         return self.edge_index[0, : self.num_edges]
 
     @property
     def rating(self) -> Tensor:
-        """The standardised ratings, float32 of shape `(num_edges,)`; mean 0 and standard deviation 1 over all."""
+        """The standardised ratings, float32 `(num_edges,)`."""
         return self.edge_attr[: self.num_edges]
 
     def both_ways(self, value: Tensor) -> Tensor:
-        """A value a rating, `(num_edges,)`, as a value an edge of `edge_index`, `(2 * num_edges,)`."""
+        """Values of ratings, `(num_edges,)`, as values of the edges of `edge_index`, `(2 * num_edges,)`."""
         return torch.cat([value, value.index_select(0, self.by_item)])
 
     def standardised(self, rating: Tensor, mean: float, std: float) -> "BipartiteGraph":
-        """The graph with other ratings, float32 `(num_edges,)`, standardised by a mean and a standard deviation."""
+        """The graph with other standardised ratings, float32 `(num_edges,)`, and their mean and standard deviation."""
         return replace(self, edge_attr=self.both_ways(rating), mean=mean, std=std)
 
     def pairs(self, user_index: Indices, item_index: Indices) -> tuple[Tensor, Tensor]:
-        """Node numbers of pairs given by user and item index, int32 of the same shape."""
+        """User and item indices as nodes, int32 of the same shape."""
         return torch.from_numpy(user_index), torch.from_numpy(item_index) + self.num_users
 
     def to_data(self, scale: tuple[float, float]) -> Data:
-        """The graph as PyG's `Data`, with the ratings scaled to [0, 1] as `edge_attr`, float32 `(2 * num_edges,)`."""
+        """The graph as PyG's `Data` with ratings scaled to [0, 1] as `edge_attr`, float32 `(2 * num_edges,)`."""
         low, high = scale
         rating = (self.edge_attr * self.std + self.mean - low) / (high - low)
         return Data(edge_index=self.edge_index.long(), edge_attr=rating, num_nodes=self.num_nodes)
 
 
 def build_graph(train: Interactions, num_users: int, num_items: int, *, alone: bool = False) -> BipartiteGraph:
-    """The graph of a split's ratings; in a distributed training, of those of this process's users.
+    """Build the graph of a split's ratings, in a distributed training those of this process's users.
 
     Args:
-        train: interactions sorted by user and then by movie, as a `Dataset` holds them.
+        train: interactions sorted by user and movie.
         num_users: size of the user vocabulary.
         num_items: size of the movie vocabulary.
-        alone: of all users, whatever other processes there are.
+        alone: take all users even in a distributed training.
     """
     shard = shard_of(train.user_index, num_users, num_items, alone=alone)
     mean, std = float(train.rating.mean(dtype=np.float64)), float(train.rating.std(dtype=np.float64)) or 1.0
@@ -109,7 +102,7 @@ def build_graph(train: Interactions, num_users: int, num_items: int, *, alone: b
     user, item = torch.from_numpy(own.user_index), torch.from_numpy(own.item_index)
     by_item = torch.empty(len(own), dtype=torch.int32)
     for low, high in blocks(user, here):
-        # A stable sort by movie alone: the ratings stand in the order of their users already.
+        # A stable sort by movie is enough: the ratings are sorted by user already.
         by_item[low:high] = torch.argsort(item[low:high], stable=True) + low
     count = len(own)
     index = torch.empty(2, 2 * count, dtype=torch.int32)
@@ -130,14 +123,14 @@ def build_graph(train: Interactions, num_users: int, num_items: int, *, alone: b
 
 @dataclass(frozen=True)
 class View:
-    """What the visible ratings say, in the graph's standardised scale; hidden ones weigh nothing in any of it.
+    """Statistics of the visible ratings, standardised; hidden ratings have no influence on any of them.
 
     Attributes:
-        mean: mean visible rating, a scalar tensor.
-        bias: damped mean of what a node's other side leaves over, float32 of shape `(num_nodes,)`.
-        degree: number of visible edges, float32 of shape `(num_nodes,)`.
-        visible: 1 for visible and 0 for hidden, float32 of shape `(2 * num_edges,)`, in the order of `edge_index`.
-        rho: visible * (rating - mean - user bias - movie bias), float32 of shape `(2 * num_edges,)`, likewise.
+        mean: mean visible rating, a scalar.
+        bias: damped bias of each node, float32 `(num_nodes,)`.
+        degree: number of visible edges of each node, float32 `(num_nodes,)`.
+        visible: 1 for visible and 0 for hidden edges, float32 `(2 * num_edges,)`.
+        rho: visible * (rating - mean - user bias - movie bias), float32 `(2 * num_edges,)`.
     """
 
     mean: Tensor
@@ -148,16 +141,15 @@ class View:
 
 
 def reveal(graph: BipartiteGraph, visible: Tensor | None = None) -> View:
-    """Baseline, residuals and degrees from the visible ratings alone.
+    """Compute biases, residuals and degrees from the visible ratings.
 
-    The biases are `BIAS_SWEEPS` alternating damped means (after Koren, Factor in the Neighbors, 2010, section 2.1),
-    movies first. With A the matrix of visible edges and R that of their ratings, the sum of r - mu - b over a node's
-    edges is R 1 - mu A 1 - A b, so that half a sweep is one sparse matrix-vector product of half the matrix. A movie's
-    sums are those of all processes.
+    The biases are `BIAS_SWEEPS` alternating damped means, movies first (after Koren, Factor in the Neighbors, 2010,
+    section 2.1). With A the matrix of visible edges and R that of their ratings, the sum of r - mu - b over a node's
+    edges is R 1 - mu A 1 - A b: half a sweep is one sparse matrix-vector product. Movies' sums run over all processes.
 
     Args:
         graph: the graph.
-        visible: which ratings are visible, bool of shape `(num_edges,)`; all are when None.
+        visible: which ratings are visible, bool `(num_edges,)`; None for all.
     """
     edges, users, add = graph.num_edges, graph.num_users, graph.shard.add
     seen = torch.empty_like(graph.edge_attr)
@@ -177,33 +169,33 @@ def reveal(graph: BipartiteGraph, visible: Tensor | None = None) -> View:
         below = add(adjacency.items(bias))
         bias[users:] = (total[users:] - below) / (degree[users:] + ITEM_DAMPING)
         bias[:users] = (total[:users] - adjacency.to_users @ bias) / (degree[:users] + USER_DAMPING)
-    # From here on `rated` is rho: a step at twenty million ratings has no room for arrays of edges to come and go.
+    # `rated` becomes rho in place: arrays of this size dominate the memory of a step.
     expected = bias.index_select(0, graph.user).add_(bias.index_select(0, graph.item)).add_(mean)
     rated[:edges].addcmul_(seen[:edges], expected, value=-1)
     torch.index_select(rated[:edges], 0, graph.by_item, out=rated[edges:])
     return View(mean, bias, degree, seen, rated)
 
 
-FEW = 10_000  # ratings, below which a step may by chance hide none
+FEW = 10_000  # ratings; with fewer, a step may hide none by chance
 
 
 def hide_ratings(
     graph: BipartiteGraph, hide: float, newcomers: float, most: int | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Which ratings a step hides, which users it takes for visitors, and which of the hidden ratings it scores.
+    """Draw the ratings that a step hides and scores, and the users that it treats as newcomers.
 
-    Of most users a share `hide` is hidden. A visitor is known by few ratings, and a model that has only ever seen whole
-    histories is lost with them; so of some users a share anywhere between `hide` and 1 is hidden.
+    A share `hide` of most users' ratings is hidden. For newcomers the share is drawn between `hide` and 1, so that the
+    model also learns to predict for users with few ratings.
 
     Args:
         graph: the ratings.
-        hide: share of the ratings hidden, in (0, 1).
-        newcomers: share of the users taken for visitors, in [0, 1).
-        most: about how many of the hidden ratings to score, a random part of them; None for all.
+        hide: share of the ratings to hide, in (0, 1).
+        newcomers: share of the users to treat as newcomers, in [0, 1).
+        most: about how many of the hidden ratings to score, drawn at random; None for all.
 
     Returns:
-        Hidden, bool `(num_edges,)`; visitors, bool `(num_users,)`; scored, bool `(num_edges,)`, at least one of all
-        processes' together.
+        Hidden, bool `(num_edges,)`; newcomers, bool `(num_users,)`; scored, bool `(num_edges,)`, at least one over all
+        processes.
     """
     shard = graph.shard
     newcomer = torch.rand(shard.num_users) < newcomers
@@ -213,10 +205,10 @@ def hide_ratings(
     hidden = number < threshold(share).index_select(0, graph.user)
     expected = shard.num_edges * (hide + newcomers * (1 - hide) / 2)
     scored = hidden
-    if most is not None and expected > most:  # A part of what is below a threshold is what is below a lower one.
+    if most is not None and expected > most:  # A lower threshold selects a random part.
         scored = number < threshold(share * (most / expected)).index_select(0, graph.user)
     if shard.num_edges < FEW and not shard.total(int(scored.sum())):
-        # A handful of ratings can all stay visible by chance; a step needs a target.
+        # A step needs a target.
         place = int(torch.randint(shard.num_edges, (1,))) - shard.edges[0]
         if 0 <= place < graph.num_edges:
             hidden[place] = scored[place] = True
@@ -224,24 +216,24 @@ def hide_ratings(
 
 
 def draws(count: int) -> Tensor:
-    """Uniform random int16 numbers, `(count,)`, four out of one 64-bit number: drawing is what a step does serially."""
+    """Uniform random int16 numbers, `(count,)`, four from each 64-bit number, because drawing is serial."""
     return torch.empty((count + 3) // 4, dtype=torch.int64).random_(-(2**63), None).view(torch.int16)[:count]
 
 
 def threshold(share: Tensor | float) -> Tensor:
-    """The number that a share of `draws` is below, int16; shares are cut to multiples of 2^-16."""
+    """The int16 number that a share of `draws` is below; shares are rounded to multiples of 2^-16."""
     scaled = (torch.as_tensor(share) * 65536).round().clamp(0, 65535)
     return (scaled - 32768).to(torch.int16)
 
 
 def dropout(values: Tensor, share: float, training: bool, shard: Shard | None = None) -> Tensor:
-    """Values with a share of the entries set to 0 and the others scaled up, as `torch.nn.functional.dropout`.
+    """Dropout as `torch.nn.functional.dropout`, with faster random numbers that do not depend on the processes.
 
     Args:
-        values: `(num_nodes, dim)`, of the shard's own nodes.
-        share: of the entries to drop, in [0, 1).
+        values: `(num_nodes, dim)`.
+        share: share of the entries to drop, in [0, 1).
         training: drop nothing when false.
-        shard: the part of all nodes that `values` are; None for all.
+        shard: the shard whose nodes `values` are; None for all nodes.
     """
     if not training or not share:
         return values

@@ -1,4 +1,4 @@
-"""The ranking head: the channels of the residual graph, two hops deep, under a softmax over the catalogue.
+"""The ranking head: two hops of the residual graph's channels and a softmax over the catalogue.
 
     n_v          = |N_v|^-1/2
     h1_v         = n_v * sum_{w in N_v} n_w ( e_w + rho_wv x_w )
@@ -7,13 +7,12 @@
     z_i          = ( e_i + h1_i + h2_i + q_i + V f_i ) / 3
     score        = <z_u, z_i> / temperature + bias_i
 
-The second hop with symmetric norms is that of LightGCN (He et al., LightGCN, 2020, equation 3). A user has no free
-part: a visitor's state is made of the visitor's ratings by the same formula. A step hides ratings from their own
-messages and asks, of each hidden one that was liked, for the probability of its movie among all that the user has not
-visibly rated (after Liang et al., Variational Autoencoders for Collaborative Filtering, 2018, section 2.1). For a large
-catalogue the sum over it is estimated from movies drawn by popularity, each weighed by the inverse of its expected
-number of draws (the logQ correction of Bengio and Senecal, Quick Training of Probabilistic Neural Nets by Importance
-Sampling, 2003).
+The symmetric norms are those of LightGCN (He et al., LightGCN, 2020, equation 3). Users have no free part, so the same
+formula gives a visitor's state. A step hides ratings from their own messages and maximises, for each hidden liked one,
+the probability of its movie among all movies that the user has not visibly rated (after Liang et al., Variational
+Autoencoders for Collaborative Filtering, 2018, section 2.1). For a large catalogue the softmax is estimated from movies
+drawn by popularity, weighted by the inverse of their expected number of draws (the logQ correction of Bengio and
+Senecal, Quick Training of Probabilistic Neural Nets by Importance Sampling, 2003).
 """
 
 from typing import Any
@@ -27,13 +26,13 @@ from reelgraph.config import TrainConfig
 from reelgraph.models.graph import FEW, BipartiteGraph, View, draws, dropout, hide_ratings, reveal
 from reelgraph.models.residual import ResidualConv, SideFeatures, initial
 
-CELLS = 1 << 22  # scores of a step; with more users times movies, a step takes some of the users
+CELLS = 1 << 22  # most scores of a step; with more users times movies, a step takes some of the users
 
 LARGE_CATALOGUE = 20_000  # movies from which on the softmax is sampled
 
 DRAWS = 4096
 
-PARTS = 3.0  # what a movie's state is the mean of: its own, one hop, two hops
+PARTS = 3.0  # of which a state is the mean: own table, one hop, two hops
 
 
 class RankingModel(nn.Module):
@@ -41,14 +40,14 @@ class RankingModel(nn.Module):
 
     Args:
         graph: the training ratings.
-        liked: which of them are liked, bool of shape `(num_edges,)`, at least one.
+        liked: which of them are liked, bool `(num_edges,)`, at least one.
         dim: size of the states.
         hide: share of the ratings hidden in each step, in (0, 1).
-        newcomers: share of the users treated as visitors in each step; see `residual.hide_ratings`.
-        dropout: share of the entries of the tables dropped in each step.
-        temperature: what the products of states are divided by.
+        dropout: share of the tables' entries dropped in each step.
+        temperature: divides the products of states.
+        newcomers: share of the users treated as newcomers in each step; see `hide_ratings`.
         item_features: float32 `(num_items, g)`, or None.
-        draws: movies drawn a step; None for the whole catalogue, or `DRAWS` of a large one.
+        draws: movies drawn in each step; None for the whole catalogue, or for `DRAWS` of a large one.
         init: standard deviation of the initial tables.
     """
 
@@ -81,7 +80,7 @@ class RankingModel(nn.Module):
         self.item_side = SideFeatures(item_features, dim)
 
     def hops(self, view: View, implicit: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
-        """The sums of one hop and of two, each float32 of shape `(num_nodes, dim)`."""
+        """h1 and h2, each float32 `(num_nodes, dim)`."""
         norm = view.degree.clamp(min=1).rsqrt().unsqueeze(1)
         edges = self.graph.edges
         first = self.conv(edges, implicit * norm, residual * norm, view.visible, view.rho, view.degree)
@@ -128,7 +127,7 @@ class RankingModel(nn.Module):
         return (surprise * weight).sum() / max(shard.total(float(weight.sum())), 1.0)
 
     def _some(self, users: Tensor) -> Tensor:
-        """As many of the users as the scores of a step have room for, the same ones for any number of processes."""
+        """The users of a step, at most `CELLS` scores, the same for any number of processes."""
         shard, rows = self.graph.shard, max(1, CELLS // (self.draws or self.graph.num_items))
         asked = torch.zeros(shard.num_users, dtype=torch.int32)
         asked[users + shard.users[0]] = 1
@@ -139,7 +138,7 @@ class RankingModel(nn.Module):
         return some[(some >= 0) & (some < self.graph.num_users)]
 
     def _sampled(self, user: Tensor, movie: Tensor, place: Tensor, item: Tensor, excluded: Tensor) -> Tensor:
-        """The surprise with the softmax's sum estimated: a user's targets exactly, all other movies by draws."""
+        """The surprise with an estimated softmax: a user's targets are summed exactly, other movies are drawn."""
         assert self.draws is not None
         ratings = torch.bincount(self.graph.item - self.graph.num_users, minlength=self.graph.num_items)
         chance = self.graph.shard.add(ratings) + 1.0
@@ -148,7 +147,7 @@ class RankingModel(nn.Module):
         return sampled_surprise(user, movie, self.bias, place, item, excluded, drawn, chance[drawn] * self.draws)
 
     def hidden_pairs(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores of the hidden ratings from all others, and these ratings, standardised, each `(num_hidden,)`."""
+        """Scores of hidden ratings from the visible ones, and these ratings, standardised, each `(num_hidden,)`."""
         graph = self.graph
         return self._score(reveal(graph, (~hidden).float()), graph.user[hidden], graph.item[hidden]), graph.rating[
             hidden
@@ -156,7 +155,7 @@ class RankingModel(nn.Module):
 
     @torch.no_grad()
     def predict(self, user: Tensor, item: Tensor) -> Tensor:
-        """Scores of pairs of nodes, float32 of the pairs' shape, from all edges."""
+        """Scores of pairs of nodes from all edges, float32 of the pairs' shape."""
         self.eval()
         return self._score(reveal(self.graph), user, item)
 
@@ -168,20 +167,19 @@ class RankingModel(nn.Module):
 
     @torch.no_grad()
     def scores(self) -> tuple[Tensor, Tensor, Tensor]:
-        """States of users divided by the temperature, states of movies, and the movies' biases, from all edges."""
+        """States of users, states of movies divided by the temperature, and the movies' biases, from all edges."""
         arrays = self.export()
         return arrays["rank.user.state"], arrays["rank.item.state"], arrays["rank.item.bias"]
 
     @torch.no_grad()
     def export(self) -> dict[str, Tensor]:
-        """What serving and folding in need, float32.
+        """The arrays for serving, float32.
 
-        `rank.mean`, and for users and movies alike, `rank.user.` and `rank.item.` with: `state` z; `baseline` b;
-        `implicit` and `residual`, what a neighbour's messages are made of, `|N|^-1/2 (implicit + rho residual)` summed
-        over the ratings with rho the rating minus mean and both baselines, standardised; `own` and `channel`, the
-        tables e and x themselves, for `restore`. For movies also `free` and `side`, the parts of the state that are not
-        messages, and `bias`. The temperature is folded into all that ends in a movie's state. A movie without ratings
-        has its side features alone and the lowest bias.
+        `rank.mean`; for `rank.user.` and `rank.item.` each `state` z, `baseline` b, `implicit` and `residual` (a node's
+        messages are `|N|^-1/2 (implicit + rho residual)` of its neighbours), `own` and `channel` (the tables e and x,
+        for `restore`); for movies also `free` and `side`, the parts of the state that are not messages, and `bias`.
+        Everything in a movie's state is divided by the temperature. A movie without ratings has its side features alone
+        and the lowest bias.
         """
         self.eval()
         view, users = reveal(self.graph), self.graph.num_users
@@ -214,18 +212,18 @@ class RankingModel(nn.Module):
 
     @torch.no_grad()
     def restore(self, own: Tensor, residual: Tensor, free: Tensor, bias: Tensor) -> None:
-        """Take the tables of an export: `own` and `channel` of all nodes, `free` and `bias` of the movies."""
+        """Set the tables from an export: `own` and `channel` of all nodes, `free` and `bias` of the movies."""
         self.implicit.copy_(own)
         self.residual.copy_(residual)
         self.free.copy_(free * PARTS * self.temperature - own[self.graph.num_users :])
         self.bias.copy_(bias)
 
     def unscaled(self, side: Float32s) -> Float32s:
-        """What the side features add before the mean of parts and the temperature, from an export's `side`."""
+        """The side features' contribution to the sum of parts, from an export's `side`."""
         return np.asarray(side * np.float32(PARTS * self.temperature))
 
     def parameter_groups(self, l2: float, side_l2: float) -> list[dict[str, Any]]:
-        """Adam's parameter groups: maps of side features are held tighter than the nodes' own tables."""
+        """Adam's parameter groups: the tables, and the map of side features."""
         own = [self.implicit, self.residual, self.free, self.bias]
         return [
             {"params": own, "weight_decay": l2},
@@ -243,20 +241,19 @@ def sampled_surprise(
     drawn: Tensor,
     expected: Tensor,
 ) -> Tensor:
-    """Minus the log of each target's share in its user's estimated sum over the catalogue, `(num_targets,)`.
+    """Minus the log of each target's estimated softmax probability, `(num_targets,)`.
 
     Args:
         user: states of users divided by the temperature, `(num_rows, dim)`.
         movie: states of movies, `(num_items, dim)`.
         bias: the movies' biases, `(num_items,)`.
-        place: row of each target, int64 `(num_targets,)`.
-        item: movie of each target, likewise.
-        excluded: which movies are not part of a user's sum, bool `(num_rows, num_items)`.
-        drawn: movies drawn, int64 `(num_draws,)`; a movie may be drawn several times.
-        expected: how many times each of them was expected among the draws, `(num_draws,)`.
+        place, item: row and movie of each target, int64 `(num_targets,)`.
+        excluded: movies left out of a user's sum, bool `(num_rows, num_items)`.
+        drawn: movies drawn, with repetitions, int64 `(num_draws,)`.
+        expected: expected number of draws of each, `(num_draws,)`.
     """
     out = excluded.clone()
-    out[place, item] = True  # Targets are summed exactly, below.
+    out[place, item] = True  # Targets are summed exactly below.
     others = (user @ movie[drawn].T + bias[drawn] - expected.log()).masked_fill(out[:, drawn], -torch.inf)
     own: Tensor = torch.linalg.vecdot(user[place], movie[item]) + bias[item]
     least = torch.finfo(own.dtype).min  # A finite floor: the gradient of -inf minus -inf is NaN.

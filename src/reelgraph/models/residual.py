@@ -1,4 +1,4 @@
-"""The default model: residual graph convolution, trained on edges hidden from their own messages.
+"""The default rating model: residual graph convolution, trained on ratings hidden from their own messages.
 
     mu, b_u, b_i   damped means of the visible ratings
     rho_ui       = r_ui - mu - b_u - b_i
@@ -6,9 +6,9 @@
     z_i          = p_i + |N_i|^-1/2 * sum_{u in N_i} ( y_u + rho_ui x_u ) + V f_i
     prediction   = mu + b_u + b_i + c_u + c_i + <z_u, z_i>
 
-The implicit channel y and the residual channel x stem from SVD++ and its asymmetric form (Koren, Factorization Meets
-the Neighborhood, 2008, section 4), here in both directions of the graph; p and c belong to nodes that have a visible
-edge, so that a node without ratings is predicted by baseline and side features alone, in training as in serving.
+The implicit channel y and the residual channel x come from SVD++ and its asymmetric form (Koren, Factorization Meets
+the Neighborhood, 2008, section 4), here in both directions of the graph. Nodes without visible edges have no p and c:
+their predictions come from baseline and side features alone, in training as in serving.
 """
 
 from typing import Any
@@ -25,7 +25,7 @@ from reelgraph.models.graph import BipartiteGraph, View, dropout, hide_ratings, 
 from reelgraph.models.shard import Shard
 from reelgraph.models.sparse import Channels, Edges, PairProduct
 
-SCORED = 1 << 20  # hidden ratings that a step predicts; above that, a random part of them says as much
+SCORED = 1 << 20  # most hidden ratings that a step predicts; with more, a random part of them
 
 
 class ResidualConv(MessagePassing):  # type: ignore[misc]  # PyG ships no types
@@ -37,7 +37,7 @@ class ResidualConv(MessagePassing):  # type: ignore[misc]  # PyG ships no types
     edges, degree `(num_nodes,)`, the result `(num_nodes, dim)`; all float32.
 
     Args:
-        shard: the nodes; a movie's sum is that of all processes.
+        shard: the nodes; movies' messages are summed over processes.
     """
 
     def __init__(self, shard: Shard) -> None:
@@ -53,10 +53,10 @@ class ResidualConv(MessagePassing):  # type: ignore[misc]  # PyG ships no types
         rho: OptTensor,
         degree: Tensor,
     ) -> Tensor:
-        """Messages along the visible edges; `rho` is zero on hidden edges, as `visible` is; None is no such channel.
+        """Sum the messages along the visible edges; `rho` and `visible` are zero on hidden edges.
 
-        A graph's `edges` are multiplied, with nothing stored for an edge; along any other `edge_index` PyG makes each
-        message.
+        `Edges` take sparse products; along any other `edge_index`, PyG computes each message. Without `residual` and
+        `rho` there is only the implicit channel.
         """
         if isinstance(edges, Edges):
             total = self.multiply(edges, implicit, residual, visible, rho)
@@ -65,12 +65,12 @@ class ResidualConv(MessagePassing):  # type: ignore[misc]  # PyG ships no types
         return total * degree.clamp(min=1).rsqrt().unsqueeze(1)
 
     def message(self, implicit_j: Tensor, residual_j: OptTensor, visible: Tensor, rho: OptTensor) -> Tensor:
-        """One message an edge."""
+        """The message of each edge, `(num_edges, dim)`."""
         total = visible.unsqueeze(1) * implicit_j
         return total if residual_j is None or rho is None else total + rho.unsqueeze(1) * residual_j
 
     def multiply(self, edges: Edges, implicit: Tensor, residual: OptTensor, visible: Tensor, rho: OptTensor) -> Tensor:
-        """All messages and their sums as sparse products."""
+        """The sums of messages as sparse products."""
         tables, values = [implicit], [visible]
         if residual is not None and rho is not None:
             tables, values = [implicit, residual], [visible, rho]
@@ -86,8 +86,8 @@ class ResidualModel(nn.Module):
         graph: the training ratings.
         dim: size of the node states.
         hide: share of the ratings hidden in each step, in (0, 1).
-        newcomers: share of the users treated as visitors in each step; see `hide_ratings`.
-        dropout: share of the entries of the tables dropped in each step.
+        dropout: share of the tables' entries dropped in each step.
+        newcomers: share of the users treated as newcomers in each step; see `hide_ratings`.
         user_features, item_features: float32 `(num_users, f)` and `(num_items, g)`, or None.
         init: standard deviation of the initial tables.
     """
@@ -120,12 +120,7 @@ class ResidualModel(nn.Module):
         self.register_buffer("gain", torch.tensor(1.0))  # of the side features of unrated movies; see `fit_gain`
 
     def encode(self, view: View, known: Tensor) -> Tensor:
-        """States of all nodes from the visible edges, float32 of shape `(num_nodes, dim)`.
-
-        Args:
-            view: the visible edges.
-            known: which nodes have a free part, bool of shape `(num_nodes,)`.
-        """
+        """States of all nodes from the visible edges, float32 `(num_nodes, dim)`; `known` nodes have a free part."""
 
         def drop(values: Tensor) -> Tensor:
             return dropout(values, self.dropout, self.training, self.graph.shard)
@@ -134,9 +129,8 @@ class ResidualModel(nn.Module):
             self.graph.edges, drop(self.implicit), drop(self.residual), view.visible, view.rho, view.degree
         )
         if self.training:
-            # A step sees only 1 - hide of a movie's edges, and a movie's sum over all of them is longer by the inverse
-            # root; scaled here as dropout is, predictions are not too far from the mean when nothing is hidden. Users
-            # are left alone: in use, too, what is known of them is a part of what they will rate.
+            # A step sees only 1 - hide of a movie's edges, so sums over all edges are longer by the inverse root. Scale
+            # them here, as dropout does. Users are not scaled: in use, too, only a part of their ratings is known.
             scale = torch.ones(self.graph.num_nodes, 1)
             scale[self.graph.num_users :] = (1 - self.hide) ** -0.5
             messages = messages * scale
@@ -147,15 +141,14 @@ class ResidualModel(nn.Module):
 
     @torch.no_grad()
     def fit_gain(self, user: Tensor, item: Tensor, rating: Tensor) -> None:
-        """Learn how much a movie's side features say when nothing else is known of it.
+        """Fit the factor on the side features of movies without ratings, by least squares within [0, 1].
 
-        They are learned beside ratings, which correct what they say too strongly. So ratings that no fit has seen are
-        predicted as if their movies were new: the factor is that of least squares, within [0, 1].
+        Side features are learned together with ratings, which correct them; alone they say too much. Ratings that the
+        model was not fitted to are predicted as if their movies were new.
 
         Args:
-            user: node of each rating's user, int64 `(num_ratings,)`.
-            item: node of each rating's movie, likewise.
-            rating: the ratings, standardised, float32 `(num_ratings,)`.
+            user, item: nodes of the ratings, int `(num_ratings,)`.
+            rating: standardised, float32 `(num_ratings,)`.
         """
         self.eval()
         view = reveal(self.graph)
@@ -166,11 +159,11 @@ class ResidualModel(nn.Module):
         self.gain.copy_(((part * left).sum() / square).clamp(0, 1) if square > 0 else torch.tensor(1.0))
 
     def side(self) -> Tensor:
-        """What the side features add to the states, float32 of shape `(num_nodes, dim)`."""
+        """The side features' part of the states, float32 `(num_nodes, dim)`."""
         return torch.cat([self.user_side(self.graph.num_users), self.item_side(self.graph.num_items)])
 
     def offsets(self, view: View, known: Tensor) -> Tensor:
-        """What belongs to one node alone: b + c, and mu with the users, float32 of shape `(num_nodes,)`."""
+        """B + c of each node, plus mu for users, float32 `(num_nodes,)`."""
         offset = view.bias + self.offset * known
         return torch.cat([offset[: self.graph.num_users] + view.mean, offset[self.graph.num_users :]])
 
@@ -179,19 +172,18 @@ class ResidualModel(nn.Module):
         return huber_loss(*self.training_pairs(), config.huber_delta, self.graph.shard)
 
     def training_pairs(self) -> tuple[Tensor, Tensor]:
-        """Predictions and targets of one step's hidden ratings, standardised, each of shape `(num_scored,)`."""
+        """Standardised predictions and targets of one step's hidden ratings, each `(num_scored,)`."""
         return self.hidden_pairs(*hide_ratings(self.graph, self.hide, self.newcomers, SCORED))
 
     def hidden_pairs(
         self, hidden: Tensor, newcomer: Tensor | None = None, scored: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Predictions and targets of hidden ratings from all that are not, standardised, each `(num_scored,)`.
+        """Standardised predictions of hidden ratings from the visible ones, and their targets, each `(num_scored,)`.
 
         Args:
-            hidden: which ratings to hide, bool of shape `(num_edges,)`.
-            newcomer: which users are taken for visitors, without a free part, bool of shape `(num_users,)`; None for
-                nobody.
-            scored: which of the hidden ratings to predict, likewise; None for all.
+            hidden: ratings to hide, bool `(num_edges,)`.
+            newcomer: users without a free part, bool `(num_users,)`; None for none.
+            scored: hidden ratings to predict, bool `(num_edges,)`; None for all.
         """
         graph = self.graph
         view = reveal(graph, ~hidden)
@@ -206,7 +198,7 @@ class ResidualModel(nn.Module):
 
     @torch.no_grad()
     def predict(self, user: Tensor, item: Tensor) -> Tensor:
-        """Unclipped standardised predictions of pairs of nodes, float32 of the pairs' shape, from all edges."""
+        """Standardised predictions of pairs of nodes from all edges, float32 of the pairs' shape."""
         self.eval()
         view = reveal(self.graph)
         known = view.degree > 0
@@ -216,10 +208,10 @@ class ResidualModel(nn.Module):
 
     @torch.no_grad()
     def export(self) -> dict[str, Tensor]:
-        """What serving and folding in need, standardised, float32.
+        """The arrays for serving, standardised, float32.
 
-        `mean`, and for `user.` and `item.` each: `state` z, `bias` b, `offset` c, `free` p, `side` (the part of the
-        side features), `implicit` y, `residual` x; and `gain`, by which the `side` of a movie without ratings counts.
+        `mean`; for `user.` and `item.` each `state` z, `bias` b, `offset` c, `free` p, `side` (the side features' part
+        of z), `implicit` y, `residual` x; and `gain`, the factor on `side` of movies without ratings.
         """
         self.eval()
         view = reveal(self.graph)
@@ -239,23 +231,23 @@ class ResidualModel(nn.Module):
         return {name: array.detach().contiguous().clone() for name, array in parts.items()}
 
     def parameter_groups(self, l2: float, side_l2: float) -> list[dict[str, Any]]:
-        """Adam's parameter groups: maps of side features are held tighter than the nodes' own tables."""
+        """Adam's parameter groups: the nodes' tables, and the maps of side features."""
         side = [*self.user_side.parameters(), *self.item_side.parameters()]
         own = [self.free, self.implicit, self.residual, self.offset]
         return [{"params": own, "weight_decay": l2}, {"params": side, "weight_decay": side_l2}]
 
 
 def initial(graph: BipartiteGraph, dim: int, scale: float) -> nn.Parameter:
-    """A table of the graph's nodes, normal with standard deviation `scale`, the same for any number of processes."""
+    """A table `(num_nodes, dim)` drawn from a normal distribution, the same for any number of processes."""
     shard = graph.shard
     return nn.Parameter(shard.own(torch.randn(shard.num_users + shard.num_items, dim) * scale).clone())
 
 
 class SideFeatures(nn.Module):
-    """A linear map of one side's features, or nothing where that side has none.
+    """A linear map of the features of users or of movies; zero without features.
 
     Args:
-        features: float32 of shape `(num_nodes_of_this_side, num_features)`, or None.
+        features: float32 `(num_nodes_of_this_side, num_features)`, or None.
         dim: size of the node states.
     """
 
@@ -271,13 +263,13 @@ class SideFeatures(nn.Module):
 
     @classmethod
     def fixed(cls, contribution: Float32s) -> "SideFeatures":
-        """The contribution as it was learned, `(num_nodes_of_this_side, dim)`, when map and features are gone."""
+        """A learned contribution `(num_nodes_of_this_side, dim)` without its map and features."""
         side = cls(None, contribution.shape[1])
         side.learned = torch.from_numpy(contribution.copy())
         return side
 
     def forward(self, num_nodes: int) -> Tensor:
-        """The side's contribution to the states, float32 of shape `(num_nodes, dim)`."""
+        """The features' contribution to the states, float32 `(num_nodes, dim)`."""
         if self.learned.numel():
             return self.learned
         if self.linear is None:

@@ -1,9 +1,8 @@
-"""One process's part of a training: its users with all their ratings, and what it shares with the other processes.
+"""The part of the ratings that one process of a distributed training holds.
 
-Users are cut into blocks of neighbouring indices with about as many ratings each, one a process; movies are everywhere.
-So a user's messages are local, while a movie's are a local sum and one all-reduce of `(num_items, dim)`, however many
-ratings there are. Random numbers are drawn for the whole graph, alike in every process, and each takes those of its
-part: any number of processes makes the same steps.
+Each process holds a block of users with all their ratings, and all movies. Messages to users are local; messages to
+movies are a local sum and one all-reduce of `(num_items, dim)`. Every process draws the random numbers of the whole
+graph and uses those of its part, so that any number of processes takes the same steps.
 """
 
 from dataclasses import dataclass, replace
@@ -19,14 +18,14 @@ from reelgraph.data.dataset import Interactions
 
 @dataclass(frozen=True)
 class Shard:
-    """A process's part of the graph; on its own, a process has all of it.
+    """A process's part of the graph.
 
     Attributes:
-        rank, size: the process's number from 0, and how many there are.
+        rank, size: the process's rank and the number of processes.
         users: first and last + 1 of its users.
         edges: first and last + 1 of its ratings, which are sorted by user.
         num_users, num_items, num_edges: sizes of the whole graph.
-        traffic: bytes that this process has put into collectives, by what they were for.
+        traffic: bytes that this process has sent to collectives, by purpose.
     """
 
     rank: int
@@ -39,35 +38,35 @@ class Shard:
     traffic: dict[str, int]
 
     def add(self, tensor: Tensor, purpose: str = "sums") -> Tensor:
-        """The sum of the processes' tensors, in place of this one's."""
+        """Sum a tensor over processes in place."""
         if self.size > 1:
             dist.all_reduce(tensor)
             self.traffic[purpose] = self.traffic.get(purpose, 0) + tensor.numel() * tensor.element_size()
         return tensor
 
     def total(self, value: float) -> float:
-        """The sum of the processes' numbers."""
+        """The sum of a number over processes."""
         return float(self.add(torch.tensor(value, dtype=torch.float64))) if self.size > 1 else value
 
     def agree(self, yes: bool) -> bool:
-        """Whether any process says yes."""
+        """Whether `yes` holds in any process."""
         return self.total(float(yes)) > 0
 
     def local(self, pairs: Interactions) -> Interactions:
-        """Those of ratings sorted by user that are of this process's users, the users numbered from its first."""
+        """The ratings of this process's users, out of ratings sorted by user; its first user gets index 0."""
         if self.size == 1:
             return pairs
         part = pairs.take(slice(*np.searchsorted(pairs.user_index, self.users)))
         return replace(part, user_index=part.user_index - np.int32(self.users[0]))
 
     def own(self, table: Tensor) -> Tensor:
-        """The rows of this process's nodes of a table of all nodes: its users, then all movies."""
+        """The rows of this process's users and of all movies, out of a table of all nodes."""
         if self.size == 1:
             return table
         return torch.cat([table[slice(*self.users)], table[self.num_users :]])
 
     def whole(self, table: Tensor) -> Tensor:
-        """A table of all nodes from the processes' tables of their own nodes; the movies' rows are alike everywhere."""
+        """The table of all nodes, from the processes' tables of their own nodes."""
         if self.size == 1:
             return table
         here = self.users[1] - self.users[0]
@@ -77,23 +76,20 @@ class Shard:
 
 
 def place() -> tuple[int, int]:
-    """This process's number from 0 and how many there are: (0, 1) outside of a distributed training."""
+    """Rank and number of processes; (0, 1) without a process group."""
     if dist.is_available() and dist.is_initialized():
         return dist.get_rank(), dist.get_world_size()
     return 0, 1
 
 
 def shard_of(user_index: Indices, num_users: int, num_items: int, *, alone: bool = False) -> Shard:
-    """This process's part of ratings sorted by user.
-
-    Without a process group it is everything. The cuts fall between users, as near as may be to equal numbers of
-    ratings.
+    """This process's part of ratings sorted by user, with about as many ratings as each other process has.
 
     Args:
-        user_index: the user of each rating, `(num_edges,)`.
+        user_index: the user of each rating, sorted, `(num_edges,)`.
         num_users: size of the user vocabulary.
         num_items: size of the movie vocabulary.
-        alone: take everything, whatever other processes there are.
+        alone: take all ratings even in a distributed training.
     """
     count = len(user_index)
     rank, size = (0, 1) if alone else place()

@@ -1,4 +1,4 @@
-"""Sparse products over the edges of the graph, and their gradients; nothing is stored or sorted for an edge."""
+"""Sparse products over the edges of the graph, and their gradients, without storing anything per edge."""
 
 import warnings
 from collections.abc import Iterator, Sequence
@@ -13,16 +13,15 @@ from torch import Tensor
 
 from reelgraph.models.shard import Shard
 
-BLOCK = 8192  # users whose ratings make a block: their rows, 1 MB with 32 numbers each, stay in a core's cache
+BLOCK = 8192  # users in a block; their rows, 1 MB with 32 dimensions, fit into the cache of a core
 
 
 @dataclass(frozen=True)
 class Halves:
-    """A symmetric sparse matrix over all nodes: the rows of users, and those of movies as a sum of blocks of users.
+    """A symmetric sparse matrix over all nodes, as CSR matrices of the users' rows and of the movies' rows.
 
-    All are CSR over all columns. Two products keep the cores equally busy; one over all rows, whose movies are the
-    longest, takes twice as long. A movie's users are gathered from all over their table, which is larger than a cache
-    where there are many: so the movies' sums are made of a block of users after the other.
+    Two products balance the cores better than one over all rows, because movies' rows are the longest. The movies' rows
+    are a sum over blocks of users, so that the users' states of a block stay in the cache.
     """
 
     to_users: Tensor
@@ -33,7 +32,7 @@ class Halves:
         return torch.cat([self.to_users @ other, self.items(other)])
 
     def items(self, other: Tensor) -> Tensor:
-        """The movies' rows of that product, `(num_items,)`."""
+        """The movies' rows of the product with a vector `(num_nodes,)`, `(num_items,)`."""
         total = other.new_zeros(len(other) - len(self.to_users))
         for block in self.to_items:
             torch.addmv(total, block, other, out=total)
@@ -54,11 +53,11 @@ class Halves:
 
 @dataclass(frozen=True)
 class Edges:
-    """The edges of a graph of ratings in the order in which products read them: one pattern for any values.
+    """The edges of a graph of ratings, in the order in which products read them.
 
     Attributes:
-        index: source above target, int32 `(2, 2 * num_edges)`: first the edges to users, sorted by user and then by
-            movie, then those to movies, sorted by block of users, by movie and then by user.
+        index: source and target, int32 `(2, 2 * num_edges)`: first the edges to users, sorted by user and movie, then
+            those to movies, sorted by block of users, movie and user.
         num_users, num_items: numbers of nodes; users come first.
     """
 
@@ -78,16 +77,16 @@ class Edges:
 
     @cached_property
     def starts(self) -> tuple[Tensor, list[Tensor]]:
-        """Where the edges of each row begin, int32: of the users, and of the movies in each block."""
+        """Row pointers, int32: of the users, and of the movies in each block."""
         to_users, to_items = self.index[1, : self.num_edges], self.index[1, self.num_edges :] - self.num_users
         return starts(to_users, self.num_users), [
             starts(to_items[slice(*block)], self.num_items) for block in self.blocks
         ]
 
     def matrix(self, value: Tensor) -> Halves:
-        """The matrix of a value an edge, float `(2 * num_edges,)` in the order of `index`."""
+        """The matrix of the edges' values, float `(2 * num_edges,)` in the order of `index`."""
         edges, nodes = self.num_edges, self.num_users + self.num_items
-        if value.numel() != 2 * edges:  # Sparse tensors are made without a check of their own.
+        if value.numel() != 2 * edges:  # PyTorch's own check is off.
             raise ValueError(f"expected a value for each of {2 * edges:,} edges, found {value.numel():,}")
 
         def rows(start: Tensor, low: int, high: int) -> Tensor:
@@ -104,13 +103,13 @@ class Edges:
 
 
 def blocks(user: Tensor, num_users: int) -> list[tuple[int, int]]:
-    """First and last + 1 of the ratings of each `BLOCK` users, of ratings sorted by user; one block at least."""
+    """First rating and last + 1 of each block of users, of ratings sorted by user; at least one block."""
     ends = torch.arange(BLOCK, num_users + BLOCK, BLOCK, dtype=user.dtype)
     return list(pairwise([0, *torch.searchsorted(user.contiguous(), ends).tolist()])) or [(0, 0)]
 
 
 def starts(row: Tensor, size: int) -> Tensor:
-    """Where the entries of each of `size` rows begin, and where the last one's end, int32 `(size + 1,)`."""
+    """Row pointers of entries sorted by row, int32 `(size + 1,)`."""
     start = torch.zeros(size + 1, dtype=torch.int32)
     start[1:] = torch.bincount(row, minlength=size).cumsum(0)
     return start
@@ -125,28 +124,27 @@ def add_products(pairs: Sequence[tuple[Halves, Tensor]]) -> Tensor:
 
 
 class Channels(torch.autograd.Function):
-    """The sum of symmetric sparse matrices times tables, the movies' rows summed over processes.
+    """The sum of symmetric sparse matrices times tables, with the movies' rows summed over processes.
 
-    The matrices are their own transposes, so that the gradients are products with the same two halves: no edge is
-    sorted or permuted again.
+    The matrices are their own transposes, so gradients are products with the same matrices.
     """
 
     @staticmethod
     def forward(ctx: Any, matrices: list[Halves], shard: Shard, *tables: Tensor) -> Tensor:
-        """Tables `(num_nodes, dim)`, one a matrix; `(num_nodes, dim)`."""
+        """Multiply each matrix with its table `(num_nodes, dim)`; the sum is `(num_nodes, dim)`."""
         ctx.matrices, ctx.shard = matrices, shard
         return Channels.shared(add_products(list(zip(matrices, tables, strict=True))), shard)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        """Each table's gradient; each process's part of the movies' gradients counts in all processes."""
+        """The gradient of each table; the movies' gradients are summed over processes."""
         shard = ctx.shard
         grad = grads[0] if shard.size == 1 else Channels.shared(grads[0].clone(), shard)
         return None, None, *(add_products([(matrix, grad)]) for matrix in ctx.matrices)
 
     @staticmethod
     def shared(total: Tensor, shard: Shard) -> Tensor:
-        """The movies' rows summed over processes, in place."""
+        """Sum the movies' rows over processes, in place."""
         if shard.size > 1:
             movies = total[-shard.num_items :]
             movies.copy_(shard.add(movies.contiguous(), "messages"))
@@ -154,15 +152,15 @@ class Channels(torch.autograd.Function):
 
 
 class PairProduct(torch.autograd.Function):
-    """<z_u, z_i> for pairs of nodes.
+    """<z_u, z_i> for pairs of nodes, equal to `(state[user] * state[item]).sum(1)`.
 
-    Equals `(state[user] * state[item]).sum(1)`; but here neither the pairs' states nor their gradients are stored: the
-    products are a sampled dense-dense product, and the gradient is two sparse ones.
+    Neither the pairs' states nor their gradients are stored: the products are a sampled dense-dense product, the
+    gradient is two sparse products.
     """
 
     @staticmethod
     def forward(ctx: Any, state: Tensor, user: Tensor, item: Tensor) -> Tensor:
-        """States `(num_nodes, dim)`; pairs int32 `(num_pairs,)`, sorted by user; `(num_pairs,)`."""
+        """Products `(num_pairs,)` of states `(num_nodes, dim)`; pairs are int32 `(num_pairs,)`, sorted by user."""
         ctx.save_for_backward(state, user, item)
         pattern = _rows(user, item, state.new_zeros(len(user)), len(state))
         product: Tensor = torch.sparse.sampled_addmm(pattern, state, state.t(), beta=0).values()
@@ -170,7 +168,7 @@ class PairProduct(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        """The chain rule: each node collects the states at the other ends, weighted by the pairs' gradients."""
+        """Each node sums the states at the other ends of its pairs, weighted by the pairs' gradients."""
         state, user, item = ctx.saved_tensors
         by_item = torch.argsort(item, stable=True)
         there = _rows(user, item, grads[0], len(state)) @ state
@@ -180,13 +178,13 @@ class PairProduct(torch.autograd.Function):
 
 def _rows(row: Tensor, column: Tensor, value: Tensor, size: int) -> Tensor:
     """A square CSR matrix of `size` rows from entries sorted by row."""
-    # MKL reads the arrays as they lie in memory, strides or not.
+    # MKL ignores strides.
     return torch.sparse_csr_tensor(starts(row, size), column.int().contiguous(), value.contiguous(), (size, size))
 
 
 @contextmanager
 def quiet_sparse() -> Iterator[None]:
-    """Answer what torch asks with a warning: no, sparse matrices made here need no check of their indices."""
+    """Turn off PyTorch's checks of sparse matrices and the warning about them."""
     unchecked = torch.sparse.check_sparse_tensor_invariants(enable=False)  # type: ignore[no-untyped-call]
     with unchecked, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CS[CR] tensor support is in beta")
