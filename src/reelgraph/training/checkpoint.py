@@ -1,7 +1,7 @@
-"""A fit that stopped midway, on disk: it goes on to the same result as if it had never stopped.
+"""Checkpoints of a fit; a resumed fit ends with the same result as one that was never stopped.
 
-One safetensors file holds the weights, the best ones, the running average, Adam's moments and the state of the random
-generator; the rest is JSON in its header. No pickle.
+A safetensors file holds the weights, the best weights, the running average, Adam's moments and the random state; its
+header holds the rest as JSON.
 """
 
 import json
@@ -24,15 +24,12 @@ VERSION = 1
 
 
 def save(fit: Fit, path: Path, identity: dict[str, Any]) -> None:
-    """Write where a fit stands.
+    """Write a checkpoint; if that fails, an older one stays as it was.
 
     Args:
         fit: the fit, between two steps.
-        path: the file, replaced whole.
-        identity: what must be the same when the fit goes on: settings, data, phase; JSON values.
-
-    Raises:
-        OutputError: if it cannot be written; an older checkpoint is then left as it was.
+        path: the file, replaced atomically.
+        identity: settings and data that must be the same on resume, as JSON values.
     """
     progress = fit.progress
     groups = {
@@ -48,7 +45,7 @@ def save(fit: Fit, path: Path, identity: dict[str, Any]) -> None:
     }
     groups = _each_table(fit, groups, fit.shard.whole)
     if fit.shard.rank:
-        return  # The leader writes all processes' tables, so that any number of processes can go on.
+        return  # Rank 0 writes the tables of all processes, so that any number of processes can resume.
     tensors = {f"{group}/{name}": value.contiguous() for group, part in groups.items() for name, value in part.items()}
     state = {
         "version": VERSION,
@@ -58,7 +55,7 @@ def save(fit: Fit, path: Path, identity: dict[str, Any]) -> None:
         "seconds": progress.seconds,
         "history": [asdict(line) for line in progress.history],
     }
-    # Weights and best weights may share storage, which the format forbids; a clone is cheap against the fit.
+    # Weights and best weights may share storage, which the format forbids.
     with output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -66,16 +63,12 @@ def save(fit: Fit, path: Path, identity: dict[str, Any]) -> None:
             save_file({name: value.clone() for name, value in tensors.items()}, temporary, {"state": json.dumps(state)})
     except OutputError:
         with suppress(OSError):
-            path.parent.rmdir()  # Nothing is left behind, unless an older checkpoint is there.
+            path.parent.rmdir()  # The directory stays if it holds an older checkpoint.
         raise
 
 
 def restore(fit: Fit, path: Path, identity: dict[str, Any]) -> None:
-    """Put a fresh fit where the checkpoint's stood, the random generator included.
-
-    Raises:
-        ArtifactError: if the file is damaged, of another version, or of other settings or data.
-    """
+    """Set a new fit and the random generator to the state in a checkpoint of the same settings and data."""
     remedy = f"remove {path} to start afresh, or run again without --resume"
     try:
         with safe_open(path, framework="pt") as file:
@@ -114,7 +107,7 @@ def restore(fit: Fit, path: Path, identity: dict[str, Any]) -> None:
 def _each_table(
     fit: Fit, groups: dict[str, dict[str, Tensor]], change: Callable[[Tensor], Tensor]
 ) -> dict[str, dict[str, Tensor]]:
-    """The groups without the model's constants, with every tensor changed that has one row per node."""
+    """Apply `change` to the tensors with one row per node, and leave out the model's constants."""
     names = {parameter: name for name, parameter in fit.model.named_parameters()}
     numbered = [names[parameter] for group in fit.optimizer.param_groups for parameter in group["params"]]
 

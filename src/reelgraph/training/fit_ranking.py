@@ -1,4 +1,4 @@
-"""The ranking head's part of a fit: settings, fit, refit, and how much the predicted stars weigh in a list."""
+"""The fit of the ranking head, and the weight of predicted ratings in lists."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -15,8 +15,8 @@ from reelgraph.training.loop import history_rows
 from reelgraph.training.runner import Run, Runner
 from reelgraph.training.tuning import SURE, search
 
-# Weights of the standardised prediction beside the ranking score, which is the log of odds. `BLEND` had the best
-# validation nDCG@10 over seeds on ML-100K; one data set's few validation users have to speak clearly for another.
+# Weights of the standardised predicted rating, which is added to the ranking score. `BLEND` had the best validation
+# nDCG@10 over seeds on ML-100K; another weight must be significantly better.
 BLENDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
 
 BLEND = 0.4
@@ -28,8 +28,8 @@ class RankingHead:
 
     Attributes:
         run: the fit, with the settings that were chosen.
-        model: its model with all users; None in a process that follows.
-        facts: what the manifest says of it.
+        model: its model with all users; None in processes other than rank 0.
+        facts: its entry in the manifest.
         history: rows of the training history.
         interrupted: whether the user asked to stop.
         fixed: whether the user gave the L2 strength.
@@ -44,38 +44,35 @@ class RankingHead:
 
     @property
     def chosen(self) -> dict[str, Any]:
-        """The settings as the whole fit's settings name them."""
+        """The chosen settings by their names in `TrainConfig`."""
         config = self.run.config
         return {f"rank_{name}": getattr(config, name) for name in RANKING if name != "max_steps"} | {
             "temperature": config.temperature
         }
 
     def refit(self, runner: Runner) -> Run:
-        """Fit again on training and validation ratings, with the settings and steps that were chosen."""
+        """Fit again on training and validation ratings, with the chosen settings and steps."""
         return runner.refit(self.run, rescale=not self.fixed)
 
 
 def fit_ranking_head(
     runner: Runner, config: TrainConfig, given: frozenset[str], stars: Callable[[Indices], Floats] | None
 ) -> RankingHead | None:
-    """Fit the ranking head with the settings that rank the validation ratings best.
+    """Fit the ranking head with the settings that rank the validation ratings best; None if nothing is liked.
 
     Args:
         runner: runs fits of the ranking head.
-        config: the fit's settings.
+        config: the settings of the training.
         given: names of settings that the user gave.
-        stars: the rating head's standardised predictions of all movies for user indices, fitted without the validation
-            ratings; None in a process that follows, which has no say in it.
-
-    Returns:
-        The head, or None where no training rating is liked, so that there is nothing to rank by.
+        stars: standardised predictions of all movies for user indices, by a rating model fitted without the validation
+            ratings; None in processes other than rank 0.
     """
     data, liked = runner.runs.data, LIKED * runner.runs.data.scale[1]
     if not (data.train.rating >= liked).any():
         return None
     fixed = frozenset(name.removeprefix("rank_") for name in given if name.startswith("rank_") or name == "temperature")
-    found = search(runner, config.for_ranking(len(data.train)), fixed)
-    run, blend, ndcg = found.run, 0.0, None
+    tuned = search(runner, config.for_ranking(len(data.train)), fixed)
+    run, blend, ndcg = tuned.run, 0.0, None
     model = runner.whole(run)
     if model is not None and stars is not None:
         blend, ndcg = choose_blend(model, data, stars)
@@ -84,22 +81,21 @@ def fit_ranking_head(
         "steps": run.progress.best_step or run.progress.step,
         "blend": blend,
         "valid_ndcg": ndcg,
-        "tuning": [asdict(trial) for trial in found.trials],
+        "tuning": [asdict(trial) for trial in tuned.trials],
     }
     history = [{"phase": "rank fit"} | row for row in history_rows(run.progress)]
-    return RankingHead(run, model, facts, history, found.interrupted, "l2" in fixed)
+    return RankingHead(run, model, facts, history, tuned.interrupted, "l2" in fixed)
 
 
 def choose_blend(
     model: RankingModel, data: Dataset, stars: Callable[[Indices], Floats]
 ) -> tuple[float, dict[str, float] | None]:
-    """The weight of the predicted stars in a list, and the validation nDCG at 10 of each order.
+    """The weight of predicted ratings in lists, and validation nDCG at 10 with ranking scores, ratings and both.
 
-    It is `BLEND`, also where nobody's list can be judged, unless the best of `BLENDS` is better by more than `SURE`
-    standard errors of the users' differences.
+    The weight is `BLEND` unless the best of `BLENDS` is better by more than `SURE` standard errors.
     """
     user, item, bias = (array.numpy() for array in model.scores())
-    found = {}
+    ndcgs = {}
     for weight in BLENDS:
 
         def score(users: Indices, weight: float = weight) -> Floats:
@@ -109,10 +105,10 @@ def choose_blend(
         by_user = user_ndcg(score, data.train, data.valid, len(data.items), data.scale[1])
         if not len(by_user):
             return BLEND, None
-        found[weight] = by_user
-    best = max(found, key=lambda weight: (found[weight].mean(), -weight))
-    gain = found[best] - found[BLEND]
+        ndcgs[weight] = by_user
+    best = max(ndcgs, key=lambda weight: (ndcgs[weight].mean(), -weight))
+    gain = ndcgs[best] - ndcgs[BLEND]
     if gain.mean() <= SURE * gain.std() / np.sqrt(len(gain)):
         best = BLEND
     alone = user_ndcg(stars, data.train, data.valid, len(data.items), data.scale[1])
-    return best, {"rank": float(found[0.0].mean()), "blend": float(found[best].mean()), "stars": float(alone.mean())}
+    return best, {"rank": float(ndcgs[0.0].mean()), "blend": float(ndcgs[best].mean()), "stars": float(alone.mean())}

@@ -1,8 +1,4 @@
-"""The leak check: whatever would make measured errors smaller than they are in use stops the run.
-
-`check_data` looks at the splits and tables before a fit, `check_model` at the graph that a model learns from and at
-what its predictions of hidden ratings depend on.
-"""
+"""Checks that validation and test ratings do not leak into a model's input."""
 
 import copy
 
@@ -18,23 +14,20 @@ from reelgraph.errors import LeakError
 from reelgraph.models.base import HidesRatings, Model
 from reelgraph.models.graph import BipartiteGraph, build_graph
 
-LEAST_NODES = 20  # with test ratings, for a side column to be compared with statistics of the ratings
-
-SAME = 0.999  # correlation from which on a side column is such a statistic
-
-PROBE_EDGES = 200_000  # ratings of which the messages are checked; the first users' in a larger graph
-
-TOLERANCE = 1e-3  # standard deviations; float32 sums of a few thousand messages differ by far less
+LEAST_NODES = 20  # least number of nodes with test ratings to compare a side column with statistics of the ratings
+SAME = 0.999  # correlation from which on a side column counts as such a statistic
+PROBE_EDGES = 200_000  # number of ratings whose messages are checked
+TOLERANCE = 1e-3  # standard deviations; rounding in float32 is far smaller
 
 
 def check_data(data: Dataset, side_features: bool = True) -> None:
-    """Check the splits, and with `side_features` the tables.
+    """Check the splits and, with `side_features`, the tables.
 
-    The three splits share no (user, movie) pair; with a time split no rating is later than one of a later split; no
-    numeric side column is a statistic (number, mean, sum) of all ratings, test included.
+    Splits must share no (user, movie) pair. In a time split no rating may be later than one of a later split. No
+    numeric side column may be a statistic (number, mean, sum) of all ratings including test ratings.
 
     Raises:
-        LeakError: naming what leaks, with an example.
+        LeakError: with an example of the leak.
     """
     _check_disjoint(data)
     if data.manifest["split"]["kind"] == "time":
@@ -92,14 +85,14 @@ def _check_table(data: Dataset, table: pa.Table, side: str, key: str) -> None:
             close = _correlation(column[here], whole[here])
             if close >= SAME and close > _correlation(column[here], without[label][here]):
                 raise LeakError(
-                    f"leak check: expected side columns that know nothing of test ratings, found {name!r}, "
+                    f"leak check: expected side columns without test ratings, found {name!r}, "
                     f"which is the {label} of all ratings of a {key.removesuffix('Id')}, test ratings included",
                     f"leave the column {name!r} out, or compute it from training ratings alone",
                 )
 
 
 def _totals(part: Interactions, side: str, rows: int) -> Float64s:
-    """Number and sum of each node's ratings, `(2, rows)`."""
+    """Number and sum of each node's ratings, float64 `(2, rows)`."""
     index = getattr(part, side)
     return np.stack([np.bincount(index, minlength=rows), np.bincount(index, part.rating, rows)])
 

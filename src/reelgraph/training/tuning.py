@@ -1,10 +1,9 @@
-"""Settings chosen by validation: a search that races each change of one setting against the best run so far.
+"""The search for settings: changes of one setting race against the best run so far.
 
-The first run, with the rule's settings, is the leader. Each challenger changes one setting of the leader, is judged
-beside the leader's own curve at a quarter and at half of its length, and is given up where it falls behind, as in
-successive halving (Jamieson and Talwalkar, Non-stochastic Best Arm Identification and Hyperparameter Optimization,
-2016). One that gets to its end and predicts the validation ratings better, by more than chance would have it, becomes
-the leader; the leader's run is the fit, so nothing is done twice. Everything is counted in steps, not in seconds: the
+The first run is the leader. Each challenger changes one setting of the leader. It is given up if it is behind the
+leader's validation curve at a quarter or half of the leader's best step, as in successive halving (Jamieson and
+Talwalkar, Non-stochastic Best Arm Identification and Hyperparameter Optimization, 2016). A challenger that is
+significantly better at its end becomes the leader; the leader's run is the fit. The budget is counted in steps, so the
 same data and seed give the same choice on every machine.
 """
 
@@ -18,11 +17,11 @@ from reelgraph.training.loop import Progress
 from reelgraph.training.runner import Run, Runner
 from reelgraph.training.validation import mean_of
 
-# Share of the leader's best step, and share of the leader's RMSE by which a challenger may be behind there. Wider
-# models start slowly: on ML-1M, 64 dimensions are 0.12 % behind 32 at the first rung and 0.17 % ahead in the end.
+# Share of the leader's best step, and by what share of the leader's error a challenger may be behind there. Wider
+# models start slowly: on ML-1M, 64 dimensions are 0.12 % behind 32 at the first rung and 0.17 % ahead at the end.
 RUNGS = ((0.25, 0.003), (0.5, 0.0005))
 
-SURE = 1.0  # standard errors by which the mean squared error must be smaller
+SURE = 1.0  # standard errors by which a challenger must be better
 
 WIDER_L2 = 1.2  # factor on the L2 strength where the dimension is doubled
 
@@ -33,9 +32,9 @@ class Trial:
 
     Attributes:
         change: what was changed, such as "l2 0.00041 -> 0.00027"; "start" for the first run.
-        valid_error: best validation error of the run: RMSE in the data's scale, or 1 - nDCG at 10 of the ranking head.
+        valid_error: best validation error: RMSE in the data's scale, or 1 - nDCG at 10 of the ranking head.
         steps: steps done.
-        outcome: "kept", "no better" or "given up".
+        outcome: "kept", "no better", "given up" or "interrupted".
     """
 
     change: str
@@ -46,7 +45,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Search:
-    """What a search chose: the leader's run and every trial in order."""
+    """The result of a search: the leader's run and all trials in order."""
 
     run: Run
     trials: list[Trial]
@@ -54,13 +53,7 @@ class Search:
 
 
 def search(runner: Runner, config: TrainConfig, fixed: frozenset[str] = frozenset()) -> Search:
-    """Fit with the settings that predict the validation ratings best, within the budget of `config.tune`.
-
-    Args:
-        runner: runs fits; its data must have validation ratings.
-        config: settings to start from.
-        fixed: names of settings that the user gave; they are not changed.
-    """
+    """Fit with the settings that validate best, within the budget of `config.tune`; `fixed` ones stay."""
     config = config.model_copy(update=config.rates(len(runner.runs.data.train))._asdict())
     race = _Race(runner, runner.fit("fit", config), fixed)
     for name, factors in runner.runs.moves(config):
@@ -70,7 +63,7 @@ def search(runner: Runner, config: TrainConfig, fixed: frozenset[str] = frozense
 
 
 class _Race:
-    """The leader, and what challenging it has cost."""
+    """The leader and the budget left for challengers."""
 
     def __init__(self, runner: Runner, leader: Run, fixed: frozenset[str]) -> None:
         self.runner, self.leader, self.fixed, self.interrupted = runner, leader, fixed, leader.progress.interrupted
@@ -88,7 +81,7 @@ class _Race:
                 return
 
     def challenge(self, name: str, factor: float) -> bool:
-        """Run the leader's settings with one changed; whether that run is the new leader."""
+        """Run the leader's settings with one changed; returns whether that run is the new leader."""
         leader, changed = self.leader, _changed(self.leader.config, name, factor, self.fixed)
         affordable = int(self.budget / _cost(changed))
         if self.interrupted or changed == leader.config or affordable < max(leader.progress.best_step, 1):
@@ -96,7 +89,7 @@ class _Race:
         capped = changed.model_copy(update={"max_steps": min(changed.max_steps, affordable)})
         try:
             run = self.runner.fit(f"tune {len(self.trials)}", capped, self._behind)
-        except StoppedError:  # The leader is there to be kept.
+        except StoppedError:  # The leader is complete and worth keeping.
             self.interrupted = True
             return False
         self.budget -= _cost(changed) * run.progress.step
@@ -107,7 +100,7 @@ class _Race:
         elif self._behind(run.progress):
             outcome = "given up"
         elif self._better(run):
-            # The refit that is to come may have grown, too.
+            # The refit may cost more now.
             self.budget -= _cost(changed) * self._refit_steps(run) - _cost(leader.config) * self._refit_steps(leader)
             outcome, self.leader = "kept", replace(run, config=changed)
         change = f"{name} {getattr(leader.config, name):.3g} -> {getattr(changed, name):.3g}"
@@ -115,7 +108,7 @@ class _Race:
         return outcome == "kept"
 
     def _behind(self, progress: Progress) -> bool:
-        """Whether a run is behind the leader's at one of the rungs it has reached; a full search gives nothing up."""
+        """Whether a run is behind the leader at one of the rungs; a full search gives nothing up."""
         if self.leader.config.tune == "full":
             return False
         own = {line.step: line.error for line in progress.history}
@@ -147,7 +140,7 @@ def _changed(config: TrainConfig, name: str, factor: float, fixed: frozenset[str
 
 
 def _cost(config: TrainConfig) -> float:
-    """What a step costs beside one with 32 dimensions; measured on ML-100K and ML-1M."""
+    """The cost of a step relative to 32 dimensions; measured on ML-100K and ML-1M."""
     return 0.4 + 0.6 * config.dim / 32
 
 

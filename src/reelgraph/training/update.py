@@ -1,8 +1,8 @@
-"""New ratings into a trained model, and users out of it, without a full fit.
+"""Adds ratings to a trained model and removes users from it, without a full fit.
 
-The ratings are changed, and all that follows from them is made anew (`rebuild`). A user or movie that is new starts
-with tables of zeros: a user's state then is made of the ratings alone, like a visitor's, and a movie's of its raters
-and side features. A few steps of the training loop then fit the tables to the new ratings.
+The learned tables stay; everything that follows from the ratings is computed again. New users and movies start with
+tables of zeros: a new user's state comes from the ratings alone, a new movie's from its raters and side features. A few
+steps of the training loop then fit the tables to all ratings.
 """
 
 import time
@@ -29,23 +29,25 @@ from reelgraph.training.fit import fit
 from reelgraph.training.loop import Fit
 from reelgraph.training.validation import hidden_residuals
 
-WARM_RATE = 0.002  # step size after an update, chosen by validation ratings of ML-100K added to a model of the others
+# Chosen by adding the validation ratings of ML-100K to a model of the training ratings.
+WARM_RATE = 0.002  # step size
+WARM_STEPS = 10
 
 
 def rebuild(
     artifact: Artifact, ratings: Interactions, facts: dict[str, int], *, steps: int = 0, seed: int = 0
 ) -> Artifact:
-    """All that follows from the tables and the ratings, made anew.
+    """Compute a model again from its tables and other ratings.
 
     Args:
         artifact: the model, whose tables have a row for every user and movie.
-        ratings: the ratings in place of the model's, sorted by user and movie.
-        facts: what the manifest's `changes` is to say, a number each.
+        ratings: the ratings, sorted by user and movie.
+        facts: numbers to add to the manifest's `changes`.
         steps: steps of the training loop, at a small step size.
-        seed: of what these steps hide.
+        seed: seed of these steps.
 
     Raises:
-        ConfigError: if the model is `gcn`, whose states do not follow from its arrays.
+        ConfigError: if the model is `gcn`, whose states cannot be computed from its arrays.
     """
     manifest, weights = artifact.manifest, artifact.weights
     if manifest["config"]["model"] != "residual":
@@ -85,7 +87,7 @@ def rebuild(
 def restore(
     artifact: Artifact, graph: BipartiteGraph, ratings: Interactions
 ) -> tuple[ResidualModel, RankingModel | None]:
-    """The models with the tables of an artifact, over a graph of its nodes; side features stay as learned."""
+    """The models of an artifact over a graph of its nodes; contributions of side features are constants."""
     weights, config = artifact.weights, TrainConfig.model_validate(artifact.manifest["config"])
 
     def both(name: str, prefix: str = "") -> torch.Tensor:
@@ -98,22 +100,14 @@ def restore(
         newcomers=config.newcomers,
         dropout=config.dropout,
     )
-    rating_model.user_side, rating_model.item_side = (
-        SideFeatures.fixed(weights["user.side"]),
-        SideFeatures.fixed(weights["item.side"]),
-    )
+    rating_model.user_side = SideFeatures.fixed(weights["user.side"])
+    rating_model.item_side = SideFeatures.fixed(weights["item.side"])
     rating_model.gain.fill_(float(weights["gain"]))
     with torch.no_grad():
-        for parameter, name in (
-            ("free", "free"),
-            ("implicit", "implicit"),
-            ("residual", "residual"),
-            ("offset", "offset"),
-        ):
-            getattr(rating_model, parameter).copy_(both(name))
+        for name in rating_model.node_tables:
+            getattr(rating_model, name).copy_(both(name))
     if "rank.item.state" not in weights:
         return rating_model, None
-    temperature = config.temperature
     ranking_model = RankingModel(
         graph,
         torch.from_numpy(ratings.rating >= LIKED * artifact.manifest["scale"]["high"]),
@@ -121,22 +115,20 @@ def restore(
         hide=config.rank_hide,
         newcomers=config.rank_newcomers,
         dropout=config.rank_dropout,
-        temperature=temperature,
+        temperature=config.temperature,
     )
-    own = both("own", "rank.")
-    with torch.no_grad():
-        ranking_model.restore(
-            own=own,
-            residual=both("channel", "rank."),
-            free=torch.from_numpy(weights["rank.item.free"]),
-            bias=torch.from_numpy(weights["rank.item.bias"]),
-        )
+    ranking_model.restore(
+        own=both("own", "rank."),
+        residual=both("channel", "rank."),
+        free=torch.from_numpy(weights["rank.item.free"]),
+        bias=torch.from_numpy(weights["rank.item.bias"]),
+    )
     ranking_model.item_side = SideFeatures.fixed(ranking_model.unscaled(weights["rank.item.side"]))
     return rating_model, ranking_model
 
 
 def training_data(artifact: Artifact) -> Dataset:
-    """The training ratings of a model as a data set without other splits."""
+    """A model's training ratings as a data set without validation and test ratings."""
     train, scale = artifact.ratings, artifact.manifest["scale"]
     nothing = train.take(slice(0))
     users, items = Vocabulary.of(artifact.users, "user"), Vocabulary.of(artifact.items, "movie")
@@ -148,19 +140,16 @@ def training_data(artifact: Artifact) -> Dataset:
 
 
 def _graph(artifact: Artifact, ratings: Interactions) -> BipartiteGraph:
-    """The graph of ratings, standardised as the model's tables were learned."""
+    """The graph of the ratings, standardised as in the model's training."""
     graph = build_graph(ratings, artifact.users.num_rows, artifact.items.num_rows)
     mean, std = (artifact.manifest["standardise"][name] for name in ("mean", "std"))
     rating = torch.from_numpy((ratings.rating - np.float32(mean)) / np.float32(std))
     return graph.standardised(rating, mean, std)
 
 
-WARM_STEPS = 10  # chosen by validation ratings of ML-100K added to a model of the others
-
-
 @dataclass(frozen=True)
-class Change:
-    """What an update did: numbers of ratings added and replaced, of users and movies that are new, and of steps."""
+class UpdateSummary:
+    """Numbers of ratings added and replaced, of new users and movies, and of steps, and the time taken."""
 
     added: int
     replaced: int
@@ -171,15 +160,14 @@ class Change:
 
 
 def forget(artifact: Artifact, user_id: str) -> Artifact:
-    """The model without a user: not in the graph, the lists of what was seen, the states, or any statistic.
+    """Remove a user from a model: from its ratings, states and all statistics.
 
-    All biases, residuals, degrees, messages and states are made anew from the other users' ratings, as if the user had
-    never rated anything. What other nodes' tables have learned from the user in the fit stays learned; only a new fit
-    takes that away.
+    Biases, residuals, degrees, messages and states are computed from the other users' ratings. What other nodes' tables
+    learned from the user's ratings stays; only a new training removes it.
 
     Raises:
         UnknownIdError: if the user is not known.
-        ConfigError: if the model is `gcn`, or nobody else has ratings.
+        ConfigError: if the model is `gcn`, or no other user has ratings.
     """
     index = Vocabulary.of(artifact.users, "user").index(user_id)
     seen = artifact.ratings
@@ -207,19 +195,17 @@ def update(
     item_table: pa.Table | None = None,
     steps: int = WARM_STEPS,
     seed: int = 0,
-) -> tuple[Artifact, Change]:
-    """The model with more ratings, of users and movies known or new.
+) -> tuple[Artifact, UpdateSummary]:
+    """Add ratings of known and new users and movies to a model.
 
     Args:
         artifact: the model.
-        user_ids: user of each new rating, as text, `(num_ratings,)`.
-        movie_ids: movie of each, likewise.
-        rating: the ratings, in the model's scale; of several of one user and movie, and of a rating that the model has
-            already, the last one counts.
+        user_ids, movie_ids: user and movie of each new rating.
+        rating: the ratings, in the model's scale; the last one of a user and movie counts.
         timestamps: seconds since 1970 or `NO_TIME`, int64 `(num_ratings,)`; None without times.
-        item_table: titles, years, genres and other side columns of new movies, with their ids as `movieId`.
-        steps: steps of the training loop on all ratings afterwards.
-        seed: of what these steps hide.
+        item_table: side columns of new movies, with their ids as `movieId`.
+        steps: steps of the training loop on all ratings.
+        seed: seed of these steps.
 
     Raises:
         DataError: if a rating is outside the model's scale.
@@ -255,19 +241,19 @@ def update(
     larger = replace(artifact, weights=weights, users=users, items=items)
     rebuilt = rebuild(larger, together, {"updated": len(rating)}, steps=steps, seed=seed)
     added = len(together) - len(old)
-    return rebuilt, Change(added, replaced, new_users, new_items, steps, time.monotonic() - started)
+    return rebuilt, UpdateSummary(added, replaced, new_users, new_items, steps, time.monotonic() - started)
 
 
 @dataclass(frozen=True)
 class Distance:
-    """How far a model is from a full fit to the same ratings.
+    """The difference between a model and a full fit to the same ratings.
 
     Attributes:
-        pairs: pairs compared, of users and movies with ratings, drawn at random.
+        pairs: number of random pairs of users and movies compared.
         prediction: root mean squared difference of their predicted ratings, in the data's scale.
-        users: users whose lists were compared, drawn at random.
-        overlap: share of their lists of 10 that both models name.
-        seconds: what the full fit took.
+        users: number of random users whose lists were compared.
+        overlap: share of movies in their lists of 10 that both models list.
+        seconds: duration of the full fit.
     """
 
     pairs: int
@@ -278,12 +264,7 @@ class Distance:
 
 
 def distance(artifact: Artifact, seed: int = 0) -> Distance:
-    """Fit the model's settings anew to its ratings, and compare.
-
-    Args:
-        artifact: the model, after an update or without.
-        seed: of the fit, and of what is compared.
-    """
+    """Fit a new model to a model's ratings with its settings, and compare the two."""
     started = time.monotonic()
     config = artifact.manifest["config"] | {"tune": "none", "seed": seed, "max_steps": artifact.manifest["steps"]}
     ranking = artifact.manifest.get("ranking")
@@ -308,7 +289,7 @@ def distance(artifact: Artifact, seed: int = 0) -> Distance:
 
 
 def _more_rows(table: pa.Table, column: str, ids: list[str], facts: pa.Table | None) -> tuple[pa.Table, int]:
-    """A table with a row for each new id, with what is known of it, and the number of new rows."""
+    """A table with a row for each new id, filled in from `facts`, and the number of new rows."""
     known = set(table[column].to_pylist())
     new = list(dict.fromkeys(name for name in ids if name not in known))
     if not new:
@@ -326,15 +307,15 @@ def _more_rows(table: pa.Table, column: str, ids: list[str], facts: pa.Table | N
 
 
 def _side_of_new(side: Float32s, table: pa.Table) -> Float32s:
-    """What side features add to each movie's state, new ones included, from what they add to the known ones.
+    """The contribution of side features to the states of all movies, from that to the states of known movies.
 
-    The contribution is linear in the features, so that the known rows give back the map, by least squares.
+    The contribution is linear in the features, so least squares on the known movies recovers the map.
     """
     known = len(side)
-    found = side_features.encode(table, known)
+    encoded = side_features.encode(table, known)
     more = np.zeros((table.num_rows - known, side.shape[1]), np.float32)
-    if found is not None and side.any():
-        matrix = np.concatenate([found[0], np.ones((len(found[0]), 1), np.float32)], axis=1)
+    if encoded is not None and side.any():
+        matrix = np.concatenate([encoded[0], np.ones((len(encoded[0]), 1), np.float32)], axis=1)
         solution = np.linalg.lstsq(matrix[:known], side, rcond=None)[0]
         more = (matrix[known:] @ solution).astype(np.float32)
     return np.concatenate([side, more])
@@ -347,7 +328,7 @@ def _with_new(
     rating: Float32s,
     timestamp: Int64s,
 ) -> tuple[Interactions, int]:
-    """Old and new ratings, the last one of each pair, sorted; and how many old ones were replaced."""
+    """Old and new ratings, the last one of each pair, sorted, and the number of old ones replaced."""
     users, items = np.concatenate([old.user_index, user]), np.concatenate([old.item_index, item])
     ratings = np.concatenate([old.rating, rating])
     order = np.lexsort((np.arange(len(users)), items, users))
