@@ -167,6 +167,12 @@ def test_links_in_a_circle_are_refused(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"a", "b"}
 
 
+def test_a_directory_in_place_of_a_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="found a directory"), new_file(tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_pipe_in_place_of_a_directory_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(OutputError, match="expected a directory"):

@@ -62,6 +62,8 @@ def new_file(path: Path) -> Iterator[Path]:
                     shutil.copyfileobj(source, target)
             return
         path = _follow(path)
+        if path.is_dir():
+            raise OutputError(f"{path}: expected a file, found a directory", "choose another --out")
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         os.close(handle)
         temporary = Path(name)

@@ -22,7 +22,7 @@ from reelgraph.bench.methods import TUNES_ITSELF, complete, tune_and_fit
 from reelgraph.bench.results import KIND, RESULTS, read_results
 from reelgraph.data.dataset import load_prepared, merge
 from reelgraph.errors import DataError
-from reelgraph.files import new_file
+from reelgraph.files import new_file, output_errors
 from reelgraph.machine import peak_memory
 from reelgraph.metrics.ranking import evaluate_ranking
 from reelgraph.metrics.ratings import mae, rmse
@@ -88,6 +88,8 @@ def run_jobs(jobs: Sequence[BenchJob], out: Path, command: str, report: Report) 
     for kind in ("runs", "cold"):
         result[kind] = [row for row in result.get(kind, []) if not row["error"]]
     finished = {(row["dataset"], row["part"], row["method"], row["seed"]) for row in result["runs"] + result["cold"]}
+    with output_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
     yield result
     with tempfile.TemporaryDirectory(prefix="reelgraph-bench-") as directory:
         prepared: dict[tuple[str, int], Path] = {}
@@ -108,7 +110,6 @@ def run_jobs(jobs: Sequence[BenchJob], out: Path, command: str, report: Report) 
 
 def write_results(result: dict[str, Any], out: Path) -> None:
     """Write `results.json` and `results.csv`, each atomically."""
-    out.mkdir(parents=True, exist_ok=True)
     with new_file(out / RESULTS) as temporary:
         temporary.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     with new_file(out / TABLE) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
