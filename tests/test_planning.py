@@ -1,4 +1,4 @@
-"""What a run is said to take: counts against naive ones, sums against their parts, refusals and what would fit."""
+"""Estimates of time and memory, and the refusal of trainings that do not fit."""
 
 import csv
 import json
@@ -37,7 +37,7 @@ def planned(size: Size = LARGE, **settings: Any) -> Plan:
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
-    """The command line in this process: exit code, stdout, stderr."""
+    """Run the command line in this process, and return exit code, stdout and stderr."""
 
     def run(*arguments: object) -> Outcome:
         with pytest.raises(SystemExit) as ended:
@@ -54,7 +54,7 @@ def naive(*paths: Path) -> Size:
     return Size(len(rows), len({row["userId"] for row in rows}), len({row["movieId"] for row in rows}))
 
 
-def test_counts_of_every_form(tables: Path, tmp_path: Path) -> None:
+def test_every_format_is_counted(tables: Path, tmp_path: Path) -> None:
     ratings, expected = tables / "ratings.csv", naive(tables / "ratings.csv")
     table = pacsv.read_csv(ratings)
     pq.write_table(table.rename_columns(["a", 'b"c', "stars", "when"]), tmp_path / "r.parquet")
@@ -69,7 +69,7 @@ def test_counts_of_every_form(tables: Path, tmp_path: Path) -> None:
     assert size_of(None, None, None, None, DataConfig()) == Size(100_004, 671, 9066)
 
 
-def test_test_ratings_and_tables_count_too(tables: Path, tmp_path: Path) -> None:
+def test_test_ratings_and_side_tables_are_counted(tables: Path, tmp_path: Path) -> None:
     (tmp_path / "test.csv").write_text("userId,movieId,rating\nnobody,10,3\n1,99999,4\n")
     ratings = tables / "ratings.csv"
     found = size_of(ratings, None, None, tmp_path / "test.csv", DataConfig())
@@ -80,7 +80,7 @@ def test_test_ratings_and_tables_count_too(tables: Path, tmp_path: Path) -> None
     assert (found.users, found.movies) == (300, 500)
 
 
-def test_a_file_that_cannot_be_read_is_refused_as_by_preparation(tmp_path: Path) -> None:
+def test_unreadable_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "r.csv").write_text("userId,stars\n1,2\n")
     with pytest.raises(DataError, match="expected a column movieId"):
         size_of(tmp_path / "r.csv", None, None, None, DataConfig())
@@ -98,7 +98,7 @@ def test_a_file_that_cannot_be_read_is_refused_as_by_preparation(tmp_path: Path)
         size_of(tmp_path / "missing.csv", None, None, None, DataConfig())
 
 
-def test_the_whole_is_the_sum_of_its_parts() -> None:
+def test_training_is_the_sum_of_its_parts() -> None:
     found = planned()
     assert [part.name.split(" for")[0] for part in found.parts] == [
         "load", "rating head", "search", "ranking head", "search", "refit", "evaluate and save",
@@ -109,7 +109,7 @@ def test_the_whole_is_the_sum_of_its_parts() -> None:
     assert names == ["load", "rating head", "evaluate and save"]
 
 
-def test_costs_grow_as_the_sizes_they_depend_on() -> None:
+def test_costs_grow_with_their_sizes() -> None:
     doubled = Size(2 * LARGE.ratings, LARGE.users, LARGE.movies)
     one, two = planned(ranking=False, tune="none"), planned(doubled, ranking=False, tune="none")
     bytes_a_rating = (two.train.memory - one.train.memory) / LARGE.ratings
@@ -139,8 +139,8 @@ sys.stdout.write(str(peak_memory()))
 
 
 @pytest.mark.parametrize("sizes", [(500_000, 3450, 4270, 64), (60_000, 20_000, 4600, 48)])
-def test_memory_is_that_of_a_fit(sizes: tuple[int, int, int, int]) -> None:
-    """Above what the libraries take, within a factor of 1.4; one size is mostly edges, the other mostly tables."""
+def test_memory_matches_a_real_fit(sizes: tuple[int, int, int, int]) -> None:
+    """Without the libraries, within a factor of 1.4; ratings dominate one size, states the other."""
     done = subprocess.run(
         [sys.executable, "-c", PEAK.format(path=sys.path, sizes=sizes)], capture_output=True, text=True, check=False
     )
@@ -150,10 +150,10 @@ def test_memory_is_that_of_a_fit(sizes: tuple[int, int, int, int]) -> None:
     assert expected / 1.4 < int(done.stdout) - planning.DATA.fixed < 1.4 * expected
 
 
-def test_the_search_may_widen_what_the_user_did_not_set() -> None:
+def test_the_search_may_enlarge_a_dimension_that_is_not_set() -> None:
     free, fixed = planned(ranking=False), planned(ranking=False, dim=32)
     assert free.parts[2].memory > fixed.parts[2].memory
-    assert fixed.parts[2].memory > fixed.parts[1].memory  # the leader stays
+    assert fixed.parts[2].memory > fixed.parts[1].memory  # the best model is kept
     assert planned(dim=128, ranking=False).train.memory == planned(dim=128, ranking=False, tune="full").train.memory
 
 
@@ -164,7 +164,7 @@ def test_a_faster_machine_takes_less_time_and_the_same_memory() -> None:
 
 
 @pytest.mark.parametrize("share", [0.35, 0.6, 0.97])
-def test_what_does_not_fit_is_refused_with_what_would(share: float) -> None:
+def test_a_refusal_names_what_would_fit(share: float) -> None:
     needed = planned().train.memory
     check(LARGE, TrainConfig(), memory(needed))
     check(LARGE, TrainConfig(), None)
@@ -197,12 +197,12 @@ def test_what_does_not_fit_is_refused_with_what_would(share: float) -> None:
         check(LARGE, TrainConfig(tune="none", ranking=False, dim=8), memory(share * needed))
 
 
-def test_nothing_fits_into_nothing() -> None:
+def test_a_refusal_without_remedy_options() -> None:
     with pytest.raises(SetupError, match="choose a machine with more memory, several machines"):
         check(LARGE, TrainConfig(), memory(1e8))
 
 
-def test_memory_of_other_machines_is_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_of_other_machines_is_not_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not elsewhere(TrainConfig(), "spark://host:7077")
     assert not elsewhere(TrainConfig(processes=2), "duckdb")
     assert elsewhere(TrainConfig(processes=2), "spark://host:7077")
@@ -225,7 +225,7 @@ def test_train_refuses_before_it_starts(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_whoever_insists_may_train(
+def test_the_check_can_be_turned_off(
     run: Callable[..., Outcome], tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(machine, "free_memory", lambda: Memory(300_000_000, 16_000_000_000, "in this container"))
@@ -252,7 +252,7 @@ def test_the_plan_as_json(run: Callable[..., Outcome], tables: Path, monkeypatch
     assert found["fits"] is True
 
 
-def test_the_plan_for_people(run: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_plan_as_text(run: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "free_memory", lambda: Memory(10**9, 2 * 10**9, "on this machine"))
     counts = ("--num-ratings", "20e6", "--num-users", "138000", "--num-movies", "27e3")
     code, out, _ = run("plan", *counts)

@@ -55,7 +55,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def serves(words: list[str], folder: Path) -> None:
-    """A command that runs until it is stopped: it answers, on a free port, and stops well."""
+    """Check that `serve` answers on a free port and stops cleanly."""
     command = [sys.executable, "-m", *words, "--port", "0"]
     with (folder / "serve.log").open("w") as log:
         process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=log, text=True)
@@ -98,7 +98,7 @@ def test_every_command_of_the_documentation_runs(folder: Path, command: CommandL
 
 
 def test_the_first_commands_of_the_readme_run_in_an_empty_folder(tmp_path: Path, command: CommandLine) -> None:
-    """They name no file that they do not make. The training is shortened; everything else is as printed."""
+    """They need no other files. The training is shortened."""
     for line in block("README.md", "start", "sh").splitlines():
         words = shlex.split(line)
         if words[:2] == ["reelgraph", "serve"]:
@@ -119,7 +119,7 @@ def test_the_python_of_the_readme_runs(folder: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_documented_settings_are_settings() -> None:
+def test_documented_settings_exist() -> None:
     text = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
     found = re.search(r"```toml\n(.*?)```", text, re.DOTALL)
     assert found
@@ -129,6 +129,6 @@ def test_the_documented_settings_are_settings() -> None:
 
 
 @pytest.mark.parametrize("document", tables.TABLES)
-def test_figures_are_those_of_the_committed_results(document: str) -> None:
+def test_figures_equal_the_committed_results(document: str) -> None:
     text = (ROOT / document).read_text(encoding="utf-8")
     assert tables.rendered(document) == text, "run: python benchmarks/tables.py"

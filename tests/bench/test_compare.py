@@ -1,4 +1,4 @@
-"""A race end to end on a small file: results, resuming, a failing run, tables, figure."""
+"""A benchmark on a small file: results, resuming, failures, tables and figures."""
 
 import csv
 import io
@@ -62,7 +62,7 @@ def test_every_method_and_seed_is_measured(done: tuple[Path, Any]) -> None:
     assert runs["residual", 0]["rmse"] < runs["bias", 0]["rmse"] < runs["mean", 0]["rmse"]
     assert runs["residual", 0]["settings"]["steps"] > 0
     assert runs["residual", 0]["tried"] > 1
-    assert runs["mean", 0]["rmse"] != runs["mean", 1]["rmse"], "another seed is another split"
+    assert runs["mean", 0]["rmse"] != runs["mean", 1]["rmse"], "each seed has its own split"
     for name in ("date", "machine", "reelgraph", "python"):
         assert result[name]
     assert "--seeds 2" in result["command"]
@@ -81,7 +81,7 @@ def test_csv_holds_the_same_runs(done: tuple[Path, Any]) -> None:
     ]
 
 
-def test_pictures_are_drawn(done: tuple[Path, Any]) -> None:
+def test_figures_are_written(done: tuple[Path, Any]) -> None:
     out, _ = done
     svg = (out / "figure.svg").read_text()
     assert (out / "figure.png").read_bytes().startswith(b"\x89PNG")
@@ -89,7 +89,7 @@ def test_pictures_are_drawn(done: tuple[Path, Any]) -> None:
     assert "residual" in svg
 
 
-def test_what_is_there_is_not_run_again(
+def test_finished_runs_are_kept(
     done: tuple[Path, Any], command: Command, tables: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, _ = done
@@ -105,7 +105,7 @@ def test_what_is_there_is_not_run_again(
     assert {line["method"] for line in found["summary"]} == {*MODELS.split(","), "popularity"}
 
 
-def test_a_run_that_fails_is_named_and_the_others_go_on(tables: Path, tmp_path: Path) -> None:
+def test_a_failed_run_does_not_stop_the_others(tables: Path, tmp_path: Path) -> None:
     file = str(tables / "ratings.csv")
     todo = [BenchJob(file, file, "no such method", 0, 1.0), BenchJob(file, file, "mean", 0, 1.0)]
     *_, result = run_jobs(todo, tmp_path / "out", "x", lambda _: None)
@@ -113,12 +113,12 @@ def test_a_run_that_fails_is_named_and_the_others_go_on(tables: Path, tmp_path: 
     assert "KeyError" in failed["error"]
     assert mean["error"] is None
     *_, again = run_jobs(todo[:1], tmp_path / "out", "x", lambda _: None)
-    assert [run["method"] for run in again["runs"]] == ["mean", "no such method"], "what failed is tried again"
+    assert [run["method"] for run in again["runs"]] == ["mean", "no such method"], "failed runs are repeated"
     (shown,) = method_tables(result["runs"], published=False)
     assert {row[0]: row[1].partition(":")[0] for row in shown.rows}["no such method"] == "failed"
 
 
-def test_an_interrupt_keeps_what_is_done(tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_keeps_finished_runs(tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = str(tables / "ratings.csv")
     runs: Iterator[Any] = iter([row(dataset=file, part=file, method="mean"), KeyboardInterrupt()])
 
@@ -136,7 +136,7 @@ def test_an_interrupt_keeps_what_is_done(tables: Path, tmp_path: Path, monkeypat
     assert [line["method"] for line in json.loads((tmp_path / "results.json").read_text())["runs"]] == ["mean"]
 
 
-def test_ours_goes_first_and_sets_the_budget_of_the_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_own_models_run_first_and_set_the_budget(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     budgets = {}
 
     def run(job: BenchJob, data: Path, budget: float, directory: Path) -> dict[str, Any]:
@@ -154,7 +154,7 @@ def test_ours_goes_first_and_sets_the_budget_of_the_others(monkeypatch: pytest.M
     assert {job.dataset for job in folds} == {"ml-100k-5fold"}
 
 
-def test_a_leak_stops_the_race(tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_leak_stops_the_benchmark(tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def leaking(name: str, seed: int, out: Path, report: Any) -> Path:
         path = prepare(find(tables / "ratings.csv"), DataConfig(), out, lambda _: None)
         ratings = pq.read_table(path / "ratings.parquet").to_pandas()
@@ -169,7 +169,7 @@ def test_a_leak_stops_the_race(tables: Path, tmp_path: Path, monkeypatch: pytest
         list(run_jobs(list_jobs(["sample"], ["mean"], 1, None), tmp_path / "out", "x", lambda _: None))
 
 
-def test_other_files_in_the_way_are_refused(tmp_path: Path) -> None:
+def test_other_files_are_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text("[]")
     with pytest.raises(DataError, match="expected benchmark results"):
         list(run_jobs([], tmp_path, "x", lambda _: None))
@@ -187,15 +187,15 @@ def test_unknown_names_are_one_line(arguments: tuple[str, ...], problem: str, co
     assert not (tmp_path / "out").exists()
 
 
-def test_new_users_are_judged_with_the_default_model(done: tuple[Path, Any]) -> None:
+def test_new_users_are_measured_with_the_default_model(done: tuple[Path, Any]) -> None:
     out, ended = done
     rows = json.loads((out / "results.json").read_text())["cold"]
     assert [(row["seed"], row["error"]) for row in rows] == [(0, None), (1, None)]
     for row in rows:
         assert [point["revealed"] for point in row["curve"]] == [0, 1, 3, 5, 10, 20]
         assert row["users"] > 0
-        assert row["movies"] is None, "a file of ratings alone has no side features"
-    assert rows[0]["curve"] != rows[1]["curve"], "another seed holds others out"
+        assert row["movies"] is None, "a ratings file has no side features"
+    assert rows[0]["curve"] != rows[1]["curve"], "each seed holds out other users"
     (table,) = cold_tables(rows)
     assert table.title == "ratings.csv, new users"
     assert table.rows[0][1].startswith(f"{rows[0]['curve'][0]['rmse'] / 2 + rows[1]['curve'][0]['rmse'] / 2:.4f} ±")
@@ -203,7 +203,7 @@ def test_new_users_are_judged_with_the_default_model(done: tuple[Path, Any]) -> 
     assert {"cold.svg", "cold.png"} <= {file.name for file in out.iterdir()}
 
 
-def test_new_users_are_left_out_where_nobody_asks(command: Command, tables: Path, tmp_path: Path) -> None:
+def test_new_users_are_measured_on_request(command: Command, tables: Path, tmp_path: Path) -> None:
     for models, more, number in (("residual", ["--no-cold"], 0), ("mean", [], 0), ("mean", ["--cold"], 1)):
         out = tmp_path / f"{models}{len(more)}{number}"
         ended = command(
@@ -214,7 +214,7 @@ def test_new_users_are_left_out_where_nobody_asks(command: Command, tables: Path
         assert (out / "cold.svg").exists() == bool(number)
 
 
-def test_curves_of_new_users_are_means_over_the_seeds() -> None:
+def test_cold_start_curves_are_averaged_over_seeds() -> None:
     def point(revealed: int, value: float) -> dict[str, float]:
         return {"revealed": revealed, "rmse": value, "bias_rmse": 2 * value, "ndcg": value / 2}
 
@@ -229,7 +229,7 @@ def test_curves_of_new_users_are_means_over_the_seeds() -> None:
     assert found[2]["rmse_half"] is None
 
 
-def test_intervals_are_students() -> None:
+def test_intervals_use_students_t() -> None:
     assert interval([]) == (None, None)
     assert interval([2.0]) == (2.0, None)
     mean, half = interval([1.0, 2.0, 3.0])
@@ -237,7 +237,7 @@ def test_intervals_are_students() -> None:
     assert half == pytest.approx(4.303 / math.sqrt(3))
 
 
-def test_a_summary_has_the_best_first_and_counts_what_could_not_be_predicted() -> None:
+def test_a_summary_is_sorted_and_counts_unpredictable_pairs() -> None:
     runs = [row(method="a", rmse=2.0, unpredictable=3), row(method="a", seed=1, rmse=4.0), row(method="b", rmse=1.0)]
     first, second = summary([*runs, row(method="b", seed=1, error="broken")])
     assert (first["method"], first["runs"], first["failed"]) == ("b", 1, "broken")
@@ -245,7 +245,7 @@ def test_a_summary_has_the_best_first_and_counts_what_could_not_be_predicted() -
     assert summary([row(method="a", error="broken")])[0]["rmse"] is None
 
 
-def test_memory_is_that_of_the_run_alone(tables: Path, tmp_path: Path) -> None:
+def test_memory_is_that_of_the_run(tables: Path, tmp_path: Path) -> None:
     ballast = np.ones(100_000_000)  # 0.8 GB in the process that starts the runs
     file = str(tables / "ratings.csv")
     *_, result = run_jobs([BenchJob(file, file, "mean", 0, 1.0)], tmp_path, "x", lambda _: None)
@@ -270,7 +270,7 @@ def test_titles_show_file_names() -> None:
     assert titles == ["a.csv", "/x/b.csv", "/y/b.csv", "sample"]
 
 
-def test_published_figures_are_marked(tmp_path: Path) -> None:
+def test_published_results_are_marked(tmp_path: Path) -> None:
     runs = [row(dataset="ml-100k-u1", rmse=0.9)]
     names = [cells[0] for cells in method_tables(runs, published=True)[0].rows]
     assert sum("published: " in name for name in names) == 6

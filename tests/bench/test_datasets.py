@@ -1,4 +1,4 @@
-"""Data sets by name: found, cut into folds, downloaded from a server of our own, refused."""
+"""Finding, downloading and preparing data sets by name."""
 
 import hashlib
 import io
@@ -66,7 +66,7 @@ def published(content: bytes, checked: bytes | None = None) -> dict[str, bytes]:
     return {"ml-latest-small.zip": content, "ml-latest-small.zip.md5": f"{md5}  ml-latest-small.zip\n".encode()}
 
 
-def test_a_download_is_checked_kept_and_named_with_its_licence(cache: Path) -> None:
+def test_a_download_is_checked_cached_and_reported_with_its_licence(cache: Path) -> None:
     lines: list[str] = []
     with serving(published(SMALL)) as url:
         found = find_folder("ml-latest-small", lines.append, url)
@@ -90,25 +90,27 @@ def test_a_download_is_checked_kept_and_named_with_its_licence(cache: Path) -> N
         ({}, "expected a file to download, found HTTP Error 404"),
     ],
 )
-def test_what_is_not_the_published_file_is_refused(files: dict[str, bytes], problem: str, cache: Path) -> None:
+def test_a_file_with_another_checksum_is_refused(files: dict[str, bytes], problem: str, cache: Path) -> None:
     with serving(files) as url, pytest.raises(DataError, match=problem) as error:
         find_folder("ml-latest-small", lambda _: None, url)
     assert "REELGRAPH_DATA" in str(error.value)
-    assert not cache.exists() or list(cache.iterdir()) == [], "nothing half-written"
+    assert not cache.exists() or list(cache.iterdir()) == [], "no partial files"
 
 
-def test_known_sums_are_pinned(cache: Path) -> None:
+def test_known_checksums_are_pinned(cache: Path) -> None:
     with serving({"ml-1m.zip": SMALL}) as url, pytest.raises(DataError, match=datasets.MD5["ml-1m"] or "none"):
         find_folder("ml-1m", lambda _: None, url)
 
 
-def test_without_a_network_the_remedy_is_named(cache: Path) -> None:
+def test_without_a_network_the_remedy_is_given(cache: Path) -> None:
     with pytest.raises(DataError, match="set REELGRAPH_DATA to a folder that holds ml-1m"):
         find_folder("ml-1m", lambda _: None, "http://127.0.0.1:9")
 
 
-def test_the_first_fold_is_the_canonical_one(movielens: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """u1 has its own files; the same lines cut from u.data must be the same split, the five tests all of the data."""
+def test_the_first_fold_is_the_canonical_split(
+    movielens: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files of u1 equal the lines of u.data, and the five test sets are all of the data."""
     monkeypatch.setenv("REELGRAPH_DATA", str(movielens))
     own = load_prepared(prepare_part("ml-100k-u1", 0, tmp_path / "own", lambda _: None))
     beside = tmp_path / "data" / "ml-100k"
@@ -124,7 +126,7 @@ def test_the_first_fold_is_the_canonical_one(movielens: Path, tmp_path: Path, mo
     assert last.manifest["split"]["fingerprints"]["test"] != cut.manifest["split"]["fingerprints"]["test"]
 
 
-def test_the_seed_is_that_of_the_random_split(movielens: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_seed_determines_the_random_split(movielens: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REELGRAPH_DATA", str(movielens))
     prints = [
         load_prepared(prepare_part("sample", seed, tmp_path / f"p{run}", lambda _: None)).manifest["split"][

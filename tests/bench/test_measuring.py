@@ -1,4 +1,4 @@
-"""The scripts that measure commands: what they run, what they compare, what they write."""
+"""The benchmark scripts that measure commands."""
 
 import json
 import subprocess
@@ -19,9 +19,7 @@ SIZE = 3000
 
 
 @pytest.mark.spark
-def test_every_form_and_engine_is_measured_and_their_rows_are_compared(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_format_and_engine_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prepare, "ENGINES", ("duckdb", "local[1]"))
     rows = prepare.measure(SIZE, tmp_path)
     assert [(row["form"], row["engine"]) for row in rows] == [
@@ -33,7 +31,7 @@ def test_every_form_and_engine_is_measured_and_their_rows_are_compared(
     assert text.num_rows == SIZE == pq.read_table(tmp_path / f"synthetic-{SIZE}" / "ratings").num_rows
 
 
-def test_engines_that_differ_end_the_measurement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_different_rows_stop_the_measurement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prepare, "ENGINES", ("duckdb", "other"))
     monkeypatch.setattr(prepare, "measure_command", lambda *_: {})
     found = iter([{"counts": 1}, {"counts": 2}])
@@ -42,7 +40,7 @@ def test_engines_that_differ_end_the_measurement(tmp_path: Path, monkeypatch: py
         prepare.measure(SIZE, tmp_path)
 
 
-def test_large_sizes_are_prepared_on_duckdb_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_sizes_are_prepared_with_duckdb_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prepare, "COMPARED", 100)
     monkeypatch.setattr(
         sys, "argv", ["prepare.py", "--ratings", "3e3", "--work", str(tmp_path), "--out", str(tmp_path / "out")]
@@ -63,7 +61,7 @@ def test_a_step_is_profiled(tables: Path, command: Callable[..., Any], tmp_path:
     assert "140 users and movies, 32 dimensions" in done.stdout
 
 
-def test_memory_is_that_of_a_process_and_its_children() -> None:
+def test_memory_includes_child_processes() -> None:
     held = "import sys; kept = bytearray(100_000_000); print(flush=True); sys.stdin.read()"
     parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {held!r}])"
     with subprocess.Popen([sys.executable, "-c", parent], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
@@ -78,7 +76,7 @@ def test_memory_is_that_of_a_process_and_its_children() -> None:
     assert measuring.memory(process.pid) == 0
 
 
-def test_a_command_that_fails_ends_the_measurement(tmp_path: Path) -> None:
+def test_a_failed_command_stops_the_measurement(tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as raised:
         measuring.measure_command("prepare", tmp_path / "nothing.csv")
     assert raised.value.code == 2

@@ -1,4 +1,4 @@
-"""Every method on people with tastes: each must beat what knows less, and say what it cannot predict."""
+"""Every method beats simpler ones on synthetic users, and marks what it cannot predict."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -31,19 +31,19 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     "name", [pytest.param(name, marks=[pytest.mark.spark] * (name == "als-spark")) for name in (*RATE, "gcn")]
 )
 def test_a_rating_method_beats_the_mean(name: str, data: Dataset) -> None:
-    found = tune_and_fit(name, data, seed=0, budget=0.0)
-    assert found.fitted.predict is not None
-    prediction, _ = complete(found.fitted.predict(data.test), merge(data.train, data.valid), data.test, data)
+    trial = tune_and_fit(name, data, seed=0, budget=0.0)
+    assert trial.fitted.predict is not None
+    prediction, _ = complete(trial.fitted.predict(data.test), merge(data.train, data.valid), data.test, data)
     mean = METHODS["mean"].fit(data.train, data, {}, 0).predict
     assert mean is not None
     share = 0.97 if name in {"bias", "gcn"} else 0.85
     assert rmse(prediction, data.test.rating) < share * rmse(mean(data.test), data.test.rating)
-    assert found.fit_seconds > 0
-    assert found.tune_seconds >= 0
+    assert trial.fit_seconds > 0
+    assert trial.tune_seconds >= 0
 
 
 @pytest.mark.parametrize("name", RANK)
-def test_a_ranking_method_finds_what_people_rate(name: str, data: Dataset) -> None:
+def test_a_ranking_method_finds_test_movies(name: str, data: Dataset) -> None:
     assert tune_and_fit(name, data, seed=0, budget=0.0).fitted.score is not None
     camps = [(user, item, 5.0) for user in range(40) for item in range(40) if user % 2 == item % 2]
     asked = np.random.default_rng(0).random(len(camps)) < 0.3
@@ -57,7 +57,7 @@ def test_a_ranking_method_finds_what_people_rate(name: str, data: Dataset) -> No
     assert evaluate_ranking(score, parts[0], parts[1], len(data.items), 5.0).recall > 0.9
 
 
-def test_popularity_lists_the_most_rated(data: Dataset) -> None:
+def test_popularity_ranks_by_number_of_ratings(data: Dataset) -> None:
     score = METHODS["popularity"].fit(data.train, data, {}, 0).score
     assert score is not None
     scores = score(np.asarray([0, 5], np.int32))
@@ -66,7 +66,7 @@ def test_popularity_lists_the_most_rated(data: Dataset) -> None:
 
 
 @pytest.mark.parametrize("name", ["svd", "svdpp", "residual", "bias"])
-def test_lists_follow_predictions(name: str, data: Dataset) -> None:
+def test_scores_follow_predictions(name: str, data: Dataset) -> None:
     """Within a user, scores differ as predictions do (of the residual model after popularity is taken out)."""
     fitted = tune_and_fit(name, data, seed=0, budget=0.0).fitted
     assert fitted.predict is not None
@@ -83,7 +83,7 @@ def test_lists_follow_predictions(name: str, data: Dataset) -> None:
         assert apart[inside] == pytest.approx(apart[inside][0], abs=1e-6)
 
 
-def test_a_stranger_is_counted_and_predicted_by_biases(data: Dataset) -> None:
+def test_unpredictable_pairs_are_counted_and_predicted_by_biases(data: Dataset) -> None:
     train = merge(data.train, data.valid)
     known = train.user_index != train.user_index[0]
     without = interactions(*(getattr(train, name)[known].tolist() for name in ("user_index", "item_index", "rating")))
@@ -103,12 +103,12 @@ def fake(errors: dict[float, float]) -> Method:
     return Method(fit, tuple({"x": x} for x in errors))
 
 
-def test_the_best_settings_on_validation_are_kept(data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_best_settings_on_validation_are_used(data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(methods.METHODS, "fake", fake({1.0: 0.9, 2.0: 0.1, 3.0: 0.5}))
-    found = tune_and_fit("fake", data, 0, budget=60)
-    assert (found.settings, found.tried) == ({"x": 2.0}, 3)
-    found = tune_and_fit("fake", data, 0, budget=0.0)
-    assert (found.settings, found.tried) == ({"x": 1.0}, 1), "no budget: the first setting alone"
+    trial = tune_and_fit("fake", data, 0, budget=60)
+    assert (trial.settings, trial.tried) == ({"x": 2.0}, 3)
+    trial = tune_and_fit("fake", data, 0, budget=0.0)
+    assert (trial.settings, trial.tried) == ({"x": 1.0}, 1), "without budget, only the first setting"
 
 
 def test_names_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,11 +124,11 @@ def test_names_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_bench_extra_is_installed() -> None:
-    """The tests above must have run every library."""
+    """So the tests above ran every library."""
     assert set(choose(None)) == set(METHODS) - {"als-spark"}
 
 
-def test_files_are_left_alone(data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_methods_write_no_files(data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     tune_and_fit("svd", data, 0, budget=0.0)
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""Everything that must end in exit code 2 and one clear line, with nothing left behind."""
+"""Bad input ends in exit code 2 and one line, and leaves no files behind."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ HEADER = "userId,movieId,rating\n"
 
 
 def line_of(done: subprocess.CompletedProcess[str]) -> str:
-    """The one error line; what was inferred before may be noted above it."""
+    """The error line; notes on the data may come before it."""
     assert done.returncode == 2, done.stderr
     lines = done.stderr.splitlines()
     assert "Traceback" not in done.stderr
@@ -58,12 +58,12 @@ EVERY = [("prepare", name) for name in FILES] + [("train", name) for name in ("h
 
 
 @pytest.mark.parametrize(("verb", "name"), EVERY)
-def test_ratings_that_cannot_be_used(command: Command, tmp_path: Path, verb: str, name: str) -> None:
+def test_unusable_ratings(command: Command, tmp_path: Path, verb: str, name: str) -> None:
     content, message = FILES[name]
     (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     line = line_of(command(verb, name, "--out", "model", cwd=tmp_path))
     assert message in line
-    assert [path.name for path in tmp_path.iterdir()] == [name], "nothing is left behind"
+    assert [path.name for path in tmp_path.iterdir()] == [name], "no files are left behind"
 
 
 def test_a_truncated_parquet(command: Command, tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_a_truncated_parquet(command: Command, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("verb", ["train", "prepare"])
-def test_paths_that_are_no_ratings(command: Command, tmp_path: Path, verb: str) -> None:
+def test_paths_without_ratings(command: Command, tmp_path: Path, verb: str) -> None:
     (tmp_path / "folder").mkdir()
     for name, message in (
         ("nowhere.csv", "nowhere.csv: expected a file, found none"),
@@ -104,7 +104,7 @@ def test_paths_that_are_no_ratings(command: Command, tmp_path: Path, verb: str) 
         (("--config", "nowhere.toml"), "expected a TOML file"),
     ],
 )
-def test_options_that_make_no_sense(
+def test_invalid_options(
     command: Command, tables: Path, tmp_path: Path, options: tuple[str, ...], message: str
 ) -> None:
     verb = "train" if options[0] == "--dim" else "prepare"
@@ -113,12 +113,12 @@ def test_options_that_make_no_sense(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_configuration_with_an_unknown_name(command: Command, tables: Path, tmp_path: Path) -> None:
+def test_a_configuration_with_an_unknown_setting(command: Command, tables: Path, tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text("[train]\ndims = 3\n")
     (tmp_path / "b.toml").write_text("[fit]\ndim = 3\n")
     line = line_of(command("train", tables, "--config", "a.toml", "--out", "m", cwd=tmp_path))
     assert "setting dims" in line
-    assert "dim," in line, "the names that exist are listed"
+    assert "dim," in line, "known settings are listed"
     assert "expected tables [data] and [train], found [fit]" in line_of(
         command("train", tables, "--config", "b.toml", "--out", "m", cwd=tmp_path)
     )
@@ -147,7 +147,7 @@ def test_outputs_that_cannot_be_written(command: Command, tables: Path, tmp_path
 
 @pytest.mark.parametrize("command_name", ["train", "prepare"])
 def test_a_full_disk(tables: Path, tmp_path: Path, command_name: str) -> None:
-    # A limit on the size of files stands for the full disk: the write fails midway, as it does there.
+    # A file size limit makes a write fail midway, as a full disk does.
     script = f'ulimit -f 8; exec python -m reelgraph {command_name} "$1" --out "$2"'
     environment = {**os.environ, "PATH": f"{Path(os.sys.executable).parent}:{os.environ['PATH']}"}  # type: ignore[attr-defined]
     done = subprocess.run(
@@ -162,7 +162,7 @@ def test_a_full_disk(tables: Path, tmp_path: Path, command_name: str) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_models_that_are_not_whole(command: Command, model_dir: Path, tmp_path: Path) -> None:
+def test_incomplete_models(command: Command, model_dir: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(model_dir, tmp_path / "copy"))
     manifest = (copy / "manifest.json").read_text()
     (copy / "manifest.json").write_text(manifest.replace('"version": 1', '"version": 2', 1))
@@ -201,7 +201,7 @@ def test_models_that_are_not_whole(command: Command, model_dir: Path, tmp_path: 
         (("--user", "1", "--out", "no/such/folder/list.json"), "cannot be written"),
     ],
 )
-def test_lists_that_cannot_be_made(
+def test_impossible_lists(
     command: Command, model_dir: Path, tmp_path: Path, options: tuple[str, ...], message: str
 ) -> None:
     assert message in line_of(command("recommend", model_dir, *options, cwd=tmp_path))
@@ -218,14 +218,14 @@ def test_lists_that_cannot_be_made(
         ("movieId\n10\n", "expected cells separated by"),
     ],
 )
-def test_visitors_that_cannot_be_read(
+def test_unreadable_visitor_ratings(
     command: Command, model_dir: Path, tmp_path: Path, content: str, message: str
 ) -> None:
     (tmp_path / "my.csv").write_text(content)
     assert message in line_of(command("recommend", model_dir, "--ratings", tmp_path / "my.csv"))
 
 
-def test_pairs_and_tests_that_cannot_be_read(command: Command, model_dir: Path, tmp_path: Path) -> None:
+def test_unreadable_pairs_and_test_ratings(command: Command, model_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "p.csv").write_text("userId,movieId\n1,\n")
     line = line_of(command("predict", model_dir, "p.csv", "--out", "out.csv", cwd=tmp_path))
     assert "expected a movieId in every row, found none in row 1" in line

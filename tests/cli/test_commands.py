@@ -21,7 +21,7 @@ from tests.support.clusters import until
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def test_train_says_what_a_person_asks_for(command: Command, tables: Path, tmp_path: Path) -> None:
+def test_train_prints_data_and_errors(command: Command, tables: Path, tmp_path: Path) -> None:
     done = command("train", tables, "--max-steps", 20, "--out", tmp_path / "m")
     assert done.returncode == 0, done.stderr
     for word in (
@@ -43,7 +43,7 @@ def test_train_says_what_a_person_asks_for(command: Command, tables: Path, tmp_p
     assert "\x1b" not in done.stdout + done.stderr, "no terminal codes in a pipe"
 
 
-def test_train_as_json_reports_what_the_model_directory_holds(command: Command, tables: Path, tmp_path: Path) -> None:
+def test_train_prints_the_manifest_as_json(command: Command, tables: Path, tmp_path: Path) -> None:
     done = command("train", tables, "--max-steps", 20, "--out", tmp_path / "m", "--json")
     manifest, kept = json.loads(done.stdout), json.loads((tmp_path / "m" / "manifest.json").read_text())
     assert manifest["metrics"] == kept["metrics"]
@@ -54,7 +54,7 @@ def test_train_as_json_reports_what_the_model_directory_holds(command: Command, 
     assert 1 - max(ranks) == pytest.approx(manifest["ranking"]["tuning"][0]["valid_error"])
 
 
-def test_settings_of_a_file_give_way_to_the_command_line(command: Command, tables: Path, tmp_path: Path) -> None:
+def test_options_override_the_settings_of_a_file(command: Command, tables: Path, tmp_path: Path) -> None:
     (tmp_path / "s.toml").write_text('[data]\nsplit = "last"\n[train]\ndim = 5\nmax_steps = 7\n')
     done = command("train", tables, "--config", "s.toml", "--dim", 3, "--out", "m", "--json", cwd=tmp_path)
     manifest = json.loads(done.stdout)
@@ -63,7 +63,7 @@ def test_settings_of_a_file_give_way_to_the_command_line(command: Command, table
     assert manifest["data"]["counts"]["test"] == 60
 
 
-def test_an_unknown_test_set_works_and_is_counted(command: Command, tables: Path, tmp_path: Path) -> None:
+def test_unknown_test_users_are_counted(command: Command, tables: Path, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("userId,movieId,rating\nx,10,4\ny,20,2\ny,30,1\n")
     done = command("train", tables / "ratings.csv", "--test", "t.csv", "--max-steps", 9, "--out", "m", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -82,7 +82,7 @@ def test_refused_rows_are_kept_with_the_model(command: Command, tables: Path, tm
     }  # fmt: skip
 
 
-def test_test_ratings_judged_in_training_are_judged_alike_later(command: Command, tables: Path, tmp_path: Path) -> None:
+def test_train_and_evaluate_give_the_same_test_errors(command: Command, tables: Path, tmp_path: Path) -> None:
     rows = (tables / "ratings.csv").read_text().splitlines(keepends=True)
     (tmp_path / "train.csv").write_text("".join(row for place, row in enumerate(rows) if place % 5))
     (tmp_path / "train.csv").write_text(rows[0] + (tmp_path / "train.csv").read_text())
@@ -118,7 +118,7 @@ def test_predict_without_a_header(command: Command, model_dir: Path, tmp_path: P
     assert (tmp_path / "out.csv").read_text().splitlines()[0] == "userId,movieId,prediction"
 
 
-def test_lists_on_the_screen_as_json_and_in_files(command: Command, model_dir: Path, tmp_path: Path) -> None:
+def test_a_list_as_table_json_and_file(command: Command, model_dir: Path, tmp_path: Path) -> None:
     expected = [line.movie.movie_id for line in open_model(model_dir).recommend("4", k=5, genre="Drama")]
     screen = command("recommend", model_dir, "--user", 4, "-k", 5, "--genre", "drama").stdout
     assert "Movie, The" in screen
@@ -136,7 +136,7 @@ def test_lists_on_the_screen_as_json_and_in_files(command: Command, model_dir: P
     assert "no movie passes" in command("recommend", model_dir, "--user", 4, "--year", 1800).stdout
 
 
-def test_a_visitors_list(command: Command, model_dir: Path, tmp_path: Path) -> None:
+def test_a_list_for_a_new_user(command: Command, model_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "my.csv").write_text("movieId,rating\n10,5\n50,1\n")
     rows = json.loads(command("recommend", model_dir, "--ratings", tmp_path / "my.csv", "--json").stdout)
     expected = open_model(model_dir).recommend(ratings={"10": 5.0, "50": 1.0})
@@ -144,7 +144,7 @@ def test_a_visitors_list(command: Command, model_dir: Path, tmp_path: Path) -> N
     assert not {"10", "50"} & {row["movie_id"] for row in rows}
 
 
-def test_everyones_lists_in_the_type_the_ids_came_in(command: Command, tables: Path, tmp_path: Path) -> None:
+def test_lists_for_all_users_keep_the_type_of_the_ids(command: Command, tables: Path, tmp_path: Path) -> None:
     ratings = pacsv.read_csv(tables / "ratings.csv")
     types = {"userId": pa.int32(), "movieId": pa.uint16()}
     for name, kind in types.items():
@@ -166,10 +166,10 @@ def test_everyones_lists_in_the_type_the_ids_came_in(command: Command, tables: P
         assert [row[:2] for row in rows] == [(rank, int(line.movie.movie_id)) for rank, line in enumerate(lines, 1)]
         assert [row[2] for row in rows] == pytest.approx([line.prediction for line in lines], abs=1e-5)
         lengths.add(len(rows))
-    assert min(lengths) < max(lengths), "a list is shorter where fewer movies are left"
+    assert min(lengths) < max(lengths), "a list is shorter if fewer movies are left"
 
 
-def test_prepare_then_train_is_train(command: Command, tables: Path, tmp_path: Path) -> None:
+def test_prepare_and_train_equal_train(command: Command, tables: Path, tmp_path: Path) -> None:
     assert command("prepare", tables, "--out", "p", cwd=tmp_path).returncode == 0
     one = command("train", "p", "--max-steps", 20, "--out", "a", "--json", cwd=tmp_path)
     two = command("train", tables, "--max-steps", 20, "--out", "b", "--json", cwd=tmp_path)
@@ -179,14 +179,14 @@ def test_prepare_then_train_is_train(command: Command, tables: Path, tmp_path: P
 
 
 def start_training(tables: Path, folder: Path, *options: str) -> subprocess.Popen[str]:
-    """A training in the background that writes a checkpoint after every step."""
+    """Start a training that writes a checkpoint after every step."""
     words = ["train", str(tables), *options, "--checkpoint-seconds", "0", "--out", "m"]
     start = [sys.executable, "-m", "reelgraph", *words]
     return subprocess.Popen(start, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def evaluations(folder: Path) -> int:
-    """How many evaluations the checkpoint of such a training holds; 0 when there is none yet."""
+    """The number of evaluations in the checkpoint; 0 without a checkpoint."""
     checkpoint = folder / "m.checkpoint" / "fit.safetensors"
     if not checkpoint.exists():
         return 0
@@ -194,10 +194,10 @@ def evaluations(folder: Path) -> int:
         return len(json.loads(file.metadata()["state"])["history"])
 
 
-def test_ctrl_c_keeps_the_best_and_resume_goes_on(tables: Path, tmp_path: Path, command: Command) -> None:
+def test_ctrl_c_saves_the_best_model_and_resume_continues(tables: Path, tmp_path: Path, command: Command) -> None:
     options = ["--max-steps", "150", "--patience", "100", "--min-improvement", "0", "--rank-max-steps", "20"]
     process = start_training(tables, tmp_path, *options)
-    # The checkpoint is replaced whole after every step, so it tells when there is an evaluation to keep.
+    # The checkpoint, replaced atomically after every step, tells when there has been an evaluation.
     until(lambda: evaluations(tmp_path), "no evaluation")
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=120)
@@ -212,7 +212,7 @@ def test_ctrl_c_keeps_the_best_and_resume_goes_on(tables: Path, tmp_path: Path, 
     assert sorted(os.listdir(tmp_path)) == ["m", "whole"]  # noqa: PTH208 (names are what is compared)
 
 
-def test_ctrl_c_before_the_first_evaluation_leaves_no_model_but_a_checkpoint(tables: Path, tmp_path: Path) -> None:
+def test_ctrl_c_before_the_first_evaluation_leaves_only_a_checkpoint(tables: Path, tmp_path: Path) -> None:
     process = start_training(tables, tmp_path, "--max-steps", "100000", "--eval-every", "100000")
     until((tmp_path / "m.checkpoint" / "fit.safetensors").exists, "no checkpoint")
     process.send_signal(signal.SIGINT)
@@ -235,7 +235,7 @@ def test_doctor_and_help(command: Command) -> None:
     assert command("--version").stdout.startswith("reelgraph, version ")
 
 
-def test_a_reader_that_has_had_enough_is_no_error(tables: Path, model_dir: Path) -> None:
+def test_a_reader_that_stops_early_is_no_error(tables: Path, model_dir: Path) -> None:
     ask = f'"{sys.executable}" -m reelgraph recommend "{model_dir}" --user 1 --json'
     line = f'{ask} | head -n 1; echo "${{PIPESTATUS[0]}}"'
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
@@ -244,7 +244,7 @@ def test_a_reader_that_has_had_enough_is_no_error(tables: Path, model_dir: Path)
 
 
 @pytest.mark.parametrize("given", [None, "7"])
-def test_threads_do_not_spin_unless_the_user_says_so(given: str | None) -> None:
+def test_threads_do_not_spin_unless_the_user_sets_it(given: str | None) -> None:
     code = "import atexit, os; from reelgraph.cli.main import main; "
     code += "atexit.register(lambda: print(os.environ['GOMP_SPINCOUNT'])); main(['--version'])"
     environment = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}

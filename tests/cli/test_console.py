@@ -1,4 +1,4 @@
-"""What a person sees: results on stdout, everything else on stderr, texts from files as they are."""
+"""Results on stdout and progress on stderr; texts from files are printed literally."""
 
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ def _no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def cells(text: str) -> list[list[str]]:
-    """The lines of a table without borders, split where two or more blanks are."""
+    """The cells of a table without borders, separated by two or more blanks."""
     return [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in text.splitlines() if line.strip()]
 
 
@@ -44,7 +44,7 @@ def test_a_list_shows_rank_title_year_genres_and_stars(capsys: Captured) -> None
     ]
 
 
-def test_texts_of_files_are_shown_as_they_are_and_never_cut(capsys: Captured) -> None:
+def test_titles_are_printed_literally_and_whole(capsys: Captured) -> None:
     long = "[bold]Amélie[/bold] :smile: " + "and so on " * 20 + "the end"
     console.show_list("For user [red]1[/red]", [suggestion(long)])
     out = capsys.readouterr().out
@@ -55,12 +55,12 @@ def test_texts_of_files_are_shown_as_they_are_and_never_cut(capsys: Captured) ->
     assert max(len(line) for line in out.splitlines()) <= 120
 
 
-def test_an_empty_list_says_why(capsys: Captured) -> None:
+def test_an_empty_list_is_explained(capsys: Captured) -> None:
     console.show_list("For user 1", [])
     assert capsys.readouterr().out == "For user 1: no movie passes these filters\n"
 
 
-def test_notes_go_to_stderr_whole_and_literally(capsys: Captured) -> None:
+def test_notes_are_printed_literally_on_stderr(capsys: Captured) -> None:
     line = "[data] " + "word " * 60 + "end"
     progress_module.note(line)
     assert capsys.readouterr() == ("", line + "\n")
@@ -72,7 +72,7 @@ def manifest(**counts: int) -> dict[str, Any]:
     return {"counts": base | counts, "scale": {"low": 0.5, "high": 5.0}, "split": {"kind": "time"}}
 
 
-def test_data_in_numbers(capsys: Captured) -> None:
+def test_the_summary_of_the_data(capsys: Captured) -> None:
     console.show_data(manifest())
     assert cells(capsys.readouterr().out) == [
         ["Data"],
@@ -91,7 +91,7 @@ def test_data_in_numbers(capsys: Captured) -> None:
     ]
 
 
-def test_errors_beside_those_of_the_baselines(capsys: Captured) -> None:
+def test_errors_of_model_and_baselines(capsys: Captured) -> None:
     names = ("mean", "popularity", "bias", "model")
     metrics = {
         split: {name: {"rmse": 1 + place / 10 + more, "mae": place / 10 + more} for place, name in enumerate(names)}
@@ -108,7 +108,7 @@ def test_errors_beside_those_of_the_baselines(capsys: Captured) -> None:
     assert capsys.readouterr().out == ""
 
 
-def test_an_evaluation_in_numbers(capsys: Captured) -> None:
+def test_the_table_of_an_evaluation(capsys: Captured) -> None:
     console.show_evaluation(EvaluationReport(1234, 0.87654, 0.5, 3, 2, 5))
     assert cells(capsys.readouterr().out)[1:] == [
         ["pairs", "1,234"],
@@ -121,7 +121,7 @@ def test_an_evaluation_in_numbers(capsys: Captured) -> None:
 
 
 @pytest.mark.parametrize("refitted", [True, False])
-def test_what_was_fitted(capsys: Captured, refitted: bool) -> None:
+def test_the_summary_of_a_fit(capsys: Captured, refitted: bool) -> None:
     facts = {"refitted": refitted, "steps": 70, "seconds": 1.26, "config": {"model": "residual"}}
     console.show_fit(facts, Path("out[1]"))
     again = ", refitted on training and validation ratings" if refitted else ""
@@ -129,7 +129,7 @@ def test_what_was_fitted(capsys: Captured, refitted: bool) -> None:
 
 
 def go(steps: int, max_steps: int) -> None:
-    """Progress as a fit reports it: a first evaluation at step 2 that is the best, a worse one at step 4."""
+    """Report the progress of a fit: the best evaluation at step 2, a worse one at step 4."""
     config = settings(max_steps=max_steps)
     with progress_module.fit_progress() as observe:
         for phase in ("fit", "refit"):
@@ -142,7 +142,7 @@ def go(steps: int, max_steps: int) -> None:
                 observe(phase, progress, config)
 
 
-def test_progress_in_a_pipe_is_a_plain_line_now_and_then(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_in_a_pipe_is_a_line_every_few_seconds(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress_module, "LINE_EVERY", 1e9)
     go(5, max_steps=5)
     assert capsys.readouterr() == (

@@ -1,4 +1,4 @@
-"""Lists, predictions and evaluations in files: every form of input, and outputs whole or not at all."""
+"""Files that the commands read and write: every input format, atomic outputs."""
 
 import csv
 import json
@@ -18,14 +18,14 @@ from reelgraph.recommend.recommender import open_model
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def test_no_list_is_an_empty_file_with_every_column(command: Command, model_dir: Path, tmp_path: Path) -> None:
+def test_empty_lists_are_a_file_with_all_columns(command: Command, model_dir: Path, tmp_path: Path) -> None:
     done = command("recommend", model_dir, "--all", "--year", "1800", "--out", "l.parquet", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     lists = pq.read_table(tmp_path / "l.parquet")
     assert (lists.num_rows, lists.column_names) == (0, ["userId", "movieId", "rank", "score", "prediction"])
 
 
-def test_filters_of_the_command_are_those_of_the_library(command: Command, model_dir: Path) -> None:
+def test_filters_equal_those_of_the_python_api(command: Command, model_dir: Path) -> None:
     model = open_model(model_dir)
     seen = {model.items.id(int(item)) for item in model.predictor.seen(model.users.index("8"))[0]}
     expected = model.recommend("8", k=12, genre="Comedy", year="1980-1999", include_seen=True)
@@ -38,7 +38,7 @@ def test_filters_of_the_command_are_those_of_the_library(command: Command, model
 
 
 @pytest.mark.parametrize("form", ["csv", "parquet", "named"])
-def test_pairs_in_every_form(command: Command, model_dir: Path, tmp_path: Path, form: str) -> None:
+def test_pairs_in_every_format(command: Command, model_dir: Path, tmp_path: Path, form: str) -> None:
     users, movies = [3, 61, 3, 60], [20, 10, 20, 810]
     options: list[str] = []
     if form == "parquet":
@@ -60,7 +60,7 @@ def test_pairs_in_every_form(command: Command, model_dir: Path, tmp_path: Path, 
     assert [float(row["prediction"]) for row in rows] == pytest.approx(expected.tolist(), abs=1e-4)
 
 
-def test_an_evaluation_is_the_loop_over_predictions(command: Command, model_dir: Path, tmp_path: Path) -> None:
+def test_evaluate_equals_the_errors_of_predict(command: Command, model_dir: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     rows = [(int(rng.integers(1, 70)), 10 * int(rng.integers(1, 90)), int(rng.integers(1, 6))) for _ in range(300)]
     lines = [f"{user},{movie},{stars}\n" for user, movie, stars in rows]
@@ -91,10 +91,10 @@ def test_an_evaluation_is_the_loop_over_predictions(command: Command, model_dir:
         (("predict", "pairs.csv"), "predictions.csv"),
     ],
 )
-def test_a_full_disk_leaves_the_older_file(model_dir: Path, tmp_path: Path, words: tuple[str, ...], name: str) -> None:
+def test_a_full_disk_keeps_the_old_file(model_dir: Path, tmp_path: Path, words: tuple[str, ...], name: str) -> None:
     (tmp_path / "pairs.csv").write_text("userId,movieId\n" + "1,10\n" * 2000)
     (tmp_path / name).write_text("the older one")
-    # A limit on the size of files, here 1 KiB, stands for the full disk: the write fails midway, as it does there.
+    # A file size limit of 1 KiB makes a write fail midway, as a full disk does.
     script = 'ulimit -f 1; exec "$@"'
     python = [sys.executable, "-m", "reelgraph", words[0], str(model_dir), *words[1:], "--out", name]
     done = subprocess.run(
@@ -114,4 +114,4 @@ def test_an_output_may_replace_its_own_input(command: Command, model_dir: Path, 
     once = (tmp_path / "p.csv").read_text()
     assert once.splitlines()[0] == "userId,movieId,prediction"
     assert command("predict", model_dir, "p.csv", "--out", "p.csv", cwd=tmp_path).returncode == 0
-    assert (tmp_path / "p.csv").read_text() == once, "an older prediction is replaced, not doubled"
+    assert (tmp_path / "p.csv").read_text() == once, "an old prediction column is replaced"

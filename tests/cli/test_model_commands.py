@@ -1,4 +1,4 @@
-"""The commands that ask, judge and change a model, as a user runs them."""
+"""The commands that query, evaluate, update and report on a model."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ def test_similar_movies_and_users(command: Command, model_dir: Path) -> None:
     assert people[0]["user_id"] in command("similar", model_dir, "--user", 3).stdout
 
 
-def test_why_in_words_as_json_and_as_a_picture(command: Command, model_dir: Path, tmp_path: Path) -> None:
+def test_an_explanation_as_text_json_and_picture(command: Command, model_dir: Path, tmp_path: Path) -> None:
     done = command("explain", model_dir, "--user", 9, "--movie", 20, "--plot", tmp_path / "g.svg")
     assert done.returncode == 0, done.stderr
     found = open_model(model_dir).explain("9", movie="20")
@@ -48,7 +48,7 @@ def test_why_in_words_as_json_and_as_a_picture(command: Command, model_dir: Path
     assert "because" not in command("explain", model_dir, "--ratings", tmp_path / "none.csv", "--movie", 20).stdout
 
 
-def test_the_wishes_of_a_list(command: Command, model_dir: Path, tmp_path: Path) -> None:
+def test_the_options_of_a_list(command: Command, model_dir: Path, tmp_path: Path) -> None:
     model = open_model(model_dir)
     (tmp_path / "allow.csv").write_text("movieId\n" + "".join(f"{10 * n}\n" for n in range(1, 41)))
     (tmp_path / "deny.csv").write_text("movieId\n10\n20\n30\n")
@@ -65,7 +65,7 @@ def test_the_wishes_of_a_list(command: Command, model_dir: Path, tmp_path: Path)
     assert [row["movie_id"] for row in start] == [line.movie.movie_id for line in model.recommend(ratings={})]
 
 
-def test_evaluate_judges_lists_and_reasons_too(command: Command, model_dir: Path, tables: Path) -> None:
+def test_evaluate_measures_lists_and_explanations(command: Command, model_dir: Path, tables: Path) -> None:
     report = json.loads(command("evaluate", model_dir, tables / "ratings.csv", "--json").stdout)
     assert set(report["lists"]) >= {"order rank", "order stars", "order blend", "diversity 0.3"}
     assert report["deletion"]["prediction"]["top"] > report["deletion"]["prediction"]["random"]
@@ -74,7 +74,7 @@ def test_evaluate_judges_lists_and_reasons_too(command: Command, model_dir: Path
         assert words in screen
 
 
-def test_training_ends_with_how_good_the_lists_are(command: Command, tables: Path, tmp_path: Path) -> None:
+def test_training_prints_ranking_measures(command: Command, tables: Path, tmp_path: Path) -> None:
     done = command("train", tables, "--max-steps", 20, "--rank-max-steps", 20, "--out", tmp_path / "m")
     assert "order blend (default)" in done.stdout
     alone = command("train", tables, "--max-steps", 20, "--no-ranking", "--out", tmp_path / "n")
@@ -101,7 +101,7 @@ def test_a_report_on_new_visitors(command: Command, tables: Path, tmp_path: Path
     assert "movies without any rating" in page
 
 
-def test_an_update_and_a_farewell(command: Command, model_dir: Path, tmp_path: Path) -> None:
+def test_update_and_forget(command: Command, model_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "new.csv").write_text(
         "userId,movieId,rating,timestamp\n1,10,5,2000000\nx,10,5,2000000\nx,99,2,2000050\n"
     )
@@ -114,7 +114,7 @@ def test_an_update_and_a_farewell(command: Command, model_dir: Path, tmp_path: P
     change = json.loads(done.stdout)
     assert (change["added"] + change["replaced"], change["new_users"], change["new_movies"]) == (3, 1, 1)
     assert 0 <= change["distance"]["prediction"] < 1
-    assert {file.name: file.read_bytes() for file in model_dir.iterdir()} == before, "the old model is as it was"
+    assert {file.name: file.read_bytes() for file in model_dir.iterdir()} == before, "the old model is unchanged"
     model = open_model(tmp_path / "m2")
     assert model.catalogue.movie(model.items.index("99")).title == "New One (2001)"
     assert {model.items.id(int(item)) for item in model.predictor.seen(model.users.index("x"))[0]} == {"10", "99"}
@@ -155,7 +155,7 @@ def test_an_update_and_a_farewell(command: Command, model_dir: Path, tmp_path: P
         (("report", "M", "--no-cold", "--out", "no/where/r.html"), "no/where"),
     ],
 )
-def test_bad_questions_have_one_line(
+def test_invalid_arguments_are_one_line(
     command: Command, model_dir: Path, tmp_path: Path, arguments: tuple[object, ...], says: str
 ) -> None:
     (tmp_path / "bad.csv").write_text("userId,movieId,rating\n1,10,9\n")
@@ -166,4 +166,4 @@ def test_bad_questions_have_one_line(
     assert done.returncode == 2, done.stdout + done.stderr
     assert done.stderr.count("\n") == 1, done.stderr
     assert says in done.stderr
-    assert sorted(tmp_path.iterdir()) == there, "nothing half-written is left"
+    assert sorted(tmp_path.iterdir()) == there, "no partial files are left"

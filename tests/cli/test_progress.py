@@ -1,4 +1,4 @@
-"""How Spark's jobs get on, on a terminal and elsewhere."""
+"""The progress of Spark's jobs, on a terminal and elsewhere."""
 
 import io
 import re
@@ -12,7 +12,7 @@ from reelgraph.engines.spark_jobs import JobProgress
 Captured = pytest.CaptureFixture[str]
 
 
-def test_in_a_pipe_there_is_a_plain_line_now_and_then(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jobs_in_a_pipe_are_a_line_every_few_seconds(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "LINE_EVERY", 1e9)
     with progress.job_progress() as shown:
         shown.note("[bold]ratings.csv: comma-separated")
@@ -30,7 +30,7 @@ def test_in_a_pipe_there_is_a_plain_line_now_and_then(capsys: Captured, monkeypa
     ]
 
 
-def test_waiting_is_said_only_when_nothing_runs_for_a_while(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_is_shown_when_nothing_has_run_for_a_while(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
     with progress.job_progress() as shown:
@@ -40,7 +40,7 @@ def test_waiting_is_said_only_when_nothing_runs_for_a_while(capsys: Captured, mo
     assert waits == [False, True, False, False, True]
 
 
-def test_on_a_terminal_there_is_a_bar_between_the_notes_that_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jobs_on_a_terminal_are_a_transient_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = io.StringIO()
     monkeypatch.setattr(
         progress, "Console", lambda **options: Console(file=screen, force_terminal=True, width=100, _environ={})
@@ -53,7 +53,7 @@ def test_on_a_terminal_there_is_a_bar_between_the_notes_that_goes_away(monkeypat
     assert "Spark, stage 7" in text
     assert "5/6" in text
     assert "rating scale: 1 to 5" in text
-    assert screen.getvalue().endswith(("\x1b[2K", "\x1b[?25h\r\x1b[1A\x1b[2K")), "the bar is wiped away"
+    assert screen.getvalue().endswith(("\x1b[2K", "\x1b[?25h\r\x1b[1A\x1b[2K")), "the bar is removed"
 
 
 def test_without_jobs_nothing_is_shown(capsys: Captured) -> None:

@@ -32,7 +32,7 @@ def look(name: str) -> Check:
 
 
 def installed(monkeypatch: pytest.MonkeyPatch, **versions: str | None) -> None:
-    """Pretend that reelgraph asks for RANGES and that these versions are installed (None: not installed)."""
+    """Pretend that reelgraph requires RANGES and that these versions are installed; None is not installed."""
     true = metadata.version
 
     def version(name: str) -> str:
@@ -53,15 +53,15 @@ def launcher(home: Path, line: str) -> Path:
     return java
 
 
-def test_this_environment_will_do(capfd: pytest.CaptureFixture[str]) -> None:
+def test_this_environment_is_complete(capfd: pytest.CaptureFixture[str]) -> None:
     found = checks()
     assert [check for check in found if check.ok is False] == []
     assert {"Python", "torch", "pandas", "memory", "bundled sample", "DuckDB runs a query", JAVA} <= {
         check.name for check in found
     }
     assert all(check.found for check in found)
-    assert all(bool(check.remedy) != bool(check.ok) for check in found), "a remedy just where something is wrong"
-    assert capfd.readouterr() == ("", ""), "the command line prints, not this"
+    assert all(bool(check.remedy) != bool(check.ok) for check in found), "a remedy for each fault, and only there"
+    assert capfd.readouterr() == ("", ""), "only the command prints"
 
 
 def test_the_sample_is_counted() -> None:
@@ -165,7 +165,7 @@ def test_a_damaged_sample(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     assert "git checkout" in check.remedy
 
 
-def test_a_duckdb_that_does_not_work(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_duckdb(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(name: str) -> None:
         raise DataError(f"{name}: undefined symbol")
 
@@ -184,7 +184,7 @@ def test_java_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert look(JAVA).found.endswith(f"({java})")
 
 
-def test_java_home_that_points_nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_java_home_without_java(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("JAVA_HOME", str(tmp_path / "nowhere"))
     check = look(JAVA)
     assert check.ok is None

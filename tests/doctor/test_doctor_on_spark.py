@@ -27,7 +27,7 @@ def no_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the processes that doctor starts leave Spark's log."""
+    """The directory for temporary files of the processes that doctor starts."""
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setenv("TMPDIR", str(folder))
@@ -104,7 +104,7 @@ def test_workers_without_torch(tmp_path: Path, temporary: Path, monkeypatch: pyt
 
 @pytest.mark.spark
 def test_workers_with_another_python(tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # A Python that calls itself older once all is imported, as an older one would be found.
+    # A Python that claims to be older once everything is imported.
     lines = [
         f"#!{sys.executable}",
         "import runpy, sys, pyspark.worker",
@@ -132,7 +132,7 @@ def test_a_master_without_workers(no_workers: Cluster, temporary: Path) -> None:
 
 
 @pytest.mark.spark
-def test_something_that_listens_but_is_no_master(temporary: Path) -> None:
+def test_a_listener_that_is_not_a_master(temporary: Path) -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
@@ -154,7 +154,7 @@ def test_a_master_that_does_not_answer(kind: str, name: str) -> None:
 
 
 @pytest.mark.spark
-def test_too_little_memory_for_the_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unsuitable_driver_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for given, said in (("300m", "0.3 GiB"), ("9000g", "9000.0 GiB"), ("much", "much, expected a size such as 4g")):
         for name, value in settings(tmp_path / "conf", driver_memory=given).items():
             monkeypatch.setenv(name, value)
@@ -213,12 +213,12 @@ def test_libraries_that_clash_with_pyspark(
     assert "Spark starts" not in found
 
 
-def test_an_engine_that_does_not_exist() -> None:
+def test_an_unknown_engine() -> None:
     with pytest.raises(ConfigError, match="--engine: expected duckdb, spark"):
         spark.checks("flink", None)
 
 
-def test_workers_that_differ_are_named() -> None:
+def test_faulty_workers_are_named() -> None:
     good = {"reelgraph": __version__, "numpy": "2.4.6", "pyarrow": "26.0.1", "torch": "2.13.0+cpu"}
     answers = [
         {"host": "a", "python": "3.11.7", "executable": "/p", "versions": good},

@@ -1,4 +1,4 @@
-"""The cluster that other tests run on: it is there, loses a worker when told to, and leaves nothing behind."""
+"""The test cluster: it runs jobs, replaces killed workers, and is stopped at the end."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ def alive(pid: int) -> bool:
     return True
 
 
-def test_two_workers_compute_and_one_goes_on(cluster: Cluster) -> None:
+def test_one_worker_continues_when_the_other_is_killed(cluster: Cluster) -> None:
     assert cluster.state()["aliveworkers"] == 2
     with open_engine(cluster.url) as engine:
         numbers = engine.spark.range(1000).repartition(4).selectExpr("sum(id)")
@@ -30,13 +30,13 @@ def test_two_workers_compute_and_one_goes_on(cluster: Cluster) -> None:
     assert cluster.state()["aliveworkers"] == 1
 
 
-def test_a_killed_worker_is_back_for_the_next_test(cluster: Cluster) -> None:
+def test_a_killed_worker_is_replaced(cluster: Cluster) -> None:
     assert cluster.state()["aliveworkers"] == 2
     assert len(cluster.workers) == 2
 
 
-def test_a_program_ends_with_the_run_that_started_it(tmp_path: Path) -> None:
-    # Another Python starts a program that would sleep for long, and is killed before it can stop it.
+def test_a_program_ends_with_its_parent(tmp_path: Path) -> None:
+    # Another Python process starts a program that sleeps, and is killed before it can stop it.
     code = (
         "import os, time; from pathlib import Path; from clusters import Program; "
         "Program(['sh', '-c', 'echo child $$; exec sleep 600'], Path('log'), os.environ); "
@@ -53,7 +53,7 @@ def test_a_program_ends_with_the_run_that_started_it(tmp_path: Path) -> None:
     until(lambda: not alive(child), "the program outlives the run")
 
 
-def test_a_program_that_ends_early_is_named_with_what_it_wrote(tmp_path: Path) -> None:
+def test_a_program_that_ends_early_is_reported_with_its_output(tmp_path: Path) -> None:
     program = Program(["sh", "-c", "echo no such class; exit 1"], tmp_path / "master.log", os.environ)
     with pytest.raises(AssertionError, match=r"master.log ended early:\s+no such class"):
         program.wait_for("Starting Spark master")

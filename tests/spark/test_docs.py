@@ -1,4 +1,4 @@
-"""Commands of docs/spark.md are ones that exist; some are run in this folder's other tests."""
+"""The commands in docs/spark.md exist."""
 
 import re
 import shlex
@@ -14,8 +14,8 @@ PAGE = (Path(__file__).resolve().parents[2] / "docs" / "spark.md").read_text(enc
 LINES = [shlex.split(line) for line in re.findall(r"^    (.+)$", PAGE, re.MULTILINE)]
 
 
-def test_commands_take_the_options_that_are_given_to_them(tmp_path: Path) -> None:
-    # The page's shared directory is not on this machine; a directory that must be there is.
+def test_documented_options_exist(tmp_path: Path) -> None:
+    # The shared directory of the page is replaced by one that exists.
     shared = [[str(tmp_path) if word == "/shared/tmp" else word for word in words] for words in LINES]
     ours = [words[1:] for words in shared if words[0] == "reelgraph"]
     assert {"doctor", "prepare"} <= {words[0] for words in ours}
@@ -25,7 +25,7 @@ def test_commands_take_the_options_that_are_given_to_them(tmp_path: Path) -> Non
         check_name(given["engine"])
 
 
-def test_programs_of_spark_are_there() -> None:
+def test_documented_programs_of_spark_exist() -> None:
     theirs = [words for words in LINES if words[0] != "reelgraph"]
     assert {words[0] for words in theirs} == {"spark-class", "spark-submit"}
     jars = " ".join(path.name for path in (spark_home() / "jars").glob("spark-*.jar"))
@@ -33,7 +33,7 @@ def test_programs_of_spark_are_there() -> None:
     assert "spark-connect_" in jars
 
 
-def test_every_engine_of_the_table_is_one() -> None:
+def test_documented_engines_exist() -> None:
     names = re.findall(r"^\| `([^`]+)` \|", PAGE, re.MULTILINE)
     for name in names[1:] if names[0] == "--engine" else names:
         check_name(name.replace("[N]", "[4]"))

@@ -1,4 +1,4 @@
-"""Everyone's lists by Spark are those of one machine, row for row; finished parts are not made again after a stop."""
+"""Lists written with Spark equal those of one machine, and finished parts are kept after an interruption."""
 
 import json
 import os
@@ -31,7 +31,7 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model whose ids were whole numbers; not to be changed."""
+    """A model with integer ids; must not be changed."""
     out: Path = tmp_path_factory.mktemp("lists") / "model"
     write_artifact(benchmark("lists").artifact(True, USERS, MOVIES, 6000), out)
     return out
@@ -39,13 +39,13 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def session() -> Iterator[None]:
-    """A session that all that is asked of `HERE` shares."""
+    """A session shared by all tests with `HERE`."""
     with open_engine(HERE):
         yield
 
 
 def alone(model: Path, out: Path, choice: Choice) -> pa.Table:
-    """The lists as one machine makes them."""
+    """The lists of one machine."""
     recommender = open_model(model)
     output.write_lists(recommender.recommend_all(**vars(choice)), recommender.id_types, out)
     return pq.read_table(out)
@@ -56,13 +56,13 @@ def made(batch: Batch) -> BatchResult:
 
 
 def identity(directory: Path) -> dict[str, tuple[int, int]]:
-    """Which files the parts are; one that is made again is another."""
+    """Inode and time of each part, which differ once it is rewritten."""
     states = {file.name: file.stat() for file in directory.glob("part-*")}
     return {name: (state.st_ino, state.st_mtime_ns) for name, state in states.items()}
 
 
 def interrupted(model: Path, out: Path, left: int, **wishes: Any) -> Batch:
-    """What a run leaves that has `left` of 6 parts finished, and how to go on."""
+    """Simulate an interrupted run with `left` of 6 finished parts, and return how to resume it."""
     batch = Batch(model, Choice(**wishes), out, HERE, partitions=6)
     made(batch)
     batch.partial.mkdir()
@@ -91,7 +91,7 @@ def interrupted(model: Path, out: Path, left: int, **wishes: Any) -> Batch:
         (5, {"allow": set()}),
     ],
 )
-def test_lists_are_those_of_one_machine(model: Path, tmp_path: Path, partitions: int, wishes: dict[str, Any]) -> None:
+def test_lists_equal_those_of_one_machine(model: Path, tmp_path: Path, partitions: int, wishes: dict[str, Any]) -> None:
     choice, out = Choice(**wishes), tmp_path / "lists"
     done = made(Batch(model, choice, out, HERE, partitions))
     found, expected = pq.read_table(out), alone(model, tmp_path / "alone.parquet", choice)
@@ -105,7 +105,7 @@ def test_lists_are_those_of_one_machine(model: Path, tmp_path: Path, partitions:
 
 
 @pytest.mark.usefixtures("session")
-def test_spark_reads_what_it_made(model: Path, tmp_path: Path) -> None:
+def test_spark_reads_the_lists(model: Path, tmp_path: Path) -> None:
     made(Batch(model, Choice(k=3), tmp_path / "lists", HERE, 4))
     with open_engine(HERE) as engine:
         rows = engine.read(tmp_path / "lists")
@@ -114,7 +114,7 @@ def test_spark_reads_what_it_made(model: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("session")
-def test_what_is_finished_is_not_made_again(model: Path, tmp_path: Path) -> None:
+def test_finished_parts_are_kept(model: Path, tmp_path: Path) -> None:
     out, lines = tmp_path / "lists", list[str]()
     batch = interrupted(model, out, left=4, k=5)
     marked = pq.read_table(file_of(batch.partial, 2))
@@ -134,7 +134,7 @@ def test_what_is_finished_is_not_made_again(model: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.usefixtures("session")
-def test_a_damaged_part_is_made_again(model: Path, tmp_path: Path) -> None:
+def test_a_damaged_part_is_rewritten(model: Path, tmp_path: Path) -> None:
     batch = interrupted(model, tmp_path / "lists", left=6)
     file_of(batch.partial, 3).write_bytes(file_of(batch.partial, 3).read_bytes()[:-9])
     assert made(batch).kept == 5
@@ -142,7 +142,7 @@ def test_a_damaged_part_is_made_again(model: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("session")
-def test_a_finished_set_of_parts_needs_no_engine(model: Path, tmp_path: Path) -> None:
+def test_complete_parts_need_no_engine(model: Path, tmp_path: Path) -> None:
     batch = interrupted(model, tmp_path / "lists", left=6)
     without = Batch(model, batch.choice, batch.out, "spark://127.0.0.1:1", partitions=6, resume=True)
     assert made(without).kept == 6
@@ -150,7 +150,7 @@ def test_a_finished_set_of_parts_needs_no_engine(model: Path, tmp_path: Path) ->
 
 
 @pytest.mark.usefixtures("session")
-def test_other_settings_are_refused_by_name(model: Path, tmp_path: Path) -> None:
+def test_resume_with_other_settings_is_refused(model: Path, tmp_path: Path) -> None:
     batch = interrupted(model, tmp_path / "lists", left=3, k=5, deny=["1", "2"])
     other = tmp_path / "other"
     write_artifact(benchmark("lists").artifact(True, USERS, MOVIES, 6000, seed=1), other)
@@ -171,17 +171,17 @@ def test_other_settings_are_refused_by_name(model: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.usefixtures("session")
-def test_without_resume_everything_is_made_anew(model: Path, tmp_path: Path) -> None:
+def test_without_resume_all_parts_are_rewritten(model: Path, tmp_path: Path) -> None:
     batch = interrupted(model, tmp_path / "lists", left=3, k=5)
     done = made(Batch(model, Choice(k=6), batch.out, HERE, partitions=2))
     assert (done.parts, done.kept, done.rows) == (2, 0, 6 * USERS)
     assert not batch.partial.exists()
     assert made(Batch(model, Choice(k=5), batch.out, HERE, partitions=3, resume=True)).kept == 0, "nothing to resume"
-    assert len(list(batch.out.glob("part-*"))) == 3, "the older result has made way"
+    assert len(list(batch.out.glob("part-*"))) == 3, "the old result is replaced"
 
 
 @pytest.mark.usefixtures("session")
-def test_a_part_that_cannot_be_written_is_one_line_and_the_others_are_kept(model: Path, tmp_path: Path) -> None:
+def test_a_part_that_cannot_be_written_is_one_line(model: Path, tmp_path: Path) -> None:
     batch = interrupted(model, tmp_path / "lists", left=1)
     file_of(batch.partial, 4).mkdir()
     with pytest.raises(EngineError) as raised:
@@ -196,7 +196,7 @@ def test_a_part_that_cannot_be_written_is_one_line_and_the_others_are_kept(model
     assert pq.read_table(batch.out).equals(alone(model, tmp_path / "alone.parquet", Choice()))
 
 
-def test_what_cannot_be_is_refused_before_spark_starts(model: Path, tmp_path: Path) -> None:
+def test_invalid_requests_are_refused_before_spark_starts(model: Path, tmp_path: Path) -> None:
     out, nowhere = tmp_path / "lists", "spark://127.0.0.1:1"
     for wishes, error, line in (
         ({"k": MOVIES + 1}, ConfigError, f"k: expected 1 to {MOVIES}"),
@@ -213,11 +213,11 @@ def test_what_cannot_be_is_refused_before_spark_starts(model: Path, tmp_path: Pa
     (tmp_path / "mine" / "letter.txt").write_text("dear")
     with pytest.raises(OutputError, match="expected a new directory or an earlier reelgraph-lists"):
         made(Batch(model, Choice(), tmp_path / "mine", nowhere))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["headless", "mine"], "nothing is left behind"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["headless", "mine"], "no files are left behind"
 
 
 @pytest.mark.parametrize("users", [1, 5, 4096, 4097, 138_000])
-def test_parts_are_all_users_in_order(users: int) -> None:
+def test_parts_cover_all_users_in_order(users: int) -> None:
     for parts in {1, min(users, 3), -(-users // PART_USERS)}:
         slices = [users_of(part, users, parts) for part in range(parts)]
         assert [slices[0].start, *(one.stop for one in slices)] == [*(one.start for one in slices), users]
@@ -226,7 +226,7 @@ def test_parts_are_all_users_in_order(users: int) -> None:
         assert min(sizes) >= 1
 
 
-def test_a_worker_maps_the_states_into_memory(model: Path, tmp_path: Path) -> None:
+def test_states_are_memory_mapped(model: Path, tmp_path: Path) -> None:
     artifact = read_artifact(model, lists_only=True)
     for name in ("one.zip", "two.zip"):
         pack(artifact, tmp_path / name)
@@ -239,13 +239,13 @@ def test_a_worker_maps_the_states_into_memory(model: Path, tmp_path: Path) -> No
         assert isinstance(there.artifact.weights[name], np.memmap)
     outside = pa.total_allocated_bytes()
     assert there.predictor.seen_item.flags.owndata is False
-    assert open_packed(str(tmp_path / "there")) is there, "once a process"
+    assert open_packed(str(tmp_path / "there")) is there, "once per process"
     assert pa.total_allocated_bytes() == outside
     tables = [pa.concat_tables(one.recommend_all(k=7)) for one in (there, Recommender(artifact))]
     assert tables[0].equals(tables[1])
 
 
-def test_workers_need_no_package_of_ours_and_no_torch(tmp_path: Path) -> None:
+def test_workers_need_neither_reelgraph_nor_torch(tmp_path: Path) -> None:
     (tmp_path / "code.zip").write_bytes(pack_code())
     script = (
         "import sys; sys.path.insert(0, 'code.zip'); import reelgraph.spark.worker as part; "
@@ -259,9 +259,7 @@ def test_workers_need_no_package_of_ours_and_no_torch(tmp_path: Path) -> None:
     assert not ours & set(loaded)
 
 
-def test_a_killed_run_on_a_cluster_goes_on_where_it_was_even_when_a_worker_dies(
-    cluster: Cluster, model: Path, tmp_path: Path
-) -> None:
+def test_a_killed_run_on_a_cluster_resumes_even_if_a_worker_dies(cluster: Cluster, model: Path, tmp_path: Path) -> None:
     out, partial = tmp_path / "lists", tmp_path / "lists.partial"
     options = ["--all", "-k", 6, "--engine", cluster.url, "--partitions", USERS, "--out", out]
     arguments = [sys.executable, "-m", "reelgraph", "recommend", str(model), *map(str, options)]
@@ -279,7 +277,7 @@ def test_a_killed_run_on_a_cluster_goes_on_where_it_was_even_when_a_worker_dies(
 
     second = Program([*arguments, "--resume"], tmp_path / "second.log", os.environ)
     until(lambda: parts() >= len(before) + 5 or not second.running, "no part is made")
-    assert parts() < USERS, "the rest is still to come"
+    assert parts() < USERS, "other parts are missing"
     cluster.kill_worker()
     until(lambda: not second.running, "the lists are not finished")
     said = (tmp_path / "second.log").read_text()
@@ -291,7 +289,7 @@ def test_a_killed_run_on_a_cluster_goes_on_where_it_was_even_when_a_worker_dies(
     second.kill()
 
 
-def test_spark_connect_makes_the_same_lists(connect_server: str, model: Path, tmp_path: Path, command: Command) -> None:
+def test_spark_connect_gives_the_same_lists(connect_server: str, model: Path, tmp_path: Path, command: Command) -> None:
     options = ["--all", "-k", 9, "--diversity", 0.2, "--engine", connect_server, "--partitions", 3]
     done = command("recommend", model, *options, "--stage", tmp_path, "--out", "lists", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -312,7 +310,7 @@ def test_spark_connect_makes_the_same_lists(connect_server: str, model: Path, tm
         ("--all", "--engine", "local[2]"),
     ],
 )
-def test_options_that_do_not_go_together_have_one_line(
+def test_conflicting_options_are_one_line(
     command: Command, model: Path, tmp_path: Path, options: tuple[object, ...]
 ) -> None:
     done = command("recommend", model, *options, cwd=tmp_path)

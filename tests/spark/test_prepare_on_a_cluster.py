@@ -1,4 +1,4 @@
-"""Preparation on a real cluster and on Spark Connect gives DuckDB's rows, whatever happens to a worker."""
+"""Preparation on a cluster and with Spark Connect gives the rows of DuckDB, even if a worker is killed."""
 
 import json
 import re
@@ -20,25 +20,25 @@ from tests.support.parity import compare
 
 @pytest.fixture(scope="module")
 def expected(movielens: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What DuckDB makes of MovieLens."""
+    """MovieLens prepared with DuckDB."""
     out = tmp_path_factory.mktemp("duckdb") / "out"
     return prepare(find(movielens / "ml-latest-small"), DataConfig(), out, lambda line: None)
 
 
 def events(folder: Path) -> Iterator[dict[str, Any]]:
-    """What happened in the only application that wrote its events there."""
+    """The events of the only application in a directory."""
     (log,) = folder.iterdir()
     for line in log.read_text().splitlines():
         yield json.loads(line)
 
 
-def test_a_worker_killed_midway_changes_nothing(
+def test_a_killed_worker_does_not_change_the_result(
     cluster: Cluster, movielens: Path, expected: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = tmp_path / "events"
     log.mkdir()
     noted = {"enabled": "true", "dir": f"file://{log}", "compress": "false", "rolling_enabled": "false"}
-    # Nothing is begun before both workers are there.
+    # Start when both workers are available.
     both = {"cores_max": "2", "scheduler_minRegisteredResourcesRatio": "1.0"}
     both["scheduler_maxRegisteredResourcesWaitingTime"] = "300s"
     more = both | {f"eventLog_{name}": value for name, value in noted.items()}
@@ -63,13 +63,13 @@ def test_a_worker_killed_midway_changes_nothing(
     done = [task for task in tasks if task["Task End Reason"]["Reason"] == "Success"]
     before = [task for task in done if task["Task Info"]["Finish Time"] < lost["Timestamp"]]
     after = [task for task in done if task["Task Info"]["Launch Time"] > lost["Timestamp"]]
-    assert {lost["Executor ID"]} < {task["Task Info"]["Executor ID"] for task in before}, "both did their share"
+    assert {lost["Executor ID"]} < {task["Task Info"]["Executor ID"] for task in before}, "both workers ran tasks"
     assert lost["Executor ID"] not in {task["Task Info"]["Executor ID"] for task in after}
     assert len({task["Stage ID"] for task in before}) > 4
     assert len({task["Stage ID"] for task in after}) > 4
 
 
-def test_the_cluster_gives_the_same_rows_by_the_command_line(
+def test_the_command_line_prepares_the_same_rows_on_a_cluster(
     cluster: Cluster, movielens: Path, expected: Path, tmp_path: Path, command: Any
 ) -> None:
     source = movielens / "ml-latest-small"
@@ -78,13 +78,13 @@ def test_the_cluster_gives_the_same_rows_by_the_command_line(
     assert "WARN" not in done.stderr
     assert all(line.startswith(("Spark, stage", "ratings.csv:", "rating scale:")) for line in done.stderr.splitlines())
     compare(expected, tmp_path / "out")
-    assert [path.name for path in tmp_path.iterdir()] == ["out"], "nothing on the way is left"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"], "no intermediate files are left"
 
 
-def test_a_stage_that_workers_do_not_see_is_named(
+def test_a_stage_that_workers_do_not_share_is_refused(
     cluster: Cluster, movielens: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # /proc/self/cwd is the directory of whoever asks: other files for a worker than for this process.
+    # /proc/self/cwd differs between a worker and this process.
     (tmp_path / "own").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "own"))  # for Spark's log, which stays
@@ -94,7 +94,7 @@ def test_a_stage_that_workers_do_not_see_is_named(
     assert [path.name for path in tmp_path.iterdir()] == ["own"]
 
 
-def test_rows_that_do_not_come_back_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lost_rows_are_detected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Lost(Engine):
         def read(self, path: Path) -> Any:
             return self
@@ -133,7 +133,7 @@ def test_spark_connect_gives_the_same_rows(
 
 
 @pytest.mark.spark
-def test_a_server_that_goes_away_is_one_line(
+def test_a_server_that_stops_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("reelgraph.engines.spark_session.RETRIES", 1)
