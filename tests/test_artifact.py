@@ -1,4 +1,4 @@
-"""A model directory: read as written, refused when it is not whole."""
+"""Writing and reading model directories, and refusing damaged ones."""
 
 import json
 import shutil
@@ -20,7 +20,7 @@ def copy(model_dir: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(model_dir, tmp_path / "copy"))
 
 
-def test_what_is_written_is_read(model_dir: Path, tmp_path: Path) -> None:
+def test_an_artifact_is_read_as_written(model_dir: Path, tmp_path: Path) -> None:
     first = read_artifact(model_dir)
     write_artifact(first, tmp_path / "again")
     second = read_artifact(tmp_path / "again")
@@ -36,7 +36,7 @@ def test_what_is_written_is_read(model_dir: Path, tmp_path: Path) -> None:
     assert {**first.manifest, "files": None} == {**second.manifest, "files": None}
 
 
-def test_what_lists_need_is_a_part_of_all_and_makes_the_same_lists(model_dir: Path) -> None:
+def test_lists_only_reads_less_and_gives_the_same_lists(model_dir: Path) -> None:
     whole, part = read_artifact(model_dir), read_artifact(model_dir, lists_only=True)
     assert part.seen.column_names == ["user_index", "item_index"]
     assert part.weights.keys() < whole.weights.keys()
@@ -47,7 +47,7 @@ def test_what_lists_need_is_a_part_of_all_and_makes_the_same_lists(model_dir: Pa
     assert "user.free" not in part.weights
 
 
-def test_lists_alone_need_their_arrays_too(copy: Path) -> None:
+def test_lists_only_checks_its_arrays(copy: Path) -> None:
     weights = {name: array for name, array in load_file(copy / WEIGHTS).items() if name != "rank.item.bias"}
     save_file(weights, copy / WEIGHTS)
     manifest = json.loads((copy / "manifest.json").read_text())
@@ -70,11 +70,11 @@ def test_the_directory_is_as_documented(model_dir: Path) -> None:
     manifest = json.loads((model_dir / "manifest.json").read_text())
     assert (manifest["kind"], manifest["version"]) == (KIND, 1)
     assert {"config", "libraries", "data", "metrics", "scale", "steps", "files"} <= manifest.keys()
-    assert all(file.stat().st_mode & 0o444 == 0o444 for file in model_dir.iterdir()), "readable by whoever serves it"
+    assert all(file.stat().st_mode & 0o444 == 0o444 for file in model_dir.iterdir()), "readable for every user"
 
 
 @pytest.mark.parametrize("name", [WEIGHTS, HISTORY, "users.parquet", "items.parquet", "seen.parquet"])
-def test_a_missing_or_truncated_file_is_named(copy: Path, name: str) -> None:
+def test_missing_and_truncated_files_are_refused(copy: Path, name: str) -> None:
     whole = (copy / name).read_bytes()
     (copy / name).write_bytes(whole[:-3])
     with pytest.raises(ArtifactError, match=rf"{name}: expected {len(whole):,} bytes, found {len(whole) - 3:,}"):
@@ -105,7 +105,7 @@ def test_other_versions_and_kinds_are_refused(copy: Path) -> None:
         read_artifact(copy)
 
 
-def test_damage_that_keeps_the_size_is_found(copy: Path) -> None:
+def test_damaged_files_of_the_same_size_are_refused(copy: Path) -> None:
     data = bytearray((copy / "seen.parquet").read_bytes())
     data[:4] = data[-4:] = b"XXXX"
     (copy / "seen.parquet").write_bytes(bytes(data))
@@ -113,7 +113,7 @@ def test_damage_that_keeps_the_size_is_found(copy: Path) -> None:
         read_artifact(copy)
 
 
-def test_arrays_and_tables_must_fit_each_other(copy: Path) -> None:
+def test_inconsistent_arrays_and_tables_are_refused(copy: Path) -> None:
     weights = load_file(copy / WEIGHTS)
     weights["item.state"] = weights["item.state"][:-1]
     save_file(weights, copy / WEIGHTS)
@@ -137,7 +137,7 @@ def test_a_manifest_without_an_entry_is_refused(copy: Path, entry: str) -> None:
 
 
 @pytest.mark.parametrize(("column", "index"), [("user_index", 60), ("item_index", 80), ("item_index", -1)])
-def test_ratings_of_no_user_or_movie_are_refused(copy: Path, column: str, index: int) -> None:
+def test_ratings_with_invalid_indices_are_refused(copy: Path, column: str, index: int) -> None:
     seen = pq.read_table(copy / "seen.parquet")
     place = seen.column_names.index(column)
     cells = [*seen[column].to_pylist()[:-1], index]
@@ -148,7 +148,7 @@ def test_ratings_of_no_user_or_movie_are_refused(copy: Path, column: str, index:
         read_artifact(copy)
 
 
-def test_an_artifact_replaces_an_artifact_and_nothing_else(model_dir: Path, tmp_path: Path) -> None:
+def test_an_artifact_replaces_only_an_artifact(model_dir: Path, tmp_path: Path) -> None:
     artifact = read_artifact(model_dir)
     target = tmp_path / "m"
     write_artifact(artifact, target)

@@ -1,4 +1,4 @@
-"""One family of errors, each one line, mapped once at the edge."""
+"""Error classes and their mapping to exit codes."""
 
 from pathlib import Path
 
@@ -13,12 +13,12 @@ FAMILY = [
 ]  # everything the module defines
 
 
-def test_the_family_has_one_head() -> None:
+def test_all_errors_have_one_base_class() -> None:
     assert len(FAMILY) > 5
     assert all(issubclass(kind, ReelgraphError) for kind in FAMILY)
 
 
-def test_a_message_is_one_line_with_its_remedy() -> None:
+def test_messages_are_one_line() -> None:
     error = ReelgraphError("a\nb.csv: expected  this, found\tthat\r\n", "do so")
     assert str(error) == "a b.csv: expected this, found that ; do so"
     assert (error.problem, error.remedy) == ("a\nb.csv: expected  this, found\tthat\r\n", "do so")
@@ -39,7 +39,7 @@ def code_of(*arguments: str) -> object:
 
 
 @pytest.mark.parametrize("kind", FAMILY)
-def test_each_of_the_family_is_one_line_and_an_exit_code(
+def test_errors_print_one_line_and_set_the_exit_code(
     kind: type[ReelgraphError], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     raising(monkeypatch, kind("here:\nexpected this, found that", "do so"))
@@ -53,20 +53,18 @@ def test_each_of_the_family_is_one_line_and_an_exit_code(
         assert (code, err) == (2, "error: here: expected this, found that; do so\n")
 
 
-def test_a_file_name_with_a_line_break_does_not_break_the_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_file_names_with_line_breaks(capsys: pytest.CaptureFixture[str]) -> None:
     assert code_of("recommend", "no\nwhere", "--user", "1") == 2
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_a_bug_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bugs_raise(monkeypatch: pytest.MonkeyPatch) -> None:
     raising(monkeypatch, ZeroDivisionError("a bug"))
     with pytest.raises(ZeroDivisionError):
         main(["recommend", "m", "--user", "1"])
 
 
-def test_ctrl_c_has_an_exit_code_of_its_own(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_ctrl_c_exits_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     raising(monkeypatch, KeyboardInterrupt())
     assert code_of("recommend", "m", "--user", "1") == 130
     assert capsys.readouterr().err.strip() == "reelgraph: interrupted"

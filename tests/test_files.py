@@ -1,4 +1,4 @@
-"""Results whole or not at all."""
+"""Atomic writing of files and directories."""
 
 import errno
 import os
@@ -23,7 +23,7 @@ def fill(path: Path, text: str) -> None:
         (directory / "data.txt").write_text(text)
 
 
-def test_a_directory_appears_whole_and_is_replaced_whole(tmp_path: Path) -> None:
+def test_a_directory_is_replaced(tmp_path: Path) -> None:
     fill(tmp_path / "deep" / "out", "one")
     fill(tmp_path / "deep" / "out", "two")
     assert (tmp_path / "deep" / "out" / "data.txt").read_text() == "two"
@@ -31,7 +31,7 @@ def test_a_directory_appears_whole_and_is_replaced_whole(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("older", [True, False])
-def test_a_failure_leaves_what_was_there(tmp_path: Path, older: bool) -> None:
+def test_a_failure_keeps_the_earlier_result(tmp_path: Path, older: bool) -> None:
     if older:
         fill(tmp_path / "out", "old")
     with pytest.raises(DataError), new_directory(tmp_path / "out", KIND) as directory:  # noqa: PT012
@@ -42,7 +42,7 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path, older: bool) -> None:
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES, errno.EIO])
-def test_what_the_system_says_becomes_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+def test_system_errors_become_output_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     fill(tmp_path / "out", "old")
 
     def fail(_: int) -> None:
@@ -77,7 +77,7 @@ except OutputError as error:
     assert [path.name for path in tmp_path.iterdir()] == ["f"]
 
 
-def test_targets_that_are_not_ours_are_refused_before_any_work(tmp_path: Path) -> None:
+def test_unsuitable_targets_are_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x").write_text("x")
@@ -96,7 +96,7 @@ def test_targets_that_are_not_ours_are_refused_before_any_work(tmp_path: Path) -
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "file", "full", "ours"]
 
 
-def test_a_swap_that_fails_puts_the_older_result_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_rename_restores_the_earlier_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(tmp_path / "out", "old")
     rename = Path.rename
 

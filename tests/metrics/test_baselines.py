@@ -21,7 +21,7 @@ def rows_of(train: Interactions) -> list[tuple[int, int, float]]:
     return list(zip(train.user_index.tolist(), train.item_index.tolist(), train.rating.tolist(), strict=True))
 
 
-def test_mean_is_the_mean() -> None:
+def test_mean() -> None:
     train = noisy()
     mean = sum(r for _, _, r in rows_of(train)) / len(train)
     np.testing.assert_allclose(by_name(train)["mean"].predict(train), mean)
@@ -37,7 +37,7 @@ def test_popularity_is_the_least_squares_line() -> None:
     np.testing.assert_allclose(line.mean + line.item, intercept + slope * np.log1p(count), atol=1e-8)
 
 
-def test_bias_equals_the_loops_of_damped_means() -> None:
+def test_bias_equals_damped_means_in_loops() -> None:
     train = noisy()
     rows = rows_of(train)
     mean = sum(r for _, _, r in rows) / len(rows)
@@ -55,14 +55,14 @@ def test_bias_equals_the_loops_of_damped_means() -> None:
     np.testing.assert_allclose(line.predict(train), [mean + user_bias[u] + item_bias[i] for u, i, _ in rows])
 
 
-def test_of_nodes_without_ratings_the_biases_know_nothing() -> None:
+def test_biases_without_ratings_are_zero() -> None:
     line = by_name(noisy())["bias"]
     assert (line.user[0], line.item[0]) == (0, 0)
     stranger = interactions([0], [0], [3])
     assert line.predict(stranger) == pytest.approx(line.mean)
 
 
-def test_movies_equally_popular_have_no_line() -> None:
+def test_popularity_with_equal_counts_is_the_mean() -> None:
     train = interactions([0, 0, 1, 1], [0, 1, 0, 1], [5, 1, 4, 2])
     popularity = next(line for line in baselines(train, 2, 2) if line.name == "popularity")
     np.testing.assert_allclose(popularity.predict(train), 3.0)

@@ -19,6 +19,6 @@ def test_rmse_and_mae_equal_the_loops(pairs: list[tuple[float, float]]) -> None:
     assert mae(prediction, rating) == pytest.approx(sum(abs(p - r) for p, r in pairs) / len(pairs))
 
 
-def test_no_pairs_have_no_error() -> None:
+def test_no_pairs_give_nan() -> None:
     assert math.isnan(rmse(np.empty(0), np.empty(0)))
     assert math.isnan(mae(np.empty(0), np.empty(0)))

@@ -81,8 +81,8 @@ def test_every_measure_equals_a_naive_loop(
     seen, test = split(seed)
     scores = np.round(np.random.default_rng(seed).normal(0, 1, (USERS, ITEMS)), 1)  # with ties
     states = np.random.default_rng(7).normal(0, 1, (ITEMS, 4))
-    found = evaluate_ranking(lambda users: scores[users], seen, test, ITEMS, 5.0, k=k, recall_k=far, states=states)
-    assert found.to_json() == pytest.approx(naive(scores, seen, test, k, far))
+    report = evaluate_ranking(lambda users: scores[users], seen, test, ITEMS, 5.0, k=k, recall_k=far, states=states)
+    assert report.to_json() == pytest.approx(naive(scores, seen, test, k, far))
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -98,8 +98,8 @@ def test_measures_equal_an_independent_library(seed: int) -> None:
             relevant = np.isin(left, liked)
             ndcg.append(ndcg_score(relevant[None].astype(float), scores[user, left][None], k=10))
             precision.append(average_precision_score(relevant, scores[user, left]))
-    found = evaluate_ranking(lambda users: scores[users], seen, test, ITEMS, 5.0, k=10)
-    assert found.ndcg == pytest.approx(np.mean(ndcg))
+    report = evaluate_ranking(lambda users: scores[users], seen, test, ITEMS, 5.0, k=10)
+    assert report.ndcg == pytest.approx(np.mean(ndcg))
     # scikit-learn's average precision has no cut: that of a list of the whole catalogue.
     assert evaluate_ranking(
         lambda users: scores[users], seen, test, ITEMS, 5.0, k=ITEMS
@@ -122,7 +122,7 @@ def test_memory_does_not_grow_with_users_times_movies() -> None:
     assert max(asked) * items <= ranking._BLOCK_FLOATS
 
 
-def test_lists_made_in_any_way_are_judged_alike() -> None:
+def test_evaluate_lists_equals_evaluate_ranking() -> None:
     seen, test = split(2)
     scores = np.random.default_rng(2).normal(0, 1, (USERS, ITEMS))
 
@@ -141,10 +141,10 @@ def test_lists_made_in_any_way_are_judged_alike() -> None:
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.lists(st.sampled_from([-np.inf, -1.0, 0.0, 2.0]), min_size=6, max_size=6), min_size=1, max_size=4),
        st.integers(1, 9))  # fmt: skip
-def test_top_k_is_a_stable_sort_without_what_may_not_be_listed(rows: list[list[float]], k: int) -> None:
-    found = top_k(np.asarray(rows), k)
-    assert found.shape == (len(rows), min(k, 6))
-    for row, list_ in zip(rows, found.tolist(), strict=True):
+def test_top_k_is_a_stable_sort_without_infinities(rows: list[list[float]], k: int) -> None:
+    report = top_k(np.asarray(rows), k)
+    assert report.shape == (len(rows), min(k, 6))
+    for row, list_ in zip(rows, report.tolist(), strict=True):
         expected = sorted((place for place in range(6) if row[place] > -np.inf), key=lambda place: (-row[place], place))
         assert [place for place in list_ if place != NO_ITEM] == expected[:k]
         assert list_[len(expected[:k]) :] == [NO_ITEM] * (min(k, 6) - len(expected[:k]))
@@ -166,23 +166,23 @@ def test_top_k_of_many_columns_is_a_stable_sort_too(columns: int, kind: str) -> 
             assert list_.tolist() == expected + [NO_ITEM] * (k - len(expected))
 
 
-def test_the_best_ranking_reaches_one() -> None:
+def test_the_ideal_ranking_scores_one() -> None:
     seen, test = split(1)
     scores = np.zeros((USERS, ITEMS))
     scores[test.user_index, test.item_index] = test.rating >= 4
-    found = evaluate_ranking(lambda users: scores[users], seen, test, ITEMS, 5.0)
-    assert found.ndcg == pytest.approx(1)
-    assert found.recall == pytest.approx(1)
+    report = evaluate_ranking(lambda users: scores[users], seen, test, ITEMS, 5.0)
+    assert report.ndcg == pytest.approx(1)
+    assert report.recall == pytest.approx(1)
 
 
-def test_what_is_liked_follows_the_scale() -> None:
+def test_relevance_depends_on_the_scale() -> None:
     seen, test = interactions([0], [0], [7.0]), interactions([0, 1], [1, 1], [7.9, 8.0])
-    found = evaluate_ranking(lambda users: np.zeros((len(users), 3)), seen, test, 3, 10.0)
-    assert found.users == 1, "8 of 10 is liked, 7.9 is not"
+    report = evaluate_ranking(lambda users: np.zeros((len(users), 3)), seen, test, 3, 10.0)
+    assert report.users == 1, "8 of 10 is relevant, 7.9 is not"
 
 
-def test_without_liked_movies_nothing_is_judged() -> None:
+def test_without_relevant_movies_the_measures_are_nan() -> None:
     seen, test = interactions([0], [0], [5.0]), interactions([1], [1], [2.0])
-    found = evaluate_ranking(lambda users: np.zeros((len(users), 3)), seen, test, 3, 5.0)
-    assert found.users == 0
-    assert np.isnan(found.ndcg)
+    report = evaluate_ranking(lambda users: np.zeros((len(users), 3)), seen, test, 3, 5.0)
+    assert report.users == 0
+    assert np.isnan(report.ndcg)

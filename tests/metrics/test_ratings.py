@@ -1,4 +1,4 @@
-"""Reports against counting by hand."""
+"""Evaluation reports, checked by hand."""
 
 import json
 from typing import Any
@@ -19,21 +19,21 @@ def report(
     )
 
 
-def test_pairs_of_strangers_count_among_the_errors() -> None:
+def test_unknown_users_and_movies_count() -> None:
     found = report([0, 0, 0, 0, 0], [1, 1, 1, 3, 2])
     assert found.pairs == 5
     assert found.rmse == pytest.approx((16 / 5) ** 0.5)
     assert found.mae == pytest.approx(8 / 5)
 
 
-def test_strangers_count_once_and_their_pairs_always() -> None:
+def test_unknown_ids_are_counted_once() -> None:
     found = report([0] * 5, [1] * 5)
     assert (found.unknown_users, found.unknown_movies, found.unknown_pairs) == (1, 1, 3)
     found = report([0] * 5, [1] * 5, strangers=("nobody", "nothing"))
     assert (found.unknown_users, found.unknown_movies, found.unknown_pairs) == (0, 0, 0)
 
 
-def test_the_report_says_where_errors_come_from() -> None:
+def test_groups_intervals_and_untimed_errors() -> None:
     found = report(
         [2, 3, 2, 2, 5],
         [1, 1, 2, 3, 5],
@@ -59,7 +59,7 @@ def test_the_report_says_where_errors_come_from() -> None:
     assert sum(group.pairs for group in found.calibration) == 5
 
 
-def test_json_holds_every_number() -> None:
+def test_json() -> None:
     found = json.loads(json.dumps(report([2] * 5, [1] * 5).to_json()))
     assert {
         "pairs": 5,

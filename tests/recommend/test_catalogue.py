@@ -1,4 +1,4 @@
-"""Filters by genre and year against loops."""
+"""Filters by genre and year."""
 
 import pyarrow as pa
 import pytest
@@ -43,17 +43,17 @@ def test_genres_in_any_case(genre: str) -> None:
 
 
 @pytest.mark.parametrize("year", ["95", "nineties", "1990--1995", "-", "", "1995-1990", "1990 1995"])
-def test_years_that_are_none(year: str) -> None:
+def test_invalid_years(year: str) -> None:
     with pytest.raises(ConfigError, match="--year: expected"):
         catalogue().matching(year=year)
 
 
-def test_an_unknown_genre_names_the_nearest() -> None:
+def test_an_unknown_genre_names_the_closest_ones() -> None:
     with pytest.raises(UnknownIdError, match="try Drama"):
         catalogue().matching(genre="Drma")
 
 
-def test_a_model_without_movie_table_says_so() -> None:
+def test_filters_need_a_movie_table() -> None:
     bare = Catalogue(pa.table({"movieId": ["a"]}))
     with pytest.raises(ConfigError, match="train with --items"):
         bare.matching(genre="Drama")

@@ -1,4 +1,4 @@
-"""Lists against brute force: every order, wish and filter."""
+"""Lists against brute force, for every order, option and filter."""
 
 import itertools
 from dataclasses import replace
@@ -27,21 +27,21 @@ def model(model_dir: Path) -> Recommender:
 
 
 def score_of(model: Recommender, user: str, order: str, penalty: float = 0.0) -> Scores:
-    """What a list is ordered by, one movie at a time."""
+    """Scores of a user's list, one movie at a time."""
     assert model.ranker is not None
     index = np.asarray([model.users.index(user)])
     prediction = model.scorer.score(model.scorer.users(index))[0]
     rank = model.ranker.score(model.ranker.users(index))[0]
     blend = model.artifact.manifest["ranking"]["blend"]
-    found = []
+    scores = []
     for item in range(len(model.items)):
         score = {"rank": rank[item], "stars": prediction[item], "blend": rank[item] + blend * prediction[item]}[order]
-        found.append(float(score) - penalty * np.log1p((model.predictor.seen_item == item).sum()))
-    return np.asarray(found)
+        scores.append(float(score) - penalty * np.log1p((model.predictor.seen_item == item).sum()))
+    return np.asarray(scores)
 
 
 def popularity(model: Recommender) -> Scores:
-    """What popularity adds to scores where nothing else is known: 3 times its share of the most rated movie's."""
+    """Popularity term of the scores without a ranking head: 3 times its share of the most rated movie's."""
     share = np.log1p(model.predictor.item_counts) / np.log1p(model.predictor.item_counts.max())
     return np.asarray(3.0 * share)
 
@@ -51,14 +51,14 @@ def plain(score: Scores, allowed: list[int], k: int) -> list[int]:
 
 
 def marginal(model: Recommender, score: Scores, allowed: list[int], k: int, diversity: float) -> list[int]:
-    """Maximal marginal relevance by loops."""
+    """Maximal marginal relevance in plain loops."""
     pool = plain(score, allowed, POOL * k)
     low, high = min(score[item] for item in pool), max(score[item] for item in pool)
     assert model.ranker is not None
     states = model.ranker.item_states.astype(float)
 
-    def cosine(one: int, other: int) -> float:
-        return float(states[one] @ states[other] / np.linalg.norm(states[one]) / np.linalg.norm(states[other]))
+    def cosine(left: int, right: int) -> float:
+        return float(states[left] @ states[right] / np.linalg.norm(states[left]) / np.linalg.norm(states[right]))
 
     chosen: list[int] = []
     while len(chosen) < min(k, len(pool)):
@@ -77,8 +77,8 @@ def unseen(model: Recommender, user: str) -> list[int]:
     return [item for item in range(len(model.items)) if item not in seen]
 
 
-def listed(model: Recommender, user: str, **wishes: Any) -> list[int]:
-    return [model.items.index(line.movie.movie_id) for line in model.recommend(user, **wishes)]
+def listed(model: Recommender, user: str, **options: Any) -> list[int]:
+    return [model.items.index(line.movie.movie_id) for line in model.recommend(user, **options)]
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -87,8 +87,8 @@ def test_every_order_equals_brute_force(model: Recommender, order: Any, penalty:
     for user in ("1", "33", "60"):
         score = score_of(model, user, order, penalty)
         for k in (1, 10, 80):
-            found = listed(model, user, k=k, order=order, popularity_penalty=penalty)
-            assert found == plain(score, unseen(model, user), k)
+            items = listed(model, user, k=k, order=order, popularity_penalty=penalty)
+            assert items == plain(score, unseen(model, user), k)
     everyone = np.arange(len(model.users), dtype=np.int32)
     together = model.list_indices(everyone, k=10, order=order, popularity_penalty=penalty)
     assert together[model.users.index("33")].tolist() == listed(
@@ -97,9 +97,9 @@ def test_every_order_equals_brute_force(model: Recommender, order: Any, penalty:
 
 
 def test_orders_differ_and_blend_is_the_default(model: Recommender) -> None:
-    found = {order: listed(model, "9", k=20, order=order) for order in ORDERS}
-    assert found["stars"] != found["rank"]
-    assert listed(model, "9", k=20) == found["blend"]
+    lists = {order: listed(model, "9", k=20, order=order) for order in ORDERS}
+    assert lists["stars"] != lists["rank"]
+    assert listed(model, "9", k=20) == lists["blend"]
 
 
 @pytest.mark.parametrize("diversity", [0.1, 0.3, 0.8, 1.0])
@@ -115,11 +115,11 @@ def test_diversity_is_maximal_marginal_relevance(model: Recommender, diversity: 
 
 def test_diverse_lists_are_more_diverse(model: Recommender) -> None:
     def distance(diversity: float) -> float:
-        unit, found = model.lists.ordering.unit_states, []
+        unit, distances = model.lists.ordering.unit_states, []
         for user in range(1, 61):
             items = listed(model, str(user), k=10, diversity=diversity)
-            found += [1 - float(unit[one] @ unit[other]) for one, other in itertools.combinations(items, 2)]
-        return float(np.mean(found))
+            distances += [1 - float(unit[left] @ unit[right]) for left, right in itertools.combinations(items, 2)]
+        return float(np.mean(distances))
 
     assert distance(0.0) < distance(0.3) < distance(0.9)
 
@@ -138,7 +138,7 @@ def test_filters_equal_a_loop_over_the_catalogue(model: Recommender) -> None:
     allow, deny = ids[::3], ids[::4]
     often = [item for item in left if (model.predictor.seen_item == item).sum() >= 22]
     assert 0 < len(often) < len(left)
-    for wishes, kept in (
+    for options, kept in (
         ({"min_ratings": 22}, often),
         ({"allow": [*allow, "unheard of"]}, [item for item in left if ids[item] in allow]),
         ({"deny": deny}, [item for item in left if ids[item] not in deny]),
@@ -154,8 +154,8 @@ def test_filters_equal_a_loop_over_the_catalogue(model: Recommender) -> None:
         ({"deny": ids}, []),
         ({"min_ratings": 10_000}, []),
     ):  # fmt: skip
-        assert listed(model, "7", k=80, **wishes) == plain(score, kept, 80)
-        diverse = listed(model, "7", k=80, diversity=0.5, **wishes)
+        assert listed(model, "7", k=80, **options) == plain(score, kept, 80)
+        diverse = listed(model, "7", k=80, diversity=0.5, **options)
         assert sorted(diverse) == sorted(kept), "all that is left, in another order"
 
 
@@ -170,52 +170,52 @@ def test_filters_equal_a_loop_over_the_catalogue(model: Recommender) -> None:
     year=st.sampled_from([None, 1975, "1980-1990", "2100-"]),
     seen=st.booleans(),
 )
-def test_no_list_is_padded_whatever_is_asked(
+def test_lists_hold_only_movies_that_pass_the_filters(
     model: Recommender, k: int, order: Any, diversity: float | None, penalty: float, min_ratings: int,
     genre: str | None, year: str | int | None, seen: bool,
 ) -> None:  # fmt: skip
-    wishes: Any = {
+    options: Any = {
         "k": k, "order": order, "diversity": diversity, "popularity_penalty": penalty, "min_ratings": min_ratings,
         "genre": genre, "year": year, "include_seen": seen,
     }  # fmt: skip
-    possible = model.lists.matching(Choice(**wishes))
-    tables = pa.concat_tables(model.recommend_all(**wishes)).to_pylist()
-    lists = model.list_indices(np.arange(len(model.users), dtype=np.int32), **wishes)
+    possible = model.lists.matching(Choice(**options))
+    tables = pa.concat_tables(model.recommend_all(**options)).to_pylist()
+    lists = model.list_indices(np.arange(len(model.users), dtype=np.int32), **options)
     for user in (0, 31):
         here = possible.copy()
         if not seen:
             here[model.predictor.seen(user)[0]] = False
-        found = model.recommend(model.users.id(user), **wishes)
-        items = [model.items.index(line.movie.movie_id) for line in found]
+        suggestions = model.recommend(model.users.id(user), **options)
+        items = [model.items.index(line.movie.movie_id) for line in suggestions]
         assert len(items) == len(set(items)) == min(k, int(here.sum()))
         assert here[items].all()
-        assert all(np.isfinite(line.score) and 1 <= line.prediction <= 5 for line in found)
+        assert all(np.isfinite(line.score) and 1 <= line.prediction <= 5 for line in suggestions)
         rows = [row["movieId"] for row in tables if row["userId"] == model.users.id(user)]
         assert rows == [model.items.id(item) for item in items]
         assert lists[user][lists[user] != NO_ITEM].tolist() == items
 
 
-def test_the_start_list_is_well_rated_often_rated_and_diverse(model: Recommender) -> None:
-    found = model.recommend(ratings={}, k=10)
+def test_visitors_without_ratings_get_popular_and_diverse_movies(model: Recommender) -> None:
+    suggestions = model.recommend(ratings={}, k=10)
     prediction = model.scorer.score(model.visitor().person.state)[0]
     score = prediction.astype(float) + popularity(model)
     everything = list(range(len(model.items)))
     expected = marginal(model, score, everything, 10, START_DIVERSITY)
-    assert [model.items.index(line.movie.movie_id) for line in found] == expected
+    assert [model.items.index(line.movie.movie_id) for line in suggestions] == expected
     chance = model.predictor.item_counts.mean()
     assert model.predictor.item_counts[expected].mean() > chance
-    assert np.mean([line.prediction for line in found]) > model.predictor.stars(prediction).mean()
+    assert np.mean([line.prediction for line in suggestions]) > model.predictor.stars(prediction).mean()
 
 
-def test_users_without_training_ratings_have_the_start_list_wherever_it_is_made(model: Recommender) -> None:
+def test_users_without_training_ratings_get_the_list_of_a_visitor_without_ratings(model: Recommender) -> None:
     seen = model.artifact.seen
     left = seen.filter(~np.isin(seen["user_index"].to_numpy(), [3, 31, 59]))
     model = Recommender(replace(model.artifact, seen=left))
-    for wishes in ({"k": 6}, {"k": 6, "order": "stars"}, {"k": 6, "diversity": 0.0}, {"k": 6, "min_ratings": 20}):
-        rows = pa.concat_tables(model.recommend_all(**wishes)).to_pylist()
+    for options in ({"k": 6}, {"k": 6, "order": "stars"}, {"k": 6, "diversity": 0.0}, {"k": 6, "min_ratings": 20}):
+        rows = pa.concat_tables(model.recommend_all(**options)).to_pylist()
         for user in (3, 4, 31, 59):
             mine = [row for row in rows if row["userId"] == model.users.id(user)]
-            alone = model.recommend(model.users.id(user), **wishes)
+            alone = model.recommend(model.users.id(user), **options)
             assert [row["movieId"] for row in mine] == [line.movie.movie_id for line in alone]
             assert [row["score"] for row in mine] == [np.float32(line.score) for line in alone]
             assert [row["prediction"] for row in mine] == [np.float32(line.prediction) for line in alone]
@@ -225,7 +225,7 @@ def test_users_without_training_ratings_have_the_start_list_wherever_it_is_made(
     )
 
 
-def test_wishes_out_of_range_have_one_line(model: Recommender) -> None:
+def test_options_out_of_range_are_refused(model: Recommender) -> None:
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"order": "best"}, "order: expected rank, stars, blend, found 'best'"),
         ({"diversity": 1.1}, "diversity: expected 0 to 1"),
@@ -234,9 +234,9 @@ def test_wishes_out_of_range_have_one_line(model: Recommender) -> None:
         ({"popularity_penalty": float("inf")}, "popularity penalty: expected 0 or more"),
         ({"min_ratings": -1}, "min ratings: expected 0 or more"),
     ]
-    for wishes, line in wrong:
+    for options, line in wrong:
         with pytest.raises(ConfigError, match=line):
-            model.recommend("1", **wishes)
+            model.recommend("1", **options)
 
 
 def test_without_a_ranking_head_lists_are_by_stars_and_popularity(tables: Path) -> None:

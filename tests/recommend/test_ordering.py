@@ -1,4 +1,4 @@
-"""The order of lists does not hang on how many people are scored together, on rounding, or on the movies' order."""
+"""Lists do not depend on block sizes, rounding or the order of the movies."""
 
 import itertools
 import math
@@ -23,7 +23,7 @@ WEIGHTS = {"stars": Weights(0, 1, 0), "popular": Weights(0, 1, 0.3), "rank": Wei
 
 
 def cloned(rng: np.random.Generator, *shape: int) -> npt.NDArray[np.float32]:
-    """Rows for movies that are nearly alike, a dozen each: some equal, some apart by less than float32 rounds."""
+    """Groups of a dozen nearly equal rows: some are equal, some differ by less than float32 resolves."""
     rows = rng.normal(0, 1, (MOVIES // CLONES, *shape)).astype(np.float32).repeat(CLONES, axis=0)
     moved = rng.random(rows.shape) < 0.3
     rows[moved] = np.nextafter(rows[moved], np.float32(9))
@@ -63,7 +63,7 @@ def made(ordering: Ordering, weights: Weights, users: Any, closed: Any, k: int, 
 
 
 def exact(ordering: Ordering, weights: Weights, user: int, item: int) -> float:
-    """A score by Python's exact sum."""
+    """A score by an exact sum."""
     scorer = ordering.scorer
     state, item_state = scorer.users(np.asarray([user])), scorer.item_states[item].astype(float)
     if isinstance(scorer, ResidualScorer):
@@ -90,7 +90,7 @@ def asked() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("heads", "name"), asked())
-def test_movies_that_are_nearly_alike_come_in_their_exact_order(heads: str, name: str) -> None:
+def test_nearly_equal_movies_are_sorted_exactly(heads: str, name: str) -> None:
     ordering, weights = ordering_of(heads), WEIGHTS[name]
     closed = np.random.default_rng(5).random((USERS, MOVIES)) < 0.2
     wrong = 0
@@ -99,10 +99,10 @@ def test_movies_that_are_nearly_alike_come_in_their_exact_order(heads: str, name
         allowed = [item for item in range(MOVIES) if not closed[user, item]]
         expected = sorted(allowed, key=lambda item: (-score[item], item))
         for k in (1, 10, 100, len(allowed) - SPARE, MOVIES):
-            found = made(ordering, weights, [user], closed, k)
-            assert [item for item in found.item[0].tolist() if item != NO_ITEM] == expected[:k]
-            there = found.item[0] != NO_ITEM
-            np.testing.assert_allclose(found.score[0, there], np.asarray(score)[found.item[0, there]], atol=1e-12)
+            lists = made(ordering, weights, [user], closed, k)
+            listed = lists.item[0] != NO_ITEM
+            assert lists.item[0, listed].tolist() == expected[:k]
+            np.testing.assert_allclose(lists.score[0, listed], np.asarray(score)[lists.item[0, listed]], atol=1e-12)
         rough = ordering.scores(people_of(ordering, [user]), weights)[0][0]
         wrong += sorted(allowed, key=lambda item: (-rough[item], item)) != expected
     assert wrong, "the scores of float32 would do, and nothing is tested here"
@@ -110,7 +110,7 @@ def test_movies_that_are_nearly_alike_come_in_their_exact_order(heads: str, name
 
 @pytest.mark.parametrize(("heads", "name"), asked())
 @pytest.mark.parametrize("diversity", [0.0, 0.4])
-def test_a_list_is_the_same_whoever_else_is_scored(heads: str, name: str, diversity: float) -> None:
+def test_lists_do_not_depend_on_who_is_scored_together(heads: str, name: str, diversity: float) -> None:
     ordering, weights = ordering_of(heads), WEIGHTS[name]
     closed = np.random.default_rng(6).random((USERS, MOVIES)) < 0.5
     closed[4], closed[5, 3:] = True, True
@@ -126,7 +126,7 @@ def test_a_list_is_the_same_whoever_else_is_scored(heads: str, name: str, divers
 
 
 @pytest.mark.parametrize("heads", HEADS)
-def test_the_bound_of_the_error_is_one_and_not_loose(heads: str) -> None:
+def test_the_error_bound_holds_and_is_tight(heads: str) -> None:
     ordering, everyone = ordering_of(heads), people_of(ordering_of(heads), np.arange(USERS))
     for name, weights in WEIGHTS.items():
         if (heads, name) in asked():
@@ -139,19 +139,19 @@ def test_the_bound_of_the_error_is_one_and_not_loose(heads: str) -> None:
             assert bound.max() < 1e-4
 
 
-def test_what_is_equal_comes_in_the_order_of_the_movies() -> None:
+def test_ties_go_to_the_lower_index() -> None:
     ordering = ordering_of("residual and ranking")
     for name in ("item.state", "rank.item.state", "item.bias", "item.offset"):
         ordering.scorer.weights[name][:] = 0  # type: ignore[attr-defined]
     ordering = Ordering(ResidualScorer(ordering.scorer.weights), ordering.ranker, np.ones(MOVIES, np.int64))  # type: ignore[attr-defined]
     nothing_closed = np.zeros((USERS, MOVIES), bool)
     for k in (1, 7, MOVIES):
-        found = made(ordering, WEIGHTS["blend"], np.arange(USERS), nothing_closed, k)
-        assert (found.item == np.arange(k)).all()
+        lists = made(ordering, WEIGHTS["blend"], np.arange(USERS), nothing_closed, k)
+        assert (lists.item == np.arange(k)).all()
 
 
 @pytest.mark.parametrize("heads", HEADS)
-def test_a_block_holds_no_more_numbers_than_it_may(heads: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_are_bounded(heads: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("reelgraph.recommend.ordering.BLOCK_FLOATS", 100_000)
     ordering = ordering_of(heads)
     for k, diverse in ((1, False), (10, False), (10, True), (MOVIES, False)):

@@ -1,4 +1,4 @@
-"""Predictions for a time, their intervals and their evaluation, on people in changing moods."""
+"""Predictions for a time, intervals and evaluation, on users with changing moods."""
 
 from dataclasses import replace
 
@@ -32,23 +32,23 @@ def columns(data: Dataset) -> tuple[list[str], list[str], npt.NDArray[np.int64]]
     return users, movies, data.test.timestamp
 
 
-def test_the_time_of_rating_lowers_the_error_of_the_moody(data: Dataset, model: Recommender) -> None:
-    found = model.artifact.manifest
-    assert found["session"]["causal"] is False
-    assert found["session"]["seconds"] < 86_400
-    test = found["metrics"]["test"]
+def test_the_time_of_rating_lowers_the_error(data: Dataset, model: Recommender) -> None:
+    manifest = model.artifact.manifest
+    assert manifest["session"]["causal"] is False
+    assert manifest["session"]["seconds"] < 86_400
+    test = manifest["metrics"]["test"]
     assert test["model"]["rmse"] < 0.75 * test["untimed"]["rmse"]
-    valid = found["metrics"]["valid"]
+    valid = manifest["metrics"]["valid"]
     assert valid["model"]["rmse"] < 0.8 * valid["untimed"]["rmse"]
     report = model.predictor.evaluate(*columns(data)[:2], data.test.rating, columns(data)[2])
     assert (report.rmse, report.rmse_untimed) == pytest.approx((test["model"]["rmse"], test["untimed"]["rmse"]))
     without = model.predictor.evaluate(*columns(data)[:2], data.test.rating)
     assert without.rmse == pytest.approx(test["untimed"]["rmse"])
     assert without.rmse_untimed is None
-    assert found["analysis"]["rmse"] == pytest.approx(report.rmse)
+    assert manifest["analysis"]["rmse"] == pytest.approx(report.rmse)
 
 
-def test_the_effect_is_that_of_the_stored_residuals(data: Dataset, model: Recommender) -> None:
+def test_the_session_effect_uses_the_stored_residuals(data: Dataset, model: Recommender) -> None:
     users, movies, times = columns(data)
     seen = model.artifact.seen
     user, item, timestamp, residual = (
@@ -62,7 +62,7 @@ def test_the_effect_is_that_of_the_stored_residuals(data: Dataset, model: Recomm
     assert model.predictor.predict(users, movies, times) == pytest.approx(np.clip(expected, 1, 5), abs=1e-5)
 
 
-def test_without_a_time_nothing_is_added(data: Dataset, model: Recommender) -> None:
+def test_predictions_without_a_time_are_not_corrected(data: Dataset, model: Recommender) -> None:
     users, movies, times = columns(data)
     plain = model.predictor.predict(users, movies)
     some = np.where(np.arange(len(times)) % 2, times, NO_TIME)
@@ -76,7 +76,7 @@ def test_without_a_time_nothing_is_added(data: Dataset, model: Recommender) -> N
     )
 
 
-def test_the_python_api_takes_times(data: Dataset, model: Recommender) -> None:
+def test_timestamps_in_the_python_api(data: Dataset, model: Recommender) -> None:
     users, movies, times = columns(data)
     pairs = list(zip(users, movies, strict=True))
     assert (model.predict(pairs, timestamps=times.tolist()) == model.predictor.predict(users, movies, times)).all()
@@ -89,7 +89,7 @@ def test_the_python_api_takes_times(data: Dataset, model: Recommender) -> None:
     assert ((low <= prediction) & (prediction <= high)).all()
 
 
-def test_intervals_hold_as_many_ratings_as_they_say(data: Dataset, model: Recommender) -> None:
+def test_intervals_have_the_requested_coverage(data: Dataset, model: Recommender) -> None:
     users, movies, times = columns(data)
     held = {}
     for level in (0.5, 0.9):
@@ -105,14 +105,14 @@ def test_intervals_hold_as_many_ratings_as_they_say(data: Dataset, model: Recomm
     assert report.interval["coverage"] == pytest.approx(held[0.9, "timed"])
 
 
-def test_it_can_be_left_out(data: Dataset) -> None:
-    found = fit(data, settings(tune="none", session=False)).artifact
-    assert found.manifest["session"] is None
-    assert "untimed" not in found.manifest["metrics"]["test"]
-    assert found.seen.column_names == ["user_index", "item_index", "rating"]
+def test_the_session_effect_can_be_switched_off(data: Dataset) -> None:
+    artifact = fit(data, settings(tune="none", session=False)).artifact
+    assert artifact.manifest["session"] is None
+    assert "untimed" not in artifact.manifest["metrics"]["test"]
+    assert artifact.seen.column_names == ["user_index", "item_index", "rating"]
 
 
-def test_with_a_time_split_the_future_is_not_looked_at(data: Dataset) -> None:
+def test_a_time_split_makes_the_session_effect_causal(data: Dataset) -> None:
     parts = {name: getattr(data, name) for name in ("train", "valid", "test")}
     later = {"train": 0, "valid": 10**7, "test": 2 * 10**7}
     moved = {name: replace(part, timestamp=part.timestamp + later[name]) for name, part in parts.items()}
@@ -137,7 +137,7 @@ def test_a_damaged_manifest_is_refused(entry: dict[str, object], model: Recommen
         Recommender(damaged)
 
 
-def test_ratings_without_times_train_as_before() -> None:
+def test_ratings_without_timestamps() -> None:
     train = noisy()
     assert train.timestamp is None
     empty = train.user_index[:0]

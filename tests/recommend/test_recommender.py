@@ -1,4 +1,4 @@
-"""Lists against brute force, predictions against their parts."""
+"""The public interface: lists against brute force, predictions against their parts."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ def model(model_dir: Path) -> Recommender:
 def brute_force(
     model: Recommender, user: str, k: int, seen: set[str], genre: str | None = None, year: int | None = None
 ) -> list[str]:
-    """Every movie scored by the ranking head plus its share of the unclipped prediction, sorted by a loop."""
+    """All movies sorted by ranking score plus a share of the unclipped prediction, in plain loops."""
     weights, index = model.artifact.weights, model.users.index(user)
     stars = prediction_of(model, user)
     rows = []
@@ -50,13 +50,13 @@ def seen_by(model: Recommender, user: str) -> set[str]:
 def test_lists_equal_brute_force(model: Recommender, genre: str | None, year: int | None) -> None:
     for user in ("1", "17", "60"):
         for k in (1, 10, 80):
-            found = [line.movie.movie_id for line in model.recommend(user, k=k, genre=genre, year=year)]
-            assert found == brute_force(model, user, k, seen_by(model, user), genre, year)
+            movies = [line.movie.movie_id for line in model.recommend(user, k=k, genre=genre, year=year)]
+            assert movies == brute_force(model, user, k, seen_by(model, user), genre, year)
             everything = [line.movie.movie_id for line in model.recommend(user, k=k, include_seen=True)]
             assert everything == brute_force(model, user, k, set())
 
 
-def test_a_list_shows_the_clipped_prediction_and_what_the_table_says(model: Recommender) -> None:
+def test_suggestions_have_predictions_titles_and_genres(model: Recommender) -> None:
     for line in model.recommend("5", k=20):
         assert line.prediction == pytest.approx(float(model.predict([("5", line.movie.movie_id)])[0]), abs=1e-5)
         index = int(line.movie.movie_id) // 10 - 1
@@ -65,13 +65,13 @@ def test_a_list_shows_the_clipped_prediction_and_what_the_table_says(model: Reco
         assert line.movie.genres
 
 
-def test_lists_are_as_long_as_what_is_left(model: Recommender) -> None:
+def test_short_lists(model: Recommender) -> None:
     unseen = len(model.items) - len(seen_by(model, "3"))
     assert len(model.recommend("3", k=len(model.items))) == unseen
     assert model.recommend("3", k=5, year=1900) == []
 
 
-def test_everyones_lists_are_each_users_list(model: Recommender) -> None:
+def test_recommend_all_equals_recommend(model: Recommender) -> None:
     table = pa.concat_tables(model.recommend_all(k=7, genre="Drama"))
     rows: dict[str, list[dict[str, object]]] = {}
     for row in table.to_pylist():
@@ -85,7 +85,7 @@ def test_everyones_lists_are_each_users_list(model: Recommender) -> None:
         assert [row["score"] for row in mine] == [np.float32(line.score) for line in lines]
 
 
-def test_a_visitor_with_a_users_ratings_gets_that_users_kind_of_list(model: Recommender) -> None:
+def test_lists_do_not_depend_on_the_order_of_ratings(model: Recommender) -> None:
     items, stars = model.predictor.seen(model.users.index("7"))
     ratings = {model.items.id(int(item)): float(rating) for item, rating in zip(items, stars, strict=True)}
     visitor = model.recommend(ratings=ratings, k=10)
@@ -95,7 +95,7 @@ def test_a_visitor_with_a_users_ratings_gets_that_users_kind_of_list(model: Reco
     assert [x.score for x in backwards] == pytest.approx([x.score for x in visitor], abs=1e-5)
 
 
-def test_what_a_visitor_likes_comes_up(model: Recommender) -> None:
+def test_a_visitor_gets_movies_of_liked_genres(model: Recommender) -> None:
     def share(genre: str, ratings: dict[str, float]) -> float:
         return float(np.mean([genre in line.movie.genres for line in model.recommend(ratings=ratings, k=10)]))
 
@@ -105,7 +105,7 @@ def test_what_a_visitor_likes_comes_up(model: Recommender) -> None:
     assert share("Drama", drama) > share("Drama", horror) + 0.3
 
 
-def test_no_ratings_at_all_give_a_list(model: Recommender) -> None:
+def test_a_visitor_without_ratings_gets_a_list(model: Recommender) -> None:
     assert len(model.recommend(ratings={}, k=10)) == 10
 
 
@@ -149,14 +149,14 @@ def test_similar_movies_by_the_cosine_of_their_states(model: Recommender) -> Non
     states = model.ranker.item_states.astype(float)
     unit = states / np.linalg.norm(states, axis=1, keepdims=True)
     index = model.items.index("50")
-    found = model.similar("50", k=6)
+    similar = model.similar("50", k=6)
     cosine = unit @ unit[index]
     expected = [i for i in np.argsort(-cosine, kind="stable") if i != index][:6]
-    assert [movie.movie_id for movie, _ in found] == [model.items.id(int(i)) for i in expected]
-    np.testing.assert_allclose([value for _, value in found], cosine[expected], atol=1e-5)
+    assert [movie.movie_id for movie, _ in similar] == [model.items.id(int(i)) for i in expected]
+    np.testing.assert_allclose([value for _, value in similar], cosine[expected], atol=1e-5)
 
 
-def test_strangers_are_predicted_by_what_is_known(model: Recommender) -> None:
+def test_unknown_ids_are_predicted_from_the_known_side(model: Recommender) -> None:
     nobody, nothing = model.predict([("stranger", "10")])[0], model.predict([("1", "unheard of")])[0]
     weights = model.artifact.weights
     item, user = model.items.index("10"), model.users.index("1")
@@ -171,14 +171,14 @@ def test_strangers_are_predicted_by_what_is_known(model: Recommender) -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(st.integers(-2, 70), st.integers(-2, 90)), max_size=30))
-def test_predictions_keep_order_and_repetitions(model: Recommender, pairs: list[tuple[int, int]]) -> None:
+def test_predictions_keep_the_order_of_pairs(model: Recommender, pairs: list[tuple[int, int]]) -> None:
     together = model.predict((user, 10 * movie) for user, movie in pairs)
     alone = [float(model.predict([(user, 10 * movie)])[0]) for user, movie in pairs]
     np.testing.assert_allclose(together, alone, atol=1e-5)
     assert ((together >= 1) & (together <= 5)).all()
 
 
-def test_evaluation_equals_the_loop(model: Recommender) -> None:
+def test_evaluation_equals_a_loop(model: Recommender) -> None:
     rows = [("1", "10", 4.0), ("2", "20", 1.0), ("stranger", "10", 5.0), ("stranger", "nothing", 2.0)]
     report = model.evaluate(rows)
     prediction = [float(model.predict([row[:2]])[0]) for row in rows]
@@ -188,7 +188,7 @@ def test_evaluation_equals_the_loop(model: Recommender) -> None:
     assert (report.pairs, report.unknown_users, report.unknown_movies, report.unknown_pairs) == (4, 1, 1, 2)
 
 
-def test_questions_that_have_no_answer(model: Recommender) -> None:
+def test_invalid_arguments_are_refused(model: Recommender) -> None:
     with pytest.raises(UnknownIdError, match=r"user '6x'.*similar ids are 6"):
         model.recommend("6x")
     with pytest.raises(UnknownIdError, match="movie 'x'"):
@@ -206,7 +206,7 @@ def test_questions_that_have_no_answer(model: Recommender) -> None:
             model.recommend("1", k=k)
 
 
-def test_gcn_says_that_it_cannot_explain(tables: Path) -> None:
+def test_gcn_has_lists_but_no_explanations(tables: Path) -> None:
     import reelgraph as rg  # noqa: PLC0415
 
     model = rg.fit(rg.load(tables / "ratings.csv"), model="gcn", max_steps=3)
@@ -216,7 +216,7 @@ def test_gcn_says_that_it_cannot_explain(tables: Path) -> None:
     assert table.num_rows == 3 * len(model.users)
 
 
-def test_serving_needs_neither_torch_nor_an_engine(model_dir: Path) -> None:
+def test_serving_imports_neither_torch_nor_engines(model_dir: Path) -> None:
     code = f"""
 import sys
 import reelgraph as rg
@@ -230,7 +230,7 @@ assert not heavy, heavy
     assert done.returncode == 0, done.stderr
 
 
-def test_a_model_of_nan_weights_is_never_served(model: Recommender, tmp_path: Path) -> None:
+def test_nan_weights_are_refused(model: Recommender, tmp_path: Path) -> None:
     from reelgraph.artifact import write_artifact  # noqa: PLC0415
     from reelgraph.errors import ArtifactError  # noqa: PLC0415
 
@@ -243,7 +243,7 @@ def test_a_model_of_nan_weights_is_never_served(model: Recommender, tmp_path: Pa
 
 
 def test_a_movie_without_ratings_is_explained_by_its_side_features(tables: Path, tmp_path: Path) -> None:
-    """Nobody rated movie 9990: what its genre adds is all that it has, and the parts sum with the gain in them."""
+    """Nobody rated movie 9990, so its prediction consists of the baseline and its genre, scaled by the gain."""
     import reelgraph as rg  # noqa: PLC0415
 
     (tmp_path / "movies.csv").write_text((tables / "movies.csv").read_text() + "9990,New One (1999),Horror\n")

@@ -1,4 +1,4 @@
-"""A visitor whose ratings come and go is the visitor of the ratings left."""
+"""Visitors whose ratings are added and removed."""
 
 import math
 from pathlib import Path
@@ -22,7 +22,7 @@ def model(model_dir: Path) -> Recommender:
 
 @settings(max_examples=60, deadline=None)
 @given(ACTIONS)
-def test_adding_and_removing_equals_starting_anew(model: Recommender, actions: list[tuple[str, int | None]]) -> None:
+def test_changed_ratings_equal_a_new_visitor(model: Recommender, actions: list[tuple[str, int | None]]) -> None:
     visitor, left = model.visitor(), dict[str, float]()
     for movie, stars in actions:
         if stars is None:
@@ -34,18 +34,18 @@ def test_adding_and_removing_equals_starting_anew(model: Recommender, actions: l
     assert visitor.ratings == left
     items = np.asarray([model.items.index(movie) for movie in left], np.int32)
     own = model.predictor.standardise(np.asarray(list(left.values()), np.float32))
-    whole = model.scorer.visitor(items, own)  # by the formula, all ratings at once
+    whole = model.scorer.visitor(items, own)  # all ratings at once
     np.testing.assert_allclose(model.scorer.score(visitor.person.state), model.scorer.score(whole), atol=1e-5)
     assert model.ranker is not None
     assert visitor.person.rank_state is not None
     np.testing.assert_allclose(visitor.person.rank_state, model.ranker.fold_in.state(items, own)[1], atol=1e-5)
-    found, expected = visitor.recommend(k=10), model.recommend(ratings=left, k=10)
-    assert [line.score for line in found] == pytest.approx([line.score for line in expected], abs=1e-4)
+    suggestions, expected = visitor.recommend(k=10), model.recommend(ratings=left, k=10)
+    assert [line.score for line in suggestions] == pytest.approx([line.score for line in expected], abs=1e-4)
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.dictionaries(MOVIES, st.integers(1, 5)), st.dictionaries(MOVIES, st.integers(1, 5)))
-def test_ratings_at_once_are_those_one_after_another(
+def test_rating_all_at_once_equals_rating_one_by_one(
     model: Recommender, first: dict[str, int], then: dict[str, int]
 ) -> None:
     at_once, one_by_one = model.visitor(first), model.visitor()
@@ -59,7 +59,7 @@ def test_ratings_at_once_are_those_one_after_another(
     assert at_once.ratings == first | then
 
 
-def test_a_visitor_rated_back_to_nothing_is_nobody(model: Recommender) -> None:
+def test_a_visitor_without_ratings_left_is_a_new_visitor(model: Recommender) -> None:
     visitor = model.visitor({"10": 5, "20": 1})
     before = model.visitor().predict()
     visitor.remove("10")
@@ -68,7 +68,7 @@ def test_a_visitor_rated_back_to_nothing_is_nobody(model: Recommender) -> None:
     assert [line.movie for line in visitor.recommend()] == [line.movie for line in model.recommend(ratings={})]
 
 
-def test_the_list_answers_a_rating(model: Recommender) -> None:
+def test_a_rating_changes_the_list_and_the_explanation(model: Recommender) -> None:
     visitor = model.visitor()
     first = visitor.recommend(k=5)
     visitor.rate(first[0].movie.movie_id, 5)

@@ -1,4 +1,4 @@
-"""Conformal intervals: measured coverage, groups, and what is refused."""
+"""Conformal intervals: coverage, groups and errors."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ SCALE = (-100.0, 100.0)
 
 
 def draw(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Errors whose spread falls with both histories, skewed and with heavy tails."""
+    """Skewed errors with heavy tails, smaller for users and movies with more ratings."""
     rng = np.random.default_rng(seed)
     user, item = rng.integers(0, 200, rows), rng.integers(0, 200, rows)
     spread = 1 + 2 * (user < 10) + 1 * (item < 20)
@@ -18,7 +18,7 @@ def draw(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_new_ratings_fall_into_the_intervals_as_often_as_said(level: float) -> None:
+def test_intervals_have_the_requested_coverage(level: float) -> None:
     intervals = calibrate(*draw(20_000, 0))
     assert intervals is not None
     error, user, item = draw(20_000, 1)
@@ -30,7 +30,7 @@ def test_new_ratings_fall_into_the_intervals_as_often_as_said(level: float) -> N
     assert (high - low)[few].mean() > 1.5 * (high - low)[~few].mean()
 
 
-def test_few_errors_give_the_quantile_of_all() -> None:
+def test_small_groups_use_the_quantile_of_all_errors() -> None:
     error = np.arange(1.0, 10.0)
     intervals = calibrate(error, np.arange(9), np.arange(9))
     assert intervals is not None
@@ -40,7 +40,7 @@ def test_few_errors_give_the_quantile_of_all() -> None:
     assert (low[0], high[0]) == (1, 5), "no interval leaves the scale"
 
 
-def test_no_validation_no_intervals() -> None:
+def test_no_errors_give_no_intervals() -> None:
     assert calibrate(np.empty(0), np.empty(0, int), np.empty(0, int)) is None
 
 
@@ -51,7 +51,7 @@ def test_other_levels_are_refused() -> None:
         intervals.around(np.zeros(1), np.zeros(1, int), np.zeros(1, int), 0.7, SCALE)
 
 
-def test_they_come_back_from_a_manifest() -> None:
+def test_manifest_entries() -> None:
     intervals = calibrate(*draw(1000, 0))
     assert intervals is not None
     again = read_intervals(intervals.to_json())

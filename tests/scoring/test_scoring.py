@@ -1,4 +1,4 @@
-"""What numpy serves against what torch predicts, and a visitor against the trained user with the same ratings."""
+"""Numpy scorers against torch models, and visitors against training users with the same ratings."""
 
 from dataclasses import replace
 
@@ -24,7 +24,7 @@ NO_MOVIES, NO_RATINGS = np.empty(0, np.int64), np.empty(0, np.float32)
 
 
 def shaken(name: str) -> tuple[RatingModel, Scorer, dict[str, Float32s]]:
-    """A model no weight of which is at 0 or 1 as at the start, so that none could be forgotten unseen."""
+    """A model without weights of 0 or 1, so that the tests notice any weight that is ignored."""
     graph, rng = build_graph(noisy(), USERS, ITEMS), np.random.default_rng(0)
     torch.manual_seed(0)
     model: GCNModel | ResidualModel = (
@@ -60,7 +60,7 @@ def raters_of(model: RatingModel, movie: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_numpy_predicts_what_torch_predicts(name: str) -> None:
+def test_numpy_and_torch_predictions_are_equal(name: str) -> None:
     model, scorer, _ = shaken(name)
     users, items = (grid.ravel() for grid in np.meshgrid(np.arange(USERS), np.arange(ITEMS), indexing="ij"))
     expected = model.predict(torch.from_numpy(users), torch.from_numpy(items + USERS)).numpy()
@@ -69,7 +69,7 @@ def test_numpy_predicts_what_torch_predicts(name: str) -> None:
     np.testing.assert_allclose(scorer.score(scorer.users(users), items), expected, atol=1e-4)
 
 
-def test_a_visitor_with_a_users_ratings_is_that_user_but_for_the_free_part_and_side_features() -> None:
+def test_a_visitor_is_a_user_without_free_part_and_side_features() -> None:
     model, scorer, weights = shaken("residual")
     for user in range(USERS):
         visitor = scorer.visitor(*ratings_of(model, user))
@@ -78,7 +78,7 @@ def test_a_visitor_with_a_users_ratings_is_that_user_but_for_the_free_part_and_s
         np.testing.assert_allclose(visitor.offset[0], weights["mean"] + weights["user.bias"][user], atol=1e-5)
 
 
-def test_gcn_folds_a_users_own_features_and_ratings_into_the_trained_state() -> None:
+def test_gcn_propagates_a_users_features_and_ratings_to_the_trained_state() -> None:
     model, scorer, weights = shaken("gcn")
     assert isinstance(model, GCNModel)
     assert isinstance(scorer, GCNScorer)
@@ -88,7 +88,7 @@ def test_gcn_folds_a_users_own_features_and_ratings_into_the_trained_state() -> 
         np.testing.assert_allclose(state, weights["user.state"][user], atol=1e-4)
 
 
-def test_gcn_gives_a_visitor_the_features_of_the_mean_user() -> None:
+def test_gcn_visitors_have_the_mean_users_features() -> None:
     model, scorer, _ = shaken("gcn")
     assert isinstance(model, GCNModel)
     assert isinstance(scorer, GCNScorer)
@@ -105,18 +105,18 @@ def test_the_order_of_a_visitors_ratings_does_not_matter(name: str) -> None:
     np.testing.assert_allclose(scorer.score(there), scorer.score(back), atol=1e-5)
 
 
-def test_a_visitor_without_ratings_gets_mean_and_what_belongs_to_the_movies() -> None:
+def test_a_visitor_without_ratings_gets_the_movies_baseline() -> None:
     _, scorer, weights = shaken("residual")
     expected = weights["mean"] + weights["item.bias"] + weights["item.offset"]
     np.testing.assert_allclose(scorer.score(scorer.visitor(NO_MOVIES, NO_RATINGS))[0], expected, atol=1e-6)
 
 
-def test_a_visitor_without_ratings_gets_finite_predictions_of_gcn() -> None:
+def test_gcn_predictions_for_a_visitor_without_ratings_are_finite() -> None:
     _, scorer, _ = shaken("gcn")
     assert np.isfinite(scorer.score(scorer.visitor(NO_MOVIES, NO_RATINGS))).all()
 
 
-def test_an_unknown_movie_is_predicted_by_what_is_known_of_the_user() -> None:
+def test_an_unknown_movie_is_predicted_from_the_user() -> None:
     _, scorer, weights = shaken("residual")
     expected = weights["mean"] + weights["user.bias"] + weights["user.offset"]
     np.testing.assert_allclose(scorer.without_movie(scorer.users(np.arange(USERS))), expected, atol=1e-6)
@@ -137,7 +137,7 @@ def test_the_parts_of_a_prediction_add_up_to_it(user: int) -> None:
             assert baseline + by_neighbours == pytest.approx(expected, abs=1e-5)
 
 
-def test_one_rating_less_takes_away_its_part_at_the_same_degree_and_bias() -> None:
+def test_removing_a_message_removes_its_contribution() -> None:
     model, scorer, _ = shaken("residual")
     movies, ratings = ratings_of(model, 5)
     assert isinstance(scorer, ResidualScorer)
@@ -149,13 +149,13 @@ def test_one_rating_less_takes_away_its_part_at_the_same_degree_and_bias() -> No
     assert scorer.score(without)[0, 2] == pytest.approx(expected, abs=1e-5)
 
 
-def test_predictions_of_gcn_are_no_sums() -> None:
+def test_gcn_has_no_parts() -> None:
     _, scorer, _ = shaken("gcn")
     with pytest.raises(ConfigError, match="expected a model whose predictions are sums, found gcn"):
         scorer.parts(1, 1, NO_MOVIES, NO_RATINGS, scorer.users(np.asarray([1])), NO_MOVIES, NO_RATINGS)
 
 
-def test_unknown_users_become_the_other_state() -> None:
+def test_states_of_unknown_users_are_replaced() -> None:
     state = UserState(np.asarray([[1.0], [2.0], [3.0]], np.float32), np.asarray([4.0, 5.0, 6.0], np.float32))
     other = UserState(np.asarray([[9.0]], np.float32), np.asarray([8.0], np.float32))
     mixed = state.where(np.asarray([True, False, True]), other)
@@ -163,7 +163,7 @@ def test_unknown_users_become_the_other_state() -> None:
     assert mixed.offset.tolist() == [4, 8, 6]
 
 
-def test_a_missing_array_or_an_unknown_model_is_named() -> None:
+def test_missing_arrays_and_unknown_models_are_refused() -> None:
     _, _, weights = shaken("residual")
     del weights["item.bias"]
     with pytest.raises(ArtifactError, match=r"expected an array 'item\.bias', found none"):
@@ -173,7 +173,7 @@ def test_a_missing_array_or_an_unknown_model_is_named() -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_arrays_that_do_not_fit_each_other_are_refused(name: str) -> None:
+def test_arrays_of_inconsistent_shapes_are_refused(name: str) -> None:
     _, _, weights = shaken(name)
     for array in weights:
         with pytest.raises(ArtifactError, match=rf"expected an array '{array}', found none"):

@@ -1,4 +1,4 @@
-"""The session effect against a naive loop, and on users whose mood changes."""
+"""The session effect against a naive loop and on users with changing moods."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ DAY = 86_400
 
 
 def world(sessions: int = 6, mood: float = 1.0, seed: int = 0) -> tuple[Residuals, Queries, Any]:
-    """40 users with sessions a day apart, a mood each, six ratings within minutes; a third of them to predict."""
+    """40 users with daily sessions of six ratings, a mood per session; a third of the ratings is to be predicted."""
     rng = np.random.default_rng(seed)
     rows: list[tuple[float, ...]] = []
     for user in range(40):
@@ -30,7 +30,7 @@ def world(sessions: int = 6, mood: float = 1.0, seed: int = 0) -> tuple[Residual
 
 
 def naive(queries: Queries, history: Residuals, effect: SessionEffect) -> list[float]:
-    found = []
+    effects = []
     for user, item, at, known in zip(
         queries.user_index, queries.item_index, queries.timestamp, queries.known, strict=True
     ):
@@ -40,8 +40,8 @@ def naive(queries: Queries, history: Residuals, effect: SessionEffect) -> list[f
             if known and history.item_index[row] != item and not (effect.causal and apart < 0):
                 share = float(np.exp(-abs(apart) / effect.seconds))
                 total, weight = total + share * float(history.residual[row]), weight + share
-        found.append(effect.gain * total / (effect.damping + weight))
-    return found
+        effects.append(effect.gain * total / (effect.damping + weight))
+    return effects
 
 
 @pytest.mark.parametrize("causal", [False, True])
@@ -54,20 +54,20 @@ def test_the_effect_equals_a_naive_loop(causal: bool, seconds: float, monkeypatc
     assert effect.predict(queries, history) == pytest.approx(naive(queries, history, effect), abs=1e-4)
 
 
-def test_a_rating_says_nothing_about_itself() -> None:
+def test_a_rating_does_not_affect_its_own_prediction() -> None:
     history = Residuals.of(np.array([0, 0]), np.array([7, 8]), np.array([100, 100]), np.array([5.0, 1.0]), 1)
     asked = Queries(np.array([0]), np.array([7]), np.array([100]), np.array([True]))
     assert SessionEffect(60, 1.0, 1.0, False).predict(asked, history) == pytest.approx([1.0 / 2])
 
 
-def test_the_future_says_nothing_where_it_is_not_known() -> None:
+def test_a_causal_effect_ignores_later_ratings() -> None:
     history = Residuals.of(np.array([0, 0]), np.array([1, 2]), np.array([90, 110]), np.array([-1.0, 1.0]), 1)
     asked = Queries(np.array([0]), np.array([7]), np.array([100]), np.array([True]))
     assert SessionEffect(600, 1.0, 1.0, True).predict(asked, history)[0] < -0.3
     assert SessionEffect(600, 1.0, 1.0, False).predict(asked, history)[0] == pytest.approx(0)
 
 
-def test_moods_of_minutes_are_found_and_lower_the_error() -> None:
+def test_session_moods_lower_the_error() -> None:
     history, queries, error = world()
     effect = choose(queries, error, history, causal=False)
     assert effect is not None
@@ -76,9 +76,9 @@ def test_moods_of_minutes_are_found_and_lower_the_error() -> None:
     assert np.mean(left**2) < 0.6 * np.mean(error**2)
 
 
-def test_without_moods_nothing_is_chosen() -> None:
+def test_without_moods_no_effect_is_chosen() -> None:
     chosen = [choose(*reordered(world(mood=0.0, seed=seed)), causal=False) for seed in range(10)]
-    assert sum(effect is not None for effect in chosen) <= 5, "chance is let through less often than not"
+    assert sum(effect is not None for effect in chosen) <= 5, "noise alone is rarely significant"
     history, queries, _ = world()
     assert choose(queries, np.zeros(len(queries.known)), history, causal=False) is None
 
@@ -88,7 +88,7 @@ def reordered(made: tuple[Residuals, Queries, Any]) -> tuple[Queries, Any, Resid
     return queries, error, history
 
 
-def test_many_pairs_are_judged_by_a_part_of_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_pairs_are_sampled_by_user(monkeypatch: pytest.MonkeyPatch) -> None:
     history, queries, error = world(sessions=20)
     asked: list[Queries] = []
     whole, sums = choose(queries, error, history, causal=False), session._sums
@@ -109,7 +109,7 @@ def test_many_pairs_are_judged_by_a_part_of_the_users(monkeypatch: pytest.Monkey
     assert len(asked[0].user_index) == np.isin(queries.user_index, users).sum(), "whole users"
 
 
-def test_settings_come_back_from_a_manifest() -> None:
+def test_manifest_entries() -> None:
     effect = SessionEffect(600.0, 3.0, 0.9, True)
     assert read_effect(effect.to_json()) == effect
     assert read_effect(None) is None

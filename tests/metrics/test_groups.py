@@ -1,4 +1,4 @@
-"""Groups of pairs and their errors, on numbers small enough to check by hand."""
+"""Errors by group, checked by hand."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from reelgraph.metrics.ratings import Group, by_group, calibration_groups, decade_groups, history_groups, value_groups
 
 
-def test_a_group_is_judged_by_its_own_pairs() -> None:
+def test_errors_of_overlapping_groups() -> None:
     prediction, rating = np.array([3.0, 4.0, 1.0, 2.0]), np.array([4.0, 4.0, 3.0, 5.0])
     masks = [
         ("first", np.array([1, 1, 0, 0], bool)),
@@ -18,7 +18,7 @@ def test_a_group_is_judged_by_its_own_pairs() -> None:
     assert last == Group("last", 1, 3.0, 3.0, 2.0, 5.0)
 
 
-def test_histories_fall_into_the_documented_groups() -> None:
+def test_groups_by_number_of_ratings() -> None:
     counts = np.array([0, 1, 2, 3, 4, 5, 9, 10, 19, 20, 49, 50, 5000])
     groups = {name: counts[mask].tolist() for name, mask in history_groups(counts)}
     assert groups == {
@@ -26,7 +26,7 @@ def test_histories_fall_into_the_documented_groups() -> None:
     }  # fmt: skip
 
 
-def test_ratings_are_grouped_by_value_or_band() -> None:
+def test_groups_by_rating() -> None:
     stars = np.array([1.0, 5.0, 4.5, 1.0])
     assert {name: int(mask.sum()) for name, mask in value_groups(stars)} == {"1": 2, "4.5": 1, "5": 1}
     percent = np.arange(0, 101, dtype=float)
@@ -35,7 +35,7 @@ def test_ratings_are_grouped_by_value_or_band() -> None:
     assert sum(int(mask.sum()) for _, mask in bands) == 101
 
 
-def test_decades_leave_out_movies_without_a_year() -> None:
+def test_groups_by_decade() -> None:
     years = np.array([1999.0, 1990.0, np.nan, 2003.0])
     assert {name: int(mask.sum()) for name, mask in decade_groups(years)} == {"1990s": 2, "2000s": 1}
 
