@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reelgraph.recommend.catalogue import Catalogue
-from reelgraph.service.title_search import TitleIndex, words
+from reelgraph.recommend.titles import words
+from reelgraph.service.title_search import TitleIndex
 
 MOVIES: list[tuple[str | None, int | None, int]] = [
     ("Matrix, The", 1999, 90),

@@ -1,9 +1,8 @@
 """Search of movie titles by beginnings of words, tolerant of accents, moved articles and typing errors."""
 
 import re
-import unicodedata
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -11,19 +10,10 @@ from rapidfuzz.distance import OSA
 
 from reelgraph.arrays import Indices, Ints, Mask
 from reelgraph.recommend.catalogue import Catalogue
+from reelgraph.recommend.titles import ARTICLES, WORD, title_names, words
 
-_ARTICLES = frozenset((
-    "the", "a", "an", "le", "la", "les", "l", "il", "lo", "gli", "i", "un", "une", "uno", "una", "el", "los", "las",
-    "der", "die", "das", "den", "ein", "eine", "de", "het", "o", "os", "as", "en", "det",
-))  # fmt: skip
-_MOVED = re.compile(rf"(?P<rest>.+), (?P<article>(?:{'|'.join(sorted(_ARTICLES))})'?)$")
-_WORD = re.compile(r"[^\W_]+")
 _YEAR = re.compile(r"\d{4}$")
 
-# Letters that Unicode does not decompose, though people type them without the accent.
-_LETTERS = str.maketrans({
-    "ø": "o", "æ": "ae", "œ": "oe", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "\u0131": "i", "\u2019": "'", "&": " and ",
-})  # fmt: skip
 _LAST = "\U0010ffff"
 _MIN_MISTYPED = 4  # letters; one error turns a shorter word into any other
 
@@ -48,8 +38,8 @@ class TitleIndex:
         for item, (title, year) in enumerate(zip(titles, catalogue.years.tolist(), strict=True)):
             title_words = set() if np.isnan(year) else {f"{year:.0f}"}
             text = (title or catalogue.items.id(item)).removesuffix(f"({year:.0f})")
-            for name, with_article in _names(text):
-                chunks = [_WORD.findall(chunk) for chunk in name.split()]
+            for name, with_article in title_names(text):
+                chunks = [WORD.findall(chunk) for chunk in name.split()]
                 # People also type "Spider-Man" as spiderman, "M*A*S*H" as mash and "Schindler's" as schindlers.
                 split = [word for chunk in chunks for word in chunk]
                 joined = ["".join(chunk) for chunk in chunks if chunk]
@@ -71,7 +61,7 @@ class TitleIndex:
         query = words(text)
         if not query:
             return self.popular if not text.strip() else self.popular[:0]
-        without_articles = [word for word in query if word not in _ARTICLES] or query
+        without_articles = [word for word in query if word not in ARTICLES] or query
         mask = self._match_all(query, self._match)
         if not mask.any():
             mask = self._match_all(without_articles, self._match)
@@ -116,11 +106,6 @@ class TitleIndex:
         return rank
 
 
-def words(text: str) -> list[str]:
-    """The words of a text in lower case and without accents: "Amélie (2001)" is amelie, 2001."""
-    return _WORD.findall(_plain(text))
-
-
 class _SortedTexts:
     """Texts in alphabetical order, each with its movies, for searches by prefix."""
 
@@ -144,31 +129,3 @@ class _SortedTexts:
     def _between(self, low: str, high: str) -> Indices:
         first, last = bisect_left(self._texts, low), bisect_left(self._texts, high)
         return self._movies[self._start[first] : self._start[last]]
-
-
-def _plain(text: str) -> str:
-    """A text in lower case and without accents."""
-    if text.isascii():
-        return text.lower().replace("&", " and ")
-    folded = unicodedata.normalize("NFKD", text).casefold().translate(_LETTERS)
-    return "".join(letter for letter in folded if not unicodedata.combining(letter))
-
-
-def _names(title: str) -> Iterator[tuple[str, bool]]:
-    """The names of a movie, each with whether it begins with an article.
-
-    "Postman, The (Postino, Il)" is postman, the postman, postino and il postino.
-    """
-    for part in _plain(title).replace(")", "(").split("("):
-        name = part.strip().removeprefix("a.k.a. ")
-        moved = _MOVED.match(name) if ", " in name else None
-        first, _, rest = name.partition(" ")
-        if moved:
-            gap = "" if moved["article"].endswith("'") else " "
-            yield moved["rest"], False
-            yield moved["article"] + gap + moved["rest"], True
-        elif first in _ARTICLES and rest:
-            yield rest, False
-            yield name, True
-        elif name:
-            yield name, False
