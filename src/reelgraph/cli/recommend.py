@@ -16,7 +16,12 @@ from reelgraph.engines.engine import check_name
 from reelgraph.errors import ConfigError
 from reelgraph.files import new_file
 from reelgraph.recommend import lists, output
-from reelgraph.recommend.recommender import open_model
+from reelgraph.recommend.matching import Matched, match_file
+from reelgraph.recommend.recommender import Recommender, open_model
+
+RATINGS = click.option(
+    "--ratings", type=PATH, help="a new user: a file with movieId and rating, or a Letterboxd, IMDb or Trakt export"
+)
 
 DIRECTORY = click.Path(path_type=Path, exists=True, file_okay=False)
 
@@ -45,7 +50,8 @@ def predict(model: Path, pairs_file: Path, out: Path, level: float | None, colum
 @click.command()
 @click.argument("model", type=PATH)
 @click.option("--user", help="a user of the training data")
-@click.option("--ratings", type=PATH, help="ratings of a new user: a file with movieId and rating")
+@RATINGS
+@click.option("--only-watchlist", is_flag=True, help="only movies on the watchlist of the export in --ratings")
 @click.option("--all", "everyone", is_flag=True, help="lists for all users, written to --out as Parquet")
 @click.option("-k", type=int, default=10, show_default=True, help="length of a list")
 @click.option("--genre", help="only movies of this genre")
@@ -67,11 +73,13 @@ def predict(model: Path, pairs_file: Path, out: Path, level: float | None, colum
 @click.option("--resume", is_flag=True, help="keep the finished parts of an interrupted --all with Spark")
 def recommend(
     model: Path, user: str | None, ratings: Path | None, everyone: bool, as_json: bool, out: Path | None, engine: str,
-    partitions: int | None, stage: Path | None, resume: bool, **choice: Any,
+    partitions: int | None, stage: Path | None, resume: bool, only_watchlist: bool, **choice: Any,
 ) -> None:  # fmt: skip
     """Recommend movies to a --user, to a new user with --ratings, or to --all users."""
     if (user is not None) + (ratings is not None) + everyone != 1:
         raise ConfigError("recommend: expected one of --user, --ratings and --all, found none or several", "give one")
+    if only_watchlist and ratings is None:
+        raise ConfigError("--only-watchlist: expected --ratings with an export, found none", "name the export")
     check_name(engine)
     by_spark = everyone and engine != "duckdb"
     if not by_spark and (engine != "duckdb" or partitions or stage or resume):
@@ -91,7 +99,7 @@ def recommend(
         return
     recommender = open_model(model)
     if ratings is not None:
-        suggestions = recommender.recommend(ratings=pair_files.read_visitor(ratings), **choice)
+        suggestions = _for_visitor(recommender, ratings, only_watchlist, choice)
         title = f"For the ratings in {ratings.name}"
     else:
         suggestions, title = recommender.recommend(user, **choice), f"For user {user}"
@@ -104,6 +112,32 @@ def recommend(
         console.show_json(rows)
     else:
         console.show_list(title, suggestions)
+
+
+def _match(recommender: Recommender, path: Path) -> Matched:
+    """The films of a file in terms of the model; those that it does not know are reported."""
+    matched = match_file(recommender, path)
+    for line in matched.report():
+        progress.note(f"{path.name}: {line}")
+    return matched
+
+
+def _for_visitor(
+    recommender: Recommender, path: Path, only_watchlist: bool, choice: dict[str, Any]
+) -> list[lists.Suggestion]:
+    """The list for the person of an export or ratings file, without what they have watched."""
+    matched = _match(recommender, path)
+    if not choice["include_seen"]:
+        choice["deny"] = [*choice["deny"], *matched.watched]
+    if only_watchlist:
+        if not matched.watchlist:
+            raise ConfigError(
+                f"--only-watchlist: expected a watchlist with movies of the model in {path}, found none",
+                "give the zip of a whole export, or its watchlist file",
+            )
+        allow = choice["allow"]
+        choice["allow"] = [movie for movie in matched.watchlist if allow is None or movie in allow]
+    return recommender.recommend(ratings=matched.ratings, **choice)
 
 
 def _write_all(model: Path, out: Path, choice: dict[str, Any]) -> None:
@@ -157,7 +191,7 @@ def similar(model: Path, movie: str | None, user: str | None, k: int, as_json: b
 @click.command()
 @click.argument("model", type=PATH)
 @click.option("--user", help="a user of the training data")
-@click.option("--ratings", type=PATH, help="ratings of a new user: a file with movieId and rating")
+@RATINGS
 @click.option("--movie", required=True, help="the movie to explain")
 @click.option("--plot", type=PATH, help="draw the most important ratings as a graph: a .svg or .png file")
 @JSON
@@ -168,8 +202,9 @@ def explain(
     if (user is None) == (ratings is None):
         given = "none" if user is None else "both"
         raise ConfigError(f"explain: expected one of --user and --ratings, found {given}", "give one")
-    visitor = None if ratings is None else pair_files.read_visitor(ratings)
-    explanation = open_model(model).explain(user, movie=movie, ratings=visitor)
+    recommender = open_model(model)
+    visitor = None if ratings is None else _match(recommender, ratings).ratings
+    explanation = recommender.explain(user, movie=movie, ratings=visitor)
     if plot is not None:
         from reelgraph.recommend import explain_plot  # noqa: PLC0415
 
