@@ -149,7 +149,7 @@ def swaps(model: Path, folder: Path, requests: list[bytes]) -> Mapping[str, Any]
         taken = await changes(server, stop)
         return {"changes": len(taken), "longest change, s": round(max(taken), 2), "load": (await load).summary()}
 
-    with serving(places[0], folder, "--rate", "0") as server:
+    with serving(places[0], folder, "--rate", "0", "--open") as server:
         asyncio.run(one_after_another(server.port, requests, WARM_UP, 8))
         before = server.megabytes
         found = asyncio.run(both(server))

@@ -35,6 +35,7 @@ READS: list[Route] = [
     ("GET", "/api/insights", None),
     ("GET", "/api/insights/compare?user={user_id}", None),
 ]
+TOKENS: list[Route] = [("POST", "/api/visitors", None)]
 WRITES: list[Route] = [
     ("POST", "/api/ratings", {"user": "U", "movie": "M", "rating": 3.0}),
     ("POST", "/api/ratings/batch", {"user": "U", "ratings": {"M": 3.0}}),
@@ -44,7 +45,7 @@ WRITES: list[Route] = [
 ]
 ADMINS: list[Route] = [("POST", "/api/admin/reload", {}), ("POST", "/api/admin/rollback", None)]
 PLAIN: list[Route] = [("GET", "/health/live", None), ("GET", "/health/ready", None), ("GET", "/metrics", None)]
-ROUTES = READS + WRITES + ADMINS + PLAIN
+ROUTES = READS + TOKENS + WRITES + ADMINS + PLAIN
 PAGES: list[Route] = [
     ("GET", "/", None),
     ("GET", "/insights", None),
@@ -89,7 +90,7 @@ def test_no_route_is_left_out(client: httpx.Client) -> None:
     assert documented == {named(route) for route in ROUTES}
 
 
-@pytest.mark.parametrize("route", [*READS, *WRITES, *PLAIN, *PAGES, ADMINS[0]], ids=named)
+@pytest.mark.parametrize("route", [*READS, *TOKENS, *WRITES, *PLAIN, *PAGES, ADMINS[0]], ids=named)
 def test_the_requests_of_these_tests_are_answered(client: httpx.Client, model: Recommender, route: Route) -> None:
     assert ask(client, model, route).status_code == 200
 
@@ -313,7 +314,7 @@ def test_no_model_yet(serve: Serve, model: Recommender, tmp_path: Path) -> None:
 
 
 def test_a_database_that_is_away(model_dir: Path, model: Recommender, tmp_path: Path) -> None:
-    settings = Settings(database="postgresql+psycopg://nobody@127.0.0.1:1/none", watch=0)
+    settings = Settings(database="postgresql+psycopg://nobody@127.0.0.1:1/none", watch=0, open=True)
     with serving(create_app(model_dir, settings), settings) as client:
         for route in WRITES:
             error = failed(ask(client, model, route), "database_unavailable")
@@ -327,7 +328,7 @@ def test_a_database_that_is_away(model_dir: Path, model: Recommender, tmp_path: 
 def test_a_bug_tells_nothing(
     model_dir: Path, model: Recommender, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    settings = Settings(database=str(tmp_path / "ratings.sqlite"), watch=0)
+    settings = Settings(database=str(tmp_path / "ratings.sqlite"), watch=0, open=True)
     app = create_app(model_dir, settings)
 
     def broken(*_: object) -> None:

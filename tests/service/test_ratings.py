@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import shutil
 import sqlite3
 import subprocess
 import threading
@@ -19,6 +20,7 @@ import pytest
 from sqlalchemy import URL
 
 from reelgraph.cli.main import main
+from reelgraph.errors import DatabaseError
 from reelgraph.recommend.recommender import Recommender, open_model
 from reelgraph.service.app import create_app
 from reelgraph.service.database.connection import address
@@ -258,7 +260,7 @@ def test_a_database_that_hangs_is_given_up_and_holds_nobody_up(
     model_dir: Path, movies: list[str], tmp_path: Path
 ) -> None:
     """More requests than the database has threads wait for it; lists are made meanwhile."""
-    app = create_app(model_dir, Settings(database=str(tmp_path / "r.sqlite"), watch=0))
+    app = create_app(model_dir, Settings(database=str(tmp_path / "r.sqlite"), watch=0, open=True))
     ledger, hold = app.state.service.ledger, threading.Event()
 
     async def hang(client: httpx.Client) -> list[Any]:
@@ -278,7 +280,7 @@ def test_what_was_given_up_does_not_come_after_what_followed(
     model_dir: Path, movies: list[str], database: URL, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REELGRAPH_DATABASE", database.render_as_string(hide_password=False))
-    app = create_app(model_dir, Settings(watch=0))
+    app = create_app(model_dir, Settings(watch=0, open=True))
     ledger, holder = app.state.service.ledger, Store(database)
     with holder._writing("ann"), pytest.raises(ServiceError, match="does not answer"):
         asyncio.run(ledger.call("put", lambda store: store.put("ann", {movies[0]: 1.0}), timeout=0.2))
@@ -286,3 +288,36 @@ def test_what_was_given_up_does_not_come_after_what_followed(
     holder.put("ann", {movies[0]: 5.0})
     assert [change.rating for change in holder.history("ann")] == [5.0]
     holder.close()
+
+
+@pytest.mark.parametrize("pattern", ["r.sqlite*", "r.sqlite", "r.sqlite-wal"])
+@pytest.mark.parametrize("how", ["deleted", "moved", "replaced"])
+def test_a_database_file_that_disappears_is_noticed(
+    serve: Callable[..., httpx.Client], model_dir: Path, movies: list[str], tmp_path: Path, pattern: str, how: str
+) -> None:
+    client = serve(model_dir, database=str(tmp_path / "r.sqlite"))
+    rate(client, "ann", movies[0], 4)
+    assert client.get("/health/ready").status_code == 200
+    for path in tmp_path.glob(pattern):
+        path.rename(tmp_path / f"moved-{path.name}")
+        if how == "replaced":
+            shutil.copy(tmp_path / f"moved-{path.name}", path)
+        if how != "moved":
+            (tmp_path / f"moved-{path.name}").unlink()
+    body = {"user": "ann", "movie": movies[0], "rating": 1}
+    failure(client.post("/api/ratings", json=body), 503, "database_unavailable")
+    failure(client.delete("/api/users/ann"), 503, "database_unavailable")
+    failure(client.get("/api/users/ann/ratings"), 503, "database_unavailable")
+    failure(client.get("/health/ready"), 503, "not_ready")
+    assert client.get("/health/live").status_code == 200
+    assert client.post("/api/recommendations", json={"ratings": {movies[0]: 4}}).status_code == 200
+    restarted = serve(model_dir, database=str(tmp_path / "r2.sqlite"))
+    assert restarted.get("/health/ready").json()["database"] == "ok"
+
+
+def test_a_database_file_that_disappears_during_a_write_is_noticed(tmp_path: Path) -> None:
+    store = Store.open(address(str(tmp_path / "r.sqlite")))
+    store.put("ann", {"1": 4.0})
+    with pytest.raises(DatabaseError, match=r"r\.sqlite"), store._writing("ann"):
+        (tmp_path / "r.sqlite").unlink()
+    store.close()

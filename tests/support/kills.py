@@ -35,7 +35,7 @@ class Server:
 
     def __init__(self, model: Path, url: URL, *options: str) -> None:
         self.url, self._port = url, "0"
-        self._command = [sys.executable, "-m", "reelgraph", "serve", str(model), "--rate", "0", *options]
+        self._command = [sys.executable, "-m", "reelgraph", "serve", str(model), "--rate", "0", "--open", *options]
         self.start()
 
     def start(self) -> None:

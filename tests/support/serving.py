@@ -67,12 +67,12 @@ def other_dir(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Callable[..., httpx.Client]]:
-    """Starts services that are stopped with the test; the settings are those of `Settings`, ratings in a new file."""
+    """Starts services that stop with the test; by default with `open` and a new database."""
     with ExitStack() as stack:
 
         def start(directory: Path, keys: Keys | None = None, **settings: object) -> httpx.Client:
             given = {"database": str(tmp_path / "ratings.sqlite"), "watch": 0.0, "grace": 5.0} | settings
-            chosen = Settings.model_validate(given)
+            chosen = Settings.model_validate({"open": keys is None and "host" not in settings} | given)
             return stack.enter_context(serving(create_app(directory, chosen, keys), chosen))
 
         yield start
@@ -81,6 +81,6 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., httpx.Client]]:
 @pytest.fixture(scope="module")
 def client(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """One service for the tests of a file that change nothing."""
-    settings = Settings(database=str(tmp_path_factory.mktemp("ratings") / "ratings.sqlite"), watch=0)
+    settings = Settings(database=str(tmp_path_factory.mktemp("ratings") / "ratings.sqlite"), watch=0, open=True)
     with serving(create_app(model_dir, settings), settings) as client:
         yield client

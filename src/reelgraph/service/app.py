@@ -10,6 +10,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 
 from reelgraph._version import __version__
+from reelgraph.errors import ConfigError
 from reelgraph.service.database.connection import address
 from reelgraph.service.database.ledger import Ledger
 from reelgraph.service.errors import handle_errors
@@ -41,10 +42,13 @@ def create_app(
 
     Raises:
         ArtifactError: if the model cannot be used.
+        ConfigError: if `open` is set though other machines can connect.
         DatabaseError: if the database of ratings cannot be used, other than a server that does not answer yet.
         DataError: if bench results cannot be read.
     """
     settings, current = settings or Settings(), Current(directory.absolute(), changed)
+    if settings.open and not settings.local:
+        raise ConfigError(f"--open: expected a loopback --host, found {settings.host}", "set keys in place of --open")
     statistics = Insights.of(settings.bench, settings.compare)
     metrics = Metrics(current)
     ledger = Ledger(address(settings.database, beside=directory), metrics)
@@ -67,10 +71,10 @@ def create_app(
         app.include_router(routes)
     app.add_middleware(BodyLimit, limit=settings.body_limit)
     app.add_middleware(GZipMiddleware, compresslevel=_COMPRESSION)
-    if settings.origins:
+    if settings.sites:
         app.add_middleware(
-            CORSMiddleware, allow_origins=[origin.strip() for origin in settings.origins.split(",")],
-            allow_methods=["GET", "POST", "DELETE"], allow_headers=["Content-Type", "X-API-Key", "X-Request-ID"],
+            CORSMiddleware, allow_origins=settings.sites, allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
             expose_headers=["X-Request-ID", "X-API-Version", "Retry-After"],
         )  # fmt: skip
     app.add_middleware(Edge, metrics=metrics, buckets=TokenBuckets(settings.rate))

@@ -20,6 +20,7 @@ STATUS = {
     "too_many_requests": 429,
     "unauthorized": 401,
     "forbidden": 403,
+    "too_slow": 408,
     "refused": 409,
     "not_ready": 503,
     "database_unavailable": 503,

@@ -7,7 +7,9 @@ import string
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from urllib.parse import quote, unquote
 
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -31,6 +33,7 @@ SECURITY = {
 _BURST_SECONDS = 2  # a client may send the requests of this time at once
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _VERSIONED = f"/api/v{API_VERSION}/"
+_UNQUOTED = "!$&'()*+,;=:@"  # may stand in a path segment as they are
 _ID_CHARACTERS = frozenset(string.ascii_letters + string.digits + "-_.")
 
 
@@ -76,7 +79,7 @@ class Edge:
     def _log(self, scope: Scope, response: "_ResponseStart", seconds: float) -> None:
         """Count and log the request by its route, without path and query, which may name users."""
         method = scope["method"] if scope["method"] in _METHODS else "other"
-        route = getattr(scope.get("route"), "path", "none").replace(":path}", "}")
+        route = getattr(scope.get("route"), "path", "none").replace(":path}", "}").replace(":id}", "}")
         code = scope.get(CODE)
         self.metrics.count_response(method, route, response.status, seconds)
         facts = {"request_id": response.request_id, "method": method, "route": route, "status": response.status}
@@ -88,13 +91,32 @@ class Edge:
 
 
 def _rewritten(scope: Scope) -> Scope:
-    """The scope for the routes: HEAD becomes GET (the server drops the body), and /api/v1 becomes /api."""
+    """The scope for the routes: HEAD becomes GET (the server drops the body), and /api/v1 becomes /api.
+
+    Paths stay percent-encoded in a normal form, so that an encoded slash is part of an id and separates nothing.
+    """
     inner = dict(scope)
     if scope["method"] == "HEAD":
         inner["method"] = "GET"
-    if scope["path"].startswith(_VERSIONED):
-        inner["path"] = "/api/" + scope["path"].removeprefix(_VERSIONED)
+    raw = scope["raw_path"].decode("latin-1")
+    path = "/".join(quote(unquote(segment), safe=_UNQUOTED) for segment in raw.split("/"))
+    inner["path"] = "/api/" + path.removeprefix(_VERSIONED) if path.startswith(_VERSIONED) else path
     return inner
+
+
+class _IdConvertor(Convertor[str]):
+    """Path parameters of type `id`: one percent-encoded segment."""
+
+    regex = "[^/]+"
+
+    def convert(self, value: str) -> str:
+        return unquote(value)
+
+    def to_string(self, value: str) -> str:
+        return quote(value, safe="")
+
+
+register_url_convertor("id", _IdConvertor())
 
 
 class _ResponseStart:

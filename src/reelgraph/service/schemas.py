@@ -59,8 +59,8 @@ FAILURES: dict[int | str, dict[str, Any]] = {
     }.items()
 }
 KEYED: dict[int | str, dict[str, Any]] = {
-    401: {"model": ErrorResponse, "description": "the key is missing or wrong"},
-    403: {"model": ErrorResponse, "description": "not allowed from there"},
+    401: {"model": ErrorResponse, "description": "the key or token is missing or wrong"},
+    403: {"model": ErrorResponse, "description": "not allowed with this token or from there, or off"},
 }
 
 
@@ -351,18 +351,25 @@ class Comparison(BaseModel):
 # Ratings
 
 
-class RatingRequest(RequestBody):
-    """One rating of a user."""
+class VisitorToken(BaseModel):
+    """An anonymous user, and the token that gives access to this user's ratings."""
 
-    user: Id
+    user: str
+    token: str
+
+
+class RatingRequest(RequestBody):
+    """One rating of a user; with a visitor's token the user is the visitor."""
+
+    user: Id | None = None
     movie: Id
     rating: Stars
 
 
 class RatingsRequest(RequestBody):
-    """Several ratings of a user, by movie id."""
+    """Several ratings of a user, by movie id; with a visitor's token the user is the visitor."""
 
-    user: Id
+    user: Id | None = None
     ratings: Annotated[dict[Id, Stars], Field(min_length=1, max_length=MAX_RATINGS)]
 
 
@@ -427,7 +434,7 @@ class ServedFacts(ArtifactFacts):
 class Readiness(Liveness):
     """The model in service and the state of the database."""
 
-    artifact: ServedFacts
+    artifact: ArtifactFacts
     database: Literal["ok", "unavailable", "off"]
 
 

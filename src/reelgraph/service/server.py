@@ -1,12 +1,16 @@
 """The server process: one worker that finishes its requests before it stops."""
 
+import asyncio
+import functools
 import gc
 import math
 import signal
 import socket
 import sys
+from http import HTTPStatus
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import pyarrow
 import uvicorn
@@ -17,39 +21,136 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from reelgraph import machine
 from reelgraph.errors import SetupError
 from reelgraph.service.app import create_app
-from reelgraph.service.errors import ServiceError
-from reelgraph.service.settings import Keys, Settings
+from reelgraph.service.errors import STATUS, ServiceError
+from reelgraph.service.settings import Keys, Settings, generated_keys
 from reelgraph.service.telemetry import start_logging
 
-_MAX_HEADERS = 65_536  # bytes of all headers of a request
+_MAX_HEAD = 65_536  # bytes of request line and headers
 _SWITCH_SECONDS = 0.0005
 
 
 class Protocol(HttpToolsProtocol):
-    """HTTP/1.1 with a limit on headers, and errors in the form of all other errors."""
+    """HTTP/1.1 with limits on bytes and time that hold while a request is still incomplete.
+
+    uvicorn itself waits for the end of a request, however long that takes and whatever it collects meanwhile.
+
+    Attributes:
+        head_seconds: for request line and headers, from the first byte on; also for the first byte.
+        body_seconds: for the body.
+        write_seconds: for a client to read while the response waits for it.
+    """
+
+    head_seconds, body_seconds, write_seconds = 10.0, 20.0, 30.0
+
+    def __init__(self, *arguments: Any, body_limit: int, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        # Chunked encoding may double a body; the application has the exact limit.
+        self._max_bytes = _MAX_HEAD + 2 * body_limit
+        self._bytes = 0  # of the request that is being received
+        self._state = "head"  # or "body", or "complete"
+        self._deadline = math.inf
+        self._header_bytes = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start the clock."""
+        super().connection_made(transport)
+        self._deadline = self.loop.time() + self.head_seconds
+        self._check_time()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the clock."""
+        super().connection_lost(exc)
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came and refuse a request that grows too large."""
+        if self._state == "complete":
+            self._begin()
+        self._bytes += len(data)
+        super().data_received(data)
+        if self._bytes > (_MAX_HEAD if self._state == "head" else self._max_bytes) and not self.transport.is_closing():
+            if self._state == "head":
+                self._refuse(ServiceError("invalid", f"expected a head of at most {_MAX_HEAD:,} bytes"), 400)
+            else:
+                self._refuse(ServiceError("too_large", "expected a smaller body"))
 
     def on_message_begin(self) -> None:
-        """Start to count header bytes."""
+        """Count the bytes and seconds of a new request."""
         super().on_message_begin()
-        self.header_bytes = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        self._state, self._bytes, self._deadline = "head", 1, self.loop.time() + self.head_seconds
+
+    def on_url(self, url: bytes) -> None:
+        """Refuse a long URL that comes in one piece."""
+        super().on_url(url)
+        if len(self.url) > _MAX_HEAD:
+            raise ValueError("too long a URL")  # The parser turns it into a 400 response.
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Count a header."""
-        self.header_bytes += len(name) + len(value)
-        if self.header_bytes > _MAX_HEADERS:
-            raise ValueError("too many headers")  # The parser turns it into a 400 response.
+        """Refuse long headers that come in one piece, and trailers after the body."""
+        self._header_bytes = len(name) + len(value) + (self._header_bytes if self.headers else 0)
+        if self._header_bytes > _MAX_HEAD:
+            raise ValueError("too many headers")
         super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Start the time for the body."""
+        self._state, self._deadline = "body", self.loop.time() + self.body_seconds
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Stop the clock: the application now has all the time it needs."""
+        self._state, self._deadline = "complete", math.inf
+        super().on_message_complete()
+
+    def pause_writing(self) -> None:
+        """Start the time for the client to read."""
+        super().pause_writing()
+        self._deadline = self.loop.time() + self.write_seconds
+
+    def resume_writing(self) -> None:
+        """Stop the time for the client to read."""
+        super().resume_writing()
+        self._deadline = math.inf if self._state == "complete" else self.loop.time() + self.body_seconds
+
+    def _check_time(self) -> None:
+        now = self.loop.time()
+        if now >= self._deadline:
+            if self.transport.is_closing() or self.flow.write_paused:
+                self.transport.abort()  # It does not read what it is sent.
+                return
+            if self._bytes:
+                self._refuse(ServiceError("too_slow", "expected the rest of the request, found none in time"))
+            self.transport.close()
+        if self.transport.is_closing():
+            self._deadline = min(self._deadline, now + self.write_seconds)
+        self._timer = self.loop.call_later(min(1.0, self.head_seconds), self._check_time)
+
+    def _refuse(self, error: ServiceError, status: int | None = None) -> None:
+        """Answer with an error unless the response has begun, and close the connection."""
+        status, body, cycle = status or STATUS[error.code], error.body(), self.cycle
+        if cycle is None or cycle.response_complete or not cycle.response_started:
+            head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/json\r\n"
+            head += f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+            self.transport.write(head.encode() + body)
+        if cycle is not None:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse a malformed request and close the connection."""
-        body = ServiceError("invalid", msg).body()
-        head = f"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
-        self.transport.write(f"{head}connection: close\r\n\r\n".encode() + body)
-        self.transport.close()
+        self._refuse(ServiceError("invalid", msg), 400)
 
 
 def run(directory: Path, settings: Settings, keys: Keys) -> None:
     """Serve until the process is told to stop.
+
+    Without any key and without `open`, a service for this machine alone makes a key for this run and prints it.
 
     Raises:
         ArtifactError: if the model cannot be used.
@@ -64,18 +165,25 @@ def run(directory: Path, settings: Settings, keys: Keys) -> None:
     sys.setswitchinterval(_SWITCH_SECONDS)
     listener = _listen(settings)
     start_logging()
-    app = create_app(directory, settings, keys, changed=release_memory)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    sys.stdout.write(f"reelgraph serves {directory} at http://{host}:{listener.getsockname()[1]}\n")
+    lines = [f"reelgraph serves {directory} at http://{host}:{listener.getsockname()[1]}"]
+    if keys == Keys() and settings.local and not settings.open:
+        keys = generated_keys()
+        assert keys.write is not None
+        lines.append(f"key to write and administer, for this run: {keys.write.get_secret_value()}")
+    app = create_app(directory, settings, keys, changed=release_memory)
+    sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()
     server_of(app, settings).run(sockets=[listener])
 
 
 def server_of(app: FastAPI, settings: Settings) -> uvicorn.Server:
     """The web server of an application."""
+    protocol: Any = functools.partial(Protocol, body_limit=settings.body_limit)
     config = uvicorn.Config(
-        app, http=Protocol, ws="none", access_log=False, server_header=False, log_config=None,
-        timeout_graceful_shutdown=math.ceil(settings.grace), forwarded_allow_ips=settings.proxies,
+        app, http=protocol, ws="none", access_log=False, server_header=False, log_config=None,
+        timeout_graceful_shutdown=math.ceil(settings.grace), proxy_headers=settings.proxies is not None,
+        forwarded_allow_ips=settings.proxies,
     )  # fmt: skip
     return uvicorn.Server(config)
 

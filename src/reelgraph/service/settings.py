@@ -1,5 +1,7 @@
 """Settings of the service, and keys from the environment."""
 
+import ipaddress
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -7,9 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from reelgraph.errors import ConfigError
 
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
-
 _MIN_KEY = 16  # characters; shorter keys can be guessed
+_MAX_SECRET = 65_536  # characters of a file with a secret
 
 
 class Settings(BaseModel):
@@ -32,12 +33,22 @@ class Settings(BaseModel):
     origins: str | None = Field(None, description="other sites whose pages may use the service, separated by commas")
     bench: Path | None = Field(None, description="directory of bench results for the leaderboard of /insights")
     compare: Path | None = Field(None, description="second model whose lists /insights shows beside those of DIR")
-    proxies: str = Field("127.0.0.1", description="proxies whose X-Forwarded-For is trusted, or *")
+    proxies: str | None = Field(
+        None, description="addresses or networks of proxies whose X-Forwarded-For is trusted, separated by commas"
+    )
+    open: bool = Field(
+        False, description="let all users of this machine write and administer without a key; for a loopback --host"
+    )
 
     @property
     def local(self) -> bool:
         """Whether only this machine can connect."""
-        return self.host in LOOPBACK
+        return is_loopback(self.host)
+
+    @property
+    def sites(self) -> list[str]:
+        """The other sites whose pages may use the service."""
+        return [origin.strip() for origin in (self.origins or "").split(",") if origin.strip()]
 
 
 class Keys(BaseModel):
@@ -49,28 +60,40 @@ class Keys(BaseModel):
     admin: SecretStr | None = None
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a host is a loopback address or localhost."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
 def secret(environ: Mapping[str, str], name: str) -> str | None:
     """The value of the variable `name`, or the content of the file that the variable `<name>_FILE` names.
 
     Raises:
-        ConfigError: if both are set, or the file cannot be read.
+        ConfigError: if both are set, the value is empty, or the file cannot be read.
     """
     file = environ.get(f"{name}_FILE")
-    if file is None:
-        return environ.get(name) or None
-    if environ.get(name):
+    if file is not None and name in environ:
         raise ConfigError(f"expected {name} or {name}_FILE, found both", "unset one of them")
-    try:
-        return Path(file).read_text(encoding="utf-8").strip() or None
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{name}_FILE: expected a text file, found {error}", "name a file that can be read") from None
+    value = environ.get(name)
+    if file is not None:
+        try:
+            with Path(file).open(encoding="utf-8") as opened:
+                value = opened.read(_MAX_SECRET).strip()
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{name}_FILE: expected a text file, found {error}", "name a readable file") from None
+    if value == "":
+        raise ConfigError(f"{name}: expected a value, found an empty one", f"set it, or unset {name} and {name}_FILE")
+    return value
 
 
 def keys_of(environ: Mapping[str, str]) -> Keys:
     """The keys of the variables `REELGRAPH_WRITE_KEY` and `REELGRAPH_ADMIN_KEY`.
 
     Raises:
-        ConfigError: if a key is too short; the message does not contain the key.
+        ConfigError: if a key is empty, too short, or not fit for a header; the message does not contain the key.
     """
     keys = {}
     for role in ("write", "admin"):
@@ -78,5 +101,13 @@ def keys_of(environ: Mapping[str, str]) -> Keys:
         key = secret(environ, name)
         if key is not None and len(key) < _MIN_KEY:
             raise ConfigError(f"{name}: expected {_MIN_KEY} characters or more, found {len(key)}", "use a longer key")
+        if key is not None and (not key.isprintable() or key != key.strip()):
+            raise ConfigError(f"{name}: expected printable characters, found others", "use letters and digits")
         keys[role] = None if key is None else SecretStr(key)
     return Keys(**keys)
+
+
+def generated_keys() -> Keys:
+    """One random key for writing and administration."""
+    key = SecretStr(secrets.token_urlsafe(24))
+    return Keys(write=key, admin=key)

@@ -24,8 +24,8 @@ class State:
 
     @property
     def writes(self) -> str:
-        """Who may write: "key" where one is set, else "open" to this machine alone, or "off"."""
-        return "key" if self.keys.write else "open" if self.settings.local else "off"
+        """Who may write: "open" to all of this machine, with a "key" or token, or "off" for everybody."""
+        return "open" if self.settings.open else "key" if self.keys.write else "off"
 
 
 def state_of(request: Request) -> State:

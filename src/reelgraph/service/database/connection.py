@@ -1,6 +1,7 @@
 """Address, engine, schema and error messages of the database of ratings."""
 
 import os
+import secrets
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
@@ -24,6 +25,7 @@ from sqlalchemy import (
     create_engine,
     event,
     func,
+    insert,
     inspect,
     make_url,
     select,
@@ -42,7 +44,7 @@ READ_ONLY = {"reads_only": True}  # execution options of a transaction that need
 LOCKS = 1_919_248_230  # class of our advisory locks, which all programs of a PostgreSQL database share
 
 MIGRATIONS = Path(__file__).with_name("migrations")
-REVISION = "2"  # the newest migration
+REVISION = "3"  # the newest migration
 VERSION_TABLE = "reelgraph_schema"  # other programs may keep their migrations in the same PostgreSQL database
 
 metadata = MetaData()
@@ -69,9 +71,12 @@ HISTORY = Table(
     Index("history_user", "user_id"),
 )
 
+# One row: the secret that signs visitors' tokens, shared by all servers on this database.
+SECRET = Table("reelgraph_secret", metadata, Column("value", String, primary_key=True))
+
 _FORMS = "sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
 _DRIVERS = {"sqlite": "sqlite"} | dict.fromkeys(("postgresql+psycopg", "postgresql", "postgres"), "postgresql+psycopg")
-_SECRET = {"password", "sslpassword"}  # libpq also takes them as URL parameters
+_PASSWORDS = {"password", "sslpassword"}  # libpq also takes them as URL parameters
 
 
 def address(given: str | None, beside: Path | None = None, environment: Mapping[str, str] | None = None) -> URL:
@@ -104,7 +109,7 @@ def address(given: str | None, beside: Path | None = None, environment: Mapping[
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"--database: expected a text file, found {error}", "name a file to read") from None
     url = _parse(given, "--database")
-    if url.password is not None or _SECRET & set(url.query):
+    if url.password is not None or _PASSWORDS & set(url.query):
         raise ConfigError(
             "--database: expected an address without a password, found one, which every user of this machine can read "
             "in the list of processes",
@@ -147,7 +152,7 @@ def database_errors(url: URL) -> Iterator[None]:
     except SQLAlchemyError as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
         message = next(iter(str(cause).strip().splitlines()), type(cause).__name__)
-        for text in (url.password, *(text for name in _SECRET for text in _texts(url.query.get(name)))):
+        for text in (url.password, *(text for name in _PASSWORDS for text in _texts(url.query.get(name)))):
             message = message.replace(str(text), "***") if text else message
         raise DatabaseError(
             f"database {shown(url)}: expected an answer, found {message}",
@@ -232,6 +237,8 @@ def migrate(url: URL) -> None:
             revision = connection.scalar(select(version.c.version_num)) if VERSION_TABLE in tables else None
             if revision != REVISION:
                 _upgrade(connection, revision, shown(url), sorted(tables & metadata.tables.keys()))
+            if connection.scalar(select(SECRET.c.value)) is None:
+                connection.execute(insert(SECRET).values(value=secrets.token_hex(32)))
     finally:
         engine.dispose()
 

@@ -35,6 +35,7 @@ class Ledger:
     def __init__(self, url: URL, metrics: Metrics) -> None:
         self.url, self.metrics = url, metrics
         self._store: Store | None = None
+        self._secret: bytes | None = None
         self._lock = threading.Lock()
         self._threads = ThreadPoolExecutor(POOL, "database")
 
@@ -57,6 +58,12 @@ class Ledger:
             if self.url.get_backend_name() == "sqlite" or isinstance(error, SchemaError):
                 raise
             LOGGER.error("database", extra={"facts": {"why": str(error)}})
+
+    async def secret(self) -> bytes:
+        """The secret that signs visitors' tokens."""
+        if self._secret is None:
+            self._secret = await self.call("secret", Store.secret)
+        return self._secret
 
     async def call(self, what: str, act: Callable[[Store], Result], timeout: float = TIMEOUT) -> Result:
         """The result of a database call; ServiceError `database_unavailable` if there is none in time.

@@ -20,12 +20,15 @@ from reelgraph.service.database.connection import (
     LOCKS,
     RATINGS,
     READ_ONLY,
+    SECRET,
     WAIT,
     database_errors,
     migrate,
     open_engine,
     shown,
 )
+
+Identity = tuple[int, int]  # device and inode of a file
 
 EXPORT_ROWS = 65_536
 EXPORT_SCHEMA = pa.schema([
@@ -58,6 +61,10 @@ class RatingChange:
     timestamp: int
 
 
+class LostDatabaseError(DatabaseError):
+    """The files of an SQLite database were deleted or replaced while it was open."""
+
+
 class Store:
     """The database of ratings, for several threads and processes at once.
 
@@ -75,6 +82,7 @@ class Store:
         # SQLite lets writers sleep and retry in random order; a lock among threads is fair.
         self._lock = threading.Lock()
         self._deadline = math.inf
+        self._identities: dict[str, Identity] = {}
 
     @classmethod
     def open(cls, url: URL, *, create: bool = True) -> "Store":
@@ -110,6 +118,11 @@ class Store:
         """Check that the database answers."""
         with self._reading() as connection:
             connection.execute(select(1))
+
+    def secret(self) -> bytes:
+        """The secret that signs visitors' tokens."""
+        with self._reading() as connection:
+            return str(connection.scalar(select(SECRET.c.value))).encode()
 
     def put(self, user: str, ratings: Mapping[str, float], now: int | None = None) -> list[WrittenRating]:
         """Store a user's ratings, all or none; each replaces an earlier one of the same movie.
@@ -196,6 +209,7 @@ class Store:
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
+        self._check_files()
         with database_errors(self.url), self._reader.connect() as connection:
             yield connection
 
@@ -203,9 +217,32 @@ class Store:
     def _writing(self, user: str) -> Iterator[Connection]:
         """A transaction that alone changes a user's rows, committed when the block succeeds."""
         lock = self._lock if self._engine.dialect.name == "sqlite" else nullcontext()
+        self._check_files()
         with database_errors(self.url), lock, self._engine.begin() as connection:
             if self._engine.dialect.name == "postgresql":
                 connection.execute(select(func.pg_advisory_xact_lock(LOCKS + 1, func.hashtext(user))))
             if time.monotonic() > self._deadline:
                 raise DatabaseError(f"database {shown(self.url)}: expected a lock in time, found it too late")
             yield connection
+        self._check_files()  # The commit went to deleted files if they were deleted meanwhile.
+
+    def _check_files(self) -> None:
+        """Raise an error if SQLite's files were deleted or replaced, since SQLite would go on with the deleted ones.
+
+        The write-ahead log exists from the first transaction on, as long as a connection is open.
+        """
+        if self._engine.dialect.name != "sqlite":
+            return
+        for path in (str(self.url.database), f"{self.url.database}-wal"):
+            try:
+                stat = Path(path).stat()
+            except OSError:
+                identity = None
+            else:
+                identity = (stat.st_dev, stat.st_ino)
+                self._identities.setdefault(path, identity)
+            if identity != self._identities.get(path):
+                raise LostDatabaseError(
+                    f"database {shown(self.url)}: expected the files that were opened, found them deleted or replaced",
+                    "restore the database and restart the service",
+                )

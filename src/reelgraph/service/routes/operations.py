@@ -13,7 +13,7 @@ from starlette.responses import Response
 from reelgraph.errors import ReelgraphError
 from reelgraph.service.auth import may_administer
 from reelgraph.service.database.ledger import SHORT_TIMEOUT
-from reelgraph.service.database.store import Store
+from reelgraph.service.database.store import LostDatabaseError, Store
 from reelgraph.service.errors import ServiceError
 from reelgraph.service.model import Served
 from reelgraph.service.responses import answer
@@ -47,9 +47,9 @@ async def live() -> Response:
 
 @health.get("/ready", response_model=Readiness)
 async def ready(request: Request) -> Response:
-    """There is a model; also says which, since when, and how the database is."""
+    """There is a model, and no rating is lost; also says which model, since when, and how the database is."""
     state, model = state_of(request), served(request)
-    return answer({"status": "ok", "artifact": _facts(model), "database": await _database_status(state)})
+    return answer({"status": "ok", "artifact": model.facts, "database": await _database_status(state)})
 
 
 async def _database_status(state: State) -> str:
@@ -57,7 +57,10 @@ async def _database_status(state: State) -> str:
         return "off"
     try:
         await state.ledger.call("ping", Store.ping, timeout=SHORT_TIMEOUT)
-    except ServiceError:
+    except ServiceError as error:
+        if isinstance(error.__cause__, LostDatabaseError):
+            message = "expected the database that the service opened, found its files deleted or replaced"
+            raise ServiceError("not_ready", message) from error
         return "unavailable"
     return "ok"
 

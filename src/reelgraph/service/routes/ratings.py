@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
-from reelgraph.service.auth import may_write
+from reelgraph.service.auth import COOKIE, Writer, visitor_token, writer
 from reelgraph.service.database.store import RatingChange, StoredRating
 from reelgraph.service.errors import ServiceError, unknown
 from reelgraph.service.responses import answer
@@ -19,42 +19,60 @@ from reelgraph.service.schemas import (
     RatingResponse,
     RatingsRequest,
     UserRatings,
+    VisitorToken,
     WrittenCount,
 )
 from reelgraph.service.state import served, state_of
 
-routes = APIRouter(prefix="/api", tags=["ratings"], dependencies=[Depends(may_write)], responses=FAILURES | KEYED)
+routes = APIRouter(prefix="/api", tags=["ratings"], responses=FAILURES | KEYED)
+
+Author = Annotated[Writer, Depends(writer)]
+
+_COOKIE_SECONDS = 365 * 86_400
+
+
+@routes.post("/visitors", response_model=VisitorToken)
+async def visitor(request: Request) -> Response:
+    """Become an anonymous user. The token is also set as a cookie; who has a token already gets the same again."""
+    user, token = await visitor_token(request)
+    response = answer({"user": user, "token": token})
+    secure = request.scope["scheme"] == "https"
+    response.set_cookie(COOKIE, token, _COOKIE_SECONDS, secure=secure, httponly=True, samesite="strict")
+    return response
 
 
 @routes.post("/ratings", response_model=RatingResponse)
-async def rate(request: Request, body: RatingRequest) -> Response:
+async def rate(request: Request, body: RatingRequest, author: Author) -> Response:
     """Store a rating; it replaces an earlier one of the same user and movie."""
-    _check(request, {body.movie: body.rating})
-    ledger = state_of(request).ledger
-    (stored,) = await ledger.call("put", lambda store: store.put(body.user, {body.movie: body.rating}))
+    user, ratings = author.acting_for(body.user), {body.movie: body.rating}
+    _check(request, ratings)
+    (stored,) = await state_of(request).ledger.call("put", lambda store: store.put(user, ratings))
     facts = {"rating": stored.rating, "timestamp": stored.timestamp, "replaced": stored.replaced}
-    return answer({"user": body.user, "movie": stored.movie_id, **facts})
+    return answer({"user": user, "movie": stored.movie_id, **facts})
 
 
 @routes.post("/ratings/batch", response_model=WrittenCount)
-async def rate_several(request: Request, body: RatingsRequest) -> Response:
+async def rate_several(request: Request, body: RatingsRequest, author: Author) -> Response:
     """Store several ratings of a user, all or none."""
+    user = author.acting_for(body.user)
     _check(request, body.ratings)
-    stored = await state_of(request).ledger.call("put", lambda store: store.put(body.user, body.ratings))
+    stored = await state_of(request).ledger.call("put", lambda store: store.put(user, body.ratings))
     return answer({"written": len(stored)})
 
 
-@routes.get("/users/{user_id:path}/ratings", response_model=UserRatings)
+@routes.get("/users/{user_id:id}/ratings", response_model=UserRatings)
 async def ratings(
     request: Request,
     user_id: Id,
+    author: Author,
     history: Annotated[bool, Query(description="also return all changes, oldest first")] = False,
 ) -> Response:
     """The ratings that a user has given through the service, newest first."""
-    ledger, content = state_of(request).ledger, dict[str, Any](user=user_id)
-    content["ratings"] = _entries(await ledger.call("ratings", lambda store: store.ratings(user_id)))
+    ledger, user = state_of(request).ledger, author.acting_for(user_id)
+    content: dict[str, Any] = {"user": user}
+    content["ratings"] = _entries(await ledger.call("ratings", lambda store: store.ratings(user)))
     if history:
-        content["history"] = _entries(await ledger.call("history", lambda store: store.history(user_id)))
+        content["history"] = _entries(await ledger.call("history", lambda store: store.history(user)))
     return answer(content)
 
 
@@ -62,19 +80,18 @@ def _entries(rows: Sequence[StoredRating | RatingChange]) -> list[dict[str, Any]
     return [{"movie": row.movie_id, "rating": row.rating, "timestamp": row.timestamp} for row in rows]
 
 
-@routes.delete("/users/{user_id:path}/ratings/{movie_id:path}", response_model=DeletedCount)
-async def delete_rating(request: Request, user_id: Id, movie_id: Id) -> Response:
+@routes.delete("/users/{user_id:id}/ratings/{movie_id:id}", response_model=DeletedCount)
+async def delete_rating(request: Request, user_id: Id, movie_id: Id, author: Author) -> Response:
     """Delete a rating."""
-    ledger = state_of(request).ledger
-    deleted = await ledger.call("delete_rating", lambda store: store.delete_rating(user_id, movie_id))
-    return answer({"deleted": deleted})
+    ledger, user = state_of(request).ledger, author.acting_for(user_id)
+    return answer({"deleted": await ledger.call("delete_rating", lambda store: store.delete_rating(user, movie_id))})
 
 
-@routes.delete("/users/{user_id:path}", response_model=DeletedCount)
-async def delete_user(request: Request, user_id: Id) -> Response:
+@routes.delete("/users/{user_id:id}", response_model=DeletedCount)
+async def delete_user(request: Request, user_id: Id, author: Author) -> Response:
     """Delete all that the database holds about a user, and say how many rows that was."""
-    deleted = await state_of(request).ledger.call("delete_user", lambda store: store.delete_user(user_id))
-    return answer({"deleted": deleted})
+    ledger, user = state_of(request).ledger, author.acting_for(user_id)
+    return answer({"deleted": await ledger.call("delete_user", lambda store: store.delete_user(user))})
 
 
 def _check(request: Request, ratings: dict[str, float]) -> None:

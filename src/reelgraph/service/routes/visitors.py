@@ -11,6 +11,7 @@ from reelgraph.data.vocabulary import Vocabulary
 from reelgraph.recommend.catalogue import Catalogue
 from reelgraph.recommend.lists import Choice
 from reelgraph.recommend.predictor import Person
+from reelgraph.service.auth import writer_of
 from reelgraph.service.database.ledger import SHORT_TIMEOUT
 from reelgraph.service.errors import ServiceError, unknown
 from reelgraph.service.model import Served
@@ -92,7 +93,7 @@ async def movies(
     return cached(request, model, search)
 
 
-@routes.get("/movies/{movie_id:path}/similar", response_model=SimilarMovies)
+@routes.get("/movies/{movie_id:id}/similar", response_model=SimilarMovies)
 async def similar(request: Request, movie_id: Id, k: Length = 10) -> Response:
     """Similar movies, most similar first."""
     model = served(request)
@@ -105,7 +106,7 @@ async def similar(request: Request, movie_id: Id, k: Length = 10) -> Response:
     return cached(request, model, find)
 
 
-@routes.get("/movies/{movie_id:path}", response_model=RatedMovie)
+@routes.get("/movies/{movie_id:id}", response_model=RatedMovie)
 async def movie(request: Request, movie_id: Id) -> Response:
     """A movie with number and mean of its training ratings."""
     model = served(request)
@@ -113,7 +114,7 @@ async def movie(request: Request, movie_id: Id) -> Response:
     return cached(request, model, lambda: movie_json(model, item))
 
 
-@routes.get("/users/{user_id:path}/recommendations", response_model=MovieList)
+@routes.get("/users/{user_id:id}/recommendations", response_model=MovieList)
 async def user_list(
     request: Request,
     user_id: Id,
@@ -124,18 +125,25 @@ async def user_list(
     diversity: Share | None = None,
     offset: Offset = 0,
 ) -> Response:
-    """The best movies for a user of the training data, or for a user known by ratings given through the service."""
+    """The best movies for a user of the training data; with key or token, also for one known by ratings given here."""
     state, model = state_of(request), served(request)
     given = await _ratings_given(state, user_id)
     choice = Choice(k=k, genre=genre, year=year, order=order, diversity=diversity, deny=tuple(given))
     if user_id in model.recommender.users:
         person = model.recommender.person(user_id)
-    elif given:
+    elif given and await _may_access(request, user_id):
         state.metrics.fold_ins.inc()
         person = model.recommender.person(ratings=_split_known(model, given)[0])
     else:
         raise unknown("user", user_id)
     return answer(await _page(model, person, choice, offset))
+
+
+async def _may_access(request: Request, user_id: str) -> bool:
+    try:
+        return (await writer_of(request)).may_access(user_id)
+    except ServiceError:
+        return False
 
 
 async def _ratings_given(state: State, user_id: str) -> dict[str, float]:
