@@ -90,12 +90,17 @@ class Visit:
             self.page.screenshot(path=Path(folder) / f"{name}.png")
 
     def barriers(self, *rules: str) -> list[str]:
-        """What axe finds that keeps people out, by some of its rules or by all, one line each."""
-        options = {"runOnly": list(rules)} if rules else None
-        found = Axe().run(self.page, options=options).response["violations"]
-        return [
-            f"{one['id']} ({one['impact']}): {node['html'][:200]}"
-            for one in found
-            if one["impact"] in {"serious", "critical"}
-            for node in one["nodes"]
-        ]
+        """See `barriers`."""
+        return barriers(self.page, *rules)
+
+
+def barriers(page: Page, *rules: str) -> list[str]:
+    """Serious accessibility problems that axe finds, by all its rules or the given ones, one line each."""
+    options = {"runOnly": list(rules)} if rules else None
+    problems = Axe().run(page, options=options).response["violations"]
+    return [
+        f"{problem['id']} ({problem['impact']}): {node['html'][:200]}"
+        for problem in problems
+        if problem["impact"] in {"serious", "critical"}
+        for node in problem["nodes"]
+    ]

@@ -80,10 +80,8 @@ def test_charts_and_tables_show_the_services_numbers(
     assert page.locator("#training-panels .chart").first.locator(".dot").count() == len(fit)
     label = page.locator("#training-panels .chart").first.get_attribute("aria-label")
     assert label is not None
-    assert f"to {min(fit):.4f}, the best" in label
-    assert column(page, "How often movies are listed", 3) == [
-        f"{row['number']:,}" for row in found["lists"]["histogram"]
-    ]
+    assert f"best {min(fit):.4f}" in label
+    assert column(page, "Movies by number of lists", 3) == [f"{row['number']:,}" for row in found["lists"]["histogram"]]
     assert column(page, "Methods on films", 1) == ["residual", "svd"]
     assert column(page, "Methods on films", 3) == ["0.8125", "0.8750"]
     visit.photograph(f"insights-{scheme}")
@@ -98,7 +96,7 @@ def test_a_users_lists_side_by_side_by_keyboard_on_a_phone(visits: Callable[...,
     page.keyboard.press("Enter")
     page.get_by_text("User 3: 10 of 10 movies are in both lists.").wait_for()
     stars = [f"{movie['prediction']:.2f}" for movie in told(analysed, "/compare?user=3")["serving"]["movies"]]
-    for title in ("In service", "The other model"):
+    for title in ("Serving model", "Second model"):
         assert column(page, title, 3) == stars
         assert column(page, title, 4) == [str(rank) for rank in range(1, 11)]
     visit.photograph("insights-phone")
@@ -106,15 +104,15 @@ def test_a_users_lists_side_by_side_by_keyboard_on_a_phone(visits: Callable[...,
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
     page.fill("#user", "nobody")
     page.keyboard.press("Enter")
-    page.get_by_text("No model here knows a user nobody.").wait_for()
+    page.get_by_text("User nobody is not in the training data.").wait_for()
     assert page.locator("#compare-lists table").count() == 0
     visit.complaints[:] = [complaint for complaint in visit.complaints if "status of 404" not in complaint]
 
 
 def test_what_was_not_given_is_said_and_the_visitors_page_leads_here(visit: Visit) -> None:
     page = visit.open()
-    page.get_by_role("link", name="Insights into the model").click()
-    page.get_by_text("No bench results are given.").wait_for()
+    page.get_by_role("link", name="Model insights").click()
+    page.get_by_text("No bench results.").wait_for()
     page.fill("#user", "3")
     page.get_by_role("button", name="Show", exact=True).click()
     page.get_by_text("User 3.", exact=True).wait_for()
@@ -125,6 +123,6 @@ def test_what_was_not_given_is_said_and_the_visitors_page_leads_here(visit: Visi
     page.context.unroute_all()
     page.get_by_role("button", name="Try again").click()
     page.wait_for_selector("#sections:not([hidden])")
-    page.get_by_role("link", name="To the movies").first.click()
+    page.get_by_role("link", name="Back to movies").first.click()
     page.wait_for_selector(".card")
     visit.complaints[:] = [complaint for complaint in visit.complaints if "ERR_FAILED" not in complaint]

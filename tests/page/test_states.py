@@ -165,11 +165,11 @@ def test_dark_and_light_are_the_systems_until_chosen(visits: Callable[..., Visit
     assert brightness(visit) < 100
     page.emulate_media(color_scheme="light")
     assert brightness(visit) > 600
-    page.get_by_role("button", name="Use dark colours").click()
+    page.get_by_role("button", name="Switch to dark mode").click()
     assert brightness(visit) < 100
     page.reload()
     assert brightness(visit) < 100
-    page.get_by_role("button", name="Use light colours").click()
+    page.get_by_role("button", name="Switch to light mode").click()
     assert brightness(visit) > 600
 
 

@@ -1,5 +1,6 @@
 """The commands `evaluate`, `report` and `bench`."""
 
+import hashlib
 import sys
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from reelgraph.cli.options import COLUMNS, JSON, PATH
 from reelgraph.config import TrainConfig
 from reelgraph.data import pair_files
 from reelgraph.evaluation import quality
-from reelgraph.files import new_file
+from reelgraph.files import MANIFEST, new_file
 from reelgraph.metrics.ratings import EvaluationReport
 from reelgraph.recommend.recommender import Recommender, open_model
 
@@ -35,36 +36,37 @@ def evaluate(model: Path, test: Path, as_json: bool, columns: dict[str, str] | N
 
 @click.command()
 @click.argument("model", type=PATH)
-@click.option("--out", type=PATH, required=True, help="HTML file for the report")
+@click.option("--out", type=PATH, required=True, help="HTML file to write")
 @click.option("--test", type=PATH, help="test ratings [default: the results of training]")
-@click.option("--cold/--no-cold", default=True, help="fit twice more, to measure held-out users and movies")
+@click.option("--cold/--no-cold", default=False, help="also fit twice more, to measure held-out users and movies")
 @COLUMNS
 def report(model: Path, out: Path, test: Path | None, cold: bool, columns: dict[str, str] | None) -> None:
-    """Write a web page about MODEL: errors, training, lists, explanations, similar movies and new users."""
+    """Write the service's insights page about MODEL to one HTML file."""
+    from reelgraph.service.report import export_page  # noqa: PLC0415
+
     recommender = open_model(model)
-    manifest = recommender.artifact.manifest
-    analysis = manifest.get("analysis")
+    checksum = hashlib.sha256((model / MANIFEST).read_bytes()).hexdigest()
+    analysis = None
     if test is not None:
         errors, measures = _evaluate(recommender, test, columns)
         analysis = errors.to_json() | measures
-    cold_start = None
-    if cold:
-        progress.note("fitting two models without some users and movies; skip this with --no-cold")
-        from reelgraph.evaluation.cold_start import evaluate_cold  # noqa: PLC0415
-        from reelgraph.training.fit import fit  # noqa: PLC0415
-        from reelgraph.training.update import training_data  # noqa: PLC0415
-
-        config = TrainConfig.model_validate(manifest["config"])
-        evaluation = evaluate_cold(training_data(recommender.artifact), fit, config, config.seed)
-        if evaluation is None:
-            progress.note("new users cannot be evaluated: no held-out user has more than 20 ratings")
-        else:
-            cold_start = evaluation.to_json()
-    from reelgraph.evaluation import report as reporting  # noqa: PLC0415
-
+    cold_facts = _cold(recommender) if cold else None
     with new_file(out) as temporary:
-        temporary.write_text(reporting.render(recommender, analysis, cold_start), encoding="utf-8")
+        temporary.write_text(export_page(recommender, checksum, analysis, cold_facts), encoding="utf-8")
     console.say(f"report in {out}")
+
+
+def _cold(model: Recommender) -> dict[str, Any] | None:
+    from reelgraph.evaluation.cold_start import evaluate_cold  # noqa: PLC0415
+    from reelgraph.training.fit import fit  # noqa: PLC0415
+    from reelgraph.training.update import training_data  # noqa: PLC0415
+
+    progress.note("fitting two models without some users and movies")
+    config = TrainConfig.model_validate(model.artifact.manifest["config"])
+    results = evaluate_cold(training_data(model.artifact), fit, config, config.seed)
+    if results is None:
+        progress.note("new users cannot be evaluated: no held-out user has more than 20 ratings")
+    return None if results is None else results.to_json()
 
 
 @click.command()

@@ -312,14 +312,21 @@ class DataFacts(BaseModel):
 
 
 class InsightsResponse(BaseModel):
-    """All statistics of the insights page."""
+    """All statistics of the insights page.
+
+    `reasons` is the mean change of predictions without a user's strongest ratings, `similar` compares similar movies
+    with random and popular ones; both are null without test ratings.
+    """
 
     model: ModelFacts
     other: ModelFacts | None
     data: DataFacts
     history: list[dict[str, Any]]
+    tuning: list[dict[str, Any]]
     groups: dict[str, list[dict[str, Any]]] | None
     lists: ListStatistics
+    reasons: dict[str, dict[str, float]] | None
+    similar: dict[str, dict[str, float | None]] | None
     leaderboard: dict[str, Any] | None
 
 

@@ -6,9 +6,9 @@ from fastapi import APIRouter, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from reelgraph.recommend.insights import LIST_LENGTH
 from reelgraph.recommend.lists import Choice
 from reelgraph.service.errors import unknown
-from reelgraph.service.insights import LIST_LENGTH
 from reelgraph.service.model import Served
 from reelgraph.service.responses import answer, cached, page_json
 from reelgraph.service.schemas import FAILURES, Comparison, Id, InsightsResponse, Length

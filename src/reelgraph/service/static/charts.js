@@ -1,8 +1,6 @@
-/** Charts that say everything in numbers, too: bars stand in tables, curves have a table below them. */
+/** Tables, bars and line charts. Every chart's numbers are in a table, too. */
 
 import { h, s } from "./dom.js";
-
-/** @typedef {{title: string, key?: (row: any) => any, cell?: (row: any) => any, words?: boolean}} Column */
 
 /** A box with a heading. @param {string} title @param {...any} children */
 export function panel(title, ...children) {
@@ -10,7 +8,7 @@ export function panel(title, ...children) {
 }
 
 /**
- * A table.
+ * A table that scrolls sideways where it is too wide.
  * @param {string} caption for screen readers
  * @param {{title: string, kind?: string, cell: (row: any) => any}[]} columns
  * @param {any[]} rows
@@ -18,60 +16,93 @@ export function panel(title, ...children) {
  */
 export function table(caption, columns, rows, mark = () => null) {
   const head = h("tr", {}, ...columns.map(({ title, kind }) => h("th", { scope: "col", class: kind, text: title })));
-  const lines = rows.map((row) => h("tr", { class: mark(row) }, ...columns.map(({ kind, cell }, place) =>
-    h(place ? "td" : "th", { class: kind, ...(place ? {} : { scope: "row" }) }, ...[cell(row)].flat()))));
-  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
-    h("table", {}, h("caption", { class: "sr", text: caption }), h("thead", {}, head), h("tbody", {}, ...lines)));
+  const cells = (/** @type {any} */ row) =>
+    columns.map(({ kind, cell }, column) => {
+      const attributes = column ? { class: kind } : { class: kind, scope: "row" };
+      return h(column ? "td" : "th", attributes, ...[cell(row)].flat());
+    });
+  const lines = rows.map((row) => h("tr", { class: mark(row) }, ...cells(row)));
+  return h(
+    "div",
+    { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
+    h("table", {}, h("caption", { class: "sr", text: caption }), h("thead", {}, head), h("tbody", {}, ...lines)),
+  );
 }
 
-/** A bar of a share of its cell. @param {number} share 0 to 1 @param {string} [kind] */
+/** A bar that fills a share of its cell. @param {number} share 0 to 1 @param {string} [kind] */
 export function bar(share, kind = "") {
   const width = Math.max(0, Math.min(100, 100 * share));
-  return s("svg", { class: `bar ${kind}`, viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" },
-    s("rect", { width, height: 10 }));
+  return s(
+    "svg",
+    { class: `bar ${kind}`, viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" },
+    s("rect", { width, height: 10 }),
+  );
 }
 
-/** About five round values that span a range. @param {number} low @param {number} high */
+/** About five round values across a range. @param {number} low @param {number} high */
 export function ticks(low, high) {
   const rough = (high - low || Math.abs(high) || 1) / 4;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = power * ([1, 2, 5, 10].find((times) => times * power >= rough) ?? 10);
-  const found = [];
-  for (let at = Math.ceil(low / step - 1e-9); at * step <= high + step * 1e-9; at += 1) found.push(Number((at * step).toPrecision(12)));
-  return found;
+  const values = [];
+  for (let at = Math.ceil(low / step - 1e-9); at * step <= high + step * 1e-9; at += 1) {
+    values.push(Number((at * step).toPrecision(12)));
+  }
+  return values;
 }
 
+const HEIGHT = 250;
+const LEFT = 52;
+const RIGHT = 12;
+const TOP = 24;
+const BOTTOM = HEIGHT - 40;
+const MAX_DOTS = 40;
+
 /**
- * Lines over numbers, drawn anew for every width so that the writing stays readable.
- * @param {string} label what it shows, said in one sentence
+ * A line chart, drawn again when its width changes so that the text keeps its size.
+ * @param {string} label what it shows, in one sentence
  * @param {{x: string, y: string}} axes
  * @param {[number, number][]} points
- * @param {{best?: [number, number], even?: boolean}} [more] `best` is marked; `even` adds the line of equal numbers
+ * @param {{best?: [number, number], even?: boolean, second?: [number, number][]}} [options] `best` is a point to mark,
+ *   `even` adds the line x = y, `second` is a second line
  */
-export function curve(label, axes, points, { best, even } = {}) {
-  const box = s("svg", { class: "chart", role: "img", "aria-label": label });
+export function curve(label, axes, points, { best, even, second = [] } = {}) {
+  const chart = s("svg", { class: "chart", role: "img", "aria-label": label });
+  const all = [...points, ...second];
+  const xs = all.map(([x]) => x);
+  const ys = all.flatMap(([x, y]) => (even ? [x, y] : [y]));
+  const [x0, x1, y0, y1] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
   const draw = () => {
-    const width = Math.max(240, box.clientWidth || 520), height = 250, left = 52, bottom = height - 40, top = 24;
-    const xs = points.map(([x]) => x), ys = points.flatMap(([x, y]) => (even ? [x, y] : [y]));
-    const [x0, x1, y0, y1] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
-    const px = (/** @type {number} */ x) => left + ((width - left - 12) * (x - x0)) / (x1 - x0 || 1);
-    const py = (/** @type {number} */ y) => bottom - ((bottom - top) * (y - y0)) / (y1 - y0 || 1);
-    const path = (/** @type {[number, number][]} */ line) => `M${line.map(([x, y]) => `${px(x).toFixed(1)} ${py(y).toFixed(1)}`).join("L")}`;
-    box.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    box.setAttribute("height", String(height));
-    box.replaceChildren(
+    const width = Math.max(240, chart.clientWidth || 520);
+    const px = (/** @type {number} */ x) => LEFT + ((width - LEFT - RIGHT) * (x - x0)) / (x1 - x0 || 1);
+    const py = (/** @type {number} */ y) => BOTTOM - ((BOTTOM - TOP) * (y - y0)) / (y1 - y0 || 1);
+    const line = (/** @type {[number, number][]} */ path, /** @type {string} */ kind) =>
+      path.length > 0 &&
+      s("path", { class: kind, d: `M${path.map(([x, y]) => `${px(x).toFixed(1)} ${py(y).toFixed(1)}`).join("L")}` });
+    const dot = (/** @type {[number, number]} */ [x, y], /** @type {any} */ attributes, title = `${x}: ${y}`) =>
+      s("circle", { cx: px(x), cy: py(y), ...attributes }, s("title", { text: title }));
+    const dots = (/** @type {[number, number][]} */ path, /** @type {string} */ kind) =>
+      path.length <= MAX_DOTS ? path.map((point) => dot(point, { class: kind, r: 3.5 })) : [];
+    chart.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
+    chart.setAttribute("height", String(HEIGHT));
+    chart.replaceChildren(
       ...ticks(y0, y1).flatMap((y) => [
-        s("path", { class: "grid-line", d: `M${left} ${py(y)}H${width - 12}` }),
-        s("text", { x: left - 8, y: py(y) + 4, "text-anchor": "end", text: y })]),
-      ...ticks(x0, x1).map((x) => s("text", { x: px(x), y: bottom + 20, "text-anchor": "middle", text: x })),
+        s("path", { class: "grid-line", d: `M${LEFT} ${py(y)}H${width - RIGHT}` }),
+        s("text", { x: LEFT - 8, y: py(y) + 4, "text-anchor": "end", text: y }),
+      ]),
+      ...ticks(x0, x1).map((x) => s("text", { x: px(x), y: BOTTOM + 20, "text-anchor": "middle", text: x })),
       s("text", { x: 0, y: 11, text: axes.y }),
-      s("text", { x: width - 12, y: height - 2, "text-anchor": "end", text: axes.x }),
-      even && s("path", { class: "line even", d: path([[x0, x0], [x1, x1]]) }),
-      s("path", { class: "line", d: path(points) }),
-      ...points.length <= 40 ? points.map(([x, y]) => s("circle", { class: "dot", cx: px(x), cy: py(y), r: 3.5 }, s("title", { text: `${x}: ${y}` }))) : [],
-      best && s("circle", { class: "best", cx: px(best[0]), cy: py(best[1]), r: 6 }, s("title", { text: `best, ${best[0]}: ${best[1]}` })),
+      s("text", { x: width - RIGHT, y: HEIGHT - 2, "text-anchor": "end", text: axes.x }),
+      ...[
+        even && line([[x0, x0], [x1, x1]], "line even"),
+        line(second, "line second"),
+        line(points, "line"),
+      ].filter(Boolean),
+      ...dots(second, "dot second"),
+      ...dots(points, "dot"),
+      ...(best ? [dot(best, { class: "best", r: 6 }, `best, ${best[0]}: ${best[1]}`)] : []),
     );
   };
-  new ResizeObserver(draw).observe(box);
-  return box;
+  new ResizeObserver(draw).observe(chart);
+  return chart;
 }

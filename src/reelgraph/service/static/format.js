@@ -79,3 +79,20 @@ export function shareOf(stars, scale) {
   const from = scale.low >= 0 ? 0 : scale.low;
   return Math.min(1, Math.max(0, (stars - from) / (scale.high - from)));
 }
+
+/** A number with fixed digits, or a dash for none. @param {number | null | undefined} number @param {number} digits */
+export function fixed(number, digits) {
+  if (number === null || number === undefined) return "–";
+  const rounded = Number(number.toFixed(digits)) || 0; // never -0
+  return rounded.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+}
+
+/** @param {number} share @param {number} [digits] */
+export function percent(share, digits = 0) {
+  return `${fixed(100 * share, digits)} %`;
+}
+
+/** The day of an ISO time. @param {string | null} time */
+export function date(time) {
+  return time ? time.slice(0, 10) : "on an unknown date";
+}

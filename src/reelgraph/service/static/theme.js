@@ -1,8 +1,8 @@
-/* Before the first paint: the colours chosen last time. Not a module, since modules wait for the document. */
+/* Applies the mode chosen last time before the first paint. Not a module, because modules wait for the document. */
 "use strict";
 try {
   const chosen = localStorage.getItem("reelgraph.theme");
   if (chosen === "light" || chosen === "dark") document.documentElement.dataset.theme = chosen;
 } catch {
-  // Storage may be switched off; the system's preference holds then.
+  // Without storage the system's preference applies.
 }

@@ -1,4 +1,4 @@
-/** Light or dark: what the system prefers, until the visitor chooses. */
+/** The light and dark mode switch; the system decides until the visitor does. */
 
 import { icon } from "./dom.js";
 
@@ -12,7 +12,7 @@ export function themeButton(button) {
     return chosen ? chosen === "dark" : dark.matches;
   };
   const show = () => {
-    const words = isDark() ? "Use light colours" : "Use dark colours";
+    const words = isDark() ? "Switch to light mode" : "Switch to dark mode";
     button.replaceChildren(icon(isDark() ? "sun" : "moon"));
     button.setAttribute("aria-label", words);
     button.title = words;
@@ -23,7 +23,7 @@ export function themeButton(button) {
     try {
       localStorage.setItem(KEY, chosen);
     } catch {
-      // It holds for this visit then.
+      // Without storage the choice lasts until the page closes.
     }
     show();
   });
