@@ -1,4 +1,4 @@
-"""The pictures of the page in docs/pictures: python benchmarks/pictures.py MODEL, a model of the bundled sample."""
+"""Screenshots in docs/pictures: python benchmarks/pictures.py MODEL, a model trained on the bundled sample."""
 
 import argparse
 import sys
@@ -11,7 +11,7 @@ from PIL import Image
 from sqlalchemy import URL
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))  # The tests do the same at less length.
+sys.path.insert(0, str(HERE.parent))  # for tests.page
 
 from tests.page.browsing import SMALL, WIDE, Visit, chromium  # noqa: E402
 from tests.support.kills import Server  # noqa: E402
@@ -20,12 +20,11 @@ PICTURES = HERE.parent / "docs" / "pictures"
 RATED = {"The Matrix": 5, "Amelie": 4, "Pretty Woman": 2, "Alien": 4, "Fargo": 5, "Toy Story": 3}
 
 
-def picture(visit: Visit, name: str) -> None:
-    """A picture in at most 256 colours, which keeps it small."""
-    visit.page.wait_for_timeout(600)
+def save(visit: Visit, name: str) -> None:
+    """Save a screenshot with 256 colours, which keeps the file small."""
     with tempfile.TemporaryDirectory() as folder:
         whole = Path(folder) / "whole.png"
-        visit.page.screenshot(path=whole)
+        visit.page.screenshot(path=whole, animations="disabled")
         few = (
             Image.open(whole)
             .convert("RGB")
@@ -35,22 +34,26 @@ def picture(visit: Visit, name: str) -> None:
 
 
 def pictures(visits: Callable[..., Visit]) -> None:
-    """The list of someone with ratings, the reasons in dark colours, and a phone."""
+    """The list, an explanation in dark mode, a phone, and the insights."""
     for name, options in (("page", {}), ("why", {"color_scheme": "dark"}), ("phone", SMALL)):
         visit = visits(**options)
         page = visit.open()
         for title, stars in RATED.items():
             visit.rate(title, stars)
-        page.reload()  # Without what has changed since the last rating.
+        page.reload()  # without the changes since the last rating
         page.wait_for_selector(".card")
         if name == "why":
             page.get_by_role("button", name="Why The Usual Suspects").click()
             page.wait_for_selector(".pulls")
-        picture(visit, name)
+        save(visit, name)
+    visit = visits()
+    visit.page.goto(f"{visit.url}insights")
+    visit.page.wait_for_selector("#sections:not([hidden])")
+    save(visit, "insights")
 
 
 def main() -> None:
-    """Serve the model, visit, take the pictures."""
+    """Serve the model and take the screenshots."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", type=Path)
     model = parser.parse_args().model

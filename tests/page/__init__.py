@@ -1,1 +1,1 @@
-"""The page in a real browser before a real server."""
+"""Tests of the page in Chromium against a running server."""

@@ -1,4 +1,4 @@
-"""A browser, and someone's visit to the page with it."""
+"""Chromium, and a visit to the page with it."""
 
 import os
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tests.support.programs import chromium_program
 
-# A browser that runs as root, without a graphics card, and asks nobody for anything.
+# Run as root, without a GPU, and without requests of its own.
 FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
@@ -32,7 +32,7 @@ def chromium() -> Iterator[Browser]:
 
 
 class Visit:
-    """Someone's visit to the page: every complaint of the browser is kept, and every host that was asked."""
+    """A visit to the page that records the browser's warnings and errors, and every host it contacts."""
 
     def __init__(self, context: BrowserContext, url: str) -> None:
         self.context, self.url = context, f"{url}/"
@@ -49,32 +49,31 @@ class Visit:
             self.complaints.append(message.text)
 
     def open(self, fragment: str = "") -> Page:
-        """Open the page and wait for its list."""
+        """Open the page and wait for the list."""
         self.page.goto(self.url + fragment)
         self.page.wait_for_selector(".card")
         self.settled()
         return self.page
 
     def settled(self) -> None:
-        """Wait until the list that the last change asked for is there."""
-        self.page.wait_for_timeout(180)  # The page waits a moment for further changes before it asks.
+        """Wait until the list follows the last change; it is busy from the change on."""
         self.page.wait_for_selector("#list:not([aria-busy])")
 
     def titles(self) -> list[str]:
-        """The titles of the list."""
+        """The titles in the list."""
         return self.page.locator(".card .card-open").all_text_contents()
 
     def rate(self, title: str, stars: int) -> None:
-        """Search a movie and give it stars, by keyboard."""
+        """Search for a movie and rate it with the keyboard."""
         page = self.page
         page.fill("#q", title)
         page.keyboard.press("ArrowDown")
-        page.locator(f'.found-row .stars-input:focus[aria-label="Your stars for {title}"]').press(str(stars))
+        page.locator(f'.found-row .stars-input:focus[aria-label="Your rating for {title}"]').press(str(stars))
         page.keyboard.press("Escape")
         self.settled()
 
     def rated(self) -> dict[str, str]:
-        """The visitor's ratings as the shelf shows them."""
+        """The visitor's ratings, as the page shows them."""
         spines = self.page.locator(".spine").all()
         return {
             spine.locator(".tile-open").inner_text(): spine.locator(".stars-input").get_attribute("aria-valuetext")
@@ -83,11 +82,10 @@ class Visit:
         }
 
     def photograph(self, name: str) -> None:
-        """Keep what the page looks like, where `REELGRAPH_SCREENSHOTS` names a folder."""
+        """Save a screenshot if `REELGRAPH_SCREENSHOTS` names a folder."""
         folder = os.environ.get("REELGRAPH_SCREENSHOTS")
         if folder:
-            self.page.wait_for_timeout(450)  # Until what moves has come to rest.
-            self.page.screenshot(path=Path(folder) / f"{name}.png")
+            self.page.screenshot(path=Path(folder) / f"{name}.png", animations="disabled")
 
     def barriers(self, *rules: str) -> list[str]:
         """See `barriers`."""

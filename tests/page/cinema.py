@@ -1,4 +1,4 @@
-"""A cinema for a visitor to walk through: known titles, half stars, and two camps of people whose tastes are known."""
+"""A data set with familiar titles, half stars, and two groups of users with opposite tastes."""
 
 import csv
 from pathlib import Path
@@ -30,7 +30,7 @@ GENRES = {SPACE: "Action|Sci-Fi", HEARTS: "Comedy|Romance", BOTH: "Crime|Drama"}
 
 
 def write_cinema(folder: Path, users: int = 120, seed: int = 0) -> Path:
-    """ratings.csv and movies.csv: even users love space and not hearts, odd ones the other way, all like the rest."""
+    """Write ratings.csv and movies.csv: even users love SPACE, odd users love HEARTS, and all like BOTH."""
     rng = np.random.default_rng(seed)
     movies = [(title, year, kind) for kind in GENRES for title, year in kind]
     with (folder / "movies.csv").open("w", newline="", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""A real browser before a real server."""
+"""Chromium and a running server."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +16,7 @@ from tests.support.kills import Server
 
 @pytest.fixture(scope="session")
 def cinema(tmp_path_factory: pytest.TempPathFactory, command: Callable[..., Any]) -> Path:
-    """A model of the cinema's ratings; not to be changed."""
+    """A model trained on the cinema data; read-only."""
     folder = write_cinema(tmp_path_factory.mktemp("cinema"))
     steps = ("--max-steps", 40, "--rank-max-steps", 40, "--tune", "none")
     done = command("train", folder, *steps, "--out", folder / "model")
@@ -26,7 +26,7 @@ def cinema(tmp_path_factory: pytest.TempPathFactory, command: Callable[..., Any]
 
 @pytest.fixture(scope="session")
 def server(cinema: Path) -> Iterator[Server]:
-    """A server that runs as long as the tests."""
+    """A server for the whole session."""
     server = Server(cinema, URL.create("sqlite", database=str(cinema.parent / "ratings.sqlite")))
     yield server
     server.stop()
@@ -34,14 +34,14 @@ def server(cinema: Path) -> Iterator[Server]:
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """Chromium; ended with the tests of the page: beside Playwright's loop no other test can run one."""
+    """Chromium, closed after this package: no other test can run an event loop next to Playwright's."""
     with chromium() as browser:
         yield browser
 
 
 @pytest.fixture
 def visits(browser: Browser, server: Server) -> Iterator[Callable[..., Visit]]:
-    """Makes visits with nothing kept of earlier ones; at the end none may have complained or asked another host."""
+    """Opens visits with empty storage; afterwards checks for warnings, errors and requests to other hosts."""
     made: list[Visit] = []
 
     def make(url: str | None = None, **options: Any) -> Visit:
@@ -58,5 +58,5 @@ def visits(browser: Browser, server: Server) -> Iterator[Callable[..., Visit]]:
 
 @pytest.fixture
 def visit(visits: Callable[..., Visit]) -> Visit:
-    """A visit with a wide window."""
+    """A visit in a desktop window."""
     return visits()

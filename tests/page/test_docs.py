@@ -1,9 +1,9 @@
-"""The routes to look at and to try: no outside host, nothing that the security policy stops."""
+"""The API documentation works without other hosts and within the security policy."""
 
 from tests.page.browsing import Visit
 
 
-def test_a_route_is_tried_from_the_docs(visit: Visit) -> None:
+def test_a_route_can_be_tried_from_the_docs(visit: Visit) -> None:
     page = visit.page
     page.goto(f"{visit.url}docs")
     route = page.locator(".opblock", has_text="/api/movies").first

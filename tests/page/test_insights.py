@@ -1,4 +1,4 @@
-"""The analysts' page in the browser: its numbers are the service's, and nothing of it is left to eyes alone."""
+"""The /insights page in the browser: its numbers are the service's, and screen readers get all of them."""
 
 import json
 import urllib.request
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Page
 from sqlalchemy import URL
 
 from reelgraph.bench.results import COLUMNS
@@ -16,7 +17,7 @@ from tests.support.kills import Server
 
 @pytest.fixture(scope="module")
 def analysed(cinema: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server with a second model (the same one) and bench results."""
+    """A server with bench results and a second model, which is the same one."""
     bench = tmp_path_factory.mktemp("bench")
     facts: dict[str, Any] = {name: 0.5 for name, _, _ in COLUMNS} | {"unpredictable": 0, "tune_seconds": 1.0}
     runs = [
@@ -33,8 +34,8 @@ def analysed(cinema: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     server.stop()
 
 
-def opened(visit: Visit) -> Any:
-    """The page once its numbers are there."""
+def opened(visit: Visit) -> Page:
+    """The page with its sections filled."""
     visit.page.goto(visit.url + "insights")
     visit.page.wait_for_selector("#sections:not([hidden])")
     return visit.page
@@ -45,8 +46,8 @@ def told(server: Server, path: str = "") -> Any:
         return json.load(answer)
 
 
-def column(page: Any, caption: str, place: int) -> list[str]:
-    """The cells of a column of the table of a caption."""
+def column(page: Page, caption: str, place: int) -> list[str]:
+    """The cells of one column of the table with a caption."""
     cells: list[str] = (
         page.get_by_role("table", name=caption, exact=True)
         .locator(f"tbody tr > :nth-child({place})")
@@ -56,7 +57,7 @@ def column(page: Any, caption: str, place: int) -> list[str]:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_charts_and_tables_show_the_services_numbers(
+def test_charts_and_tables_show_the_numbers_of_the_service(
     visits: Callable[..., Visit], analysed: Server, scheme: str
 ) -> None:
     visit, found = visits(analysed.address, color_scheme=scheme), told(analysed)
@@ -68,7 +69,7 @@ def test_charts_and_tables_show_the_services_numbers(
     widths = (
         page.get_by_role("table", name="Ratings by stars")
         .locator("rect")
-        .evaluate_all("bars => bars.map((one) => Number(one.getAttribute('width')))")
+        .evaluate_all("bars => bars.map((bar) => Number(bar.getAttribute('width')))")
     )
     most = max(row["number"] for row in values)
     assert widths == pytest.approx([100 * row["number"] / most for row in values])
@@ -88,7 +89,7 @@ def test_charts_and_tables_show_the_services_numbers(
     assert visit.barriers() == []
 
 
-def test_a_users_lists_side_by_side_by_keyboard_on_a_phone(visits: Callable[..., Visit], analysed: Server) -> None:
+def test_lists_of_a_user_are_compared_by_keyboard_on_a_phone(visits: Callable[..., Visit], analysed: Server) -> None:
     visit = visits(analysed.address, **SMALL)
     page = opened(visit)
     page.focus("#user")
@@ -109,7 +110,7 @@ def test_a_users_lists_side_by_side_by_keyboard_on_a_phone(visits: Callable[...,
     visit.complaints[:] = [complaint for complaint in visit.complaints if "status of 404" not in complaint]
 
 
-def test_what_was_not_given_is_said_and_the_visitors_page_leads_here(visit: Visit) -> None:
+def test_missing_options_are_named_and_the_start_page_links_here(visit: Visit) -> None:
     page = visit.open()
     page.get_by_role("link", name="Model insights").click()
     page.get_by_text("No bench results.").wait_for()

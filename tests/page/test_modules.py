@@ -1,11 +1,11 @@
-"""The page's modules by themselves, in the browser, against answers that are known."""
+"""Functions of the page's modules, called in the browser."""
 
 import re
 from typing import Any
 
 import pytest
 
-from reelgraph.service.static_files import STATIC
+from reelgraph.service.report import STATIC
 from tests.page.browsing import Visit
 
 HALVES = {"low": 0.5, "high": 5, "step": 0.5}
@@ -17,15 +17,15 @@ AROUND_ZERO = {"low": -10, "high": 10, "step": 5}
 
 @pytest.fixture(scope="module")
 def call(request: pytest.FixtureRequest) -> Any:
-    """Calls a function of a module of the page."""
+    """Calls a function of one of the page's modules."""
     browser, server = request.getfixturevalue("browser"), request.getfixturevalue("server")
     page = browser.new_page()
     page.goto(server.address)
 
     def run(module: str, name: str, *args: Any) -> Any:
-        answer = f"(await import('./static/{module}.js')).{name}(...args)"
-        plain = "found instanceof Map ? Object.fromEntries(found) : found"
-        return page.evaluate(f"async (args) => {{ const found = {answer}; return {plain}; }}", list(args))
+        call = f"(await import('./static/{module}.js')).{name}(...args)"
+        plain = "result instanceof Map ? Object.fromEntries(result) : result"
+        return page.evaluate(f"async (args) => {{ const result = {call}; return {plain}; }}", list(args))
 
     yield run
     page.close()
@@ -41,9 +41,7 @@ def call(request: pytest.FixtureRequest) -> Any:
         (AROUND_ZERO, 0.001, -10), (AROUND_ZERO, 0.5, 0), (AROUND_ZERO, 0.51, 5), (AROUND_ZERO, 1, 10),
     ],
 )  # fmt: skip
-def test_a_point_on_the_stars_means_the_half_star_that_it_lies_on(
-    call: Any, scale: Any, share: float, stars: float
-) -> None:
+def test_a_point_on_the_stars_means_the_half_star_under_it(call: Any, scale: Any, share: float, stars: float) -> None:
     values = call("stars", "valuesOf", scale)
     assert values[0] == scale["low"]
     assert values[-1] == scale["high"]
@@ -68,7 +66,7 @@ def test_a_point_on_the_stars_means_the_half_star_that_it_lies_on(
         ((None, None), "7", []),
     ],
 )
-def test_titles_are_read_in_natural_order(call: Any, movie: Any, title: str, others: list[str]) -> None:
+def test_titles_are_put_in_natural_order(call: Any, movie: Any, title: str, others: list[str]) -> None:
     found = call("format", "titlesOf", {"movie_id": "7", "title": movie[0], "year": movie[1], "genres": []})
     assert found == {"title": title, "others": others}
 
@@ -79,11 +77,11 @@ def test_titles_are_read_in_natural_order(call: Any, movie: Any, title: str, oth
      ("Lord of the Rings", "LR"), ("千と千尋", "千"), ("The", "T"), ("!!!", "?"),
      ("Raiders of the Lost Ark Again", "RLA")],
 )  # fmt: skip
-def test_posters_carry_initials(call: Any, title: str, initials: str) -> None:
+def test_posters_show_initials(call: Any, title: str, initials: str) -> None:
     assert call("poster", "initialsOf", title) == initials
 
 
-def test_a_link_gives_back_the_ratings_of_any_ids(call: Any) -> None:
+def test_links_keep_ratings_whatever_the_ids(call: Any) -> None:
     ratings = {"260": 4.5, "tt0111161": 1, "a~b:c": 3, "Zoë #1/2 %41": 5, "1e3": 2}
     fragment = call("share", "toFragment", ratings)
     assert " " not in fragment
@@ -95,11 +93,11 @@ def test_a_link_gives_back_the_ratings_of_any_ids(call: Any) -> None:
 @pytest.mark.parametrize(
     "fragment", ["", "#", "#ratings=", "#ratings=x", "#ratings=:3", "#ratings=1:", "#ratings=%E0%A4:3", "#other=1:3"]
 )
-def test_a_broken_link_gives_nothing(call: Any, fragment: str) -> None:
+def test_a_broken_link_contains_no_ratings(call: Any, fragment: str) -> None:
     assert call("share", "fromFragment", fragment, HALVES) == {}
 
 
-def test_the_strongest_reasons_have_ribbons_and_the_others_one_together(call: Any) -> None:
+def test_the_strongest_reasons_get_ribbons_and_the_others_share_one(call: Any) -> None:
     reasons = [
         {
             "movie": {"movie_id": str(n), "title": f"Movie {n}", "year": None, "genres": []},
@@ -114,7 +112,7 @@ def test_the_strongest_reasons_have_ribbons_and_the_others_one_together(call: An
     assert sum(pull["pull"] for pull in pulls) == pytest.approx(1.651)
 
 
-def test_the_document_asks_for_all_modules_at_once() -> None:
+def test_the_document_preloads_all_modules() -> None:
     named = set(re.findall(r'modulepreload" href="static/(.*?)"', (STATIC / "index.html").read_text(encoding="utf-8")))
     needed, found = {"main.js"}, set[str]()
     while needed:
@@ -124,9 +122,9 @@ def test_the_document_asks_for_all_modules_at_once() -> None:
     assert named == found
 
 
-def test_a_movie_always_has_the_same_poster(visit: Visit) -> None:
+def test_a_movie_always_gets_the_same_poster(visit: Visit) -> None:
     page = visit.open()
-    posters = "() => [...document.querySelectorAll('.card .poster')].map((one) => one.outerHTML)"
+    posters = "() => [...document.querySelectorAll('.card .poster')].map((poster) => poster.outerHTML)"
     first = page.evaluate(posters)
     page.reload()
     page.wait_for_selector(".card")

@@ -1,4 +1,4 @@
-"""Stars are given, changed and taken back, and the list follows."""
+"""Ratings are given, changed and removed, and the list follows."""
 
 from collections.abc import Callable
 
@@ -9,11 +9,11 @@ TITLES_OF_SPACE = {title.removesuffix(", The") for title, _ in SPACE}
 
 
 def share_of_space(titles: list[str]) -> float:
-    """How much of the list's beginning is of one camp."""
+    """The share of SPACE movies among the first eight."""
     return sum(title.removeprefix("The ") in TITLES_OF_SPACE for title in titles[:8]) / 8
 
 
-def test_a_newcomer_gets_a_start_list_and_with_each_rating_another(visit: Visit) -> None:
+def test_the_list_starts_generic_and_changes_with_every_rating(visit: Visit) -> None:
     page = visit.open()
     assert page.inner_text("#list-heading") == "Start with these"
     start = visit.titles()
@@ -35,7 +35,7 @@ def test_a_newcomer_gets_a_start_list_and_with_each_rating_another(visit: Visit)
     visit.photograph("for-you")
 
 
-def test_each_suggestion_shows_its_prediction_within_an_interval(visit: Visit) -> None:
+def test_each_recommendation_shows_its_prediction_and_interval(visit: Visit) -> None:
     page = visit.open()
     for words in page.locator(".forecast .sr").all_text_contents():
         prediction, low, high = (
@@ -45,7 +45,7 @@ def test_each_suggestion_shows_its_prediction_within_an_interval(visit: Visit) -
     assert page.locator(".forecast .sr").count() == 24
 
 
-def test_the_mouse_gives_halves_and_changes_and_takes_back(visit: Visit) -> None:
+def test_the_mouse_rates_in_half_stars_changes_and_removes(visit: Visit) -> None:
     page = visit.open()
     title = visit.titles()[3]
     card = page.locator(".card", has=page.get_by_role("button", name=title, exact=True))
@@ -56,16 +56,16 @@ def test_the_mouse_gives_halves_and_changes_and_takes_back(visit: Visit) -> None
         pad.click(position={"x": box["width"] * share, "y": 15})
         assert words.get_attribute("aria-valuetext") == f"{stars} of 5 stars"
         visit.settled()
-        assert visit.titles()[3] == title, "the movie that is being rated keeps its place"
+        assert visit.titles()[3] == title, "a movie that is being rated keeps its place"
     page.mouse.move(0, 0)
-    assert card.locator(".card-rated").inner_text() == "You gave 5"
+    assert card.locator(".card-rated").inner_text() == "Your rating: 5"
     card.locator(".stars-remove").click()
     assert words.get_attribute("aria-valuetext") == "not rated"
     assert page.locator("#hero").is_visible()
     assert visit.rated() == {}
 
 
-def test_pressing_and_dragging_gives_where_it_ends(visit: Visit) -> None:
+def test_a_drag_gives_the_rating_where_it_ends(visit: Visit) -> None:
     page = visit.open()
     box = page.locator(".card .stars-pad").nth(1).bounding_box()
     assert box is not None
@@ -77,7 +77,7 @@ def test_pressing_and_dragging_gives_where_it_ends(visit: Visit) -> None:
     assert list(visit.rated().values()) == ["3 of 5 stars"]
 
 
-def test_a_touch_gives_stars_and_one_that_scrolls_gives_none(visits: Callable[..., Visit]) -> None:
+def test_a_tap_rates_and_a_scroll_does_not(visits: Callable[..., Visit]) -> None:
     visit = visits(**SMALL)
     page = visit.open()
     title = visit.titles()[0]
@@ -104,14 +104,14 @@ def test_a_touch_gives_stars_and_one_that_scrolls_gives_none(visits: Callable[..
     assert visit.rated() == {}
 
 
-def test_the_keyboard_alone_searches_rates_filters_asks_and_hides(visit: Visit) -> None:
+def test_everything_works_by_keyboard(visit: Visit) -> None:
     page = visit.open()
     press = page.keyboard.press
 
     def focus() -> str:
         words: str = page.evaluate("""() => {
-            const one = document.activeElement;
-            return one.getAttribute("aria-label") ?? (one.labels?.[0] ?? one).textContent;
+            const focused = document.activeElement;
+            return focused.getAttribute("aria-label") ?? (focused.labels?.[0] ?? focused).textContent;
         }""")
         return words
 
@@ -120,13 +120,13 @@ def test_the_keyboard_alone_searches_rates_filters_asks_and_hides(visit: Visit) 
         while len(seen) < 60 and focus() != label:
             press("Tab")
             seen.append(focus())
-        assert focus() == label, f"expected to come to {label!r} by the tab key, found {seen}"
+        assert focus() == label, f"{label!r} not reached with the tab key, only {seen}"
 
     press("/")
     page.keyboard.type("the mat")
     press("ArrowDown")
     page.wait_for_selector(".found-row .stars-input:focus")
-    assert focus() == "Your stars for The Matrix"
+    assert focus() == "Your rating for The Matrix"
     for _ in range(9):
         press("ArrowRight")
     press("ArrowDown")
@@ -136,7 +136,7 @@ def test_the_keyboard_alone_searches_rates_filters_asks_and_hides(visit: Visit) 
     press("Backspace")
     assert visit.rated() == {"The Matrix Reloaded": "3 of 5 stars"}
     press("Escape")
-    assert focus() == "Search movies to give stars to"
+    assert focus() == "Search for movies to rate"
     assert page.locator("#results").is_hidden()
 
     tab_to("All genres")
@@ -149,7 +149,7 @@ def test_the_keyboard_alone_searches_rates_filters_asks_and_hides(visit: Visit) 
     tab_to(f"Why {first}")
     press("Enter")
     page.wait_for_selector(".pulls")
-    assert focus() == first, "the sheet's heading"
+    assert focus() == first, "the heading of the dialog"
     press("Escape")
     assert focus() == f"Why {first}"
 

@@ -30,8 +30,8 @@ def model(cinema: Path) -> Recommender:
 
 @pytest.fixture
 def report(browser: Browser, tmp_path: Path) -> Any:
-    """Opens a page from disk; it may complain of nothing and load nothing but itself."""
-    complaints: list[str] = []
+    """Opens a page from disk; it must log no messages and load nothing else."""
+    messages: list[str] = []
     pages: list[Page] = []
 
     def show(text: str, **options: Any) -> Page:
@@ -39,9 +39,9 @@ def report(browser: Browser, tmp_path: Path) -> Any:
         path.write_text(text, encoding="utf-8")
         page = browser.new_context(**({"viewport": WIDE} | options)).new_page()
         pages.append(page)
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda request: complaints.append(request.url) if loads(request.url) else None)
+        page.on("console", lambda message: messages.append(message.text))
+        page.on("pageerror", lambda error: messages.append(str(error)))
+        page.on("request", lambda request: messages.append(request.url) if loads(request.url) else None)
 
         def loads(url: str) -> bool:
             return not url.startswith("data:") and url != path.as_uri()
@@ -53,7 +53,7 @@ def report(browser: Browser, tmp_path: Path) -> Any:
     yield show
     for page in pages:
         page.context.close()
-    assert complaints == []
+    assert messages == []
 
 
 def cells(page: Page, caption: str) -> list[list[str]]:

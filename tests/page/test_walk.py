@@ -1,28 +1,30 @@
-"""A visitor's walk through the page: search, filters, reasons, similar movies, links, what is kept."""
+"""Search, filters, explanations, similar movies, links and storage."""
 
-import contextlib
 import re
 from collections.abc import Callable
 from urllib.request import urlopen
 
 import pytest
-from playwright.sync_api import Error, Route
+from playwright.sync_api import Route
 
 from tests.page.browsing import Visit
 from tests.page.cinema import SPACE
 
+OUTDATED_SEARCH, OUTDATED_LINK = re.compile(r"q=am&"), re.compile(r"/movies\?.*id=1&")
 
-def test_search_finds_while_typing_and_drops_late_answers(visit: Visit) -> None:
+
+def hold(route: Route) -> None:
+    """Leave a request without an answer."""
+
+
+def test_search_finds_while_typing_and_cancels_outdated_requests(visit: Visit) -> None:
     page = visit.open()
-    held: list[Route] = []
-    page.route(re.compile(r"q=am&"), lambda route: held.append(route))  # noqa: PLW0108
-    page.locator("#q").press_sequentially("am", delay=200)
-    page.locator("#q").press_sequentially("elie")
-    page.wait_for_selector(".found-row")
-    assert held, "the first answer comes when the second is there"
-    with contextlib.suppress(Error):
-        held[0].continue_()
-    page.wait_for_timeout(150)
+    page.route(OUTDATED_SEARCH, hold)
+    with page.expect_request(OUTDATED_SEARCH):
+        page.locator("#q").press_sequentially("am")
+    with page.expect_event("requestfailed", lambda request: OUTDATED_SEARCH.search(request.url) is not None):
+        page.locator("#q").press_sequentially("elie")
+    page.get_by_text("1 movie found").wait_for(state="attached")
     assert page.locator(".found-row .tile-open").all_text_contents() == ["Amélie"]
     for typed, found in (
         ("matrix, the", "The Matrix"),
@@ -32,13 +34,13 @@ def test_search_finds_while_typing_and_drops_late_answers(visit: Visit) -> None:
         page.fill("#q", typed)
         page.get_by_role("button", name=found, exact=True).and_(page.locator(".found-row button")).wait_for()
     page.fill("#q", "no such movie")
-    page.get_by_text("No title like no such movie.").first.wait_for()
+    page.get_by_text("No movies found for no such movie.").first.wait_for()
     visit.photograph("search-nothing")
     page.fill("#q", "")
     page.wait_for_selector("#results", state="hidden")
 
 
-def test_search_shows_more_on_demand(visit: Visit) -> None:
+def test_search_loads_more_results(visit: Visit) -> None:
     page = visit.open()
     page.fill("#q", "19")
     page.wait_for_selector(".found-row >> nth=7")
@@ -47,7 +49,7 @@ def test_search_shows_more_on_demand(visit: Visit) -> None:
     assert page.evaluate("document.activeElement.closest('.found-row') === document.querySelectorAll('.found-row')[8]")
 
 
-def test_filters_narrow_the_list_and_are_cleared(visit: Visit) -> None:
+def test_filters_apply_and_are_cleared(visit: Visit) -> None:
     page = visit.open()
     page.get_by_text("Romance", exact=True).click()
     visit.settled()
@@ -66,27 +68,27 @@ def test_filters_narrow_the_list_and_are_cleared(visit: Visit) -> None:
     page.fill("#year-from", "1920")
     page.fill("#year-to", "1925")
     page.locator("#year-to").press("Enter")
-    page.get_by_text("Nothing here with these filters").wait_for()
+    page.get_by_text("No movies match these filters").wait_for()
     visit.photograph("empty")
     assert visit.barriers() == []
-    page.get_by_role("button", name="Clear the filters").click()
+    page.get_by_role("button", name="Clear filters").click()
     visit.settled()
     assert len(visit.titles()) == 24
 
 
-def test_more_is_loaded_without_repeating_any(visit: Visit) -> None:
+def test_more_movies_load_without_duplicates(visit: Visit) -> None:
     page = visit.open()
     first = visit.titles()
     page.click("#more")
     page.wait_for_selector(".card >> nth=24")
     assert visit.titles()[:24] == first
-    assert page.evaluate("document.activeElement.textContent") == visit.titles()[24], "the first of the new ones"
+    assert page.evaluate("document.activeElement.textContent") == visit.titles()[24], "the first new card has the focus"
     page.click("#more")
     page.wait_for_selector("#more", state="hidden")
     assert len(visit.titles()) == len(set(visit.titles())) == 60
 
 
-def test_what_is_of_no_interest_leaves_and_comes_back(visit: Visit) -> None:
+def test_a_movie_is_hidden_and_brought_back(visit: Visit) -> None:
     page = visit.open()
     first, second = visit.titles()[:2]
     page.get_by_role("button", name=f"Not interested in {first}").click()
@@ -107,7 +109,7 @@ def test_what_is_of_no_interest_leaves_and_comes_back(visit: Visit) -> None:
     assert page.locator("#hidden-box").is_hidden()
 
 
-def test_reasons_are_those_that_add_up(visit: Visit) -> None:
+def test_contributions_add_up(visit: Visit) -> None:
     page = visit.open()
     for title, stars in (("The Matrix", 5), ("Alien", 4), ("Pretty Woman", 1)):
         visit.rate(title, stars)
@@ -126,7 +128,7 @@ def test_reasons_are_those_that_add_up(visit: Visit) -> None:
     pulls = [float(part.split()[0].replace("\u2212", "-").replace("±", "")) for part in parts.values()]
     assert sum(pulls) == pytest.approx(terms[3], abs=0.03)
     label = page.locator(".pulls-box").first.get_attribute("aria-label") or ""
-    assert label.startswith(f"How your ratings pull the predicted stars of {title}: {sum(p >= 0 for p in pulls)} up")
+    assert label.startswith(f"How your ratings change the predicted stars of {title}: {sum(p >= 0 for p in pulls)} up")
     page.locator(".sheet .stars-input").press("2")
     assert visit.rated()[title] == "2 of 5 stars"
     page.keyboard.press("Escape")
@@ -134,7 +136,7 @@ def test_reasons_are_those_that_add_up(visit: Visit) -> None:
     assert title not in visit.titles()
 
 
-def test_similar_movies_lead_on_and_back(visit: Visit) -> None:
+def test_similar_movies_open_and_lead_back(visit: Visit) -> None:
     page = visit.open()
     page.fill("#q", "alien")
     page.get_by_role("button", name="Aliens", exact=True).and_(page.locator(".tile-open")).click()
@@ -148,14 +150,14 @@ def test_similar_movies_lead_on_and_back(visit: Visit) -> None:
         page.locator(".tile .tile-open")
     ).click()
     assert page.inner_text("#sheet-title") == near[0]
-    page.get_by_role("button", name="Back to the movie before").click()
+    page.get_by_role("button", name="Back to the previous movie").click()
     assert page.inner_text("#sheet-title") == "Aliens"
     page.get_by_role("button", name="Close", exact=True).click()
     assert page.locator("#sheet").is_hidden()
     assert page.evaluate("document.activeElement.textContent") == "Aliens"
 
 
-def test_ratings_travel_in_a_link_and_nowhere_else(visits: Callable[..., Visit]) -> None:
+def test_a_link_carries_ratings_without_the_server(visits: Callable[..., Visit]) -> None:
     giver, taker = visits(permissions=["clipboard-read", "clipboard-write"]), visits()
     page = giver.open()
     giver.rate("The Matrix", 5)
@@ -168,7 +170,7 @@ def test_ratings_travel_in_a_link_and_nowhere_else(visits: Callable[..., Visit])
     asked: list[str] = []
     taker.context.on("request", lambda request: asked.append(request.url))
     page = taker.open(link.removeprefix(taker.url))
-    page.get_by_text("2 ratings taken over from the link.").wait_for()
+    page.get_by_text("2 ratings imported from the link.").wait_for()
     assert taker.rated() == giver.rated()
     taker.settled()
     assert taker.titles() == giver.titles()
@@ -178,33 +180,29 @@ def test_ratings_travel_in_a_link_and_nowhere_else(visits: Callable[..., Visit])
     taker.rate("Casino", 4)
     page.goto(link)
     page.wait_for_url(taker.url)
-    assert page.locator("#share-sheet").is_hidden(), "a link with nothing new asks nothing"
+    assert page.locator("#share-sheet").is_hidden(), "a link with nothing new opens no dialog"
     page.goto(f"{taker.url}#ratings=5:1~no%20such:3~7:9~:2~8")
-    page.get_by_role("heading", name="A link with 1 rating").wait_for()
-    page.get_by_role("button", name="Add them to mine").click()
+    page.get_by_role("heading", name="This link contains 1 rating").wait_for()
+    page.get_by_role("button", name="Add to mine").click()
     assert taker.rated() == {**giver.rated(), "Casino": "4 of 5 stars", "Blade Runner": "1 of 5 stars"}
 
 
-def test_of_links_opened_one_upon_another_the_newest_holds(visit: Visit) -> None:
+def test_the_link_opened_last_wins(visit: Visit) -> None:
     page = visit.open()
     visit.rate("Casino", 4)
-    held: list[Route] = []
-    page.route(re.compile(r"/movies\?.*id=1&"), lambda route: held.append(route))  # noqa: PLW0108
-    with page.expect_request(re.compile(r"/movies\?.*id=1&")):
+    page.route(OUTDATED_LINK, hold)
+    with page.expect_request(OUTDATED_LINK):
         page.goto(f"{visit.url}#ratings=1:4~2:3")
-    page.goto(f"{visit.url}#ratings=5:1")
-    page.get_by_role("heading", name="A link with 1 rating").wait_for()
-    with contextlib.suppress(Error):
-        held[0].continue_()
-    page.wait_for_timeout(150)
-    assert page.inner_text("#share-title") == "A link with 1 rating", "the late answer is about a link that is gone"
-    # A link whose address is taken off before the page hears of it.
+    with page.expect_event("requestfailed", lambda request: OUTDATED_LINK.search(request.url) is not None):
+        page.goto(f"{visit.url}#ratings=5:1")
+    page.get_by_role("heading", name="This link contains 1 rating").wait_for()
+    # A link whose fragment is removed before the hashchange event arrives.
     page.evaluate("location.hash = 'ratings=5:1~7:2'; history.replaceState(null, '', location.pathname)")
-    page.get_by_role("heading", name="A link with 2 ratings").wait_for()
+    page.get_by_role("heading", name="This link contains 2 ratings").wait_for()
     assert page.url == visit.url
 
 
-def test_ratings_are_kept_in_this_browser_and_shared_by_its_tabs(visit: Visit) -> None:
+def test_ratings_are_stored_in_the_browser_and_shared_by_its_tabs(visit: Visit) -> None:
     page = visit.open()
     visit.rate("Heat", 4)
     with visit.context.expect_page():
@@ -219,17 +217,15 @@ def test_ratings_are_kept_in_this_browser_and_shared_by_its_tabs(visit: Visit) -
     assert visit.rated() == {}
     page.get_by_role("button", name="Undo").click()
     assert visit.rated() == {"Casino": "3 of 5 stars"}
-    page.evaluate(
-        'localStorage.setItem(\'reelgraph.recommend.visitor.1\', \'{"ratings": [1, {"stars": 2}], "hidden": 7\')'
-    )
+    page.evaluate('localStorage.setItem(\'reelgraph.visitor.1\', \'{"ratings": [1, {"stars": 2}], "hidden": 7\')')
     page.reload()
     page.wait_for_selector(".card")
-    assert visit.rated() == {}, "damaged memory is no memory"
+    assert visit.rated() == {}, "damaged storage counts as empty"
 
 
-def test_the_first_list_is_light(visit: Visit) -> None:
+def test_the_first_visit_loads_little_data(visit: Visit) -> None:
     page = visit.open()
-    sizes = page.evaluate("performance.getEntriesByType('resource').map((one) => [one.name, one.transferSize])")
+    sizes = page.evaluate("performance.getEntriesByType('resource').map((entry) => [entry.name, entry.transferSize])")
     with urlopen(visit.url) as answer:
         total = sum(size for _, size in sizes) + len(answer.read())
     assert {name.rpartition("/")[2] for name, _ in sizes} >= {"main.js", "page.css", "catalogue", "recommendations"}

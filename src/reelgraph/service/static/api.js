@@ -1,4 +1,4 @@
-/** Questions to the server: late answers are dropped, and a server that is away is waited for. */
+/** Requests to the server: outdated ones are cancelled, and an unreachable server is polled until it is back. */
 
 /** @typedef {import("./format.js").Movie} Movie */
 /** @typedef {Movie & {rank: number, prediction: number, interval: [number, number] | null}} Suggestion */
@@ -6,29 +6,29 @@
 /** @typedef {{movies: number, users: number, ratings: number, scale: import("./format.js").Scale,
  *   genres: {name: string, movies: number}[], years: [number, number] | null, artifact: {id: string}}} Catalogue */
 /** @typedef {{ratings: Record<string, number>, k: number, genre: string | null, year: string | null,
- *   exclude: string[], offset: number}} ListQuestion */
+ *   exclude: string[], offset: number}} ListRequest */
 
-const PATIENCE = 10_000; // ms before a server that says nothing counts as away
-const WAITS = [1000, 2000, 4000, 8000, 15_000]; // ms between looks for it
-const MOST_POLITE = 3; // times that "too many requests" is waited out
+const TIMEOUT = 10_000; // ms
+const WAITS = [1000, 2000, 4000, 8000, 15_000]; // ms between polls
+const MAX_RETRIES = 3; // after "too many requests"
 
-/** A question that got no answer, or a refusal. */
+/** A request that failed or got no response. */
 export class ApiError extends Error {
-  /** @param {string} code the service's word, or "unreachable" @param {string} message */
+  /** @param {string} code the service's error code, or "unreachable" @param {string} message */
   constructor(code, message) {
     super(message);
     this.code = code;
   }
 }
 
-/** What went wrong, for a person; of a bug of ours the console says more. @param {unknown} error */
+/** A message for the visitor; unexpected errors go to the console. @param {unknown} error */
 export function inWords(error) {
   if (error instanceof ApiError) return error.message;
   console.error(error);
   return "Something went wrong.";
 }
 
-/** Whether an error only says that nobody waits for the answer any more. @param {unknown} error */
+/** Whether an error only means that the request was cancelled. @param {unknown} error */
 export function dropped(error) {
   return error instanceof DOMException && error.name === "AbortError";
 }
@@ -44,7 +44,7 @@ function pause(ms, signal) {
   });
 }
 
-/** The server; events "down" (again before each look, with `wait` in ms) and "up". */
+/** The server. Dispatches "down" before each poll, with `wait` in ms, and "up" when it is back. */
 export class Api extends EventTarget {
   constructor() {
     super();
@@ -60,7 +60,7 @@ export class Api extends EventTarget {
     return this.#ask("api/catalogue", { signal });
   }
 
-  /** @param {ListQuestion} question @param {AbortSignal} [signal]
+  /** @param {ListRequest} question @param {AbortSignal} [signal]
    *  @returns {Promise<{movies: Suggestion[], more: boolean, unknown: string[]}>} */
   list(question, signal) {
     return this.#ask("api/recommendations", { signal, body: question });
@@ -78,7 +78,7 @@ export class Api extends EventTarget {
   }
 
   /**
-   * Movies by their ids; those that the server does not know are left out.
+   * Movies by id; ids that the server does not know are skipped.
    * @param {string[]} ids
    * @param {AbortSignal} [signal]
    * @returns {Promise<Movie[]>}
@@ -112,23 +112,26 @@ export class Api extends EventTarget {
     for (let turn = 0; ; turn += 1) {
       const { answer, content } = await this.#send(path, signal, body);
       if (answer.ok && content !== null) return content;
-      if (answer.status === 429 && turn < MOST_POLITE) {
+      if (answer.status === 429 && turn < MAX_RETRIES) {
         await pause(1000 * Math.min(Number(answer.headers.get("Retry-After")) || 1, 30), signal);
         continue;
       }
       const error = content?.error;
-      throw new ApiError(error?.code ?? "internal", error?.message ?? `The server answered ${answer.status}.`);
+      throw new ApiError(
+        error?.code ?? "internal",
+        error?.message ?? `The server answered with status ${answer.status}.`,
+      );
     }
   }
 
   /**
-   * One answer, whole; a server that is away, or without a model yet, is waited for from then on.
+   * Sends one request and reads the whole response; starts polling if the server is unreachable or has no model yet.
    * @param {string} path
    * @param {AbortSignal | undefined} signal
    * @param {any} body
    */
   async #send(path, signal, body) {
-    const late = AbortSignal.timeout(PATIENCE);
+    const late = AbortSignal.timeout(TIMEOUT);
     const both = signal ? AbortSignal.any([signal, late]) : late;
     const json = { "Content-Type": "application/json" };
     const what = body === undefined ? {} : { method: "POST", body: JSON.stringify(body), headers: json };
@@ -136,26 +139,26 @@ export class Api extends EventTarget {
       const answer = await fetch(path, { ...what, signal: both });
       if (answer.status >= 502) throw new Error(answer.statusText);
       const content = await answer.json().catch((error) => {
-        if (error instanceof SyntaxError) return null; // Something in between answered.
+        if (error instanceof SyntaxError) return null; // A proxy answered.
         throw error;
       });
       this.#found();
       return { answer, content };
     } catch {
-      if (signal?.aborted) throw new DOMException("The answer is not wanted any more.", "AbortError");
+      if (signal?.aborted) throw new DOMException("The request was cancelled.", "AbortError");
       this.#lost();
       throw new ApiError("unreachable", "The server cannot be reached.");
     }
   }
 
-  /** Look for a server that is away, now. */
+  /** Polls an unreachable server now. */
   async look() {
     clearTimeout(this.timer);
     try {
-      const answer = await fetch("api/catalogue", { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
+      const answer = await fetch("api/catalogue", { cache: "no-store", signal: AbortSignal.timeout(TIMEOUT) });
       if (answer.ok) return this.#found();
     } catch {
-      // Still away.
+      // still unreachable
     }
     return this.#wait();
   }
@@ -183,7 +186,7 @@ export class Api extends EventTarget {
   }
 }
 
-/** One question at a time: a newer one drops the older. */
+/** Keeps only the latest request: a newer one cancels the older. */
 export class Latest {
   constructor() {
     /** @type {AbortController | null} */
@@ -203,7 +206,7 @@ export class Latest {
 }
 
 /**
- * A function that runs at once, and of the calls that follow closely only the last.
+ * Runs the first call at once, and of calls in quick succession only the last (debounce).
  * @template {any[]} Values
  * @param {(...values: Values) => void} call
  * @param {number} ms

@@ -1,4 +1,4 @@
-/** One suggestion: poster, predicted stars, stars to give, and what can be asked about it. */
+/** The card of one recommendation: poster, predicted stars, stars for rating, and buttons. */
 
 import { h, icon } from "./dom.js";
 import { forecast } from "./forecast.js";
@@ -12,7 +12,7 @@ import { stars } from "./stars.js";
 /** @typedef {import("./state.js").Visitor} Visitor */
 /** @typedef {"why" | "similar"} View */
 /**
- * What parts of the page have in common: the ratings' scale, the number of movies, who visits, what opens a movie.
+ * What the parts of the page share: the rating scale, the number of movies, the visitor, and how to open a movie.
  * @typedef {{scale: Scale, movies: number, visitor: Visitor, open: (movie: Movie, view: View) => void}} Page
  */
 /**
@@ -68,7 +68,7 @@ export function card(first, page, hide) {
   const refresh = () => {
     const own = page.visitor.starsOf(first.movie_id);
     element.classList.toggle("is-rated", own !== null);
-    rated.replaceChildren(...(own === null ? [] : [icon("check"), `You gave ${exact(own)}`]));
+    rated.replaceChildren(...(own === null ? [] : [icon("check"), `Your rating: ${exact(own)}`]));
     given.update();
   };
   const update = (/** @type {Suggestion} */ suggestion) => {

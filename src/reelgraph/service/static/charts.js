@@ -94,7 +94,14 @@ export function curve(label, axes, points, { best, even, second = [] } = {}) {
       s("text", { x: 0, y: 11, text: axes.y }),
       s("text", { x: width - RIGHT, y: HEIGHT - 2, "text-anchor": "end", text: axes.x }),
       ...[
-        even && line([[x0, x0], [x1, x1]], "line even"),
+        even &&
+          line(
+            [
+              [x0, x0],
+              [x1, x1],
+            ],
+            "line even",
+          ),
         line(second, "line second"),
         line(points, "line"),
       ].filter(Boolean),

@@ -1,4 +1,4 @@
-/** Elements made by calls; never from strings of markup, so that no title can become one. */
+/** Builds elements by function calls and never from HTML strings, so that no title is parsed as HTML. */
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -6,7 +6,7 @@ const SVG = "http://www.w3.org/2000/svg";
 
 /**
  * @param {Element} element
- * @param {Record<string, any>} properties attributes; `on*` functions listen, `text` is text, null and false are none
+ * @param {Record<string, any>} properties attributes, listeners named `on*`, and `text`; null and false are skipped
  * @param {Child[]} children
  */
 function fill(element, properties, children) {
@@ -45,7 +45,7 @@ export function s(tag, properties = {}, ...children) {
   return /** @type {any} */ (fill(document.createElementNS(SVG, tag), properties, children));
 }
 
-/** The element of an id that the page's HTML is known to hold. @param {string} id @returns {any} */
+/** The element with an id that is known to exist. @param {string} id @returns {any} */
 export function byId(id) {
   return document.getElementById(id);
 }
@@ -65,14 +65,14 @@ const ICONS = {
 };
 
 /**
- * A line icon; it says nothing to screen readers, the button around it does.
+ * A line icon, hidden from screen readers; the button around it has a label.
  * @param {keyof typeof ICONS} name
  */
 export function icon(name) {
   return s("svg", { class: "icon", viewBox: "0 0 24 24", "aria-hidden": "true" }, s("path", { d: ICONS[name] }));
 }
 
-/** Whether movement is welcome. */
+/** Whether the visitor allows animations. */
 export function mayMove() {
   return !matchMedia("(prefers-reduced-motion: reduce)").matches;
 }

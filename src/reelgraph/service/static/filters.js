@@ -1,15 +1,15 @@
-/** Genre and years that the list is narrowed to. */
+/** The genre and year filters. */
 
 import { byId, h } from "./dom.js";
 import { count } from "./format.js";
 
-/** @typedef {{genre: string | null, year: string | null}} Narrowed */
+/** @typedef {{genre: string | null, year: string | null}} Filter */
 
-/** Tells of every change by an event "change". */
+/** Dispatches "change" after every change. */
 export class Filters extends EventTarget {
   constructor() {
     super();
-    /** @type {Narrowed} */
+    /** @type {Filter} */
     this.value = { genre: null, year: null };
     this.genres = byId("genres");
     this.years = byId("years");
@@ -25,7 +25,7 @@ export class Filters extends EventTarget {
     return this.value.genre !== null || this.value.year !== null;
   }
 
-  /** Offer what the catalogue has. @param {import("./api.js").Catalogue} catalogue */
+  /** Offers the genres and years of the catalogue. @param {import("./api.js").Catalogue} catalogue */
   offer(catalogue) {
     const common = catalogue.genres.filter(({ name }) => !name.startsWith("(")).sort((a, b) => b.movies - a.movies);
     const all = [{ name: "", movies: catalogue.movies }, ...common];
@@ -87,14 +87,14 @@ export class Filters extends EventTarget {
     } else this.#set({ year: this.years.value || null });
   }
 
-  /** A year that is missing leaves that end open; one that is no year counts as missing. */
+  /** A missing or invalid year leaves that end open. */
   #ownYears() {
     const ends = [this.from, this.to].map((field) => (/^\d{4}$/.test(field.value.trim()) ? field.value.trim() : ""));
     if (ends[0] && ends[1] && ends[0] > ends[1]) ends.reverse();
     this.#set({ year: ends[0] || ends[1] ? ends.join("-") : null });
   }
 
-  /** @param {Partial<Narrowed>} change */
+  /** @param {Partial<Filter>} change */
   #set(change) {
     const value = { ...this.value, ...change };
     if (value.genre === this.value.genre && value.year === this.value.year) return;

@@ -1,4 +1,4 @@
-/** Predicted stars as a number and as a bar: the range that holds nine ratings of ten, and the prediction in it. */
+/** The predicted stars as a number, and a bar for their 90 % prediction interval. */
 
 import { h } from "./dom.js";
 import { exact, value } from "./format.js";
@@ -6,14 +6,14 @@ import { exact, value } from "./format.js";
 /** @typedef {import("./format.js").Scale} Scale */
 
 /**
- * "Predicted 4.3 of 5 stars; nine of ten ratings lie between 2.9 and 5.0".
+ * "Predicted 4.3 of 5 stars; 9 out of 10 ratings fall between 2.9 and 5.0".
  * @param {number} predicted
  * @param {[number, number] | null} interval
  * @param {Scale} scale
  */
 export function predictedWords(predicted, interval, scale) {
   const likely = interval
-    ? `; nine of ten ratings lie between ${value(interval[0], scale)} and ${value(interval[1], scale)}`
+    ? `; 9 out of 10 ratings fall between ${value(interval[0], scale)} and ${value(interval[1], scale)}`
     : "";
   return `Predicted ${value(predicted, scale)} of ${exact(scale.high)} stars${likely}`;
 }

@@ -1,23 +1,23 @@
-/** Titles, numbers and stars as people read them. */
+/** Formats titles, numbers and stars. */
 
 /** @typedef {{movie_id: string, title: string | null, year: number | null, genres: string[]}} Movie */
 /** @typedef {{low: number, high: number, step: number | null}} Scale */
 
 const ARTICLE = /^(.+), (The|An?|L[eao]s?|L'|Il|I|Gli|Une?|Un[oa]|El|Der|Die|Das|Den|Eine?|De|Het|Os?|As|Det|En)$/;
 
-/** "Matrix, The" is The Matrix. @param {string} title */
+/** "Matrix, The" becomes "The Matrix". @param {string} title */
 function inOrder(title) {
   const found = ARTICLE.exec(title.trim());
   return found ? `${found[2]}${found[2].endsWith("'") ? "" : " "}${found[1]}` : title.trim();
 }
 
 /**
- * A movie's title in natural order, and its other titles, which tables give in brackets.
+ * A movie's title in natural order, and its other titles, which data sets give in brackets.
  * @param {Movie} movie
  * @returns {{title: string, others: string[]}}
  */
 export function titlesOf(movie) {
-  const year = movie.year === null ? "" : `(${movie.year})`; // Some tables write it behind the title, too.
+  const year = movie.year === null ? "" : `(${movie.year})`; // Some data sets repeat it in the title.
   const given = movie.title ?? movie.movie_id;
   const whole = year && given.endsWith(year) && given !== year ? given.slice(0, -year.length).trimEnd() : given;
   const start = whole.search(/ \(/);
@@ -33,7 +33,7 @@ export function titleOf(movie) {
   return titlesOf(movie).title;
 }
 
-/** Genres worth showing: some tables write in words that there are none. @param {Movie} movie */
+/** The genres without placeholders such as "(no genres listed)". @param {Movie} movie */
 export function genresOf(movie) {
   return movie.genres.filter((name) => !name.startsWith("("));
 }
@@ -53,7 +53,7 @@ export function counted(number, word) {
   return `${count(number)} ${word}${number === 1 ? "" : "s"}`;
 }
 
-/** A predicted value, to the tenth, or to the whole on long scales. @param {number} value @param {Scale} scale */
+/** A prediction with one decimal, or none on long scales. @param {number} value @param {Scale} scale */
 export function value(value, scale) {
   return value.toFixed(scale.high - scale.low > 20 ? 0 : 1);
 }
@@ -63,7 +63,7 @@ export function exact(stars) {
   return String(Math.round(stars * 100) / 100);
 }
 
-/** A part of a sum, with its sign. @param {number} part @param {number} [digits] */
+/** A number with its sign. @param {number} part @param {number} [digits] */
 export function signed(part, digits = 2) {
   const text = Math.abs(part).toFixed(digits);
   return Number(text) === 0 ? `±${text}` : `${part > 0 ? "+" : "−"}${text}`;
@@ -74,7 +74,7 @@ export function spoken(stars, scale) {
   return `${exact(stars)} of ${exact(scale.high)} stars`;
 }
 
-/** How much of the row of stars a value fills, 0 to 1. @param {number} stars @param {Scale} scale */
+/** The share of the row of stars that a value fills, 0 to 1. @param {number} stars @param {Scale} scale */
 export function shareOf(stars, scale) {
   const from = scale.low >= 0 ? 0 : scale.low;
   return Math.min(1, Math.max(0, (stars - from) / (scale.high - from)));

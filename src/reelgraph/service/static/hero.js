@@ -1,10 +1,10 @@
-/** The product in one picture: stars given to three movies, and the ribbons from them to the next one. */
+/** The illustration at the top: three rated movies, and ribbons from them to a recommendation. */
 
 import { h, s } from "./dom.js";
 import { poster } from "./poster.js";
 import { shownStars } from "./stars.js";
 
-/** No movies of the catalogue: the picture stands before the first answer. */
+/** Made-up movies, because the picture is drawn before the catalogue is loaded. */
 const GIVEN = [
   { genres: ["Sci-Fi"], share: 1, pull: "+0.4", up: true },
   { genres: ["Comedy"], share: 0.4, pull: "\u22120.2", up: false },

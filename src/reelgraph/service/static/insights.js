@@ -1,7 +1,15 @@
 /** The /insights page: loads the facts, fills its sections, and compares two models' lists for one user. */
 
 import { curvePanels, errorPanels, leaderboard, listPanels, opening, reasonPanels, tuningPanel } from "./sections.js";
-import { coldPanels, coldSummary, dataPanels, dataSummary, errorsSummary, listsSummary, testedSplit } from "./sections.js";
+import {
+  coldPanels,
+  coldSummary,
+  dataPanels,
+  dataSummary,
+  errorsSummary,
+  listsSummary,
+  testedSplit,
+} from "./sections.js";
 import { panel, table } from "./charts.js";
 import { byId, h } from "./dom.js";
 import { counted, date, factsOf, fixed, titleOf } from "./format.js";
@@ -36,11 +44,20 @@ function show(facts) {
   byId("tiles").replaceChildren(...tiles);
   fill("data", dataSummary(facts.data), dataPanels(facts.data));
   const curves = curvePanels(facts.history);
-  fill("training", null, [...(curves.length ? curves : [empty("The model has no training history.")]), ...tuningPanel(facts.tuning)]);
+  fill("training", null, [
+    ...(curves.length ? curves : [empty("The model has no training history.")]),
+    ...tuningPanel(facts.tuning),
+  ]);
   fill("errors", errorsSummary(facts), errorPanels(facts));
   fill("lists", listsSummary(facts), listPanels(facts));
   const reasons = reasonPanels(facts);
-  fill("reasons", reasons.length ? "How reliable explanations and similar movies are, measured on the data." : "These checks need test ratings.", reasons);
+  fill(
+    "reasons",
+    reasons.length
+      ? "How reliable explanations and similar movies are, measured on the data."
+      : "These checks need test ratings.",
+    reasons,
+  );
   if (facts.cold) fill("cold", coldSummary(facts.cold), coldPanels(facts.cold));
   else byId("cold-section").remove();
 }
@@ -53,7 +70,11 @@ function sideOf(title, side, two) {
     row.elsewhere === null ? "–" : h("span", { class: "badge", text: row.elsewhere });
   const columns = [
     { title: "Rank", cell: (row) => row.rank },
-    { title: "Movie", kind: "words", cell: (row) => [titleOf(row), h("small", { class: "none", text: ` ${factsOf(row)}` })] },
+    {
+      title: "Movie",
+      kind: "words",
+      cell: (row) => [titleOf(row), h("small", { class: "none", text: ` ${factsOf(row)}` })],
+    },
     { title: "Stars", cell: (row) => fixed(row.prediction, 2) },
     ...(two ? [{ title: "Rank in the other", cell: elsewhere }] : []),
   ];
@@ -86,13 +107,18 @@ function offerCompare(other) {
   byId("ask").addEventListener("submit", compare);
   if (!other) {
     const command = h("code", { text: "reelgraph serve … --compare DIR" });
-    byId("compare-lead").replaceChildren("Movies recommended to a user of the training data. To compare with a second model: ", command, ".");
+    byId("compare-lead").replaceChildren(
+      "Movies recommended to a user of the training data. To compare with a second model: ",
+      command,
+      ".",
+    );
     return;
   }
   const [split, errors] = testedSplit(other);
   const error = errors.model ? ` (${split} RMSE ${fixed(errors.model.rmse, 4)})` : "";
   byId("compare-lead").textContent =
-    `Movies recommended to a user of the training data, by the serving model and by a ${other.kind} model made ${date(other.artifact.created)}${error}.`;
+    "Movies recommended to a user of the training data, by the serving model and " +
+    `by a ${other.kind} model made ${date(other.artifact.created)}${error}.`;
 }
 
 /** Takes away what needs a server. */
@@ -105,7 +131,9 @@ function detach() {
 /** Links to the sections that are on the page. */
 function listContents() {
   const headings = [...document.querySelectorAll("#sections h2")];
-  byId("contents").replaceChildren(...headings.map((heading) => h("a", { href: `#${heading.id}`, text: heading.textContent })));
+  byId("contents").replaceChildren(
+    ...headings.map((heading) => h("a", { href: `#${heading.id}`, text: heading.textContent })),
+  );
 }
 
 async function start() {
@@ -125,7 +153,9 @@ async function start() {
     const retry = h("button", { type: "button", class: "button", text: "Try again", onclick: () => location.reload() });
     const message = error.code ? error.message : "The server cannot be reached.";
     byId("about").textContent = "";
-    byId("state").replaceChildren(h("div", { class: "state" }, h("h2", { text: "Nothing to show yet" }), h("p", { text: message }), retry));
+    byId("state").replaceChildren(
+      h("div", { class: "state" }, h("h2", { text: "Nothing to show yet" }), h("p", { text: message }), retry),
+    );
   }
 }
 

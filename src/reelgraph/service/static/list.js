@@ -1,4 +1,4 @@
-/** The list of suggestions: asked for again with every change, moved into its new order, longer on demand. */
+/** The list of recommendations: reloads after every change, animates the new order, and loads more on demand. */
 
 import { ApiError, calmly, dropped, inWords, Latest } from "./api.js";
 import { card } from "./card.js";
@@ -11,15 +11,15 @@ import { MOST_RATINGS } from "./state.js";
 /** @typedef {import("./card.js").Card} Card */
 
 const LENGTH = 24;
-const FURTHEST = 1000; // how far into a list the server goes
-const ENOUGH = 5; // ratings from which on the page stops asking for more
+const MAX_OFFSET = 1000; // the largest offset the server accepts
+const ENOUGH = 5; // below this many ratings the page asks for more
 
 export class List {
   /**
    * @param {import("./api.js").Api} api
    * @param {import("./card.js").Page} page
    * @param {import("./filters.js").Filters} filters
-   * @param {(ids: string[]) => void} onunknown told which rated movies the model in service does not know
+   * @param {(ids: string[]) => void} onunknown called with the rated movies that the model does not know
    */
   constructor(api, page, filters, onunknown) {
     this.onunknown = onunknown;
@@ -36,18 +36,24 @@ export class List {
     this.element = byId("list");
     this.more = byId("more");
     this.state = byId("list-state");
-    this.refresh = calmly(() => this.#renew(), 150);
+    const renew = calmly(() => this.#renew(), 150);
+    this.due = false; // whether a change still waits for its request
+    this.refresh = () => {
+      this.due = true;
+      this.element.setAttribute("aria-busy", "true"); // until the new list is there
+      renew();
+    };
     this.more.addEventListener("click", () => this.#extend());
     filters.addEventListener("change", () => this.refresh());
     page.visitor.addEventListener("change", () => {
-      for (const one of this.cards.values()) one.refresh();
+      for (const each of this.cards.values()) each.refresh();
       this.refresh();
     });
     api.addEventListener("up", () => this.refresh());
   }
 
-  /** @param {number} offset @returns {import("./api.js").ListQuestion} */
-  #question(offset) {
+  /** @param {number} offset @returns {import("./api.js").ListRequest} */
+  #request(offset) {
     const { visitor } = this.page;
     return {
       ratings: visitor.toJson(this.page.scale),
@@ -59,11 +65,11 @@ export class List {
   }
 
   async #renew() {
+    this.due = false;
     const slow = setTimeout(() => this.element.classList.add("waiting"), 200);
-    this.element.setAttribute("aria-busy", "true");
-    this.more.disabled = false; // A part that was under way is not wanted any more.
+    this.more.disabled = false; // This request cancels one for more movies.
     try {
-      const answer = await this.latest.run((signal) => this.api.list(this.#question(0), signal));
+      const answer = await this.latest.run((signal) => this.api.list(this.#request(0), signal));
       this.#show(answer.movies, answer.more);
       this.onunknown(answer.unknown);
       this.element.classList.remove("waiting");
@@ -73,15 +79,15 @@ export class List {
     } finally {
       clearTimeout(slow);
     }
-    this.element.removeAttribute("aria-busy");
+    if (!this.due) this.element.removeAttribute("aria-busy");
   }
 
   async #extend() {
-    if (this.element.hasAttribute("aria-busy")) return; // What is shown is about to change.
+    if (this.element.hasAttribute("aria-busy")) return; // A new list is on its way.
     const before = this.shown.length;
     this.more.disabled = true;
     try {
-      const answer = await this.latest.run((signal) => this.api.list(this.#question(before), signal));
+      const answer = await this.latest.run((signal) => this.api.list(this.#request(before), signal));
       const known = new Set(this.shown.map((movie) => movie.movie_id));
       const fresh = answer.movies.filter((movie) => !known.has(movie.movie_id));
       this.#show([...this.shown, ...fresh], answer.more);
@@ -96,20 +102,20 @@ export class List {
   /** @param {Suggestion[]} movies @param {boolean} more */
   #show(movies, more) {
     const order = this.#withPinned(movies).map((movie) => {
-      const found = this.cards.get(movie.movie_id);
-      if (found) found.update(movie);
-      return { id: movie.movie_id, card: found ?? card(movie, this.page, (one) => this.#hide(one)) };
+      const kept = this.cards.get(movie.movie_id);
+      if (kept) kept.update(movie);
+      return { id: movie.movie_id, card: kept ?? card(movie, this.page, (hidden) => this.#hide(hidden)) };
     });
     this.shown = movies;
     this.cards = new Map(order.map(({ id, card }) => [id, card]));
     this.#place(order.map(({ card }) => card.element));
-    this.more.hidden = !more || movies.length > FURTHEST;
+    this.more.hidden = !more || movies.length > MAX_OFFSET;
     this.#head(movies);
     this.state.replaceChildren(...(order.length ? [] : [this.#nothing()]));
   }
 
   /**
-   * The movie that is being rated keeps its place until something else is done.
+   * A movie that has just been rated keeps its place while its card has the focus.
    * @param {Suggestion[]} movies
    * @returns {Suggestion[]}
    */
@@ -125,27 +131,28 @@ export class List {
   }
 
   /**
-   * Cards in a new order; those that stay glide there. The one with the focus is not touched, so as to keep it.
+   * Puts the cards in a new order and animates the moves. The focused card is never moved in the DOM, or it would lose
+   * the focus.
    * @param {HTMLElement[]} elements
    */
   #place(elements) {
-    const before = new Map([...this.element.children].map((one) => [one, one.getBoundingClientRect()]));
-    const focused = elements.find((one) => one.contains(document.activeElement));
+    const before = new Map([...this.element.children].map((child) => [child, child.getBoundingClientRect()]));
+    const focused = elements.find((element) => element.contains(document.activeElement));
     const wanted = new Set(elements);
-    for (const one of [...this.element.children]) if (!wanted.has(/** @type {HTMLElement} */ (one))) one.remove();
+    for (const child of [...this.element.children]) if (!wanted.has(/** @type {HTMLElement} */ (child))) child.remove();
     let passed = !focused;
-    for (const one of elements) {
-      if (one === focused) passed = true;
-      else if (passed) this.element.append(one);
-      else this.element.insertBefore(one, /** @type {Node} */ (focused));
+    for (const element of elements) {
+      if (element === focused) passed = true;
+      else if (passed) this.element.append(element);
+      else this.element.insertBefore(element, /** @type {Node} */ (focused));
     }
     if (!mayMove() || document.hidden) return;
-    for (const one of elements) {
-      const from = before.get(one);
-      const to = one.getBoundingClientRect();
+    for (const element of elements) {
+      const from = before.get(element);
+      const to = element.getBoundingClientRect();
       if (to.top > innerHeight + 400) continue;
       if (!from) {
-        one.animate(
+        element.animate(
           [
             { opacity: 0, transform: "translateY(12px)" },
             { opacity: 1, transform: "none" },
@@ -154,7 +161,7 @@ export class List {
         );
       } else if (from.left !== to.left || from.top !== to.top) {
         const start = `translate(${from.left - to.left}px, ${from.top - to.top}px)`;
-        one.animate([{ transform: start }, { transform: "none" }], {
+        element.animate([{ transform: start }, { transform: "none" }], {
           duration: 380,
           easing: "cubic-bezier(.2, .8, .2, 1)",
         });
@@ -167,12 +174,14 @@ export class List {
     const rated = this.page.visitor.ratings.size;
     const missing = ENOUGH - rated;
     byId("list-heading").textContent = rated ? "For you" : "Start with these";
-    byId("list-note").textContent = !rated
-      ? "Well known, well liked and all different. Give stars to the ones you have seen."
-      : `From ${counted(rated, "rating")}${missing > 0 ? `; ${missing} more and it gets to know you` : " of yours"}.`;
+    const basis = `Based on your ${rated === 1 ? "rating" : counted(rated, "rating")}.`;
+    const more = missing > 0 ? ` Rate ${missing} more for better recommendations.` : "";
+    byId("list-note").textContent = rated
+      ? basis + more
+      : "A mix of popular, well-rated movies. Rate the ones you have seen.";
     if (rated && movies.length) {
       say(
-        `Your list has changed. First: ${titleOf(movies[0])}, ` +
+        `List updated. First: ${titleOf(movies[0])}, ` +
           `predicted ${value(movies[0].prediction, this.page.scale)} stars.`,
       );
     }
@@ -183,17 +192,17 @@ export class List {
     return h(
       "div",
       { class: "state" },
-      h("h3", { text: filtered ? "Nothing here with these filters" : "You have been through everything" }),
+      h("h3", { text: filtered ? "No movies match these filters" : "No movies left to recommend" }),
       h("p", {
         text: filtered
-          ? "No movie that is left matches both genre and years."
-          : "Bring back movies of no interest, or take back stars, and the list goes on.",
+          ? "Try another genre or other years."
+          : "You have rated or hidden every movie. Remove a rating or bring back a hidden movie to see more.",
       }),
       filtered &&
         h("button", {
           type: "button",
           class: "button",
-          text: "Clear the filters",
+          text: "Clear filters",
           onclick: () => {
             this.filters.clear();
             this.element.focus();
@@ -206,7 +215,7 @@ export class List {
   #fail(error) {
     const away = error instanceof ApiError && error.code === "unreachable";
     this.element.classList.toggle("waiting", away);
-    if (this.cards.size && away) return; // The banner says so; what is shown still holds.
+    if (this.cards.size && away) return; // The banner tells; the list on the page stays valid.
     this.#place([]);
     this.cards.clear();
     this.shown = [];
@@ -215,9 +224,9 @@ export class List {
       h(
         "div",
         { class: "state" },
-        h("h3", { text: away ? "The projector is off" : "This list could not be made" }),
+        h("h3", { text: away ? "The server is unreachable" : "The list could not be loaded" }),
         h("p", {
-          text: away ? "The server can\u2019t be reached. The list appears by itself when it is back." : inWords(error),
+          text: away ? "The list will load as soon as the server is back." : inWords(error),
         }),
         h("button", { type: "button", class: "button", onclick: () => this.refresh() }, icon("retry"), "Try again"),
       ),
@@ -229,13 +238,13 @@ export class List {
     const element = this.cards.get(movie.movie_id)?.element;
     const next = element?.nextElementSibling ?? element?.previousElementSibling;
     const nextCard = next instanceof HTMLElement ? this.cards.get(next.dataset.movie ?? "") : undefined;
-    this.shown = this.shown.filter((one) => one.movie_id !== movie.movie_id);
+    this.shown = this.shown.filter((other) => other.movie_id !== movie.movie_id);
     this.cards.delete(movie.movie_id);
     if (nextCard) nextCard.focus();
     else this.element.focus();
-    this.#place([...this.cards.values()].map((one) => one.element));
+    this.#place([...this.cards.values()].map((each) => each.element));
     this.page.visitor.hide(movie);
-    notice(`${titleOf(movie)} will not be suggested.`, {
+    notice(`${titleOf(movie)} will not be recommended again.`, {
       label: "Undo",
       run: () => this.page.visitor.unhide(movie.movie_id),
     });

@@ -1,4 +1,4 @@
-/** The page put together: what is known of the visitor, the server, and the parts that show both. */
+/** Starts the page and connects its parts. */
 
 import { Api } from "./api.js";
 import { byId, icon } from "./dom.js";
@@ -15,7 +15,7 @@ import { Visitor } from "./state.js";
 import { themeButton } from "./themes.js";
 
 /**
- * The catalogue, however long the server takes to come.
+ * The catalogue, once the server is there.
  * @param {Api} api
  * @returns {Promise<import("./api.js").Catalogue>}
  */
@@ -36,7 +36,7 @@ async function catalogueOf(api) {
 function facts(catalogue) {
   const { movies, ratings, users } = catalogue;
   byId("catalogue-facts").textContent =
-    `${counted(movies, "movie")}, learned from ${counted(ratings, "rating")} by ${count(users)} people.`;
+    `${counted(movies, "movie")}, trained on ${counted(ratings, "rating")} by ${count(users)} people.`;
 }
 
 async function start() {
@@ -46,7 +46,7 @@ async function start() {
   for (const button of document.querySelectorAll("[data-share]")) button.prepend(icon("share"));
   watchServer(api);
   const asked = catalogueOf(api);
-  drawHero(byId("hero-picture")); // While the answer is under way.
+  drawHero(byId("hero-picture")); // while the catalogue loads
   const catalogue = await asked;
   byId("list-state").replaceChildren();
   /** @type {import("./card.js").Page} */

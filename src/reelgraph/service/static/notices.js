@@ -1,16 +1,16 @@
-/** What the page tells besides its content: notices, words for screen readers, the banner of a server away. */
+/** Notices, screen reader announcements, and the banner for an unreachable server. */
 
 import { byId, h, icon } from "./dom.js";
 
-const STAY = 9000; // ms that a notice stays
+const DURATION = 9000; // of a notice, in ms
 
-/** Words for screen readers only. @param {string} text */
+/** Announces a text to screen readers. @param {string} text */
 export function say(text) {
   byId("said").textContent = text;
 }
 
 /**
- * A notice at the bottom of the page, perhaps with something to do about it.
+ * Shows a notice at the bottom of the page, with an optional action.
  * @param {string} text
  * @param {{label: string, run: () => void}} [action]
  */
@@ -24,7 +24,7 @@ export function notice(text, action) {
   };
   const wait = () => {
     clearTimeout(timer);
-    timer = setTimeout(close, STAY);
+    timer = setTimeout(close, DURATION);
   };
   const button =
     action &&
@@ -48,34 +48,30 @@ export function notice(text, action) {
     },
     h("span", { text }),
     button,
-    h(
-      "button",
-      { type: "button", class: "notice-close", "aria-label": "Close this notice", onclick: close },
-      icon("close"),
-    ),
+    h("button", { type: "button", class: "notice-close", "aria-label": "Dismiss", onclick: close }, icon("close")),
   );
   while (box.children.length > 1) box.firstChild.remove();
   box.append(element);
   wait();
 }
 
-/** Shows and takes away the banner while the server is away. @param {import("./api.js").Api} api */
+/** Shows the banner while the server is unreachable. @param {import("./api.js").Api} api */
 export function watchServer(api) {
   const banner = byId("banner");
   const words = byId("banner-words");
   const button = byId("banner-look");
   /** @type {ReturnType<typeof setInterval> | undefined} */
   let ticking;
-  button.append(icon("retry"), "Try now");
+  button.append(icon("retry"), "Retry now");
   button.addEventListener("click", () => {
-    words.textContent = "Looking for the server\u2026";
+    words.textContent = "Connecting\u2026";
     api.look();
   });
   api.addEventListener("down", (event) => {
     const until = performance.now() + /** @type {CustomEvent} */ (event).detail.wait;
     const tell = () => {
       const left = Math.max(1, Math.ceil((until - performance.now()) / 1000));
-      byId("banner-wait").textContent = `Trying again in ${left} s.`;
+      byId("banner-wait").textContent = `Retrying in ${left} s.`;
     };
     words.textContent = "The server can\u2019t be reached. Your ratings are safe in this browser.";
     banner.hidden = false;
@@ -87,6 +83,6 @@ export function watchServer(api) {
     clearInterval(ticking);
     if (banner.contains(document.activeElement)) byId("list").focus({ preventScroll: true });
     banner.hidden = true;
-    notice("Connected again.");
+    notice("Back online.");
   });
 }

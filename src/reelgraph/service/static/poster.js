@@ -1,13 +1,13 @@
-/** Posters made of a movie's genres and title: two colours, a motif, initials. The same movie always looks the same. */
+/** Generated posters: two colours and a motif from the genres, initials from the title; always the same for a movie. */
 
 import { h, s } from "./dom.js";
 import { genresOf, titleOf } from "./format.js";
 
 /** @typedef {import("./format.js").Movie} Movie */
-/** @typedef {() => number} Chance numbers in [0, 1) */
+/** @typedef {() => number} Chance random numbers in [0, 1) */
 
 /**
- * Hue and motifs of each genre that MovieLens knows; other genres get theirs by their name.
+ * Hue and motifs of each MovieLens genre; those of other genres derive from their names.
  * @type {Record<string, [number, ...(keyof typeof MOTIFS)[]]>}
  */
 const GENRES = {
@@ -32,7 +32,7 @@ const GENRES = {
   Western: [26, "sun", "peaks", "bars"],
 };
 
-/** Numbers by chance that a text decides (mulberry32 over an FNV-1a hash). @param {string} text @returns {Chance} */
+/** A random generator seeded by a text (mulberry32 over an FNV-1a hash). @param {string} text @returns {Chance} */
 function chanceOf(text) {
   let seed = 0x811c9dc5;
   for (const sign of text) seed = Math.imul(seed ^ (sign.codePointAt(0) ?? 0), 0x01000193);
@@ -49,7 +49,7 @@ const circle = (/** @type {number} */ cx, /** @type {number} */ cy, /** @type {n
 const path = (/** @type {string} */ d, tone = "mid") => s("path", { d, class: tone });
 const range = (/** @type {number} */ n) => Array.from({ length: n }, (_, place) => place);
 
-/** Shapes on a sheet of 200 by 250. @satisfies {Record<string, (chance: Chance) => SVGElement[]>} */
+/** Shapes on a 200 by 250 canvas. @satisfies {Record<string, (chance: Chance) => SVGElement[]>} */
 const MOTIFS = {
   sun: (chance) => {
     const x = 60 + 80 * chance();
@@ -205,7 +205,7 @@ function lookOf(genre, chance) {
   return [hue, motifs[Math.floor(motifs.length * chance())]];
 }
 
-/** Up to three letters of a title, or the number that it begins with. @param {string} title */
+/** Up to three initials of a title, or the number it begins with. @param {string} title */
 export function initialsOf(title) {
   const words = title.split(/[:\u2013(]/)[0].match(/[\p{L}\p{N}]+(?:['\u2019]\p{L}+)?/gu) ?? [];
   const telling = words.filter(
@@ -223,7 +223,7 @@ export function initialsOf(title) {
 }
 
 /**
- * A movie's poster; decorative, its title stands beside it.
+ * A movie's poster, hidden from screen readers because the title is next to it.
  * @param {Movie} movie
  * @param {"large" | "small"} [size] small ones leave the year out
  */

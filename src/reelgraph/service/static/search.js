@@ -1,4 +1,4 @@
-/** Search as you type: titles under the field, with stars to give right there. */
+/** Search as you type: results below the field, each with stars for rating. */
 
 import { calmly, dropped, inWords, Latest } from "./api.js";
 import { byId, h } from "./dom.js";
@@ -6,8 +6,8 @@ import { counted, factsOf, titleOf, value } from "./format.js";
 import { poster } from "./poster.js";
 import { stars } from "./stars.js";
 
-const PART = 8;
-const MOST = 100;
+const PAGE_SIZE = 8;
+const MAX_RESULTS = 100;
 
 export class Search {
   /** @param {import("./api.js").Api} api @param {import("./card.js").Page} page */
@@ -15,9 +15,9 @@ export class Search {
     this.api = api;
     this.page = page;
     this.latest = new Latest();
-    this.length = PART;
-    this.shownFor = ""; // the text that the rows answer
-    this.descending = false; // whether arrow down was pressed before they were there
+    this.length = PAGE_SIZE;
+    this.shownFor = ""; // the query of the results on the page
+    this.descending = false; // whether the down arrow was pressed before the results arrived
     /** @type {{element: HTMLElement, input: HTMLInputElement, update: () => void}[]} */
     this.rows = [];
     this.form = byId("search");
@@ -26,7 +26,7 @@ export class Search {
     this.status = byId("results-said");
     const ask = calmly(() => this.#ask(), 120);
     this.field.addEventListener("input", () => {
-      this.length = PART;
+      this.length = PAGE_SIZE;
       this.descending = false;
       ask();
     });
@@ -37,7 +37,7 @@ export class Search {
     });
     this.form.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => this.#key(event));
     this.form.addEventListener("focusout", (/** @type {FocusEvent} */ event) => {
-      // A dialog opened from here takes the focus and gives it back.
+      // A movie opened from here takes the focus and returns it.
       if (
         event.relatedTarget instanceof Node &&
         !this.form.contains(event.relatedTarget) &&
@@ -98,26 +98,18 @@ export class Search {
   #show(text, movies, total) {
     this.rows = movies.map((movie) => this.#row(movie));
     this.status.textContent = total
-      ? `${counted(total, "movie")} found. Arrow down goes to the first.`
-      : `No title like ${text}.`;
+      ? `${counted(total, "movie")} found. Press the down arrow for the first one.`
+      : `No movies found for ${text}.`;
     /** @type {HTMLElement[]} */
     const content = total
       ? [h("ul", { class: "found" }, ...this.rows.map((row) => row.element))]
-      : [
-          h(
-            "p",
-            { class: "hint" },
-            "No title like ",
-            h("b", { text }),
-            ". A word or two of it is enough, in any order.",
-          ),
-        ];
-    if (total > movies.length && movies.length < MOST) {
+      : [h("p", { class: "hint" }, "No movies found for ", h("b", { text }), ". Try one or two words of the title.")];
+    if (total > movies.length && movies.length < MAX_RESULTS) {
       content.push(
         h("button", {
           type: "button",
           class: "quiet wide",
-          text: `Show more of ${total.toLocaleString("en")}`,
+          text: `Show more of ${total.toLocaleString("en")} results`,
           onclick: () => this.#longer(),
         }),
       );
@@ -131,7 +123,7 @@ export class Search {
 
   async #longer() {
     const place = this.length;
-    this.length = Math.min(MOST, this.length * 3);
+    this.length = Math.min(MAX_RESULTS, this.length * 3);
     await this.#ask();
     this.rows[place]?.input.focus();
   }
@@ -146,7 +138,7 @@ export class Search {
   #row(movie) {
     const given = stars({ movie, scale: this.page.scale, visitor: this.page.visitor });
     const mean =
-      movie.mean === null ? "" : `${value(movie.mean, this.page.scale)} from ${counted(movie.ratings, "rating")}`;
+      movie.mean === null ? "" : `${value(movie.mean, this.page.scale)} (${counted(movie.ratings, "rating")})`;
     const element = h(
       "li",
       { class: "found-row", "data-movie": movie.movie_id },
@@ -167,11 +159,11 @@ export class Search {
     return { element, input: given.input, update: given.update };
   }
 
-  /** Up and down walk through the results, escape leaves them. @param {KeyboardEvent} event */
+  /** Arrow keys move through the results, Escape closes them. @param {KeyboardEvent} event */
   #key(event) {
     if (event.key === "Escape" && !this.panel.hidden) {
       event.preventDefault();
-      this.field.focus(); // While the results are open: a field that gets the focus opens them.
+      this.field.focus(); // Before closing: focusing the field would open the results again.
       this.close();
     } else if (event.key === "ArrowDown" && event.target === this.field && this.shownFor !== this.field.value.trim()) {
       event.preventDefault();

@@ -73,7 +73,8 @@ export function opening({ model, data }) {
 }
 
 /** A table behind a disclosure, for charts. @param {...any} args of `table` */
-const asTable = (...args) => h("details", {}, h("summary", { text: "Show as a table" }), table(.../** @type {[any, any, any]} */ (args)));
+const asTable = (...args) =>
+  h("details", {}, h("summary", { text: "Show as a table" }), table(.../** @type {[any, any, any]} */ (args)));
 
 /**
  * A bar chart of counts, as a table.
@@ -109,7 +110,9 @@ export function dataSummary({ counts, split, scale, sources, ratings }) {
     `Ratings from ${exact(scale.low)} to ${exact(scale.high)} stars${step}.`,
     parts.length && `${split.kind ? `A ${split.kind} split` : "Split"} into ${numbers} ratings.`,
     counts.rejected && `${counted(counts.rejected, "row")} rejected.`,
-    counts.valid && ratings === counts.train + counts.valid && "The final model was trained on training and validation ratings together.",
+    counts.valid &&
+      ratings === counts.train + counts.valid &&
+      "The final model was trained on training and validation ratings together.",
   ]
     .filter(Boolean)
     .join(" ");
@@ -187,8 +190,10 @@ export function tuningPanel(tuning) {
 /** @param {any} facts */
 export function errorsSummary({ groups }) {
   return groups
-    ? `In stars, on test ratings. Bias is the mean prediction minus the mean rating. Pale bars are groups of fewer than ${FEW} ratings.`
-    : "In stars. Errors by group need test ratings: train with --test or with a test share, or use reelgraph report --test.";
+    ? "In stars, on test ratings. Bias is the mean prediction minus the mean rating. " +
+        `Pale bars are groups of fewer than ${FEW} ratings.`
+    : "In stars. Errors by group need test ratings: train with --test or with a test share, " +
+        "or use reelgraph report --test.";
 }
 
 /** @param {string} split @param {any} errors by predictor */
@@ -204,7 +209,10 @@ function predictorPanel(split, errors) {
     { title: "RMSE", cell: (row) => fixed(row.rmse, 4) },
     { title: "MAE", cell: (row) => fixed(row.mae, 4) },
   ];
-  return panel(title, table(title, columns, rows, (row) => (row.name === "model" ? "own" : null)));
+  return panel(
+    title,
+    table(title, columns, rows, (row) => (row.name === "model" ? "own" : null)),
+  );
 }
 
 /** @param {any[]} bands ratings grouped by predicted stars */
@@ -259,8 +267,10 @@ export function errorPanels({ model, groups }) {
 export function listsSummary({ data, lists }) {
   const top = lists.popularity[0];
   return (
-    `The top ${lists.k} of ${counted(lists.users, "user")} contain ${counted(lists.listed, "different movie")}, ${percent(lists.listed / data.movies, 1)} of the catalogue. ` +
-    `The most rated 1 % of movies have ${percent(top.ratings)} of all ratings and ${percent(top.places)} of the places in lists.`
+    `The lists of ${lists.k} movies for ${counted(lists.users, "user")} ` +
+    `contain ${counted(lists.listed, "different movie")}, ${percent(lists.listed / data.movies, 1)} of the catalogue. ` +
+    `The most rated 1 % of movies have ${percent(top.ratings)} of all ratings ` +
+    `and ${percent(top.places)} of the places in lists.`
   );
 }
 
@@ -276,7 +286,14 @@ function popularityPanel(rows) {
   ];
   return panel(
     "Popularity",
-    h("p", {}, key(""), "share of ratings ", key("second"), "share of places in lists; movies from most to least rated"),
+    h(
+      "p",
+      {},
+      key(""),
+      "share of ratings ",
+      key("second"),
+      "share of places in lists; movies from most to least rated",
+    ),
     table("Shares of ratings and of places in lists by popularity", columns, rows),
   );
 }
@@ -289,17 +306,23 @@ function measuresPanel({ default: standard, ...lists }) {
   const cost =
     change === null
       ? ""
-      : ` A diversity of 0.3 changes nDCG@10 by ${signedFixed(change, 4)} (${signedFixed((100 * change) / standard.ndcg, 1)} %)` +
-        ` and the mean distance between two movies of a list from ${fixed(standard.diversity, 3)} to ${fixed(diverse.diversity, 3)}.`;
+      : ` A diversity of 0.3 changes nDCG@10 by ${signedFixed(change, 4)}` +
+        ` (${signedFixed((100 * change) / standard.ndcg, 1)} %) and the mean distance between two movies of a list` +
+        ` from ${fixed(standard.diversity, 3)} to ${fixed(diverse.diversity, 3)}.`;
   const columns = [
     { title: "Lists", cell: (row) => (row.name === "order blend" ? "order blend (default)" : row.name) },
     ...MEASURES.map(([name, title, digits]) => ({ title, cell: (row) => fixed(row[name], digits) })),
   ];
   const rows = Object.entries(lists).map(([name, row]) => ({ name, ...row }));
   const lead =
-    `For ${counted(standard.users, "user")} with a liked movie in the test ratings (4 of 5 stars or the same share of another scale).` +
+    `For ${counted(standard.users, "user")} with a liked movie in the test ratings` +
+    " (4 of 5 stars or the same share of another scale)." +
     ` Lists come from the whole catalogue, without the movies the user has rated.${cost}`;
-  const element = panel(title, h("p", { text: lead }), table(title, columns, rows, (row) => (row.name === "order blend" ? "own" : null)));
+  const element = panel(
+    title,
+    h("p", { text: lead }),
+    table(title, columns, rows, (row) => (row.name === "order blend" ? "own" : null)),
+  );
   element.classList.add("wide");
   return element;
 }
@@ -333,7 +356,11 @@ export function reasonPanels({ reasons, similar }) {
     panels.push(
       panel(
         title,
-        h("p", { text: "Mean change of a prediction when the three ratings that contribute most are removed, and when three random ratings are removed. Good explanations move it much more than random ratings do." }),
+        h("p", {
+          text:
+            "Mean change of a prediction when the three ratings that contribute most are removed, and when three " +
+            "random ratings are removed. Good explanations name ratings that matter more than random ones.",
+        }),
         table(
           title,
           [
@@ -354,7 +381,11 @@ export function reasonPanels({ reasons, similar }) {
     panels.push(
       panel(
         title,
-        h("p", { text: "How many movies share a genre with the movie they are shown for, and how many times more users rated both than if tastes were independent." }),
+        h("p", {
+          text:
+            "How many of the movies share a genre with the movie they are shown for, and how many times more users " +
+            "rated both than if tastes were independent.",
+        }),
         table(
           title,
           [
@@ -374,20 +405,22 @@ export function reasonPanels({ reasons, similar }) {
 /** @param {any} cold */
 export function coldSummary({ users, ratings, movies }) {
   const lead =
-    `The model is trained without ${counted(users, "user")}, then given some of their ratings, and tested on ${count(ratings)} others ` +
-    "(all after each user’s first 20).";
+    `The model is trained without ${counted(users, "user")}, then given some of their ratings, ` +
+    `and tested on ${count(ratings)} others (all after each user’s first 20).`;
   if (!movies) return lead;
   return (
-    `${lead} ${counted(movies.movies, "movie")} without ratings, predicted from side features alone: RMSE ${fixed(movies.rmse, 4)} ` +
-    `(user biases ${fixed(movies.bias_rmse, 4)}), nDCG@10 among these movies ${fixed(movies.ndcg, 3)} (random order ${fixed(movies.random_ndcg, 3)}).`
+    `${lead} ${counted(movies.movies, "movie")} without ratings, predicted from side features alone: ` +
+    `RMSE ${fixed(movies.rmse, 4)} (user biases ${fixed(movies.bias_rmse, 4)}), ` +
+    `nDCG@10 among these movies ${fixed(movies.ndcg, 3)} (random order ${fixed(movies.random_ndcg, 3)}).`
   );
 }
 
 /** @param {any} cold */
 export function coldPanels({ curve: points }) {
   const line = (/** @type {string} */ name) => points.map((point) => [point.revealed, Number(point[name].toFixed(4))]);
+  const [first, last] = [points[0], points[points.length - 1]];
   const describe = (/** @type {string} */ name) =>
-    `${fixed(points[0][name], 4)} with ${points[0].revealed} ratings, ${fixed(points[points.length - 1][name], 4)} with ${points[points.length - 1].revealed}`;
+    `${fixed(first[name], 4)} with ${first.revealed} ratings, ${fixed(last[name], 4)} with ${last.revealed}`;
   const key = (/** @type {string} */ kind) => h("span", { class: `key ${kind}`, "aria-hidden": "true" });
   const errors = "Error by number of known ratings";
   const lists = "List quality by number of known ratings";
@@ -401,9 +434,14 @@ export function coldPanels({ curve: points }) {
     panel(
       errors,
       h("p", {}, key(""), "this model ", key("second"), "damped biases"),
-      curve(`RMSE: ${describe("rmse")}. Damped biases: ${describe("bias_rmse")}.`, { x: "known ratings", y: "RMSE" }, line("rmse"), {
-        second: line("bias_rmse"),
-      }),
+      curve(
+        `RMSE: ${describe("rmse")}. Damped biases: ${describe("bias_rmse")}.`,
+        { x: "known ratings", y: "RMSE" },
+        line("rmse"),
+        {
+          second: line("bias_rmse"),
+        },
+      ),
       asTable(errors, columns, points),
     ),
     panel(lists, curve(`nDCG@10: ${describe("ndcg")}.`, { x: "known ratings", y: "nDCG@10" }, line("ndcg"))),
@@ -413,11 +451,15 @@ export function coldPanels({ curve: points }) {
 /** The lead and the panels of bench results. @param {any} board or null @returns {[any, HTMLElement[]]} */
 export function leaderboard(board) {
   if (!board) {
-    const [bench, serve] = ["reelgraph bench … --out DIR", "reelgraph serve … --bench DIR"].map((text) => h("code", { text }));
+    const [bench, serve] = ["reelgraph bench … --out DIR", "reelgraph serve … --bench DIR"].map((text) =>
+      h("code", { text }),
+    );
     return [["No bench results. Run ", bench, ", then ", serve, " to show them here."], []];
   }
   const machine = board.machine ? ` on ${board.machine}` : "";
-  const lead = `Mean over each method’s runs ± half the width of the 95 % confidence interval, lowest RMSE first. Measured ${board.date ?? "at an unknown time"}${machine}.`;
+  const lead =
+    "Mean over each method’s runs ± half the width of the 95 % confidence interval, lowest RMSE first. " +
+    `Measured ${board.date ?? "at an unknown time"}${machine}.`;
   const cell = (/** @type {any} */ row, /** @type {any} */ { name, digits }) => {
     const half = row[`${name}_half`];
     const exactEnough = name.endsWith("seconds") || name === "memory_gb" || row[name] === null || half === null;

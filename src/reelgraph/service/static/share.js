@@ -1,4 +1,4 @@
-/** Ratings in a link: in the part after "#", which a browser keeps to itself. */
+/** Links that carry ratings in their fragment, which browsers do not send to the server. */
 
 import { dropped, Latest } from "./api.js";
 import { byId, h, icon } from "./dom.js";
@@ -19,7 +19,7 @@ export function toFragment(ratings) {
 }
 
 /**
- * The ratings of such a fragment; parts that are none, and stars outside the scale, are left out.
+ * Reads the ratings of a fragment; skips what is malformed or outside the scale.
  * @param {string} fragment with or without "#"
  * @param {import("./format.js").Scale} scale
  * @returns {Map<string, number>}
@@ -40,7 +40,7 @@ export function fromFragment(fragment, scale) {
     try {
       found.set(decodeURIComponent(part.slice(0, end)), stars);
     } catch {
-      // A broken escape: the rest of the link may still be good.
+      // A broken escape sequence; the rest of the link may be fine.
     }
   }
   return found;
@@ -57,7 +57,7 @@ export class Share {
     for (const button of document.querySelectorAll("[data-share]"))
       button.addEventListener("click", () => this.#open());
     this.dialog.addEventListener("click", (event) => event.target === this.dialog && this.dialog.close());
-    // The event's address and not the present one: that of the link before may have been taken off since.
+    // Not location.hash, which an earlier link's restore() may already have cleared.
     addEventListener("hashchange", (event) => this.restore(new URL(event.newURL).hash));
     api.addEventListener("up", () => this.restore());
   }
@@ -78,7 +78,7 @@ export class Share {
       try {
         await navigator.clipboard.writeText(link);
       } catch {
-        field.select(); // Not a secure address: the old way.
+        field.select(); // The clipboard API needs a secure context.
         document.execCommand("copy");
       }
       said.replaceChildren(icon("check"), "Copied");
@@ -96,11 +96,11 @@ export class Share {
             icon("close"),
           ),
         ),
-        h("h2", { id: "share-title", text: "Take your ratings along" }),
+        h("h2", { id: "share-title", text: "Share your ratings" }),
         h("p", {
           text:
-            `This link holds your ${counted(number, "rating")}. Open it on another device, keep it, or send it ` +
-            "to a friend. Nothing is uploaded: the ratings are in the part of the link that browsers never send.",
+            `This link contains your ${counted(number, "rating")}. Open it on another device, save it, or send it ` +
+            "to a friend. Nothing is uploaded: browsers do not send this part of a link to the server.",
         }),
         h(
           "div",
@@ -118,7 +118,7 @@ export class Share {
     if (!this.dialog.open) this.dialog.showModal();
   }
 
-  /** Take over the ratings of the address, if it holds some; asked first where they would replace others. */
+  /** Imports the ratings of the address; asks first if the visitor has ratings already. */
   async restore(fragment = location.hash) {
     const given = fromFragment(fragment, this.page.scale);
     if (!given.size) return;
@@ -129,7 +129,7 @@ export class Share {
       movies = [...given.keys()].flatMap((id) => known.get(id) ?? []);
     } catch (error) {
       if (dropped(error)) return undefined;
-      return notice("The link\u2019s ratings could not be looked up yet.", {
+      return notice("The ratings in the link could not be loaded.", {
         label: "Try again",
         run: () => this.restore(),
       });
@@ -143,17 +143,17 @@ export class Share {
     }));
     const { visitor } = this.page;
     const missing = given.size - ratings.length;
-    if (!ratings.length) return notice("None of the link\u2019s movies is in this catalogue.");
+    if (!ratings.length) return notice("None of the movies in the link are in this catalogue.");
     if (ratings.every(({ movie, stars }) => visitor.starsOf(movie.movie_id) === stars)) return undefined;
     if (visitor.ratings.size) return this.#choose(ratings);
     visitor.replace(ratings);
     const absent = missing
-      ? ` ${counted(missing, "movie")} of it ${missing === 1 ? "is" : "are"} not in this catalogue.`
+      ? ` ${counted(missing, "movie")} in the link ${missing === 1 ? "is" : "are"} not in this catalogue.`
       : "";
-    return notice(`${counted(ratings.length, "rating")} taken over from the link.${absent}`);
+    return notice(`${counted(ratings.length, "rating")} imported from the link.${absent}`);
   }
 
-  /** Whose ratings are to hold: the link's, the visitor's, or both. @param {import("./state.js").Rated[]} ratings */
+  /** Asks which ratings to keep: the link's, the visitor's, or both. @param {import("./state.js").Rated[]} ratings */
   #choose(ratings) {
     const own = [...this.page.visitor.ratings.values()];
     const choice = (/** @type {string} */ text, /** @type {import("./state.js").Rated[] | null} */ chosen, kind = "") =>
@@ -170,14 +170,14 @@ export class Share {
       h(
         "div",
         { class: "sheet-inside" },
-        h("h2", { id: "share-title", text: `A link with ${counted(ratings.length, "rating")}` }),
-        h("p", { text: `You have ${counted(own.length, "rating")} of your own in this browser.` }),
+        h("h2", { id: "share-title", text: `This link contains ${counted(ratings.length, "rating")}` }),
+        h("p", { text: `You already have ${counted(own.length, "rating")} in this browser.` }),
         h(
           "div",
           { class: "share-row" },
           choice("Keep mine", null),
-          choice("Add them to mine", [...ratings, ...own], "plain"),
-          choice("Use the link\u2019s instead", ratings, "plain"),
+          choice("Add to mine", [...ratings, ...own], "plain"),
+          choice("Replace mine", ratings, "plain"),
         ),
       ),
     );

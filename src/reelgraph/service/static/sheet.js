@@ -1,4 +1,4 @@
-/** The sheet of one movie: its facts, stars to give, why it is suggested, and movies like it. */
+/** The dialog about one movie: facts, stars for rating, the explanation, and similar movies. */
 
 import { ApiError, calmly, dropped, inWords, Latest } from "./api.js";
 import { byId, h, icon } from "./dom.js";
@@ -27,8 +27,9 @@ export class Sheet {
     this.dialog.addEventListener("close", () => {
       this.latest.drop();
       this.trail = [];
-      // The card that opened it may have left the list meanwhile.
-      if (this.opener && !this.opener.isConnected) byId("list").focus({ preventScroll: true });
+      // The card that opened the dialog may be gone from the list.
+      const lost = document.activeElement === document.body;
+      if (lost && this.opener && !this.opener.isConnected) byId("list").focus({ preventScroll: true });
       this.dialog.replaceChildren();
     });
     this.reload = calmly(() => this.dialog.open && this.#load(), 150);
@@ -85,7 +86,7 @@ export class Sheet {
       this.trail.length > 1 &&
       h(
         "button",
-        { type: "button", class: "round", "aria-label": "Back to the movie before", onclick: () => this.#back() },
+        { type: "button", class: "round", "aria-label": "Back to the previous movie", onclick: () => this.#back() },
         icon("undo"),
       );
     this.dialog.setAttribute("aria-labelledby", "sheet-title");
@@ -159,7 +160,7 @@ export class Sheet {
   #changed() {
     if (!this.dialog.open) return;
     this.given?.update();
-    for (const one of this.likes ?? []) one.update();
+    for (const each of this.likes ?? []) each.update();
     if (this.#here.view === "why") this.reload();
   }
 
@@ -180,7 +181,7 @@ export class Sheet {
       if (dropped(error)) return;
       const none = view === "why" && error instanceof ApiError && error.code === "invalid";
       body.replaceChildren(
-        h("p", { class: "hint", text: none ? "This kind of model gives no reasons." : inWords(error) }),
+        h("p", { class: "hint", text: none ? "This kind of model has no explanations." : inWords(error) }),
       );
     }
     body.removeAttribute("aria-busy");
@@ -190,8 +191,8 @@ export class Sheet {
   #tell({ ratings, mean }) {
     /** @type {HTMLElement} */ (this.facts).textContent =
       ratings && mean !== null
-        ? `${value(mean, this.page.scale)} on average from ${counted(ratings, "rating")}`
-        : "Not rated by anyone yet";
+        ? `${value(mean, this.page.scale)} on average, ${counted(ratings, "rating")}`
+        : "No ratings yet";
   }
 
   /** @param {Movie} movie @param {AbortSignal} signal @returns {Promise<Node[]>} */
@@ -206,28 +207,28 @@ export class Sheet {
   /** @param {Movie} movie @param {AbortSignal} signal @returns {Promise<Node[]>} */
   async #similar(movie, signal) {
     const { movies } = await this.api.similar(movie.movie_id, signal);
-    this.likes = movies.map((one) => stars({ movie: one, scale: this.page.scale, visitor: this.page.visitor }));
-    const tiles = movies.map((one, place) =>
+    this.likes = movies.map((other) => stars({ movie: other, scale: this.page.scale, visitor: this.page.visitor }));
+    const tiles = movies.map((other, place) =>
       h(
         "li",
         { class: "tile" },
-        h("div", { class: "tile-art" }, poster(one, "small")),
+        h("div", { class: "tile-art" }, poster(other, "small")),
         h(
           "div",
           { class: "tile-body" },
           h("button", {
             type: "button",
             class: "tile-open",
-            text: titleOf(one),
-            onclick: () => this.open(one, "similar"),
+            text: titleOf(other),
+            onclick: () => this.open(other, "similar"),
           }),
-          h("p", { class: "card-facts", text: factsOf(one) }),
+          h("p", { class: "card-facts", text: factsOf(other) }),
           this.likes?.[place].element,
         ),
       ),
     );
     return [
-      tiles.length ? h("ul", { class: "tiles" }, ...tiles) : h("p", { class: "hint", text: "No movie is like it." }),
+      tiles.length ? h("ul", { class: "tiles" }, ...tiles) : h("p", { class: "hint", text: "No similar movies." }),
     ];
   }
 }

@@ -1,4 +1,4 @@
-/** What the visitor has said so far: the shelf of rated movies, and the movies of no interest. */
+/** The visitor’s rated movies, and the movies hidden as not interesting. */
 
 import { byId, h, icon, mayMove } from "./dom.js";
 import { counted, factsOf, titleOf } from "./format.js";
@@ -36,7 +36,10 @@ export class Shelf {
     const fresh = spines.filter(([id]) => !this.spines.has(/** @type {string} */ (id)));
     this.spines = new Map(/** @type {[string, Spine][]} */ (spines));
     const elements = [...this.spines.values()].map((spine) => spine.element);
-    if (elements.length !== this.row.children.length || elements.some((one, place) => this.row.children[place] !== one))
+    if (
+      elements.length !== this.row.children.length ||
+      elements.some((element, place) => this.row.children[place] !== element)
+    )
       this.row.replaceChildren(...elements);
     if (focused instanceof HTMLElement && focused !== document.activeElement) {
       if (focused.isConnected) focused.focus({ preventScroll: true });
@@ -56,7 +59,7 @@ export class Shelf {
     this.#hidden([...hidden.values()]);
   }
 
-  /** Mark the movies that the model in service does not know. @param {string[]} unknown */
+  /** Marks rated movies that the model does not know. @param {string[]} unknown */
   mark(unknown) {
     for (const [id, spine] of this.spines) spine.note(unknown.includes(id) ? "not in this catalogue" : "");
   }
@@ -130,7 +133,7 @@ export class Shelf {
     const before = [...this.page.visitor.ratings.values()];
     this.page.visitor.replace([]);
     byId("list").focus({ preventScroll: true });
-    notice(`${counted(before.length, "rating")} cleared.`, {
+    notice(`${counted(before.length, "rating")} removed.`, {
       label: "Undo",
       run: () => this.page.visitor.replace(before),
     });

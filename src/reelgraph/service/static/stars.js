@@ -1,4 +1,4 @@
-/** Stars to give: a slider of whole or half stars, for mouse, touch, keyboard and screen readers. */
+/** The star rating control: a slider of whole or half stars for mouse, touch, keyboard and screen readers. */
 
 import { h, icon, mayMove, s } from "./dom.js";
 import { exact, shareOf, spoken, titleOf } from "./format.js";
@@ -8,8 +8,8 @@ import { exact, shareOf, spoken, titleOf } from "./format.js";
 /** @typedef {import("./state.js").Visitor} Visitor */
 
 const COUNT = 5;
-const EDGE = 0.03; // of the row's width
-const STRAY = 34; // pixels up or down from where a finger or button was set down that still mean the stars
+const EDGE = 0.03; // share of the row's width that means the lowest value
+const MAX_DRIFT = 34; // vertical pixels after which a drag no longer rates
 
 /** A row of five stars as one path. */
 function row() {
@@ -30,7 +30,7 @@ function layer(kind) {
   return s("svg", { class: kind, viewBox: "0 0 120 24", "aria-hidden": "true" }, s("path", { d: ROW }));
 }
 
-/** A row of stars that only shows a value. @param {number} share 0 to 1 */
+/** Stars that show a value and cannot be changed. @param {number} share 0 to 1 */
 export function shownStars(share) {
   const front = h("span", { class: "stars-front" }, layer("full"));
   const element = h("span", { class: "stars-row", "aria-hidden": "true" }, layer("hollow"), front);
@@ -38,7 +38,7 @@ export function shownStars(share) {
   return element;
 }
 
-/** The values that may be given: all steps of the scale, ten where it has none. @param {Scale} scale */
+/** The values that can be given: every step of the scale, or ten steps if it has none. @param {Scale} scale */
 export function valuesOf(scale) {
   const span = scale.high - scale.low;
   const step = scale.step || span / 10;
@@ -47,7 +47,7 @@ export function valuesOf(scale) {
 }
 
 /**
- * The stars of one movie, bound to the visitor.
+ * The control for one movie, bound to the visitor’s ratings.
  * @param {{movie: Movie, scale: Scale, visitor: Visitor}} what
  */
 export function stars({ movie, scale, visitor }) {
@@ -60,7 +60,7 @@ export function stars({ movie, scale, visitor }) {
     max: values.length,
     step: 1,
     class: "stars-input",
-    "aria-label": `Your stars for ${title}`,
+    "aria-label": `Your rating for ${title}`,
   });
   const display = shownStars(0);
   const hint = h("span", { class: "stars-hint", "aria-hidden": "true" });
@@ -69,8 +69,8 @@ export function stars({ movie, scale, visitor }) {
     {
       type: "button",
       class: "stars-remove",
-      "aria-label": `Take back your stars for ${title}`,
-      title: "Take back your stars",
+      "aria-label": `Remove your rating for ${title}`,
+      title: "Remove your rating",
     },
     icon("close"),
   );
@@ -113,14 +113,14 @@ export function stars({ movie, scale, visitor }) {
 
   pad.addEventListener("pointermove", (event) => {
     const held = pad.hasPointerCapture(event.pointerId);
-    if (held && Math.abs(event.clientY - startY) > STRAY) {
-      pad.releasePointerCapture(event.pointerId); // Pulled away, or scrolling: gives nothing.
+    if (held && Math.abs(event.clientY - startY) > MAX_DRIFT) {
+      pad.releasePointerCapture(event.pointerId); // dragged away or scrolling: no rating
       update();
     } else if (held || (event.pointerType === "mouse" && event.buttons === 0)) show(under(event), true);
   });
   pad.addEventListener("pointerdown", (event) => {
     if (event.button !== 0) return;
-    if (event.pointerType === "mouse") event.preventDefault(); // The slider below would jump on its own.
+    if (event.pointerType === "mouse") event.preventDefault(); // The slider underneath would react as well.
     pad.setPointerCapture(event.pointerId);
     startY = event.clientY;
     show(under(event), true);
@@ -149,7 +149,7 @@ export function stars({ movie, scale, visitor }) {
   return { element, input, update };
 }
 
-/** The place of the nearest value. @param {number[]} values @param {number} given */
+/** The index of the nearest value. @param {number[]} values @param {number} given */
 function nearest(values, given) {
   return values.reduce(
     (best, value, place) => (Math.abs(value - given) < Math.abs(values[best] - given) ? place : best),
@@ -158,7 +158,7 @@ function nearest(values, given) {
 }
 
 /**
- * The value that a point on the row means: the star, or half star, that it lies on; the left edge is the lowest.
+ * The value for a point on the row: the star or half star it lies on. The left edge is the lowest value.
  * @param {number[]} values
  * @param {number} share of the row's width
  * @param {Scale} scale

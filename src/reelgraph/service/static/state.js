@@ -1,17 +1,17 @@
-/** What the visitor has said: stars, and movies of no interest. Kept in this browser only. */
+/** The visitor's ratings and hidden movies, stored in this browser only. */
 
 /** @typedef {import("./format.js").Movie} Movie */
 /** @typedef {{movie: Movie, stars: number, at: number}} Rated */
 /** @typedef {"rate" | "remove" | "hide" | "unhide" | "all"} Kind */
 
 const KEY = "reelgraph.visitor.1";
-export const MOST_RATINGS = 2000; // as many as the server takes, of movies of no interest, too
+export const MOST_RATINGS = 2000; // the server's limit, for hidden movies as well
 
-/** Only what the page shows of a movie. @param {any} movie @returns {Movie | null} */
+/** A movie reduced to what the page shows; null if it is invalid. @param {any} movie @returns {Movie | null} */
 function movieOf(movie) {
   if (!movie || typeof movie.movie_id !== "string") return null;
   const genres = Array.isArray(movie.genres)
-    ? movie.genres.filter((/** @type {any} */ one) => typeof one === "string")
+    ? movie.genres.filter((/** @type {any} */ genre) => typeof genre === "string")
     : [];
   return {
     movie_id: movie.movie_id,
@@ -21,7 +21,7 @@ function movieOf(movie) {
   };
 }
 
-/** The visitor's ratings and dislikes; tells of every change by an event "change". */
+/** The visitor's ratings and hidden movies; dispatches "change" after every change. */
 export class Visitor extends EventTarget {
   constructor() {
     super();
@@ -29,7 +29,7 @@ export class Visitor extends EventTarget {
     this.ratings = new Map();
     /** @type {Map<string, Movie>} */
     this.hidden = new Map();
-    this.kept = true; // whether the browser lets the page keep anything
+    this.kept = true; // whether the browser allows storage
     this.#read();
     addEventListener("storage", (event) => {
       if (event.key !== KEY && event.key !== null) return;
@@ -44,7 +44,7 @@ export class Visitor extends EventTarget {
   }
 
   /**
-   * Ratings by movie id, as the server wants them; without those of another scale, from before another model.
+   * Ratings by movie id, as the server expects them, without those outside the scale (from an earlier model).
    * @param {import("./format.js").Scale} scale
    * @returns {Record<string, number>}
    */
@@ -53,7 +53,7 @@ export class Visitor extends EventTarget {
     return Object.fromEntries(fitting.map(([id, { stars }]) => [id, stars]));
   }
 
-  /** Give or change stars. @param {Movie} movie @param {number} stars */
+  /** Adds or changes a rating. @param {Movie} movie @param {number} stars */
   rate(movie, stars) {
     const before = this.ratings.get(movie.movie_id);
     if (before?.stars === stars) return;
@@ -64,12 +64,12 @@ export class Visitor extends EventTarget {
     this.#changed("rate", movie.movie_id);
   }
 
-  /** Take stars back. @param {string} id */
+  /** Removes a rating. @param {string} id */
   remove(id) {
     if (this.ratings.delete(id)) this.#changed("remove", id);
   }
 
-  /** Keep a movie out of lists. @param {Movie} movie */
+  /** Hides a movie from lists. @param {Movie} movie */
   hide(movie) {
     const kept = movieOf(movie);
     if (!kept) return;
@@ -77,12 +77,12 @@ export class Visitor extends EventTarget {
     this.#changed("hide", movie.movie_id);
   }
 
-  /** Let it into lists again. @param {string} id */
+  /** Shows a hidden movie again. @param {string} id */
   unhide(id) {
     if (this.hidden.delete(id)) this.#changed("unhide", id);
   }
 
-  /** All ratings at once. @param {Rated[]} ratings */
+  /** Replaces all ratings. @param {Rated[]} ratings */
   replace(ratings) {
     this.ratings = new Map(ratings.slice(0, MOST_RATINGS).map((rated) => [rated.movie.movie_id, rated]));
     for (const id of this.ratings.keys()) this.hidden.delete(id);
@@ -95,7 +95,7 @@ export class Visitor extends EventTarget {
       const value = { ratings: [...this.ratings.values()], hidden: [...this.hidden.values()] };
       localStorage.setItem(KEY, JSON.stringify(value));
     } catch {
-      this.kept = false; // Storage is full or switched off: the ratings live as long as the page.
+      this.kept = false; // Storage is full or blocked: ratings last until the page closes.
     }
     this.#tell(kind, id);
   }
@@ -106,22 +106,22 @@ export class Visitor extends EventTarget {
   }
 
   #read() {
-    let found = null;
+    let stored = null;
     try {
-      found = JSON.parse(localStorage.getItem(KEY) ?? "null");
+      stored = JSON.parse(localStorage.getItem(KEY) ?? "null");
     } catch {
-      found = null; // Damaged or out of reach: as if nothing had been said.
+      stored = null; // Damaged or blocked storage counts as empty.
     }
     this.ratings.clear();
     this.hidden.clear();
-    for (const one of Array.isArray(found?.ratings) ? found.ratings : []) {
-      const movie = movieOf(one?.movie);
-      if (movie && Number.isFinite(one.stars)) {
-        this.ratings.set(movie.movie_id, { movie, stars: one.stars, at: Number(one.at) || 0 });
+    for (const rated of Array.isArray(stored?.ratings) ? stored.ratings : []) {
+      const movie = movieOf(rated?.movie);
+      if (movie && Number.isFinite(rated.stars)) {
+        this.ratings.set(movie.movie_id, { movie, stars: rated.stars, at: Number(rated.at) || 0 });
       }
     }
-    for (const one of Array.isArray(found?.hidden) ? found.hidden : []) {
-      const movie = movieOf(one);
+    for (const hidden of Array.isArray(stored?.hidden) ? stored.hidden : []) {
+      const movie = movieOf(hidden);
       if (movie) this.hidden.set(movie.movie_id, movie);
     }
   }

@@ -1,4 +1,4 @@
-/** Why a movie is predicted or listed as it is: each rating's pull as a ribbon from that movie to this one. */
+/** The explanation of a prediction: one ribbon per rating, as wide as its contribution. */
 
 import { h, s } from "./dom.js";
 import { counted, exact, signed, spoken, titleOf, value } from "./format.js";
@@ -12,15 +12,15 @@ import { initialsOf } from "./poster.js";
  *   ranking: {score: number, movie: number, because: Reason[]} | null}} Explanation */
 /** @typedef {{label: string, detail: string, pull: number}} Pull */
 
-const MOST = 8; // ribbons of their own; the others are taken together
+const MAX_RIBBONS = 8; // further ratings share one ribbon
 const ROW = 38;
 const TOP = 14;
 
-/** The largest pulls and what all others come to, upward ones first. @param {Reason[]} because @returns {Pull[]} */
+/** The largest contributions and the sum of the others, positive ones first. @param {Reason[]} because @returns {Pull[]} */
 export function pullsOf(because) {
-  const telling = because.filter(({ contribution }) => Math.abs(contribution) >= 0.005);
-  const own = telling.length > MOST ? telling.slice(0, MOST) : telling;
-  const rest = because.slice(own.length); // The largest come first.
+  const relevant = because.filter(({ contribution }) => Math.abs(contribution) >= 0.005);
+  const own = relevant.length > MAX_RIBBONS ? relevant.slice(0, MAX_RIBBONS) : relevant;
+  const rest = because.slice(own.length); // sorted by size
   const pulls = own.map(({ movie, rating, contribution }) => ({
     label: titleOf(movie),
     detail: `${exact(rating)}\u2009\u2605`,
@@ -30,13 +30,13 @@ export function pullsOf(because) {
     pulls.push({
       label: counted(rest.length, own.length ? "other rating" : "rating"),
       detail: "",
-      pull: rest.reduce((sum, one) => sum + one.contribution, 0),
+      pull: rest.reduce((sum, reason) => sum + reason.contribution, 0),
     });
   }
   return pulls.sort((a, b) => b.pull - a.pull);
 }
 
-/** A title in the room there is, in pixels. @param {string} text @param {number} room */
+/** Shortens a title to a width in pixels. @param {string} text @param {number} room */
 function cut(text, room) {
   const pen = /** @type {CanvasRenderingContext2D} */ (document.createElement("canvas").getContext("2d"));
   pen.font = `600 13.5px ${getComputedStyle(document.body).fontFamily}`;
@@ -49,7 +49,7 @@ function cut(text, room) {
 /**
  * @param {Pull[]} pulls
  * @param {Movie} target
- * @param {string} result what the pulls lead to, short
+ * @param {string} result short text below the target
  * @param {number} width of the picture, in pixels
  */
 function picture(pulls, target, result, width) {
@@ -61,7 +61,7 @@ function picture(pulls, target, result, width) {
   const middle = height / 2 - 14;
   const largest = Math.max(...pulls.map(({ pull }) => Math.abs(pull)), 1e-9);
   const widths = pulls.map(({ pull }) => 1.5 + (14 * Math.abs(pull)) / largest);
-  const total = widths.reduce((sum, one) => sum + one, 0);
+  const total = widths.reduce((sum, width) => sum + width, 0);
   const first = (height - pulls.length * ROW) / 2 + ROW / 2;
   let arriving = middle - total / 2;
   const ribbons = [];
@@ -82,7 +82,7 @@ function picture(pulls, target, result, width) {
     );
     words.push(
       s("text", { x: 0, y: detail ? y - 2 : y + 4, class: "pull-title", text: cut(label, left - 62) }),
-      detail && s("text", { x: 0, y: y + 13, class: "pull-detail", text: `you gave ${detail}` }),
+      detail && s("text", { x: 0, y: y + 13, class: "pull-detail", text: `your rating: ${detail}` }),
       s("text", {
         x: left - 8,
         y: y + 5,
@@ -103,7 +103,7 @@ function picture(pulls, target, result, width) {
   );
 }
 
-/** The picture in words. @param {Reason[]} because @param {Scale} scale @param {string} unit */
+/** The same contributions as sentences. @param {Reason[]} because @param {Scale} scale @param {string} unit */
 function sentences(because, scale, unit) {
   return because.map(({ movie, rating, contribution }) =>
     h("li", { text: `You gave ${titleOf(movie)} ${spoken(rating, scale)}: ${signed(contribution)}${unit}` }),
@@ -121,7 +121,7 @@ function term(number, label, kind = "") {
 }
 
 /**
- * A picture that is drawn anew for the width there is.
+ * A picture that is drawn again when its width changes.
  * @param {(width: number) => SVGElement} draw
  * @param {string} label
  */
@@ -143,33 +143,33 @@ function figure(draw, label) {
  * @returns {HTMLElement}
  */
 export function why(found, scale) {
-  const own = found.because.reduce((sum, one) => sum + one.contribution, 0);
+  const own = found.because.reduce((sum, reason) => sum + reason.contribution, 0);
   const clipped = Math.min(scale.high, Math.max(scale.low, found.prediction));
   const sum = h(
     "ul",
-    { class: "sum", "aria-label": "The prediction as a sum" },
-    term(found.mean, "the average rating", "from"),
-    term(found.user, "how high you rate"),
-    term(found.movie, "this movie, for everyone"),
+    { class: "sum", "aria-label": "How the prediction adds up" },
+    term(found.mean, "average rating", "from"),
+    term(found.user, "your rating level"),
+    term(found.movie, "this movie’s level"),
     term(own, "your taste"),
     term(found.prediction, "predicted", "to"),
   );
   const parts = [
     picturePart(found.because, found.target, scale, {
-      heading: "What your ratings do to the stars",
+      heading: "How your ratings change the predicted stars",
       result: `${value(clipped, scale)} \u2605`,
       unit: " stars",
-      label: `How your ratings pull the predicted stars of ${titleOf(found.target)}`,
+      label: `How your ratings change the predicted stars of ${titleOf(found.target)}`,
     }),
     sum,
   ];
   if (found.ranking && found.because.length) {
     parts.push(
       picturePart(found.ranking.because, found.target, scale, {
-        heading: "What brings it into your list",
+        heading: "How your ratings change its place in your list",
         result: "in your list",
         unit: "",
-        label: `How your ratings pull ${titleOf(found.target)} up or down in your list`,
+        label: `How your ratings move ${titleOf(found.target)} up or down in your list`,
       }),
     );
   }
@@ -177,8 +177,8 @@ export function why(found, scale) {
     parts[0] = h("p", {
       class: "hint",
       text:
-        "You have not rated anything yet: this is what everyone\u2019s ratings say. " +
-        "Give some stars, and your own show up here.",
+        "This prediction is based on other people\u2019s ratings. " +
+        "Rate some movies to see how your own ratings change it.",
     });
   return h("div", { class: "why" }, ...parts);
 }
@@ -193,7 +193,7 @@ function picturePart(because, target, scale, { heading, result, unit, label }) {
   const pulls = pullsOf(because);
   const ups = pulls.filter(({ pull }) => pull >= 0).length;
   const strongest = because[0] ? `${titleOf(because[0].movie)}, ${signed(because[0].contribution)}` : "none";
-  const summary = `${label}: ${ups} up, ${pulls.length - ups} down. The strongest: ${strongest}.`;
+  const summary = `${label}: ${ups} up, ${pulls.length - ups} down. Strongest: ${strongest}.`;
   return h(
     "section",
     { class: "why-part" },
@@ -201,14 +201,14 @@ function picturePart(because, target, scale, { heading, result, unit, label }) {
     h(
       "p",
       { class: "legend" },
-      h("span", { class: "key up", text: "pulls up" }),
-      h("span", { class: "key down", text: "pulls down" }),
+      h("span", { class: "key up", text: "raises" }),
+      h("span", { class: "key down", text: "lowers" }),
     ),
     figure((width) => picture(pulls, target, result, width), summary),
     h(
       "details",
       { class: "in-words" },
-      h("summary", { text: "In words" }),
+      h("summary", { text: "As text" }),
       h("ol", {}, ...sentences(because, scale, unit)),
     ),
   );
