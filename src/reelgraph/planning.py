@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 from reelgraph.config import BUDGETS, LIMITS, RANK_SHARE, DataConfig, TrainConfig
 from reelgraph.data import side_tables, sources
 from reelgraph.data.dataset import is_prepared, read_manifest
-from reelgraph.data.parquet_files import as_text, batches_of, is_parquet, schemas_of
-from reelgraph.data.text_files import layout_of, read_text
+from reelgraph.data.parquet_files import ParquetTable, as_text, batches_of
+from reelgraph.data.table_files import open_table
 from reelgraph.errors import DataError, SetupError
 from reelgraph.machine import Memory
 
@@ -63,7 +63,7 @@ def size_of(
     source = sources.find(ratings, items, users, test)
     count, known = 0, {"user": _NO_IDS, "item": _NO_IDS}
     for path in (source.ratings, source.test):
-        for batch in () if path is None else _read_ids(path, config.columns):
+        for batch in () if path is None else _read_ids(path, config.columns, config.matrix):
             count += batch.num_rows
             for role, ids in known.items():
                 known[role] = pc.unique(pa.concat_arrays([ids, as_text(pc.unique(batch[role]))]))
@@ -77,18 +77,17 @@ def size_of(
     return Size(count, distinct["user"], distinct["item"])
 
 
-def _read_ids(path: Path, columns: Mapping[str, str]) -> Iterator[pa.RecordBatch]:
+def _read_ids(path: Path, columns: Mapping[str, str], matrix: bool) -> Iterator[pa.RecordBatch]:
     """The columns `user` and `item` of a ratings file, found as in preparation."""
     roles = ["user", "item"]
-    if is_parquet(path):
-        column_of = sources.roles_of(path, schemas_of(path)[0].names, columns, sources.NEEDED)
-        names = [column_of[role] for role in roles]
-        batches = batches_of(path, list(dict.fromkeys(names)))
+    table = open_table(path, matrix=matrix)
+    chosen = sources.choose_columns(table, columns, sources.NEEDED)
+    names = [chosen.roles[role] for role in roles]
+    wanted = list(dict.fromkeys(names))
+    if isinstance(table, ParquetTable):
+        batches = batches_of(table.files[0], wanted)
     else:
-        layout = layout_of(path)
-        chosen = sources.choose_columns(path, layout, columns, sources.NEEDED)
-        names = [chosen.roles[role] for role in roles]
-        batches = read_text(path, layout, chosen.names, names, chosen.header, lambda _: None)
+        batches = (block.cells for block in table.blocks(chosen.names, wanted, chosen.header))
     for batch in batches:
         yield pa.RecordBatch.from_arrays([batch[name] for name in names], roles)
 

@@ -57,15 +57,15 @@ def test_quoted_text_comes_back_cell_by_cell(
 @pytest.mark.parametrize("header", [True, False])
 def test_every_separator_with_and_without_header(tmp_path: Path, separator: str, header: bool) -> None:
     lines = ["userId{0}movieId{0}rating{0}timestamp"] * header + [
-        "007{0}b c{0}4.5{0}10",
+        "007{0}b c{0}4.5{0}1500000010",
         "x{0}Y{0}{0}",
-        "z{0}7{0}1{0}12",
+        "z{0}7{0}1{0}1500000012",
     ]
     path = tmp_path / "r.txt"
     path.write_text("\n".join(line.format(separator) for line in lines) + "\n")
     report, found = staged(path)
     assert cells(found) == [("007", "b c", "4.5"), ("x", "Y", None), ("z", "7", "1")]
-    assert [row["timestamp"] for row in found] == ["10", None, "12"]
+    assert [row["timestamp"] for row in found] == ["1500000010", None, "1500000012"]
     assert report.header is header
     assert separator in {"::": report.form}.get(separator, separator)
 

@@ -12,7 +12,7 @@ import click
 from pydantic import BaseModel, ValidationError
 
 from reelgraph.config import DataConfig
-from reelgraph.data.sources import NUMBER
+from reelgraph.data.rows import NUMBER
 from reelgraph.errors import ConfigError
 
 Command = TypeVar("Command", bound=Callable[..., Any])

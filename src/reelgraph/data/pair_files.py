@@ -12,18 +12,17 @@ import pyarrow as pa
 
 from reelgraph.arrays import Float64s, Int64s
 from reelgraph.data.dataset import NO_TIME
-from reelgraph.data.parquet_files import is_parquet, read_parquet
+from reelgraph.data.rows import NUMBER
 from reelgraph.data.sources import (
     CANONICAL,
     DATE,
     MILLISECONDS,
     NEEDED,
-    NUMBER,
     SECONDS_LIMIT,
     choose_columns,
-    roles_of,
+    read_all,
 )
-from reelgraph.data.text_files import Malformed, layout_of, read_text
+from reelgraph.data.table_files import open_table
 from reelgraph.errors import DataError
 
 _FINITE = re.compile(NUMBER)
@@ -118,23 +117,14 @@ def read_movies(path: Path) -> list[str]:
 
 
 def _read(path: Path, columns: Mapping[str, str], needed: tuple[str, ...], *, empty: bool = False) -> Rows:
-    if is_parquet(path):
-        table = read_parquet(path)
-        roles = roles_of(path, table.column_names, columns, needed)
-        if not table.num_rows and not empty:
-            raise DataError(f"{path}: expected rows, found none", "check the file")
-        return Rows(path, table, roles)
-    layout = layout_of(path, len(needed))
-    chosen = choose_columns(path, layout, columns, needed)
-    malformed: list[Malformed] = []
-    batches = list(read_text(path, layout, chosen.names, chosen.names, chosen.header, malformed.append))
+    file = open_table(path, fewest=len(needed))
+    chosen = choose_columns(file, columns, needed)
+    table, malformed = read_all(file, chosen)
     if malformed:
         raise DataError(
-            f"{path}: expected {len(chosen.names)} columns in every row, found {malformed[0].found} in row "
-            f"{malformed[0].row:,}: {malformed[0].text[:60]!r}",
+            f"{path}: {malformed[0].reason} in row {malformed[0].row:,}: {malformed[0].text[:60]!r}",
             "correct or remove the row",
         )
-    table = pa.Table.from_batches(batches, pa.schema([(name, pa.string()) for name in chosen.names]))
     if not table.num_rows and not empty:
         raise DataError(f"{path}: expected rows below the header, found none", "check the file")
     if not chosen.header:

@@ -1,17 +1,21 @@
-"""Parquet files and directories of them, as Spark and others write tables; columns as the text they stand for."""
+"""Parquet files and directories of them, with typed columns as text."""
 
 import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from reelgraph.data.text_files import check_file, check_names
+from reelgraph.data.rows import Block
+from reelgraph.data.stored_files import archive_of, check_file, open_stored
+from reelgraph.data.text_files import check_names
 from reelgraph.errors import DataError
 
 Item = TypeVar("Item")
@@ -22,12 +26,12 @@ _ENDINGS = {".parquet", ".pq"}
 
 
 def is_parquet(path: Path) -> bool:
-    """Whether a path is meant to be Parquet: by its ending, or as a directory with such files in it."""
+    """Whether a path is a Parquet file by its ending, or a directory with such files."""
     return path.suffix.lower() in _ENDINGS or (path.is_dir() and bool(parts_of(path)))
 
 
 def parts_of(path: Path) -> list[Path]:
-    """The files of a table: itself, or a directory's Parquet files in order of their names, hidden ones aside."""
+    """The file itself, or the visible Parquet files of a directory in order of their names."""
     if not path.is_dir():
         return [path]
     files = (file for file in path.iterdir() if file.suffix.lower() in _ENDINGS and file.name[0] not in "._")
@@ -35,16 +39,12 @@ def parts_of(path: Path) -> list[Path]:
 
 
 def schemas_of(path: Path) -> list[pa.Schema]:
-    """The schema of each part, at least one.
-
-    Raises:
-        DataError: if there is no part, one is damaged, two columns have one name, or parts differ in their columns.
-    """
+    """The schema of each part; all parts have the same columns, whose types may differ."""
     schemas: list[pa.Schema] = []
     for part in parts_of(path):
         check_file(part)
-        with _unharmed(part):
-            schemas.append(pq.read_schema(part))
+        with _damage_reported(part):
+            schemas.append(pq.read_schema(_file_or_bytes(part)))
         names, first = schemas[-1].names, schemas[0].names
         check_names(part, names)
         if set(names) != set(first):
@@ -58,33 +58,25 @@ def schemas_of(path: Path) -> list[pa.Schema]:
 
 
 def batches_of(path: Path, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Stream some columns of a table, part after part, at most a million rows at a time.
-
-    Raises:
-        DataError: if a part is damaged.
-    """
+    """Stream some columns of a table with their types, at most a million rows at a time."""
     for part in parts_of(path):
-        with _unharmed(part), pq.ParquetFile(part) as file:
+        with _damage_reported(part), pq.ParquetFile(_file_or_bytes(part)) as file:
             yield from file.iter_batches(batch_size=_ROWS, columns=list(names))
 
 
 def read_parquet(path: Path) -> pa.Table:
-    """A whole Parquet file or directory, every column as text.
-
-    Raises:
-        DataError: as `schemas_of` says.
-    """
+    """A whole Parquet file or directory, every column as text."""
     names = schemas_of(path)[0].names
     batches = list(batches_of(path, names))
     columns = []
     for name in names:
-        with _unharmed(path):
+        with _damage_reported(path):
             columns.append(pa.chunked_array([as_text(batch[name]) for batch in batches], pa.string()))
     return pa.Table.from_arrays(columns, names=names)
 
 
 def ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """The same items, the next one made in a second thread while one is in use."""
+    """Compute the next item in a second thread while the current one is in use."""
     with ThreadPoolExecutor(1) as thread:
         following = thread.submit(next, items, None)
         while (item := following.result()) is not None:
@@ -92,8 +84,47 @@ def ahead(items: Iterator[Item]) -> Iterator[Item]:
             yield item
 
 
+@dataclass(frozen=True)
+class ParquetTable:
+    """A Parquet file or directory as a table of text cells; see `table_files.Table`."""
+
+    path: Path
+    files: tuple[Path, ...]
+    format: str = "parquet"
+    encoding: str = "utf-8"
+    rows: tuple[tuple[str, ...], ...] = ()
+    header: int = 1
+
+    @property
+    def parts(self) -> Sequence[Path]:
+        """The files."""
+        return [part for file in self.files for part in parts_of(file)]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the columns."""
+        return tuple(schemas_of(self.files[0])[0].names)
+
+    def blocks(self, names: Sequence[str], wanted: Sequence[str], header: int) -> Iterator[Block]:  # noqa: ARG002
+        """Read columns as text; see `TextTable.blocks`."""
+        first = 1
+        for batch in batches_of(self.files[0], list(dict.fromkeys(wanted))):
+            with _damage_reported(self.path):
+                columns = [pc.cast(as_text(batch[name]), pa.string()) for name in wanted]
+            cells = pa.RecordBatch.from_arrays(columns, list(wanted))
+            yield Block(cells, np.arange(first, first + batch.num_rows))
+            first += batch.num_rows
+
+
+def _file_or_bytes(part: Path) -> Any:
+    if archive_of(part) is None:
+        return part
+    with open_stored(part) as stream:
+        return pa.BufferReader(stream.read())
+
+
 @contextmanager
-def _unharmed(path: Path) -> Iterator[None]:
+def _damage_reported(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, pa.ArrowException) as error:
@@ -101,10 +132,7 @@ def _unharmed(path: Path) -> Iterator[None]:
 
 
 def as_text(column: pa.Array) -> pa.Array:
-    """A typed Parquet column as strings: whole floats as integers, UUIDs in their usual form, times as seconds.
-
-    A list, such as of genres, becomes its members with "|" between them.
-    """
+    """A typed column as strings: whole floats as integers, UUIDs in hex, times as seconds, lists joined by "|"."""
     kind = column.type
     if isinstance(kind, pa.BaseExtensionType):
         column, kind = column.storage, column.storage.type
@@ -124,7 +152,7 @@ def as_text(column: pa.Array) -> pa.Array:
 
 
 def as_words(column: pa.Array) -> pa.Array:
-    """The text of a column of numbers or text; where cells repeat, a dictionary array that holds each text once."""
+    """A column as text; as a dictionary array where values repeat, so that each is converted once."""
     kind = column.type
     repeats = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_dictionary(kind)
     if not repeats:
@@ -136,20 +164,20 @@ def as_words(column: pa.Array) -> pa.Array:
 
 
 def is_time(kind: pa.DataType) -> bool:
-    """Whether a type says that its cells are points in time."""
+    """Whether a type is a date or timestamp."""
     return bool(pa.types.is_timestamp(kind) or pa.types.is_date(kind))
 
 
 def as_seconds(column: pa.Array) -> pa.Array:
-    """Points in time as whole seconds since 1970, int64."""
-    # By flooring: a cast would refuse fractions, or cut them towards zero.
+    """Dates and timestamps as whole seconds since 1970, int64."""
+    # Floored, because a cast would refuse fractions or truncate them towards zero.
     times = column if pa.types.is_timestamp(column.type) else pc.cast(column, pa.timestamp("ms"))
     whole = pc.cast(pc.floor_temporal(times, unit="second"), pa.timestamp("s", times.type.tz))
     return pc.cast(whole, pa.int64())
 
 
 def _float_text(column: pa.Array) -> pa.Array:
-    """Whole numbers as integers, as they were before a missing cell made pandas store the column as floats."""
+    """Whole floats as integers: pandas stores a column of integers with a missing cell as floats."""
     wide = pc.cast(column, pa.float64())
     whole = pc.and_(pc.is_finite(wide), pc.less(pc.abs(wide), 2.0**53))
     whole = pc.and_(whole, pc.equal(wide, pc.floor(wide)))

@@ -1,14 +1,14 @@
 """Movie and user tables: titles, years, genres and other side columns."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from reelgraph.data.parquet_files import is_parquet, read_parquet
-from reelgraph.data.sources import CANONICAL, SYNONYMS
-from reelgraph.data.text_files import check_names, layout_of, read_text
+from reelgraph.data.sources import CANONICAL, SYNONYMS, Columns, plain_name, read_all
+from reelgraph.data.table_files import open_table
+from reelgraph.data.text_files import check_names
 from reelgraph.errors import DataError
 
 # Columns of the MovieLens files without a header, from the READMEs of ML-100K and ML-1M.
@@ -24,13 +24,20 @@ _HEADERLESS = {
     "users.dat": ("userId", "gender", "age", "occupation", "zip"),
 }
 
+Report = Callable[[str], None]
+
+
+def silent(line: str) -> None:
+    """A report that drops its lines."""
+
+
 _NO_GENRES = "(no genres listed)"
 
 _TITLE_YEAR = r"\((?P<year>[0-9]{4})\)\s*$"
 
 
-def read_items(path: Path) -> pa.Table:
-    """Read a movie table: `u.item`, `movies.dat`, or a CSV, TSV or Parquet file with a column of movie ids.
+def read_items(path: Path, report: Report = silent) -> pa.Table:
+    """Read a movie table: `u.item`, `movies.dat`, or any table with a column of movie ids.
 
     Returns:
         `movieId`, then `title` (text), `year` (int32) and `genres` (text, separated by "|") if the table has them, then
@@ -39,7 +46,7 @@ def read_items(path: Path) -> pa.Table:
     Raises:
         DataError: if the table cannot be read or has no column of movie ids.
     """
-    table = _read(path, "item")
+    table = _read(path, "item", report)
     if path.name == "u.item":
         table = _join_flags(table).drop_columns(["video_release", "url"])
     if "genres" in table.column_names:
@@ -55,33 +62,30 @@ def read_items(path: Path) -> pa.Table:
     return table.select([*front, *(name for name in table.column_names if name not in front)])
 
 
-def read_users(path: Path) -> pa.Table:
+def read_users(path: Path, report: Report = silent) -> pa.Table:
     """Read a user table: `userId`, then the other columns as text; see `read_items`."""
-    return _read(path, "user")
+    return _read(path, "user", report)
 
 
-def _read(path: Path, role: str) -> pa.Table:
+def _read(path: Path, role: str, report: Report) -> pa.Table:
     identity = CANONICAL[role]
-    if is_parquet(path):
-        table = read_parquet(path)
-    else:
-        layout = layout_of(path)
-        names: Sequence[str] = _HEADERLESS.get(path.name, ())
-        header = 0 if len(names) == len(layout.first) else 1
-        names = names if not header else [cell.strip() for cell in layout.first]
-        check_names(path, names)
-        refused: list[object] = []
-        batches = list(read_text(path, layout, names, names, header, refused.append))
-        if refused:
-            raise DataError(
-                f"{path}: expected {len(names)} columns in every row, found {refused[0]}", "correct the row"
-            )
-        table = pa.Table.from_batches(batches, pa.schema([(name, pa.string()) for name in names]))
-    known = [name for name in table.column_names if name.casefold() in SYNONYMS[role]]
+    file = open_table(path)
+    names, header = file.names, file.header or 0
+    if names is None:
+        names = _HEADERLESS.get(path.name.casefold(), ())
+        header = 0 if len(names) == len(file.rows[0]) else 1
+        names = names if not header else tuple(cell.strip() for cell in file.rows[0])
+    check_names(path, names)
+    table, malformed = read_all(file, Columns(names, {}, header))
+    if malformed:
+        first = malformed[0]
+        rows = f"{len(malformed):,} row{'s' if len(malformed) > 1 else ''}"
+        report(f"{path.name}: refused {rows}: {first.reason} (first row {first.row:,}: {first.text[:80]})")
+    known = [name for name in table.column_names if plain_name(name) in SYNONYMS[role]]
     key = identity if identity in known else next(iter(known), None)
     if key is None:
-        names = ", ".join(table.column_names[:8])
-        raise DataError(f"{path}: expected a column {identity}, found {names}", f"name the id column {identity}")
+        shown = ", ".join(table.column_names[:8])
+        raise DataError(f"{path}: expected a column {identity}, found {shown}", f"name the id column {identity}")
     table = table.rename_columns([identity if name == key else name for name in table.column_names])
     return _first_of_each(table.filter(pc.is_valid(table[identity])), identity)
 

@@ -1,38 +1,51 @@
-"""Where ratings come from: files of many forms, folders, and which column plays which role."""
+"""Finds the files of a data set, and decides which column plays which role."""
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from reelgraph.data.parquet_files import is_parquet
-from reelgraph.data.text_files import Layout
+from reelgraph.data.rows import NUMBER, Block, Malformed
+from reelgraph.data.stored_files import is_archive
+from reelgraph.data.table_files import Table, files_by_role
 from reelgraph.errors import ConfigError, DataError
 
 RATINGS = ("ratings.csv", "ratings.dat", "u.data", "ratings.parquet")
-
-ITEMS = ("movies.csv", "movies.dat", "u.item", "movies.parquet")
-
-USERS = ("users.csv", "users.dat", "u.user", "users.parquet")
 
 CANONICAL = {"user": "userId", "item": "movieId", "rating": "rating", "timestamp": "timestamp"}
 
 NEEDED = ("user", "item", "rating")
 
+# Names of columns without case and punctuation: MovieLens, Amazon, BookCrossing, Anime, RecBole and common ones.
 SYNONYMS = {
-    "user": {"userid", "user_id", "user", "uid"},
-    "item": {"movieid", "movie_id", "itemid", "item_id", "item", "movie"},
-    "rating": {"rating", "stars", "score"},
-    "timestamp": {"timestamp", "time", "ts", "date"},
-}
+    "user": {"userid", "user", "uid", "reviewerid", "customerid", "profileid"},
+    "item": {"movieid", "itemid", "item", "movie", "iid", "asin", "parentasin", "isbn", "animeid", "filmid"},
+    "rating": {"rating", "ratings", "stars", "star", "score", "overall", "bookrating", "userrating", "starrating"},
+    "timestamp": {"timestamp", "time", "ts", "date", "datetime", "unixreviewtime", "ratedat", "unixtime"},
+}  # fmt: skip
 
-NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
+DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}([ T]([01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}([.][0-9]+)?Z?)?"  # no engine's hour 24
+
+MILLISECONDS = 1e11  # seconds would be the year 5138
+
+SECONDS_LIMIT = 1e16
+
+# MovieLens files without a header, and the order of columns that goes with `::`.
+_MOVIELENS = re.compile(r"u\.data|u[1-5ab]\.(base|test)|ratings\.dat|r[1-5ab]\.(train|test)")
+
+RATING_PLACE = 2  # in the usual order
+
+_ITEM_IDS = re.compile(r"B[0-9]{2}[0-9A-Z]{7}|[0-9]{9}[0-9X]|tt[0-9]{7,}")  # Amazon, ISBN, IMDb
 
 
 @dataclass(frozen=True)
 class Source:
-    """The files of a run; all but the ratings may be missing."""
+    """The files of a data set; all but the ratings are optional."""
 
     ratings: Path
     items: Path | None = None
@@ -42,59 +55,59 @@ class Source:
 
 @dataclass(frozen=True)
 class Columns:
-    """Which column of a file plays which role.
+    """The columns of a file.
 
     Attributes:
-        names: a name for every column of the file.
+        names: a name for every column.
         roles: column name by role ("user", "item", "rating", "timestamp").
-        header: number of header lines, 0 or 1.
+        header: number of header rows, 0 or 1.
+        decimal_comma: whether ratings such as 4,5 are numbers.
     """
 
     names: tuple[str, ...]
     roles: Mapping[str, str]
     header: int
+    decimal_comma: bool = False
 
 
 def find(
     ratings: Path | None = None, items: Path | None = None, users: Path | None = None, test: Path | None = None
 ) -> Source:
-    """The files behind what was asked for.
+    """Find the files of a data set.
 
     Args:
-        ratings: a file, a MovieLens folder, or None for the bundled sample.
-        items: a movie table; a relative path is looked up here first and then beside the ratings.
+        ratings: a file, a directory, a zip archive, or None for the bundled sample.
+        items: a movie table; a relative path is looked up in the working directory, then beside the ratings.
         users: a user table, likewise.
         test: test ratings, likewise.
-
-    Raises:
-        DataError: if a file is missing or the folder is not a MovieLens folder.
     """
     if ratings is None:
         sample = Path(str(resources.files("reelgraph.data"))) / "sample"
-        found = Source(sample / "ratings.parquet", sample / "movies.parquet")
-    elif ratings.is_dir():
-        main = _first(ratings, RATINGS) or (ratings if is_parquet(ratings) else None)
-        if main is None:
-            raise DataError(
-                f"{ratings}: expected a MovieLens folder with one of {', '.join(RATINGS)}, or Parquet files, found "
-                "neither",
-                "name the ratings file itself",
-            )
-        found = Source(main, _first(ratings, ITEMS), _first(ratings, USERS))
+        source = Source(sample / "ratings.parquet", sample / "movies.parquet")
+    elif ratings.is_dir() or is_archive(ratings):
+        source = _in_folder(ratings)
     else:
-        found = Source(ratings)
-    beside = found.ratings.parent
+        source = Source(ratings)
+    beside = ratings if ratings is not None and is_archive(ratings) else source.ratings.parent
     return Source(
-        found.ratings,
-        _beside(items, beside) or found.items,
-        _beside(users, beside) or found.users,
+        source.ratings,
+        _beside(items, beside) or source.items,
+        _beside(users, beside) or source.users,
         _beside(test, beside),
     )
 
 
-def _first(folder: Path, names: Sequence[str]) -> Path | None:
-    paths = (folder / name for name in names)
-    return next((path for path in paths if path.is_file() or (path.is_dir() and is_parquet(path))), None)
+def _in_folder(folder: Path) -> Source:
+    files = files_by_role(folder)
+    parts = files.get("ratings", [folder] if is_parquet(folder) else [])
+    if not parts:
+        raise DataError(
+            f"{folder}: expected a MovieLens folder with one of {', '.join(RATINGS)}, or the parts of a table, found "
+            "neither",
+            "name the ratings file itself",
+        )
+    side = [files[role][0] if role in files else None for role in ("items", "users")]
+    return Source(parts[0] if len(parts) == 1 else folder, *side)
 
 
 def _beside(path: Path | None, folder: Path) -> Path | None:
@@ -103,55 +116,132 @@ def _beside(path: Path | None, folder: Path) -> Path | None:
     return folder / path
 
 
-def choose_columns(path: Path, layout: Layout, columns: Mapping[str, str], needed: Sequence[str]) -> Columns:
-    """Decide which column plays which role, and whether the first line is a header.
-
-    Without a header the order is MovieLens': user, item, rating, timestamp (or what `needed` says). The first line is a
-    header when it names a column that is known or asked for, or when its rating is no number.
+def choose_columns(table: Table, columns: Mapping[str, str], needed: Sequence[str]) -> Columns:
+    """Decide which column plays which role, and whether the first row is a header.
 
     Args:
-        path: the file, for messages.
-        layout: how it is written.
-        columns: names or positions by role, as the user gave them.
+        table: the table.
+        columns: names, or positions from 1 without a header, by role, as the user gave them.
         needed: the roles that must be there.
     """
-    first = layout.first
-    known = {synonym for role in SYNONYMS.values() for synonym in role} | {name.casefold() for name in columns.values()}
-    positions = bool(columns) and all(name.isdigit() for name in columns.values())
+    rows = table.rows
+    if table.names is not None:
+        chosen = Columns(table.names, roles_of(table.path, table.names, columns, needed), table.header or 0)
+    elif _has_header(table, columns, needed):
+        names = tuple(cell.strip() for cell in rows[0])
+        chosen = Columns(names, roles_of(table.path, names, columns, needed), 1)
+    else:
+        names = tuple(str(number) for number in range(1, len(rows[0]) + 1))
+        roles = roles_of(table.path, names, columns, needed) if columns else _roles_by_content(table, names, needed)
+        chosen = Columns(names, roles, 0)
+    return Columns(chosen.names, chosen.roles, chosen.header, _has_decimal_commas(table, chosen))
+
+
+def _has_header(table: Table, columns: Mapping[str, str], needed: Sequence[str]) -> bool:
+    """Whether the first row names a known column, or has text where the rows below have numbers."""
+    first, *body = table.rows
+    if columns and all(name.isdigit() for name in columns.values()):
+        return False
+    asked = {name.casefold() for name in columns.values()}
+    if any(plain_name(cell) in names for cell in first for names in SYNONYMS.values()) or any(
+        cell.strip().casefold() in asked for cell in first
+    ):
+        return True
     place = list(needed).index("rating") if "rating" in needed else None
-    rating = first[place] if place is not None and place < len(first) else None
-    text = rating is not None and not re.fullmatch(NUMBER, rating.strip())
-    if any(cell.strip().casefold() in known for cell in first) and not positions:
-        names = tuple(cell.strip() for cell in first)
-        return Columns(names, roles_of(path, names, columns, needed), 1)
-    if text and not positions and len(layout.rows) > 1 and not _numeric_below(layout, place):
-        text = False  # No number further down either: the column holds text, and the first line is one more of it.
-    if text and not positions:
-        return Columns(first, roles_of(path, first, columns, needed), 1)
-    names = tuple(str(number) for number in range(1, len(first) + 1))
-    order = [*needed, *(role for role in CANONICAL if role not in needed)]
-    if columns:
-        return Columns(names, roles_of(path, names, columns, needed), 0)
+    if place is None or place >= len(first) or _is_number(first[place]):
+        return False
+    return not body or any(_is_number(row[place]) for row in body if place < len(row))
+
+
+def plain_name(name: str) -> str:
+    """A column's name as in `SYNONYMS`."""
+    return re.sub(r"[^a-z0-9]", "", name.casefold())
+
+
+def _is_number(cell: str) -> bool:
+    return re.fullmatch(NUMBER, cell.strip().replace(",", ".", 1)) is not None
+
+
+def _has_decimal_commas(table: Table, chosen: Columns) -> bool:
+    name = chosen.roles.get("rating")
+    if name is None or not table.rows:
+        return False
+    place = chosen.names.index(name)
+    cells = [row[place].strip() for row in table.rows[chosen.header :] if place < len(row)]
+    commas = any(re.fullmatch(r"[+-]?\d*,\d+", cell) for cell in cells)
+    return commas and not any("." in cell for cell in cells)
+
+
+def _roles_by_content(table: Table, names: tuple[str, ...], needed: Sequence[str]) -> dict[str, str]:
+    """Roles of columns without a header, where the cells leave no doubt.
+
+    Raises:
+        DataError: if they do; it shows the first row.
+    """
+    rows = [row for row in table.rows if len(row) == len(names)]
     if len(names) < len(needed):
         wanted = ", ".join(CANONICAL[role] for role in needed)
         raise DataError(
-            f"{path}: expected columns {wanted}, found {len(names)} columns and no header", "add a header or --columns"
+            f"{table.path}: expected columns {wanted}, found {len(names)} columns and no header",
+            "add a header or --columns",
         )
-    return Columns(names, dict(zip(order, names[: len(order)], strict=False)), 0)
+    order = [*needed, *(role for role in CANONICAL if role not in needed)]
+    known = _MOVIELENS.fullmatch(table.path.name.casefold()) or table.format == "::"
+    if "rating" not in needed or "user" not in needed or (known and len(names) <= len(order)):
+        return dict(zip(order, names[: len(order)], strict=False))
+    columns = [[row[place].strip() for row in rows] for place in range(len(names))]
+    times = [place for place, cells in enumerate(columns) if _are_times(cells)]
+    scales = [place for place, cells in enumerate(columns) if _are_on_a_scale(cells)]
+    if len(scales) > 1:  # Small ids look like ratings, too, but have no fractions, and more different values.
+        fractions = [place for place in scales if any(re.search(r"[.,]\d*[1-9]", cell) for cell in columns[place])]
+        fewest = min(scales, key=lambda place: (len(set(columns[place])), place != RATING_PLACE))
+        scales = fractions or ([fewest] if fewest == RATING_PLACE else scales)
+    ids = [place for place in range(len(names)) if place not in {*times, *scales}]
+    if len(scales) != 1 or len(ids) != 2 or len(times) > 1:
+        raise _uncertain(table, columns)
+    user, item = ids
+    if _are_item_ids(columns[user]) and not _are_item_ids(columns[item]):
+        user, item = item, user
+    places = {"user": user, "item": item, "rating": scales[0]} | ({"timestamp": times[0]} if times else {})
+    return {role: names[place] for role, place in places.items()}
 
 
-def _numeric_below(layout: Layout, place: int | None) -> bool:
-    cells = [row[place] for row in layout.rows[1:] if place is not None and place < len(row)]
-    return any(re.fullmatch(NUMBER, cell.strip()) for cell in cells)
+def _uncertain(table: Table, columns: Sequence[Sequence[str]]) -> DataError:
+    shown = ",".join(table.rows[0])
+    if len(columns) > 5 and all(_is_number(cell) or not cell for cells in columns for cell in cells):
+        looks = f"{len(columns)} columns of numbers, as in a matrix with a row for each user"
+        remedy = "read it with --matrix, or name columns such as --columns user=1,item=2,rating=3"
+    else:
+        looks, remedy = f"{len(columns)} columns", "name them, such as --columns user=1,item=2,rating=3"
+    return DataError(
+        f"{table.path}: expected a header, or columns of users, movies and ratings that can be told apart, found "
+        f"{looks}: {shown[:80]!r}",
+        remedy,
+    )
+
+
+def _are_times(cells: Sequence[str]) -> bool:
+    filled = [cell for cell in cells if cell]
+    return bool(filled) and all(
+        re.fullmatch(DATE, cell) or (_is_number(cell) and abs(float(cell.replace(",", "."))) >= 1e8) for cell in filled
+    )
+
+
+def _are_on_a_scale(cells: Sequence[str]) -> bool:
+    """Whether cells may be ratings: numbers up to 100, few different ones unless they have fractions."""
+    filled = [cell for cell in cells if cell]
+    numbers = [float(cell.replace(",", ".")) for cell in filled if _is_number(cell)]
+    if not numbers or len(numbers) < 0.9 * len(filled) or max(map(abs, numbers)) > 100:
+        return False
+    return len(set(numbers)) <= max(101, 0.2 * len(numbers))
+
+
+def _are_item_ids(cells: Sequence[str]) -> bool:
+    return all(_ITEM_IDS.fullmatch(cell) for cell in cells)
 
 
 def roles_of(path: Path, names: Sequence[str], columns: Mapping[str, str], needed: Sequence[str]) -> dict[str, str]:
-    """Column name by role, from the names of a file's columns and what the user said.
-
-    Raises:
-        ConfigError: if the user named a role or a column that does not exist.
-        DataError: if a needed role has no column.
-    """
+    """Column name by role, from the names of a file's columns and what the user said."""
     for role, name in columns.items():
         if role not in CANONICAL:
             raise ConfigError(f"--columns: expected roles {', '.join(CANONICAL)}, found {role!r}", "correct the role")
@@ -161,7 +251,7 @@ def roles_of(path: Path, names: Sequence[str], columns: Mapping[str, str], neede
             )
     roles = {}
     for role, synonyms in SYNONYMS.items():
-        inferred = next((name for name in names if name.casefold() in synonyms), None)
+        inferred = next((name for name in names if plain_name(name) in synonyms), None)
         if columns.get(role, inferred) is not None:
             roles[role] = columns.get(role) or inferred or ""
     missing = [role for role in needed if role not in roles]
@@ -172,8 +262,22 @@ def roles_of(path: Path, names: Sequence[str], columns: Mapping[str, str], neede
     return roles
 
 
-DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}([ T]([01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}([.][0-9]+)?Z?)?"  # no engine's hour 24
+def read_columns(table: Table, chosen: Columns, wanted: Sequence[str]) -> Iterator[Block]:
+    """Read some columns of a table, decimal commas of ratings turned into points."""
+    rating = chosen.roles.get("rating")
+    for block in table.blocks(chosen.names, wanted, chosen.header):
+        if rating is not None and chosen.decimal_comma and rating in wanted:
+            place = list(wanted).index(rating)
+            numbers = pc.replace_substring_regex(block.cells.column(place), r"^(\s*[+-]?\d*),(\d+\s*)$", r"\1.\2")
+            yield replace(block, cells=block.cells.set_column(place, rating, numbers))
+        else:
+            yield block
 
-MILLISECONDS = 1e11  # seconds would be the year 5138
 
-SECONDS_LIMIT = 1e16
+def read_all(table: Table, chosen: Columns) -> tuple[pa.Table, list[Malformed]]:
+    """All columns of a table as text, and its malformed rows."""
+    blocks = list(read_columns(table, chosen, chosen.names))
+    schema = pa.schema([(name, pa.string()) for name in chosen.names])
+    return pa.Table.from_batches([block.cells for block in blocks], schema), [
+        row for block in blocks for row in block.malformed
+    ]

@@ -4,7 +4,8 @@ from dataclasses import asdict, dataclass
 from string import ascii_lowercase, ascii_uppercase
 from typing import Any
 
-from reelgraph.data.sources import CANONICAL, DATE, MILLISECONDS, NUMBER, SECONDS_LIMIT
+from reelgraph.data.rows import NUMBER
+from reelgraph.data.sources import CANONICAL, DATE, MILLISECONDS, SECONDS_LIMIT
 from reelgraph.errors import DataError
 
 DataFrame = Any  # pyspark.sql.DataFrame or sqlframe's, which share no base class

@@ -67,7 +67,7 @@ def prepare(
     stages = tempfile.TemporaryDirectory(prefix="reelgraph-", dir=config.stage)
     with stages as directory, new_directory(out, KIND) as target:
         stage = Path(directory)
-        staged = _stage(source, config, stage)
+        staged = _stage(source, config, stage, report)
         for file in staged:
             report(str(file))
         with open_engine(config.engine, observe) as engine:
@@ -84,13 +84,19 @@ def prepare(
     return out
 
 
-def _stage(source: Source, config: DataConfig, stage: Path) -> list[Staged]:
+def _stage(source: Source, config: DataConfig, stage: Path, report: Callable[[str], None]) -> list[Staged]:
     """Copy every input into Parquet files of one schema."""
     files = {"train": source.ratings} | ({"test": source.test} if source.test is not None else {})
     names = {part: path.absolute().name for part, path in files.items()}  # "." has a name only as an absolute path
     same_name = len(set(names.values())) < len(files)
     staged = [
-        stage_ratings(path, config.columns, stage / f"{part}.parquet", str(path) if same_name else names[part])
+        stage_ratings(
+            path,
+            config.columns,
+            stage / f"{part}.parquet",
+            str(path) if same_name else names[part],
+            matrix=config.matrix,
+        )
         for part, path in files.items()
     ]
     for role, path, read in (
@@ -98,7 +104,7 @@ def _stage(source: Source, config: DataConfig, stage: Path) -> list[Staged]:
         ("user", source.users, side_tables.read_users),
     ):
         if path is not None:
-            side = read(path)
+            side = read(path, report)
             pq.write_table(side, stage / f"{role}_side.parquet")
             pq.write_table(side.select([IDS[role]]), stage / f"{role}_side_ids.parquet")
     return staged

@@ -1,0 +1,161 @@
+"""JSON arrays and JSON lines as tables of text cells."""
+
+import ast
+import io
+import itertools
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from reelgraph.data.rows import Block, Malformed
+from reelgraph.data.stored_files import check_file, open_file
+from reelgraph.data.text_files import SAMPLE_ROWS, encoding_of
+from reelgraph.errors import DataError
+
+_ROWS = 1 << 16  # in a block
+
+_FIRST_LINES = 20
+
+_CHARACTERS = 1 << 20
+
+_BETWEEN = re.compile(r"[\s,\]]*")
+
+
+def is_json(path: Path) -> bool:
+    """Whether a file begins like a JSON object or an array of objects."""
+    if not path.name or path.is_dir():
+        return False
+    check_file(path)
+    with open_file(path) as stream:
+        head = stream.read(1 << 12)
+    start = head.decode("utf-16" if head[:2] in {b"\xff\xfe", b"\xfe\xff"} else "utf-8", "ignore").lstrip(
+        "\ufeff \t\r\n"
+    )
+    return re.match(r"""\{\s*["'}]|\[\s*[{\]]""", start) is not None
+
+
+@dataclass(frozen=True)
+class JsonTable:
+    """Files of JSON objects, an object a row.
+
+    Attributes:
+        path: what the user named.
+        parts: the files.
+        names: the keys of the first objects; those of an object within are joined to its own by a dot.
+    """
+
+    path: Path
+    parts: tuple[Path, ...]
+    encoding: str
+    names: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    format: str = "JSON"
+    header: int = 1
+
+    @classmethod
+    def open(cls, path: Path, parts: Sequence[Path]) -> "JsonTable":
+        """Find the names of the columns."""
+        encoding = encoding_of(parts[0])
+        sample: list[dict[str, str | None]] = []
+        for record in _records(parts[0], encoding):
+            if isinstance(record, dict):
+                sample.append(record)
+            if len(sample) == SAMPLE_ROWS:
+                break
+        names = tuple(dict.fromkeys(name for record in sample for name in record))
+        if not names:
+            raise DataError(f"{path}: expected JSON objects, found none", "write an object for each row")
+        rows = tuple(tuple(record.get(name) or "" for name in names) for record in sample)
+        return cls(path, tuple(parts), encoding, names, rows)
+
+    def blocks(self, names: Sequence[str], wanted: Sequence[str], header: int) -> Iterator[Block]:  # noqa: ARG002
+        """Read columns; see `TextTable.blocks`."""
+        number = 0
+        rows: list[int] = []
+        kept: list[dict[str, str | None]] = []
+        malformed: list[Malformed] = []
+        for part in self.parts:
+            for record in _records(part, self.encoding):
+                number += 1
+                if isinstance(record, dict):
+                    rows.append(number)
+                    kept.append(record)
+                else:
+                    malformed.append(Malformed(number, record, "expected a JSON object"))
+                if len(rows) + len(malformed) == _ROWS:
+                    yield _block(kept, rows, malformed, wanted)
+                    rows, kept, malformed = [], [], []
+        yield _block(kept, rows, malformed, wanted)
+
+
+def _block(
+    kept: Sequence[dict[str, str | None]], rows: list[int], malformed: list[Malformed], wanted: Sequence[str]
+) -> Block:
+    columns = [pa.array([record.get(name) or None for record in kept], pa.string()) for name in wanted]
+    return Block(pa.RecordBatch.from_arrays(columns, list(wanted)), np.array(rows, np.int64), malformed)
+
+
+def _records(path: Path, encoding: str) -> Iterator[dict[str, str | None] | str]:
+    """Each object with its cells as text by key, or the text of what is not an object."""
+    codec = "utf-8-sig" if encoding == "utf-8" else encoding
+    with open_file(path) as stream, io.TextIOWrapper(stream, codec) as text:
+        lines = [line for line in itertools.islice(text, _FIRST_LINES) if line.strip()]
+        if any(isinstance(_parse(line), dict) for line in lines):
+            yield from (_parse(line) for line in itertools.chain(lines, text) if line.strip())
+            return
+        for value in _values("".join(lines), text, path):
+            tables = [value] if not isinstance(value, dict) else [v for v in value.values() if isinstance(v, list)]
+            records = tables[0] if len(tables) == 1 and isinstance(tables[0], list) else [value]
+            yield from (_flat(record) if isinstance(record, dict) else json.dumps(record) for record in records)
+
+
+def _values(rest: str, text: Any, path: Path) -> Iterator[Any]:
+    """The members of an array, or JSON values one after the other, without reading all of them at once."""
+    decoder, more = json.JSONDecoder(), True
+    at = 1 if rest.startswith("[") else 0
+    while True:
+        match = _BETWEEN.match(rest, at)
+        at = match.end() if match else at
+        if not more and at == len(rest):
+            return
+        try:
+            value, at = decoder.raw_decode(rest, at)
+            yield value
+        except ValueError as error:
+            if not more:
+                raise DataError(f"{path}: expected JSON objects, found {error}", "check the file") from None
+            chunk = text.read(max(_CHARACTERS, len(rest)))
+            rest, at, more = rest[at:] + chunk, 0, bool(chunk)
+
+
+def _parse(line: str) -> dict[str, str | None] | str:
+    try:
+        value = json.loads(line)
+    except ValueError:
+        try:
+            value = ast.literal_eval(line.strip())  # Some exports hold Python dicts, a line each.
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            return line.strip()
+    return _flat(value) if isinstance(value, dict) else line.strip()
+
+
+def _flat(record: dict[str, Any], prefix: str = "") -> dict[str, str | None]:
+    cells: dict[str, str | None] = {}
+    for key, value in record.items():
+        if isinstance(value, dict):
+            cells |= _flat(value, f"{prefix}{key}.")
+        else:
+            cells[f"{prefix}{key}"] = _text(value)
+    return cells
+
+
+def _text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return repr(value) if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
