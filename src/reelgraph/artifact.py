@@ -117,8 +117,8 @@ def read_artifact(path: Path, *, lists_only: bool = False) -> Artifact:
         if not file.is_file():
             raise ArtifactError(f"{file}: expected a file of the artifact, found none", _REMEDY)
         if file.stat().st_size != facts["bytes"]:
-            found = f"{file.stat().st_size:,}"
-            raise ArtifactError(f"{file}: expected {facts['bytes']:,} bytes, found {found}", _REMEDY)
+            size = f"{file.stat().st_size:,}"
+            raise ArtifactError(f"{file}: expected {facts['bytes']:,} bytes, found {size}", _REMEDY)
     try:
         with safe_open(path / WEIGHTS, "numpy") as file:
             names = [name for name in file.keys() if not lists_only or needed_for_lists(name)]  # noqa: SIM118 (no dict)
@@ -158,8 +158,8 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ArtifactError(f"{file}: expected JSON, found a damaged file ({error})", _REMEDY) from None
     if not isinstance(manifest, dict) or manifest.get("kind") != KIND:
-        found = manifest.get("kind") if isinstance(manifest, dict) else type(manifest).__name__
-        raise ArtifactError(f"{file}: expected kind {KIND!r}, found {found!r}", "name the directory of a trained model")
+        kind = manifest.get("kind") if isinstance(manifest, dict) else type(manifest).__name__
+        raise ArtifactError(f"{file}: expected kind {KIND!r}, found {kind!r}", "name the directory of a trained model")
     if manifest.get("version") != VERSION:
         raise ArtifactError(
             f"{file}: expected format version {VERSION}, found {manifest.get('version')!r}",
@@ -179,15 +179,15 @@ def _read_manifest(path: Path) -> dict[str, Any]:
 def _check_shapes(artifact: Artifact, path: Path) -> None:
     ratings = ["user_index", "item_index"] if artifact.lists_only else ["user_index", "item_index", "rating"]
     columns = {"users": ["userId"], "items": ["movieId"], "seen": ratings}
-    for name, wanted in columns.items():
-        absent = [column for column in wanted if column not in getattr(artifact, name).column_names]
+    for name, required in columns.items():
+        absent = [column for column in required if column not in getattr(artifact, name).column_names]
         if absent:
             raise ArtifactError(f"{path / f'{name}.parquet'}: expected a column {absent[0]}, found none", _REMEDY)
     for side, rows in (("user", artifact.users.num_rows), ("item", artifact.items.num_rows)):
         index = numbers(artifact.seen, f"{side}_index")
         if len(index) and not 0 <= index.min() <= index.max() < rows:
-            found = f"{index.min()} to {index.max()}"
-            raise ArtifactError(f"{path / 'seen.parquet'}: expected {side}_index below {rows}, found {found}", _REMEDY)
+            limits = f"{index.min()} to {index.max()}"
+            raise ArtifactError(f"{path / 'seen.parquet'}: expected {side}_index below {rows}, found {limits}", _REMEDY)
         for name, array in artifact.weights.items():
             if name.removeprefix("rank.").startswith(f"{side}.") and len(array) != rows:
                 raise ArtifactError(f"{path / WEIGHTS}: expected {rows} rows in {name}, found {len(array)}", _REMEDY)

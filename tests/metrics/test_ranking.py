@@ -13,7 +13,7 @@ from sklearn.metrics import average_precision_score, ndcg_score
 from reelgraph.arrays import NO_ITEM, top_k
 from reelgraph.data.dataset import Interactions
 from reelgraph.metrics import ranking
-from reelgraph.metrics.ranking import evaluate_lists, evaluate_ranking
+from reelgraph.metrics.ranking import evaluate_lists, evaluate_ranking, lists_by_score
 from tests.support.worlds import interactions, noisy
 
 USERS, ITEMS = 30, 25
@@ -81,7 +81,8 @@ def test_every_measure_equals_a_naive_loop(
     seen, test = split(seed)
     scores = np.round(np.random.default_rng(seed).normal(0, 1, (USERS, ITEMS)), 1)  # with ties
     states = np.random.default_rng(7).normal(0, 1, (ITEMS, 4))
-    report = evaluate_ranking(lambda users: scores[users], seen, test, ITEMS, 5.0, k=k, recall_k=far, states=states)
+    lists = lists_by_score(lambda users: scores[users], seen, max(k, far))
+    report = evaluate_lists(lists, seen, test, ITEMS, 5.0, k=k, recall_k=far, states=states)
     assert report.to_json() == pytest.approx(naive(scores, seen, test, k, far))
 
 
@@ -98,12 +99,12 @@ def test_measures_equal_an_independent_library(seed: int) -> None:
             relevant = np.isin(left, liked)
             ndcg.append(ndcg_score(relevant[None].astype(float), scores[user, left][None], k=10))
             precision.append(average_precision_score(relevant, scores[user, left]))
-    report = evaluate_ranking(lambda users: scores[users], seen, test, ITEMS, 5.0, k=10)
+    report = evaluate_ranking(lambda users: scores[users], seen, test, ITEMS, 5.0)
     assert report.ndcg == pytest.approx(np.mean(ndcg))
     # scikit-learn's average precision has no cut: that of a list of the whole catalogue.
-    assert evaluate_ranking(
-        lambda users: scores[users], seen, test, ITEMS, 5.0, k=ITEMS
-    ).average_precision == pytest.approx(np.mean(precision))
+    lists = lists_by_score(lambda users: scores[users], seen, ITEMS)
+    whole = evaluate_lists(lists, seen, test, ITEMS, 5.0, k=ITEMS)
+    assert whole.average_precision == pytest.approx(np.mean(precision))
 
 
 def test_memory_does_not_grow_with_users_times_movies() -> None:

@@ -107,35 +107,28 @@ def evaluate_lists(
 
 
 def evaluate_ranking(
-    score: Score,
-    seen: Interactions,
-    test: Interactions,
-    num_items: int,
-    high: float,
-    *,
-    k: int = 10,
-    recall_k: int = 20,
-    states: Floats | None = None,
+    score: Score, seen: Interactions, test: Interactions, num_items: int, high: float
 ) -> RankingReport:
-    """Evaluate the lists that result from sorting scores; see `evaluate_lists`.
-
-    Args:
-        score: returns scores of all movies for user indices, `(num_users, num_items)`; ties go to the lower index.
-        seen: training ratings, sorted by user; their movies are not listed.
-    """
-    lists = _lists_by_score(score, seen, max(k, recall_k))
-    return evaluate_lists(lists, seen, test, num_items, high, k=k, recall_k=recall_k, states=states)
+    """Evaluate the lists that result from sorting scores; see `lists_by_score` and `evaluate_lists`."""
+    return evaluate_lists(lists_by_score(score, seen), seen, test, num_items, high)
 
 
 def user_ndcg(
     score: Score, seen: Interactions, test: Interactions, num_items: int, high: float, k: int = 10
 ) -> Float64s:
     """NDCG at k of each user with a relevant test movie, in the order of their indices; see `evaluate_ranking`."""
-    result = _evaluate(_lists_by_score(score, seen, k), test, num_items, high, k, k, None)
+    result = _evaluate(lists_by_score(score, seen, k), test, num_items, high, k, k, None)
     return np.empty(0) if result is None else result[0][0]
 
 
-def _lists_by_score(score: Score, seen: Interactions, length: int) -> Lists:
+def lists_by_score(score: Score, seen: Interactions, length: int = 20) -> Lists:
+    """Lists of the movies with the highest scores.
+
+    Args:
+        score: returns scores of all movies for user indices, `(num_users, num_items)`; ties go to the lower index.
+        seen: training ratings, sorted by user; their movies are not listed.
+    """
+
     def lists(users: Indices) -> Indices:
         scores = np.array(score(users), np.float64)
         scores[_cells(users, seen.user_index, seen.item_index)] = -np.inf
@@ -158,10 +151,10 @@ def _evaluate(
     unit = None if states is None else unit_states(states)
     block = max(1, _BLOCK_FLOATS // num_items)
     for start in range(0, len(users), block):
-        some, counts = users[start : start + block].astype(np.int32), relevant_count[start : start + block]
-        top = lists(some)[:, : max(k, recall_k)]
-        relevant = np.zeros((len(some), num_items), bool)
-        relevant[_cells(some, liked_user, liked_item)] = True
+        block_users, counts = users[start : start + block].astype(np.int32), relevant_count[start : start + block]
+        top = lists(block_users)[:, : max(k, recall_k)]
+        relevant = np.zeros((len(block_users), num_items), bool)
+        relevant[_cells(block_users, liked_user, liked_item)] = True
         hits = np.take_along_axis(relevant, np.maximum(top, 0), axis=1) & (top != NO_ITEM)
         measures.append(_measures(hits, counts, k, recall_k))
         shown = top[:, :k]

@@ -143,9 +143,9 @@ def _sums(queries: Queries, history: Residuals, seconds: float, causal: bool) ->
             rows = timed[start : min(start + BLOCK, end)]
             user = queries.user_index[rows[0]]
             low, high = history.start[user], history.start[user + 1]
-            time, wanted = history.timestamp[low:high], queries.timestamp[rows]
-            near = slice(*np.searchsorted(time, (wanted[0] - REACH * seconds, wanted[-1] + REACH * seconds)))
-            apart = wanted[:, None] - time[near]
+            time, asked = history.timestamp[low:high], queries.timestamp[rows]
+            near = slice(*np.searchsorted(time, (asked[0] - REACH * seconds, asked[-1] + REACH * seconds)))
+            apart = asked[:, None] - time[near]
             kernel = np.exp(-np.minimum(np.abs(apart) / seconds, REACH)) * (np.abs(apart) <= REACH * seconds)
             kernel *= queries.item_index[rows, None] != history.item_index[low:high][near]
             if causal:
