@@ -186,7 +186,7 @@ def test_a_part_that_cannot_be_written_is_one_line(model: Path, tmp_path: Path) 
     file_of(batch.partial, 4).mkdir()
     with pytest.raises(EngineError) as raised:
         made(batch)
-    assert "part-00004.parquet: cannot be written" in str(raised.value)
+    assert "part-00004.parquet: expected a file, found a directory" in str(raised.value)
     assert "Traceback" not in str(raised.value)
     assert not batch.out.exists()
     file_of(batch.partial, 4).rmdir()
