@@ -1,8 +1,8 @@
-"""A step in one process and in several, and what goes over the network: python benchmarks/processes.py PREPARED...
+"""Measures steps in one process and in several: python benchmarks/processes.py PREPARED...
 
-For each Prepared directory: the median step of the rating head with 32 dimensions in one process with all threads and
-in several with a share of them each, the bytes that a process puts into collectives in a step, and the losses' largest
-difference. Writes results/processes.json.
+For each prepared directory: the median step of the rating model with 32 dimensions in one process with all threads and
+in several that share them, the bytes that a process sends to collectives in a step, and the largest difference of
+losses. Writes results/processes.json.
 """
 
 import argparse
@@ -29,8 +29,8 @@ CORES = os.cpu_count() or 1
 
 
 def child(prepared: Path, steps: int) -> None:
-    """One process: its median step, the first steps left out, the losses, and its traffic a step."""
-    import torch  # noqa: PLC0415 (the parent stays small)
+    """Run one process; rank 0 prints its median step without the first steps, losses, and traffic per step."""
+    import torch  # noqa: PLC0415 (the parent does not need it)
 
     from reelgraph.models import ResidualModel  # noqa: PLC0415
     from reelgraph.models.graph import build_graph  # noqa: PLC0415
@@ -65,12 +65,12 @@ def child(prepared: Path, steps: int) -> None:
 
 
 def run(prepared: Path, processes: int, steps: int) -> dict[str, Any]:
-    """What the leader of some processes measured."""
+    """Run some processes and return what rank 0 measured."""
     with tempfile.TemporaryDirectory() as directory:
         common = os.environ | {"OMP_NUM_THREADS": str(max(1, CORES // processes)), "TORCH_CPP_LOG_LEVEL": "ERROR"}
         if processes > 1:
-            meeting = f"file://{directory}/meeting"
-            common |= {"WORLD_SIZE": str(processes), "REELGRAPH_MEETING": meeting}
+            rendezvous = f"file://{directory}/store"
+            common |= {"WORLD_SIZE": str(processes), "REELGRAPH_RENDEZVOUS": rendezvous}
             common |= {"GLOO_SOCKET_IFNAME": "lo0" if sys.platform == "darwin" else "lo"}
         command = [sys.executable, __file__, "--child", str(prepared), "--steps", str(steps)]
         started = [
@@ -87,7 +87,7 @@ def run(prepared: Path, processes: int, steps: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure, show, and write the result file."""
+    """Measure, print, and write the result file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("prepared", type=Path, nargs="+")
     parser.add_argument("--processes", type=int, default=CORES)

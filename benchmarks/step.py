@@ -1,7 +1,6 @@
-"""Where a step of the rating head spends its time: python benchmarks/step.py PREPARED; PyTorch's profiler, printed.
+"""Profiles a step of the rating model with PyTorch's profiler: python benchmarks/step.py PREPARED.
 
-The steps before the one that is profiled make PyTorch's buffers. Shows the step without the profiler, too, and the
-peak of the process's memory.
+The steps before it fill PyTorch's buffers. Also prints the median step without the profiler and the peak memory.
 """
 
 import argparse
@@ -21,7 +20,7 @@ BEFORE = 5  # steps
 
 
 def main() -> None:
-    """Take some steps, profile one more."""
+    """Take some steps and profile one more."""
     machine.set_environment()
     from torch.profiler import ProfilerActivity, profile  # noqa: PLC0415 (PyTorch reads the environment now)
 
@@ -34,7 +33,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=12, help="operations to show [12]")
     given = parser.parse_args()
     data, profiled, ends = load_prepared(given.prepared), profile(activities=[ProfilerActivity.CPU]), list[float]()
-    data = replace(data, valid=data.valid.take(slice(0)))  # Nothing is judged.
+    data = replace(data, valid=data.valid.take(slice(0)))  # No validation.
 
     def observe(_phase: str, progress: Any, _config: TrainConfig) -> None:
         if progress.step == BEFORE + 1:

@@ -1,4 +1,4 @@
-"""What both models must do, on a checkerboard whose right answer is known."""
+"""The contract of both rating models, on a checkerboard with a known answer."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def test_the_checkerboard_is_learned(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_visitor_of_a_camp_is_known_by_three_ratings(name: str) -> None:
+def test_three_ratings_reveal_the_taste_of_a_visitor(name: str) -> None:
     model = trained(name)
     for camp in (0, 1):
         ratings = {f"m{camp}": 5.0, f"m{camp + 2}": 5.0, f"m{1 - camp}": 1.0}
@@ -41,7 +41,7 @@ def test_a_visitor_of_a_camp_is_known_by_three_ratings(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_weights_follow_from_the_seed_alone(name: str) -> None:
+def test_weights_depend_on_the_seed_alone(name: str) -> None:
     config = TrainConfig.model_validate({"model": name, "max_steps": 12, "eval_every": 4})
     torch.manual_seed(99)
     before = torch.get_rng_state()
@@ -55,7 +55,7 @@ def test_weights_follow_from_the_seed_alone(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_four_ratings_are_enough_to_run(name: str) -> None:
+def test_four_ratings_are_enough(name: str) -> None:
     few = interactions([0, 0, 1, 1], [0, 1, 0, 1], [5, 1, 1, 5])
     nothing = interactions([], [], [])
     data = dataset(few, nothing, nothing, 3, 3)

@@ -1,4 +1,4 @@
-"""The classic against the dense formula of its layers."""
+"""The GCN model against the dense formula of its layers."""
 
 import torch
 from torch import nn
@@ -12,7 +12,7 @@ from tests.support.worlds import noisy
 USERS, ITEMS, DIM = 30, 25, 6
 
 
-def test_layers_are_those_of_the_classic() -> None:
+def test_there_are_three_layers() -> None:
     model = GCNModel(build_graph(noisy(), USERS, ITEMS), scale=(1.0, 5.0), dim=DIM, dropout=0.3)
     assert [type(layer) for layer in model.convs] == [GCNConv] * 3
     assert [type(layer) for layer in model.norms] == [nn.BatchNorm1d] * 3

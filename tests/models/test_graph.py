@@ -1,4 +1,4 @@
-"""The graph and what it reveals, against dense loops."""
+"""The graph and its views against loops over the ratings."""
 
 import numpy as np
 import pytest
@@ -14,11 +14,11 @@ USERS, ITEMS = 30, 25
 
 @pytest.fixture(autouse=True, params=[sparse.BLOCK, 7, 10, 1])
 def _blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All users in one block, and several: the last one smaller, as large, and of no more than a user."""
+    """All users in one block, and several blocks whose last one is smaller, as large, or a single user."""
     monkeypatch.setattr(sparse, "BLOCK", request.param)
 
 
-def test_edges_run_both_ways_in_the_order_of_the_products() -> None:
+def test_edges_are_in_both_directions_in_the_order_of_the_products() -> None:
     train = noisy()
     graph = build_graph(train, USERS, ITEMS)
     source, target = graph.edge_index.long()
@@ -29,7 +29,7 @@ def test_edges_run_both_ways_in_the_order_of_the_products() -> None:
     assert len(graph.edges.matrix(graph.edge_attr).to_items) == -(-USERS // sparse.BLOCK)
 
 
-def test_users_without_ratings_are_blocks_too() -> None:
+def test_blocks_of_users_without_ratings_are_kept() -> None:
     graph = build_graph(noisy(), USERS + 20, ITEMS)
     table = torch.rand(graph.num_nodes, 3)
     matrix = graph.edges.matrix(graph.edge_attr)
@@ -37,7 +37,7 @@ def test_users_without_ratings_are_blocks_too() -> None:
     assert torch.allclose(matrix @ table[:, 0], matrix.to_dense() @ table[:, 0], atol=1e-5)
 
 
-def test_a_value_is_asked_for_each_edge() -> None:
+def test_a_matrix_needs_a_value_for_each_edge() -> None:
     graph = build_graph(noisy(), USERS, ITEMS)
     with pytest.raises(ValueError, match="expected a value for each"):
         graph.edges.matrix(graph.rating)
@@ -93,7 +93,7 @@ def test_reveal_equals_the_naive_loops() -> None:
     np.testing.assert_array_equal(view.degree.numpy(), degree)
 
 
-def test_hidden_ratings_leave_no_trace() -> None:
+def test_hidden_ratings_have_no_influence() -> None:
     train = noisy()
     graph = build_graph(train, USERS, ITEMS)
     visible = (torch.rand(len(train), generator=torch.Generator().manual_seed(2)) < 0.6).float()

@@ -72,7 +72,7 @@ def test_states_and_scores_equal_the_formula() -> None:
     assert torch.allclose(model.predict(*pairs), score[pairs[0], pairs[1] - USERS], atol=1e-5)
 
 
-def test_the_loss_is_the_softmax_over_what_is_not_visibly_rated(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_loss_is_the_softmax_over_movies_without_visible_rating(monkeypatch: pytest.MonkeyPatch) -> None:
     model = model_of(graph_of())
     graph = model.graph
     hidden = torch.rand(graph.num_edges, generator=torch.Generator().manual_seed(1)) < 0.4
@@ -92,7 +92,7 @@ def test_the_loss_is_the_softmax_over_what_is_not_visibly_rated(monkeypatch: pyt
     assert float(model.loss(TrainConfig())) == pytest.approx(total / weights, abs=1e-5)
 
 
-def test_a_softmax_of_every_movie_drawn_once_is_the_whole_one() -> None:
+def test_the_sampled_softmax_is_exact_when_every_movie_is_drawn_once() -> None:
     torch.manual_seed(0)
     user, movie, bias = torch.randn(4, DIM), torch.randn(ITEMS, DIM), torch.randn(ITEMS)
     place, item = torch.tensor([0, 0, 1, 3]), torch.tensor([2, 7, 7, 24])
@@ -104,7 +104,7 @@ def test_a_softmax_of_every_movie_drawn_once_is_the_whole_one() -> None:
 
 
 def test_the_sampled_sum_is_right_on_average() -> None:
-    """Drawn by a chance far from even, the estimated sum over the catalogue has the true mean: logQ at work."""
+    """With uneven draws, the mean of the estimated sums is the sum over the catalogue (logQ correction)."""
     torch.manual_seed(0)
     user, movie, bias = torch.randn(1, DIM), torch.randn(ITEMS, DIM), torch.zeros(ITEMS)
     place, item, excluded = torch.tensor([0]), torch.tensor([4]), torch.zeros(1, ITEMS, dtype=torch.bool)
@@ -135,7 +135,7 @@ def test_a_sampled_step_has_finite_gradients_and_learns() -> None:
     assert np.mean(losses[-10:]) < np.mean(losses[:10])
 
 
-def test_a_large_catalogue_takes_some_of_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_on_a_large_catalogue_takes_some_of_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ranking_head, "CELLS", 3 * ITEMS)
     seen = []
     whole = RankingModel._sampled
@@ -161,7 +161,7 @@ def test_hidden_ratings_do_not_reach_their_own_scores() -> None:
     assert not torch.allclose(model.hidden_pairs(hidden)[0], before), "what is visible does reach them"
 
 
-def test_numpy_serves_what_torch_learned() -> None:
+def test_the_numpy_scorer_gives_the_scores_of_the_model() -> None:
     model = model_of(graph_of())
     arrays = {name: array.numpy() for name, array in model.export().items()}
     ranker, graph = Ranker(arrays), model.graph
@@ -175,7 +175,7 @@ def test_numpy_serves_what_torch_learned() -> None:
         np.testing.assert_allclose(state, ranker.users(np.asarray([one], np.int32)), atol=1e-5)
 
 
-def test_a_movie_without_ratings_is_its_side_features() -> None:
+def test_the_state_of_a_movie_without_ratings_is_its_side_features() -> None:
     model = model_of(graph_of())
     arrays = model.export()
     linear = model.item_side.linear

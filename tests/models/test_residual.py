@@ -1,4 +1,4 @@
-"""The residual model against dense formulas, finite differences, and what it must not see."""
+"""The residual model against dense formulas and finite differences; hidden ratings have no influence."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ USERS, ITEMS, DIM = 30, 25, 4
 
 @pytest.fixture(autouse=True, params=[sparse.BLOCK, 7])
 def _blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All users in one block, and in five."""
+    """All users in one block, and in five blocks."""
     monkeypatch.setattr(sparse, "BLOCK", request.param)
 
 
@@ -55,7 +55,7 @@ def test_conv_equals_the_dense_formula_fused_and_unfused() -> None:
     assert torch.allclose(plain, expected, atol=1e-5)
 
 
-def test_no_message_is_made_in_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_stores_no_messages(monkeypatch: pytest.MonkeyPatch) -> None:
     model = model_of(graph_of())
     monkeypatch.delattr(ResidualConv, "message")
     prediction, _ = model.training_pairs()
@@ -206,7 +206,7 @@ def test_a_step_predicts_without_the_ratings_it_hides() -> None:
     assert not torch.allclose(step()[0], before)
 
 
-def test_messages_along_hidden_edges_reach_nothing() -> None:
+def test_messages_along_hidden_edges_have_no_influence() -> None:
     graph = graph_of()
     visible = hide(graph)
     view = reveal(graph, visible)
@@ -243,8 +243,8 @@ def test_training_targets_are_the_hidden_ratings() -> None:
     assert torch.allclose(prediction, expected, atol=1e-5)
 
 
-def test_a_movie_without_ratings_counts_its_side_features_by_the_gain() -> None:
-    """Movie 0 has no rating: its part of the prediction is the gain times its side features'; no other movie's is."""
+def test_gain_scales_the_side_features_of_movies_without_ratings() -> None:
+    """Movie 0 has no ratings: only its side features are multiplied by the gain."""
     model = model_of(graph_of())
     user, items = torch.full((ITEMS,), 3), torch.arange(USERS, USERS + ITEMS)
     whole = model.predict(user, items)
@@ -260,7 +260,7 @@ def test_a_movie_without_ratings_counts_its_side_features_by_the_gain() -> None:
     assert torch.allclose(arrays["item.state"][0], 0.25 * arrays["item.side"][0])
 
 
-def test_the_gain_is_that_of_least_squares() -> None:
+def test_the_gain_is_the_least_squares_factor() -> None:
     model = model_of(graph_of())
     graph = model.graph
     user, item = graph.user[:40], graph.item[:40]

@@ -1,4 +1,4 @@
-"""A fit that was interrupted goes on to the same result, bit for bit, or is refused in one clear line."""
+"""Resumed fits end with the same weights, and checkpoints that do not fit are refused."""
 
 import json
 import os
@@ -29,14 +29,14 @@ Observe = Callable[[str, Progress, TrainConfig], None]
 
 
 def result(artifact: Artifact) -> tuple[dict[str, bytes], list[dict[str, Any]], Any, Any]:
-    """All of a fit that may not depend on the clock."""
+    """Everything in a model that does not depend on the time."""
     history = [{key: value for key, value in row.items() if key != "seconds"} for row in artifact.history]
     weights = {name: array.tobytes() for name, array in artifact.weights.items()}
     return weights, history, artifact.manifest["metrics"], artifact.manifest["steps"]
 
 
 def ctrl_c(phase: str, *steps: int) -> Observe:
-    """An observer that presses Ctrl-C during those steps of a phase."""
+    """An observer that sends SIGINT during the given steps of a phase."""
 
     def press(now: str, progress: Progress, _: TrainConfig) -> None:
         if now == phase and progress.step in steps:
@@ -46,7 +46,7 @@ def ctrl_c(phase: str, *steps: int) -> Observe:
 
 
 def some_data() -> Dataset:
-    """A checkerboard with a side table, so that every weight there is takes part."""
+    """A checkerboard with side features, so that every kind of weight is trained."""
     data = checkerboard(users=16, items=14)
     genres = pa.array(["Drama|War" if index % 3 else "Comedy" for index in range(len(data.items))])
     return replace(data, item_table=data.item_table.append_column("genres", genres))
@@ -57,16 +57,16 @@ def short(model: str, **changes: Any) -> TrainConfig:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_refit_that_goes_on_from_the_fit_resumes_to_the_same_result(
+def test_a_refit_that_continues_the_fit_resumes_to_the_same_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str
 ) -> None:
     monkeypatch.setattr("reelgraph.config._MANY", 0)
-    test_stopped_at_any_step_it_resumes_to_the_same_result(tmp_path, model, "refit")
+    test_a_fit_stopped_at_any_step_resumes_to_the_same_result(tmp_path, model, "refit")
 
 
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("phase", ["fit", "refit"])
-def test_stopped_at_any_step_it_resumes_to_the_same_result(tmp_path: Path, model: str, phase: str) -> None:
+def test_a_fit_stopped_at_any_step_resumes_to_the_same_result(tmp_path: Path, model: str, phase: str) -> None:
     data, config, folder = some_data(), short(model), tmp_path / "c"
     whole = fit(data, config).artifact
     steps = STEPS if phase == "fit" else config.refit_steps(len(data.train), whole.manifest["steps"])
@@ -84,7 +84,7 @@ def test_stopped_at_any_step_it_resumes_to_the_same_result(tmp_path: Path, model
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_stopped_again_and_again_it_still_resumes_to_the_same_result(tmp_path: Path, model: str) -> None:
+def test_a_fit_stopped_repeatedly_resumes_to_the_same_result(tmp_path: Path, model: str) -> None:
     data, config = some_data(), short(model)
     checkpoints = Checkpoints(tmp_path / "c", resume=True)
     for step in (2, 3, 6):
@@ -97,8 +97,8 @@ PHASES = ("fit", "tune 1", "rank fit", "rank tune 1", "refit", "rank refit")
 
 
 @pytest.mark.parametrize("phase", PHASES)
-def test_stopped_in_any_phase_of_both_heads_it_resumes_to_the_same_result(tmp_path: Path, phase: str) -> None:
-    """A stop in a phase leaves a model that serves, says that it is not whole, and goes on to the same end."""
+def test_a_training_of_both_heads_stopped_in_any_phase_resumes_to_the_same_result(tmp_path: Path, phase: str) -> None:
+    """A training stopped in any phase leaves a usable model marked as interrupted, and resumes to the same result."""
     config = TrainConfig(
         dim=4, max_steps=STEPS, eval_every=2, rank_dim=5, rank_max_steps=40, checkpoint_seconds=0.0, tune="quick"
     )
@@ -122,7 +122,7 @@ def test_stopped_in_any_phase_of_both_heads_it_resumes_to_the_same_result(tmp_pa
 
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("phase", ["fit", "refit"])
-def test_after_a_crash_it_goes_on_from_the_last_checkpoint(tmp_path: Path, model: str, phase: str) -> None:
+def test_a_crashed_fit_resumes_from_the_last_checkpoint(tmp_path: Path, model: str, phase: str) -> None:
     def crash(now: str, progress: Progress, _: TrainConfig) -> None:
         if now == phase and progress.step == 3:
             raise MemoryError
@@ -140,7 +140,7 @@ def test_after_a_crash_it_goes_on_from_the_last_checkpoint(tmp_path: Path, model
     assert result(resumed.artifact) == result(fit(data, config).artifact)
 
 
-def test_stopped_before_the_first_evaluation_it_can_go_on(tmp_path: Path) -> None:
+def test_a_fit_stopped_before_the_first_evaluation_can_resume(tmp_path: Path) -> None:
     data, config, folder = some_data(), short("residual", eval_every=5), tmp_path / "c"
     with pytest.raises(TrainingError, match="before its first evaluation"):
         fit(data, config, observe=ctrl_c("fit", 1), checkpoints=Checkpoints(folder))
@@ -158,7 +158,7 @@ def test_patience_runs_out_at_the_same_step_after_a_stop(tmp_path: Path) -> None
     assert result(fit(data, config, checkpoints=Checkpoints(folder, resume=True)).artifact) == result(whole)
 
 
-def test_without_validation_ratings_it_resumes_too(tmp_path: Path) -> None:
+def test_a_fit_without_validation_ratings_can_resume(tmp_path: Path) -> None:
     data, folder = some_data(), tmp_path / "c"
     data, config = replace(data, valid=interactions([], [], [])), short("residual")
     fit(data, config, observe=ctrl_c("fit", 4), checkpoints=Checkpoints(folder))
@@ -167,7 +167,7 @@ def test_without_validation_ratings_it_resumes_too(tmp_path: Path) -> None:
     assert resumed.manifest["steps"] == STEPS
 
 
-def test_more_steps_may_be_asked_for_when_going_on(tmp_path: Path) -> None:
+def test_max_steps_may_be_raised_on_resume(tmp_path: Path) -> None:
     data, folder = some_data(), tmp_path / "c"
     fit(data, short("residual"), observe=ctrl_c("fit", 4), checkpoints=Checkpoints(folder))
     longer = short("residual", max_steps=STEPS + 6)
@@ -177,7 +177,7 @@ def test_more_steps_may_be_asked_for_when_going_on(tmp_path: Path) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with the checkpoint of a fit that was stopped in its fifth step."""
+    """A directory with the checkpoint of a fit stopped in its fifth step."""
     fit(some_data(), short("residual"), observe=ctrl_c("fit", 4), checkpoints=Checkpoints(tmp_path / "c"))
     return tmp_path / "c"
 
@@ -241,13 +241,13 @@ def test_another_version_is_refused(folder: Path) -> None:
         fit(some_data(), short("residual"), checkpoints=Checkpoints(folder, resume=True))
 
 
-def test_without_resume_an_old_checkpoint_plays_no_part(folder: Path) -> None:
+def test_without_resume_an_old_checkpoint_is_ignored(folder: Path) -> None:
     data, config = some_data(), short("residual", seed=3)
     anew = fit(data, config, checkpoints=Checkpoints(folder)).artifact
     assert result(anew) == result(fit(data, config).artifact)
 
 
-def test_one_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkpoint_that_cannot_be_written_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -257,7 +257,7 @@ def test_one_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatch: 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_one_that_cannot_be_replaced_stays_as_it_was(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkpoint_that_cannot_be_replaced_stays_as_it_was(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 

@@ -1,4 +1,4 @@
-"""A fit as a whole: refit, scales, side features, and what it may not see."""
+"""Training as a whole: fit, refit, rating scales, side features and test errors."""
 
 import math
 import os
@@ -24,7 +24,7 @@ from reelgraph.training.runs import RatingRuns
 from tests.support.worlds import checkerboard, dataset, interactions, noisy, settings, write_files
 
 
-def test_refit_learns_from_validation_too_and_test_ratings_change_nothing() -> None:
+def test_refit_uses_validation_ratings_and_test_ratings_change_nothing() -> None:
     data = checkerboard()
     model = fit(data, settings()).artifact
     assert model.seen.num_rows == len(data.train) + len(data.valid)
@@ -52,7 +52,7 @@ def test_refit_takes_as_many_steps_as_the_best_evaluation_had() -> None:
     def count(phase: str, progress: Progress, _: TrainConfig) -> None:
         steps[phase] = progress.step
 
-    # Ratings at random: whatever is learned of them is wrong elsewhere, so that the best step is an early one.
+    # The ratings are random, so fitting them increases the validation error and the best step is an early one.
     nothing = interactions([], [], [])
     train, valid = noisy(seed=1, share=0.5), noisy(seed=2, share=0.4)
     valid = without(valid, train)
@@ -64,7 +64,7 @@ def test_refit_takes_as_many_steps_as_the_best_evaluation_had() -> None:
 
 
 @pytest.mark.parametrize("model", ["residual", "gcn"])
-def test_a_refit_to_many_ratings_begins_with_the_weights_of_the_fit(
+def test_a_refit_on_many_ratings_starts_from_the_weights_of_the_fit(
     monkeypatch: pytest.MonkeyPatch, model: str
 ) -> None:
     data, config, steps = checkerboard(), settings(model=model, average=0.0), dict[str, int]()
@@ -181,7 +181,7 @@ def test_side_features_reach_the_model(tmp_path: Path) -> None:
 def test_a_prepared_directory_takes_no_other_tables(tmp_path: Path) -> None:
     folder = write_files(tmp_path)
     prepared = prepare(sources.find(folder), DataConfig(), tmp_path / "p", lambda line: None)
-    one, two = load(prepared), load(folder)
-    assert one.manifest["split"] == two.manifest["split"]
+    first, second = load(prepared), load(folder)
+    assert first.manifest["split"] == second.manifest["split"]
     with pytest.raises(ConfigError, match="prepared directory"):
         load(prepared, items=folder / "movies.csv")

@@ -1,4 +1,4 @@
-"""The ranking head's part of a fit."""
+"""The fit of the ranking head."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def test_the_head_learns_what_each_camp_likes(data: Dataset, model: Recommender)
     assert np.mean([score[user][camps[user]].min() > score[user][~camps[user]].max() for user in range(40)]) > 0.9
 
 
-def test_what_the_manifest_says_of_the_head(data: Dataset, model: Recommender) -> None:
+def test_the_manifest_describes_the_ranking_head(data: Dataset, model: Recommender) -> None:
     manifest, facts = model.artifact.manifest, model.artifact.manifest["ranking"]
     assert facts["liked"] == 4.0
     assert 0 < facts["steps"] <= 60
@@ -51,30 +51,30 @@ def test_rating_predictions_do_not_change_with_the_head(data: Dataset, model: Re
         assert array.tobytes() == model.artifact.weights[name].tobytes(), name
 
 
-def test_weights_of_the_head_follow_from_the_seed_alone(data: Dataset, model: Recommender) -> None:
+def test_weights_of_the_head_depend_on_the_seed_alone(data: Dataset, model: Recommender) -> None:
     again, other = (fit(data, settings(tune="none", seed=seed, **QUICK)).artifact for seed in (0, 1))
     for name, array in model.artifact.weights.items():
         assert array.tobytes() == again.weights[name].tobytes(), name
     assert other.weights["rank.item.state"].tobytes() != model.artifact.weights["rank.item.state"].tobytes()
 
 
-def test_the_head_stops_by_validation_lists(data: Dataset) -> None:
-    """Without a refit the head is that of the step with the best validation nDCG, which its history tells."""
+def test_the_head_stops_by_validation_ndcg(data: Dataset) -> None:
+    """Without a refit, the head has the weights of the step with the best validation nDCG."""
     model = fit(data, settings(tune="none", refit=False, **QUICK))
     rows = [row for row in model.artifact.history if row["phase"] == "rank fit"]
     best = max(rows, key=lambda row: row["valid_ndcg"])
     facts = model.artifact.manifest["ranking"]
     assert facts["steps"] == best["step"]
     assert model.ranker is not None
-    found = evaluate_ranking(
+    report = evaluate_ranking(
         lambda users: model.ranker.score(model.ranker.users(users)),  # type: ignore[union-attr]
         data.train, data.valid, len(data.items), 5.0,
     )  # fmt: skip
-    assert found.ndcg == pytest.approx(best["valid_ndcg"], abs=1e-6)
+    assert report.ndcg == pytest.approx(best["valid_ndcg"], abs=1e-6)
     assert facts["valid_ndcg"]["rank"] == pytest.approx(best["valid_ndcg"], abs=1e-6)
 
 
-def test_a_search_tries_settings_of_the_head_and_keeps_what_is_given(data: Dataset) -> None:
+def test_the_search_changes_settings_of_the_head_but_not_given_ones(data: Dataset) -> None:
     config = TrainConfig.model_validate(
         settings(**QUICK).model_dump() | {"tune": "quick", "temperature": 0.37, "rank_l2": None, "l2": None}
     )
@@ -88,14 +88,14 @@ def test_a_search_tries_settings_of_the_head_and_keeps_what_is_given(data: Datas
     assert model.artifact.manifest["config"]["temperature"] == 0.37
 
 
-def test_where_nobody_likes_anything_there_is_no_head() -> None:
+def test_there_is_no_head_without_liked_ratings() -> None:
     few = interactions([0, 0, 1, 1], [0, 1, 0, 1], [2, 1, 1, 3])
     model = fit(dataset(few, interactions([], [], []), interactions([], [], []), 2, 2), settings(ranking=True))
     assert model.artifact.manifest["ranking"] is None
     assert len(model.recommend("u0", k=2, include_seen=True)) == 2
 
 
-def test_one_liked_rating_is_enough_to_run() -> None:
+def test_one_liked_rating_is_enough() -> None:
     few = interactions([0, 0, 1, 1], [0, 1, 0, 1], [2, 1, 1, 5])
     model = fit(dataset(few, interactions([], [], []), interactions([], [], []), 2, 2), settings(ranking=True))
     assert model.ranker is not None
@@ -103,7 +103,7 @@ def test_one_liked_rating_is_enough_to_run() -> None:
 
 
 def test_the_blend_is_the_best_on_validation(data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stars that know the truth get the largest weight there is; stars that say the opposite get none."""
+    """Perfect predicted ratings get a weight, their opposite gets none."""
     from reelgraph.models import RankingModel  # noqa: PLC0415
     from reelgraph.training.runner import Runner  # noqa: PLC0415
     from reelgraph.training.runs import RankingRuns  # noqa: PLC0415
@@ -119,7 +119,7 @@ def test_the_blend_is_the_best_on_validation(data: Dataset, monkeypatch: pytest.
     rows = data.valid.rating >= 4
     liked[data.valid.user_index[rows], data.valid.item_index[rows]] = 10
     for sign, blend in ((1, True), (-1, False)):
-        found, ndcg = fit_ranking.choose_blend(with_noise, data, lambda users, sign=sign: sign * liked[users])  # type: ignore[misc]
-        assert (found > 0) == blend
+        weight, ndcg = fit_ranking.choose_blend(with_noise, data, lambda users, sign=sign: sign * liked[users])  # type: ignore[misc]
+        assert (weight > 0) == blend
         assert ndcg is not None
         assert ndcg["blend"] >= ndcg["rank"]

@@ -1,4 +1,4 @@
-"""Each kind of leak is planted once, and must be caught; what is clean must pass."""
+"""Each kind of leak is caught, and clean data passes."""
 
 from dataclasses import replace
 from typing import Any
@@ -50,16 +50,16 @@ def test_clean_data_pass() -> None:
 @pytest.mark.parametrize(("first", "second"), [("train", "valid"), ("train", "test"), ("valid", "test")])
 def test_a_pair_in_two_splits_is_named(first: str, second: str) -> None:
     data = checkerboard()
-    one = getattr(data, first)
-    pair = interactions([int(one.user_index[3])], [int(one.item_index[3])], [1.0])
+    part = getattr(data, first)
+    pair = interactions([int(part.user_index[3])], [int(part.item_index[3])], [1.0])
     changed: dict[str, Any] = {second: merge(getattr(data, second), pair)}
     leaking = replace(data, **changed)
-    user, item = data.users.id(int(one.user_index[3])), data.items.id(int(one.item_index[3]))
+    user, item = data.users.id(int(part.user_index[3])), data.items.id(int(part.item_index[3]))
     with pytest.raises(LeakError, match=rf"in {first} and in {second}, found 1, such as user {user}, movie {item};"):
         check_data(leaking)
 
 
-def test_a_rating_from_the_future_is_caught_with_a_time_split_only() -> None:
+def test_a_later_training_rating_is_caught_in_a_time_split_only() -> None:
     leaking = time_split(checkerboard(), valid_from=100)
     with pytest.raises(LeakError, match="no train rating later than a valid rating"):
         check_data(leaking)
@@ -156,7 +156,7 @@ def test_hidden_ratings_that_reach_their_predictions_are_caught(leak: Any, monke
     assert graph_module.reveal is reveal
 
 
-def test_the_classic_has_no_hidden_ratings_to_check() -> None:
+def test_gcn_has_no_hidden_ratings_to_check() -> None:
     train = noisy()
     graph = build_graph(train, USERS, ITEMS)
     check_model(GCNModel(graph, scale=(1.0, 5.0), dim=4, dropout=0.0), train)

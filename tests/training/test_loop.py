@@ -1,4 +1,4 @@
-"""The loop on models whose behaviour is scripted, so that the right answer is known."""
+"""The training loop on models with scripted predictions, so that the right answer is known."""
 
 import math
 import os
@@ -99,7 +99,7 @@ def test_step_size_halves_after_decay_steps() -> None:
     assert model.count.item() == pytest.approx(sum(1 / (1 + step / 4) for step in range(6)), abs=1e-3)
 
 
-def test_the_running_average_is_judged_and_kept() -> None:
+def test_the_running_average_is_validated_and_kept() -> None:
     model = Scripted([3.0] * 30)
     config = TrainConfig(**(CALM | {"average": 0.5}), learning_rate=1.0, decay_steps=0.0, max_steps=30)
     progress = Fit(model, config, None).run(lambda progress: None)
@@ -112,7 +112,7 @@ def test_the_running_average_is_judged_and_kept() -> None:
     assert progress.step == 30
 
 
-def test_looking_at_the_average_does_not_change_the_way() -> None:
+def test_validating_the_average_does_not_change_the_fit() -> None:
     config = TrainConfig(**(CALM | {"average": 0.9}), learning_rate=1.0, decay_steps=0.0, max_steps=20)
     ends = []
     for valid in (RatingValidation(noisy(), (-1e9, 1e9)), None):
@@ -175,7 +175,7 @@ def test_a_second_ctrl_c_interrupts_at_once() -> None:
         Fit(Scripted([1.0] * 9), TrainConfig(**CALM, max_steps=9), RatingValidation(noisy(), (0, 1))).run(press)
 
 
-def test_stopped_before_the_first_evaluation_there_is_nothing_to_keep() -> None:
+def test_a_fit_stopped_before_the_first_evaluation_is_an_error() -> None:
     config = TrainConfig(**(CALM | {"eval_every": 5}), max_steps=9)
 
     def press(progress: Progress) -> None:

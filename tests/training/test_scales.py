@@ -1,4 +1,4 @@
-"""The default training on any scale and with few ratings: nothing is set by hand."""
+"""Training with default settings on other rating scales and with few ratings."""
 
 from dataclasses import replace
 
@@ -25,19 +25,19 @@ def on_scale(data: Dataset, low: float, high: float) -> Dataset:
 
 
 @pytest.mark.parametrize(("low", "high"), SCALES)
-def test_another_scale_gives_the_same_model(low: float, high: float) -> None:
-    """Ratings are standardised, so that a linear map of all of them must come back as the map of all errors."""
+def test_a_linear_map_of_the_ratings_gives_the_same_model(low: float, high: float) -> None:
+    """Ratings are standardised, so a linear map of the ratings maps the errors alike."""
     config = settings(dim=8, max_steps=60)
-    one, other = (fit(data, config).artifact.manifest for data in (tastes(), on_scale(tastes(), low, high)))
+    first, second = (fit(data, config).artifact.manifest for data in (tastes(), on_scale(tastes(), low, high)))
     span = (high - low) / 4
-    ours, theirs = (manifest["metrics"]["test"]["model"]["rmse"] for manifest in (one, other))
+    ours, theirs = (manifest["metrics"]["test"]["model"]["rmse"] for manifest in (first, second))
     assert theirs == pytest.approx(ours * span, rel=0.01)
-    assert [trial["outcome"] for trial in one["tuning"]] == [trial["outcome"] for trial in other["tuning"]]
-    assert other["config"]["l2"] == pytest.approx(one["config"]["l2"])
+    assert [trial["outcome"] for trial in first["tuning"]] == [trial["outcome"] for trial in second["tuning"]]
+    assert second["config"]["l2"] == pytest.approx(first["config"]["l2"])
 
 
 @pytest.mark.parametrize("share", [0.1, 1.0])
-def test_defaults_beat_the_biases_with_few_ratings(share: float) -> None:
+def test_defaults_beat_the_bias_baseline_with_few_ratings(share: float) -> None:
     data = tastes()
     kept = np.random.default_rng(0).random(len(data.train)) < share
     train = replace(data.train, **{

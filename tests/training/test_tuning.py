@@ -1,4 +1,4 @@
-"""The search: what it may spend, what it keeps, and that it never loses the leader."""
+"""The search for settings: its budget, its choices, and interruption."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from tests.support.worlds import checkerboard, dataset, interactions, settings
 
 
 def tastes(seed: int = 0) -> Dataset:
-    """80 users with three tastes and noise, on which much too strong an L2 is felt."""
+    """80 users with three tastes and noise, on which a far too strong L2 hurts."""
     rng = np.random.default_rng(seed)
     user, item = rng.normal(0, 1, (80, 3)), rng.normal(0, 1, (50, 3))
     cells = [(u, i) for u in range(80) for i in range(50) if rng.random() < 0.5]
@@ -41,32 +41,32 @@ def steps_of(config: TrainConfig, data: Dataset) -> tuple[Any, int]:
     def observe(phase: str, progress: Progress, config: TrainConfig) -> None:
         seen[phase] = progress.step
 
-    found = search(Runner(RatingRuns(data), observe), config)
-    return found, sum(seen.values())
+    result = search(Runner(RatingRuns(data), observe), config)
+    return result, sum(seen.values())
 
 
 @pytest.mark.parametrize("tune", ["none", "quick"])
 def test_the_search_stays_within_its_budget(tune: str) -> None:
-    found, steps = steps_of(quick(tune=tune), tastes())
-    first = found.trials[0]
+    result, steps = steps_of(quick(tune=tune), tastes())
+    first = result.trials[0]
     assert first.change == "start"
-    assert steps == sum(trial.steps for trial in found.trials)
+    assert steps == sum(trial.steps for trial in result.trials)
     # A plain training is the fit and a refit of at most as many steps; wider models cost more a step, never less.
     assert steps <= first.steps + BUDGETS[tune] * 2 * first.steps
-    assert (len(found.trials) > 1) == (tune != "none")
+    assert (len(result.trials) > 1) == (tune != "none")
 
 
-def test_a_bad_start_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_search_leaves_a_bad_start(monkeypatch: pytest.MonkeyPatch) -> None:
     data = tastes()
     monkeypatch.setattr("reelgraph.config.l2_rule", lambda number: 8 * l2_rule(number))
-    found, _ = steps_of(quick(tune="full"), data)
-    start, kept = found.trials[0], [trial for trial in found.trials if trial.outcome == "kept"]
-    assert found.run.config.l2 < 0.8 * quick().rates(len(data.train)).l2, [trial.change for trial in found.trials]
+    result, _ = steps_of(quick(tune="full"), data)
+    start, kept = result.trials[0], [trial for trial in result.trials if trial.outcome == "kept"]
+    assert result.run.config.l2 < 0.8 * quick().rates(len(data.train)).l2, [trial.change for trial in result.trials]
     assert kept[-1].valid_error < start.valid_error
-    assert found.run.progress.best_evaluation.valid_rmse == kept[-1].valid_error, "the leader's run is what is kept"
+    assert result.run.progress.best_evaluation.valid_rmse == kept[-1].valid_error, "the leader's run is the result"
 
 
-def test_what_the_user_set_is_not_searched() -> None:
+def test_settings_of_the_user_are_not_changed() -> None:
     config = quick(tune="full", dim=6, l2=0.001, hide=0.3)
     model = fit(tastes(), config)
     changed = {trial["change"].split()[0] for trial in model.artifact.manifest["tuning"]}
@@ -75,7 +75,7 @@ def test_what_the_user_set_is_not_searched() -> None:
     assert (final["dim"], final["l2"], final["hide"]) == (6, 0.001, 0.3)
 
 
-def test_a_rule_for_l2_goes_on_to_the_refit() -> None:
+def test_the_refit_uses_the_l2_rule_for_its_number_of_ratings() -> None:
     data = tastes()
     final = fit(data, quick(tune="none")).artifact.manifest["config"]["l2"]
     assert final == pytest.approx(quick().rates(len(data.train) + len(data.valid)).l2)
@@ -88,7 +88,7 @@ def test_side_features_are_tuned_only_where_there_are_some() -> None:
     assert {"l2", "dim", "hide"} <= names
 
 
-def test_without_validation_there_is_nothing_to_choose_by() -> None:
+def test_without_validation_ratings_nothing_is_searched() -> None:
     data = checkerboard()
     nothing = interactions([], [], [])
     model = fit(dataset(data.train, nothing, data.test, 40, 30), settings(tune="full"))
@@ -98,22 +98,22 @@ def test_without_validation_there_is_nothing_to_choose_by() -> None:
 
 def test_a_full_search_gives_nothing_up() -> None:
     runner = Runner(RatingRuns(tastes()), lambda *_: None)
-    found = {tune: search(runner, quick(tune=tune)) for tune in ("quick", "full")}
-    outcomes = {tune: {trial.outcome for trial in one.trials} for tune, one in found.items()}
+    results = {tune: search(runner, quick(tune=tune)) for tune in ("quick", "full")}
+    outcomes = {tune: {trial.outcome for trial in result.trials} for tune, result in results.items()}
     assert "given up" in outcomes["quick"]
     assert outcomes["full"] <= {"kept", "no better"}
-    assert len(found["full"].trials) >= len(found["quick"].trials)
-    best = {tune: one.run.progress.best_evaluation.valid_rmse for tune, one in found.items()}
+    assert len(results["full"].trials) >= len(results["quick"].trials)
+    best = {tune: result.run.progress.best_evaluation.valid_rmse for tune, result in results.items()}
     assert best["full"] <= best["quick"] * 1.001
 
 
 def test_the_same_seed_makes_the_same_choices() -> None:
-    one, two = (search(Runner(RatingRuns(tastes()), lambda *_: None), quick()) for _ in range(2))
-    assert one.trials == two.trials
-    assert one.run.config == two.run.config
+    result, second = (search(Runner(RatingRuns(tastes()), lambda *_: None), quick()) for _ in range(2))
+    assert result.trials == second.trials
+    assert result.run.config == second.run.config
 
 
-def test_a_search_that_was_cut_off_goes_on_to_the_same_end(tmp_path: Path) -> None:
+def test_an_interrupted_search_resumes_to_the_same_result(tmp_path: Path) -> None:
     class Cut(Exception):  # noqa: N818
         pass
 
@@ -131,7 +131,7 @@ def test_a_search_that_was_cut_off_goes_on_to_the_same_end(tmp_path: Path) -> No
 
     again = search(Runner(RatingRuns(tastes()), count, Checkpoints(tmp_path / "c", resume=True)), quick())
     assert again.trials == whole.trials
-    assert "fit" not in done, "what was done is not done again"
+    assert "fit" not in done, "a finished phase is not repeated"
     assert "tune 1" not in done
 
 

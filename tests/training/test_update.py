@@ -1,4 +1,4 @@
-"""New ratings in and users out, against what a model of the same ratings is."""
+"""Updates of a model and forgotten users, compared with models of the same ratings."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -32,27 +32,27 @@ def model(data: Dataset) -> Artifact:
 @pytest.fixture(scope="module")
 def timed() -> Artifact:
     """A model that has learned from the times of rating."""
-    found = fit(moody(), settings(tune="none")).artifact
-    assert found.manifest["session"] is not None
-    return found
+    model = fit(moody(), settings(tune="none")).artifact
+    assert model.manifest["session"] is not None
+    return model
 
 
-def same(one: Artifact, other: Artifact, names: set[str] | None = None) -> None:
-    assert one.weights.keys() == other.weights.keys()
-    for name in names or one.weights.keys():
-        np.testing.assert_allclose(one.weights[name], other.weights[name], atol=2e-5, err_msg=name)
+def same(first: Artifact, other: Artifact, names: set[str] | None = None) -> None:
+    assert first.weights.keys() == other.weights.keys()
+    for name in names or first.weights.keys():
+        np.testing.assert_allclose(first.weights[name], other.weights[name], atol=2e-5, err_msg=name)
 
 
 def test_the_same_ratings_make_the_same_model(model: Artifact) -> None:
     same(rebuild(model, model.ratings, {}), model)
 
 
-def test_a_model_with_side_features_comes_back_too(model_dir: Path) -> None:
+def test_the_same_ratings_make_the_same_model_with_side_features(model_dir: Path) -> None:
     model = open_model(model_dir).artifact
     same(rebuild(model, model.ratings, {}), model)
 
 
-def test_a_model_with_times_comes_back_too(timed: Artifact) -> None:
+def test_the_same_ratings_make_the_same_model_with_times(timed: Artifact) -> None:
     again = rebuild(timed, timed.ratings, {})
     same(again, timed)
     for name in ("timestamp", "residual"):
@@ -66,7 +66,7 @@ def without_user(part: Interactions, user: int) -> Interactions:
 
 
 def test_forgetting_equals_a_model_that_never_saw_the_user(data: Dataset, model: Artifact) -> None:
-    """The same tables over a graph without the user make the same arrays, and only the tables' own rows are cut."""
+    """The arrays equal those of the same tables over a graph without the user."""
     user, smaller = 7, forget(model, "u7")
     assert "u7" not in smaller.users["userId"].to_pylist()
     assert smaller.users.num_rows == len(data.users) - 1
@@ -93,7 +93,7 @@ def test_forgetting_equals_a_model_that_never_saw_the_user(data: Dataset, model:
     assert found_mean == pytest.approx(float(fresh.weights["mean"]) * theirs["std"] + theirs["mean"], abs=1e-4)
 
 
-def test_the_forgotten_are_unknown_and_the_others_are_not(model: Artifact) -> None:
+def test_only_the_forgotten_user_is_unknown(model: Artifact) -> None:
     smaller = Recommender(forget(model, "u7"))
     with pytest.raises(UnknownIdError, match="u7"):
         smaller.recommend("u7")
@@ -111,7 +111,7 @@ def cells(part: Interactions) -> dict[tuple[int, int], float]:
     return {(user, item): rating for user, item, rating in rows}
 
 
-def test_an_update_takes_ratings_users_and_movies(data: Dataset, model: Artifact) -> None:
+def test_an_update_adds_ratings_users_and_movies(data: Dataset, model: Artifact) -> None:
     users = ["u0", "u1", "new", "new", "new", "u2", "u4"]
     movies = ["m0", "fresh", "m0", "m2", "m1", "fresh", "fresh"]
     stars = np.asarray([1.0, 1.0, 5.0, 5.0, 1.0, 5.0, 5.0])
@@ -138,8 +138,8 @@ def test_an_update_takes_ratings_users_and_movies(data: Dataset, model: Artifact
     assert np.isfinite(recommender.predict([("new", "fresh"), ("nobody", "fresh")])).all()
 
 
-def test_the_new_user_is_the_visitor_of_the_same_ratings(model: Artifact) -> None:
-    """No table of their own and no step: the arrays that the update made and the fold-in say the same."""
+def test_a_new_user_gets_the_predictions_of_a_visitor_with_the_same_ratings(model: Artifact) -> None:
+    """Without steps, the updated arrays and the fold-in of a visitor agree."""
     ratings = {"m0": 5.0, "m2": 5.0, "m1": 1.0}
     larger, _ = update(model, ["new"] * 3, list(ratings), np.asarray(list(ratings.values())), steps=0)
     recommender = Recommender(larger)
@@ -148,8 +148,8 @@ def test_the_new_user_is_the_visitor_of_the_same_ratings(model: Artifact) -> Non
     assert [line.prediction for line in one] == pytest.approx([line.prediction for line in other], abs=1e-4)
 
 
-def test_new_ratings_and_a_few_steps_help(data: Dataset, model: Artifact) -> None:
-    """Ratings of users who had none are what a full fit would make of them, nearly."""
+def test_new_ratings_reduce_the_error(data: Dataset, model: Artifact) -> None:
+    """The error for users without ratings before the update comes close to that of a full fit."""
     late = data.train.user_index >= 30
     train = data.train
     early = Interactions(train.user_index[~late], train.item_index[~late], train.rating[~late], None)
@@ -172,15 +172,15 @@ def test_new_ratings_and_a_few_steps_help(data: Dataset, model: Artifact) -> Non
     same(again, warm)
 
 
-def test_of_several_ratings_the_last_counts(model: Artifact) -> None:
+def test_the_last_rating_of_a_pair_counts(model: Artifact) -> None:
     larger, change = update(model, ["x", "x"], ["m0", "m0"], np.asarray([1.0, 4.0]), steps=0)
     at = larger.ratings
     assert at.rating[at.user_index == 40].tolist() == [4.0]
     assert (change.added, change.replaced) == (1, 0)
 
 
-def test_a_new_movie_has_its_side_features_from_the_first(model_dir: Path) -> None:
-    """What side features add to a state is linear in them, so that a twin of a known movie has the twin's part."""
+def test_a_new_movie_uses_its_side_features_at_once(model_dir: Path) -> None:
+    """Contributions are linear in the side features, so a new movie with the features of a known one has the same."""
     model = open_model(model_dir).artifact
     twin = model.items.slice(4, 1).to_pylist()[0]
     table = pa.table({name: [value] for name, value in (twin | {"movieId": "9999"}).items()}, schema=model.items.schema)
@@ -204,7 +204,7 @@ def test_times_are_kept_and_may_be_missing(timed: Artifact) -> None:
         assert np.isfinite(found).all()
 
 
-def test_how_far_from_a_full_fit(data: Dataset) -> None:
+def test_distance_from_a_full_fit(data: Dataset) -> None:
     # With a third of the ratings, lists of ten are a choice: of the whole checkerboard a user has rated all but six.
     train = data.train.take(np.random.default_rng(0).random(len(data.train)) < 0.33)
     config = settings(ranking=True, max_steps=60, rank_max_steps=40, rank_dim=6, tune="none", refit=False)
@@ -220,7 +220,7 @@ def test_how_far_from_a_full_fit(data: Dataset) -> None:
     assert distance(upset).overlap < found.overlap
 
 
-def test_what_cannot_be_updated(model: Artifact, data: Dataset) -> None:
+def test_bad_updates_are_refused(model: Artifact, data: Dataset) -> None:
     with pytest.raises(DataError, match="rating 7 in row 2: expected 1 to 5, the scale of the model"):
         update(model, ["u0", "u0"], ["m0", "m1"], np.asarray([3.0, 7.0]))
     with pytest.raises(DataError, match="rating nan in row 1"):
