@@ -27,6 +27,7 @@ VERSION = 1
 WEIGHTS, HISTORY = "weights.safetensors", "history.csv"
 HISTORY_COLUMNS = ("phase", "step", "loss", "valid_rmse", "valid_mae", "valid_ndcg", "seconds")
 TABLES = ("users", "items", "seen")
+MAX_WEIGHT = 1e6  # weights of standardised ratings are small; products of larger ones overflow
 
 _ENTRIES = ("config", "data", "scale", "standardise", "files")  # objects of the manifest
 _REMEDY = "restore the directory from a copy or train again"
@@ -191,8 +192,9 @@ def _check_shapes(artifact: Artifact, path: Path) -> None:
         for name, array in artifact.weights.items():
             if name.removeprefix("rank.").startswith(f"{side}.") and len(array) != rows:
                 raise ArtifactError(f"{path / WEIGHTS}: expected {rows} rows in {name}, found {len(array)}", _REMEDY)
-            if not np.isfinite(array).all():
-                raise ArtifactError(f"{path / WEIGHTS}: expected finite numbers in {name}, found NaN", _REMEDY)
+            if array.size and not -MAX_WEIGHT <= array.min() <= array.max() <= MAX_WEIGHT:
+                problem = f"expected finite numbers of at most {MAX_WEIGHT:g} in {name}, found others"
+                raise ArtifactError(f"{path / WEIGHTS}: {problem}", _REMEDY)
 
 
 def _describe(file: Path) -> dict[str, Any]:

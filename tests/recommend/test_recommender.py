@@ -230,15 +230,16 @@ assert not heavy, heavy
     assert done.returncode == 0, done.stderr
 
 
-def test_nan_weights_are_refused(model: Recommender, tmp_path: Path) -> None:
+@pytest.mark.parametrize("weight", [np.nan, np.inf, 3e38, -1e30])
+def test_weights_that_make_no_finite_predictions_are_refused(model: Recommender, tmp_path: Path, weight: float) -> None:
     from reelgraph.artifact import write_artifact  # noqa: PLC0415
     from reelgraph.errors import ArtifactError  # noqa: PLC0415
 
     weights = dict(model.artifact.weights)
     weights["item.state"] = weights["item.state"].copy()
-    weights["item.state"][3, 1] = np.nan
+    weights["item.state"][3, 1] = weight
     write_artifact(replace(model.artifact, weights=weights), tmp_path / "m")
-    with pytest.raises(ArtifactError, match=r"item.state, found NaN"):
+    with pytest.raises(ArtifactError, match=r"finite numbers .* item.state"):
         open_model(tmp_path / "m")
 
 
