@@ -141,7 +141,10 @@ def test_a_listener_that_is_not_a_master(temporary: Path) -> None:
     assert found["Spark starts"].found == "no end within 8 s"
 
 
-@pytest.mark.parametrize(("kind", "name"), [("spark", "Spark master"), ("sc", "Spark Connect server")])
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [pytest.param("spark", "Spark master", marks=pytest.mark.spark), ("sc", "Spark Connect server")],
+)
 def test_a_master_that_does_not_answer(kind: str, name: str) -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))

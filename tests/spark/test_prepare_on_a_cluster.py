@@ -113,7 +113,7 @@ def test_a_run_that_loses_rows_is_refused(movielens: Path, tmp_path: Path, monke
     keep = Run.keep
 
     def lossy(run: Run, rows: Any, name: str) -> None:
-        keep(run, rows.limit(1000) if name == "typed" else rows, name)
+        keep(run, rows.limit(1000) if name == "parsed" else rows, name)
 
     monkeypatch.setattr(Run, "keep", lossy)
     with pytest.raises(EngineError, match=r"expected 100,004 rows among ratings and rejects, found 1,000; .*--stage"):
