@@ -169,18 +169,17 @@ def test_parts_beside_movies_in_a_folder_are_found(tmp_path: Path) -> None:
 
 
 def test_times_of_numbers_in_one_file_and_of_text_in_the_other(tmp_path: Path) -> None:
-    pq.write_table(
-        pa.table({"userId": [1, 1, 2], "movieId": [1, 2, 1], "rating": [1, 2, 3], "timestamp": [-5, 10**12, None]}),
-        tmp_path / "r.parquet",
-    )
-    (tmp_path / "t.csv").write_text("userId,movieId,rating,timestamp\n2,2,4,1970-01-02\n1,1,4,never\n")
+    times = [10**12 - 5000, 10**12, None]
+    rows = pa.table({"userId": [1, 1, 2], "movieId": [1, 2, 1], "rating": [1, 2, 3], "timestamp": times})
+    pq.write_table(rows, tmp_path / "r.parquet")
+    (tmp_path / "t.csv").write_text("userId,movieId,rating,timestamp\n2,2,4,1970-01-02\n1,3,4,never\n")
     source = find(tmp_path / "r.parquet", test=tmp_path / "t.csv")
     data = loaded(source, tmp_path / "p", split="given", valid_share=0)
     assert data.train.timestamp is not None
-    assert sorted(data.train.timestamp.tolist()) == [-5, 0, 10**9]
+    assert sorted(data.train.timestamp.tolist()) == [0, 10**9 - 5, 10**9]
     assert data.test.timestamp is not None
-    assert data.test.timestamp.tolist() == [86_400]
-    assert [row["timestamp"] for row in data.rejects.to_pylist()] == ["never"]
+    assert sorted(data.test.timestamp.tolist()) == [0, 86_400], "an unreadable time costs the time alone"
+    assert data.rejects.num_rows == 0
 
 
 def test_files_of_one_name_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

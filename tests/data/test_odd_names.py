@@ -54,8 +54,17 @@ def test_a_scale_that_is_used_to_less_than_half_is_taken_from_the_ratings(tmp_pa
     assert load_prepared(out).scale == (1, highest)
 
 
-def test_times_of_another_form_are_named_as_the_cause(tmp_path: Path) -> None:
-    with pytest.raises(
-        DataError, match=r"timestamp is not a number or date in 25 .*; write times as seconds since 1970"
-    ):
-        prepare(sources.find(write(tmp_path, time="5/6/2012")), DataConfig(), tmp_path / "prepared", lambda line: None)
+def test_a_split_that_needs_times_names_unreadable_ones_as_the_cause(tmp_path: Path) -> None:
+    source = sources.find(write(tmp_path, time="5/6/2012"))
+    with pytest.raises(DataError, match=r"timestamp is not a number or date in 25 .*write times as seconds since 1970"):
+        prepare(source, DataConfig(split="last"), tmp_path / "prepared", lambda line: None)
+
+
+def test_a_random_split_keeps_ratings_without_their_unreadable_times(tmp_path: Path) -> None:
+    source, lines = sources.find(write(tmp_path, time="5/6/2012")), list[str]()
+    data = load_prepared(prepare(source, DataConfig(), tmp_path / "prepared", lines.append))
+    assert data.manifest["counts"]["ratings"] == len(PAIRS)
+    assert data.train.timestamp is None
+    assert any("25 rows" in line and "5/6/2012" in line for line in lines)
+    with pytest.raises(DataError, match=r"5/6/2012.*--strict"):
+        prepare(source, DataConfig(strict=True), tmp_path / "strict", lambda line: None)

@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 
 from reelgraph.data.dataset import NO_TIME
 from reelgraph.data.pair_files import read_movies, read_pairs, read_ratings, read_visitor
+from reelgraph.data.vocabulary import canonical_id
 from reelgraph.errors import ConfigError, DataError, OutputError
 from reelgraph.recommend.output import as_type, write_lists, write_predictions
 from tests.support.worlds import prepare_rows
 
 TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), min_size=1, max_size=8)
+ID = TEXT.filter(lambda text: canonical_id(text) is not None)
 
 
 def test_pairs_keep_their_order_and_their_other_columns(tmp_path: Path) -> None:
@@ -48,7 +50,7 @@ def test_files_without_a_header_get_one(tmp_path: Path) -> None:
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(rows=st.lists(st.tuples(TEXT, TEXT, TEXT), min_size=1, max_size=15))
+@given(rows=st.lists(st.tuples(ID, ID, TEXT), min_size=1, max_size=15))
 def test_any_ids_come_out_of_predictions_as_they_went_in(tmp_path: Path, rows: list[tuple[str, str, str]]) -> None:
     with (tmp_path / "p.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator="\n")
@@ -57,6 +59,14 @@ def test_any_ids_come_out_of_predictions_as_they_went_in(tmp_path: Path, rows: l
     write_predictions(found, {"prediction": np.ones(len(rows), np.float32)}, tmp_path / "out.csv")
     with (tmp_path / "out.csv").open(newline="", encoding="utf-8") as file:
         assert list(csv.reader(file))[1:] == [[*row, "1"] for row in rows]
+
+
+def test_ids_are_canonical_and_come_back_as_they_went_in(tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text("userId, movieId\n1.0, 7\n007,7.0\n")
+    rows = read_pairs(tmp_path / "p.csv", {})
+    assert (rows.user_ids, rows.movie_ids) == (["1", "007"], ["7", "7"])
+    write_predictions(rows, {"prediction": np.ones(2, np.float32)}, tmp_path / "out.csv")
+    assert (tmp_path / "out.csv").read_text().splitlines()[1:] == ["1.0, 7,1", "007,7.0,1"]
 
 
 def test_parquet_pairs(tmp_path: Path) -> None:
@@ -79,7 +89,8 @@ def test_of_a_visitors_ratings_of_one_movie_the_last_counts(tmp_path: Path) -> N
         ("userId,movieId,rating\na,1,\n", {}, DataError, "a number as rating, found None in row 1"),
         ("userId,movieId,rating\na,1,1e999\n", {}, DataError, "a number as rating, found '1e999' in row 1"),
         ("userId,movieId,rating\na,1,1_0\n", {}, DataError, "a number as rating, found '1_0' in row 1"),
-        ("userId,movieId,rating\na,1,4\n,2,4\n", {}, DataError, "a userId in every row, found none in row 2"),
+        ("userId,movieId,rating\na,1,4\n,2,4\n", {}, DataError, "row 2: expected a user id, found 'None'"),
+        ("userId,movieId,rating\na,1,4\na,NULL,4\n", {}, DataError, "row 2: expected a movie id, found 'NULL'"),
         ("userId,movieId,rating\na,1,4\na,2\n", {}, DataError, "expected 3 cells, found 2 in row 2: 'a,2'"),
         ("userId,movieId,rating\n", {}, DataError, "rows below the header, found none"),
         ("userId,film,rating\na,1,4\n", {}, DataError, "a column movieId, found userId, film, rating"),
@@ -93,7 +104,8 @@ def test_rows_that_cannot_be_used(
 
     def everything() -> None:
         rows = read_ratings(tmp_path / "t.csv", columns)
-        assert rows.user_ids, rows.movie_ids
+        assert rows.user_ids
+        assert rows.movie_ids
         assert len(rows.rating)
 
     with pytest.raises(error) as caught:
@@ -171,17 +183,17 @@ def test_lists_that_break_off_leave_the_older_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "cell",
     ["0", "1260759144", "1260759144.9", "1260759144123", "-5.5", "2012-06-05", "2012-06-05 10:20:30",
-     "2012-06-05T10:20:30.999Z", "1e9", " 12 "],
+     "2012-06-05T10:20:30.999Z", "1e9", " 12 ", "2012-06-05 10:20", "2012-06-05T10:20:30+02:00", "1260759144123456"],
 )  # fmt: skip
 def test_times_are_read_as_preparation_reads_them(cell: str, tmp_path: Path) -> None:
-    prepared = prepare_rows(tmp_path, [("1", "2", "3", cell), ("1", "3", "4", "77"), ("2", "3", "4", "78")])
+    prepared = prepare_rows(tmp_path, [("1", "2", "3", cell), ("1", "3", "4", ""), ("2", "3", "4", "")])
     expected = pq.read_table(prepared / "ratings.parquet").to_pandas().set_index("rating")["timestamp"][3.0]
     times = read_ratings(tmp_path / "r.csv", {}).timestamps
     assert times is not None
     assert times[0] == expected
 
 
-@pytest.mark.parametrize("cell", ["", "soon", "2012-13-05", "2012-06-05T10:20:30+02:00", "1e30", "nan", "20120605x"])
+@pytest.mark.parametrize("cell", ["", "soon", "2012-13-05", "2012-06-05T25:20:30+02:00", "1e30", "nan", "20120605x"])
 def test_what_is_no_time_is_none(cell: str, tmp_path: Path) -> None:
     (tmp_path / "p.csv").write_text(f"userId,movieId,timestamp\n1,2,{cell}\n1,3,5\n")
     times = read_pairs(tmp_path / "p.csv", {}).timestamps

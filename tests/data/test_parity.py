@@ -19,6 +19,7 @@ from reelgraph.data.dataset import load_prepared
 from reelgraph.data.prepare import clean
 from reelgraph.data.prepare.prepare import prepare
 from reelgraph.data.sources import Source, find
+from reelgraph.data.times import parse_times
 from reelgraph.engines.engine import open_engine
 from tests.support.parity import compare, dirty
 
@@ -200,17 +201,19 @@ def odd_cells(rng: random.Random, count: int) -> list[str]:
 def test_whatever_is_in_a_cell_it_is_read_alike(tmp_path: Path) -> None:
     cells = odd_cells(random.Random(0), 8000)
     same = {"userId": ["u"] * len(cells), "movieId": ["m"] * len(cells), "malformed": pa.nulls(len(cells), pa.string())}
-    staged = pa.table({"row": range(len(cells)), "rating": cells, "timestamp": cells[::-1], **same})
+    times = parse_times(pa.array(cells[::-1]))._asdict()
+    staged = pa.table({"row": range(len(cells)), "rating": cells, **times, **same})
     pq.write_table(staged, tmp_path / "r.parquet")
     found = []
     for name in ENGINES:
         with open_engine(name) as engine:
             f, rows = engine.functions, engine.read(tmp_path / "r.parquet")
             engine.write(clean.parse_ratings(f, rows), tmp_path / f"words-{name}")
-            judged = clean.parse_rows(f, rows, engine.read(tmp_path / f"words-{name}"), whole_times=False)
-            columns = ("row", "rating", "timestamp", "value", "seconds", "reason")
-            engine.write(judged.select(*columns), tmp_path / f"judged-{name}")
-        found.append(pq.read_table(tmp_path / f"judged-{name}").sort_by("row").to_pylist())
+            ratings = engine.read(tmp_path / f"words-{name}")
+            checked = clean.parse_rows(f, rows, ratings, f.lit(1000), need_times=True)
+            columns = ("row", "rating", "time_text", "value", "seconds", "reason")
+            engine.write(checked.select(*columns), tmp_path / f"checked-{name}")
+        found.append(pq.read_table(tmp_path / f"checked-{name}").sort_by("row").to_pylist())
     different = [pair for pair in zip(*found, strict=True) if repr(pair[0]) != repr(pair[1])]
     assert different == []
     assert sum(row["value"] is not None and row["seconds"] is not None for row in found[0]) > 300

@@ -84,8 +84,7 @@ def number(text: str) -> float | None:
 def seconds(text: str) -> int | None:
     value = number(text)
     if value is not None:
-        value = value / 1000 if abs(value) > 1e11 else value
-        return math.floor(value) if abs(value) < 1e16 else None
+        return math.floor(value) if abs(value) < 1e11 else None
     try:
         parsed = datetime.fromisoformat(text)
     except ValueError:
@@ -93,14 +92,21 @@ def seconds(text: str) -> int | None:
     return math.floor(parsed.replace(tzinfo=parsed.tzinfo or UTC).timestamp())
 
 
-def reason(row: Row) -> str | None:  # noqa: PLR0911 (one return a reason)
+def spelled(text: str) -> str:
+    """The id that a cell holds: blanks do not count, and whole floats are integers."""
+    text = text.strip()
+    whole, point, fraction = text.partition(".")
+    return whole if point and whole.isdigit() and not fraction.strip("0") and whole == str(int(whole)) else text
+
+
+def reason(row: Row, *, need_time: bool) -> str | None:  # noqa: PLR0911 (one return a reason)
     if len(row) != len(CELLS):
         return f"malformed row: expected 4 cells, found {len(row)}"
     user, movie, rating, time = row
     rating, time = rating.strip(), time.strip()
-    if not user:
+    if spelled(user) in {"", "NULL", "nan"}:
         return "user id is missing"
-    if not movie:
+    if spelled(movie) in {"", "None", "\\N"}:
         return "movie id is missing"
     if not rating or rating.lower() == "null":
         return "rating is missing"
@@ -113,7 +119,7 @@ def reason(row: Row) -> str | None:  # noqa: PLR0911 (one return a reason)
         return "rating is not a number"
     if math.isinf(value):
         return "rating is infinite"
-    if time and seconds(time) is None:
+    if need_time and time and seconds(time) is None:
         return "timestamp is not a number or date"
     return None if LOW <= value <= HIGH else OUTSIDE
 
@@ -173,12 +179,14 @@ class Oracle:
         self, rows: Sequence[Row], tests: Sequence[Row], kind: str, seed: int, shares: tuple[float, float]
     ) -> None:
         self.rejects: list[Refused] = []
+        self.need_time = kind in {"time", "last"}
         train, test = self.judged("ratings.csv", rows), self.judged("test.csv", tests)
         self.users = {row[0] for row in [*train.values(), *test.values()]}
         self.movies = {row[1] for row in [*train.values(), *test.values()]}
         tested = {row[:2] for row in test.values()}
         for place in [place for place, row in train.items() if row[:2] in tested]:
-            self.refuse("ratings.csv", place, train.pop(place), ALSO_TEST)
+            train.pop(place)
+            self.refuse("ratings.csv", place, rows[place - 1], ALSO_TEST)
         splits = split_of(train, kind, seed, *shares)
         self.ratings = [self.rated(row, splits[place]) for place, row in train.items()]
         self.ratings += [self.rated(row, "test") for row in test.values()]
@@ -188,18 +196,19 @@ class Oracle:
         """The rows that can be used, by row number, one a pair."""
         good = {}
         for place, row in enumerate(rows, start=1):
-            why = reason(row)
+            why = reason(row, need_time=self.need_time)
             if why is None:
-                good[place] = row
+                good[place] = (spelled(row[0]), spelled(row[1]), *row[2:])
             else:
                 self.refuse(file, place, row, why)
         kept = newest(good)
         for place in good.keys() - kept.keys():
-            self.refuse(file, place, good[place], DUPLICATE)
+            self.refuse(file, place, rows[place - 1], DUPLICATE)
         return kept
 
     def refuse(self, file: str, place: int, row: Row, why: str) -> None:
         whole = len(row) == len(CELLS)
+        row = (spelled(row[0]), spelled(row[1]), *row[2:]) if whole else row
         cells = (*(cell or None for cell in row), None) if whole else (None, None, None, None, ",".join(row))
         self.rejects.append((file, place, cells, why))
 
@@ -215,8 +224,8 @@ def by_digest(ids: set[str]) -> list[str]:
 
 def dirty_rows(rng: random.Random, count: int) -> list[Row]:
     """Rows of which a good part is wrong in one way or another."""
-    users = [*"abcdefgh", "1", "01", "1.0", " a", "ü", "用户", ""]
-    movies = [*"123456789", "10", "x y", "é|b", ""]
+    users = [*"abcdefgh", "1", "01", "1.0", " a", "ü", "用户", "", "NULL", " nan"]
+    movies = [*"123456789", "10", "x y", "é|b", "", "None", "\\N", "3.0"]
     good = ["0.5", "1", "2", "3.5", "4", "5", "5.0", " 4 ", "4e0", "+3", ".5"]
     beyond = ["0", "5.5", "-1", "6", "1e999", "nan", "NaN", "inf", "-Inf", "Infinity", "", "null"]
     ratings = [*good * 4, *beyond, "abc", "1d", "1_0", "4f", "0x1", "1e", "\u0663", "4..", "--1"]

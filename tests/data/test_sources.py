@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from reelgraph.data.prepare.stage import Staged, stage_ratings
 from reelgraph.data.sources import find
+from reelgraph.data.vocabulary import spell_ids
 from reelgraph.errors import ConfigError, DataError
 
 Cells = list[tuple[str | None, str | None, str | None]]
@@ -26,7 +27,11 @@ TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), min_s
 def staged(path: Path, columns: Mapping[str, str] | None = None) -> tuple[Staged, list[dict[str, object]]]:
     out = path.with_name("staged.parquet")
     report = stage_ratings(path, columns or {}, out, path.name)
-    return report, pq.read_table(out).to_pylist()
+    rows = pq.read_table(out).to_pylist()
+    for row in rows:
+        moments = (row.pop(name) for name in ("number", "moment", "time_text"))
+        row["timestamp"] = next((moment for moment in moments if moment is not None), None)
+    return report, rows
 
 
 def cells(rows: list[dict[str, object]]) -> list[tuple[object, object, object]]:
@@ -49,7 +54,8 @@ def test_quoted_text_comes_back_cell_by_cell(
     path.write_text(buffer.getvalue(), encoding="utf-8")
     columns = {} if header else {"user": "1", "item": "2", "rating": "3"}
     _, found = staged(path, columns)
-    assert cells(found) == list(rows)
+    users, movies = (spell_ids(pa.array([row[place] for row in rows])).to_pylist() for place in (0, 1))
+    assert cells(found) == [(user, movie, row[2]) for user, movie, row in zip(users, movies, rows, strict=True)]
     assert [row["row"] for row in found] == list(range(1, len(rows) + 1))
 
 
@@ -65,7 +71,7 @@ def test_every_separator_with_and_without_header(tmp_path: Path, separator: str,
     path.write_text("\n".join(line.format(separator) for line in lines) + "\n")
     report, found = staged(path)
     assert cells(found) == [("007", "b c", "4.5"), ("x", "Y", None), ("z", "7", "1")]
-    assert [row["timestamp"] for row in found] == ["1500000010", None, "1500000012"]
+    assert [row["timestamp"] for row in found] == [1500000010, None, 1500000012]
     assert report.header is header
     assert separator in {"::": report.form}.get(separator, separator)
 

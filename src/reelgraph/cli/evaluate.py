@@ -13,6 +13,7 @@ from reelgraph.cli import console, progress
 from reelgraph.cli.options import COLUMNS, JSON, PATH
 from reelgraph.config import TrainConfig
 from reelgraph.data import pair_files
+from reelgraph.data.vocabulary import describe_overlap
 from reelgraph.evaluation import quality
 from reelgraph.files import MANIFEST, new_file
 from reelgraph.metrics.ratings import EvaluationReport
@@ -113,6 +114,7 @@ def _evaluate(
 ) -> tuple[EvaluationReport, dict[str, Any]]:
     """The prediction errors on test ratings, and the quality of lists, explanations and similar movies."""
     rows = pair_files.read_ratings(test, columns or {})
+    progress.note(describe_overlap(str(test), (model.users, rows.user_ids), (model.items, rows.movie_ids)))
     report = model.predictor.evaluate(rows.user_ids, rows.movie_ids, rows.rating, rows.timestamps)
     return report, quality.measure_quality(
         model, quality.known_pairs(model, rows.user_ids, rows.movie_ids, rows.rating)

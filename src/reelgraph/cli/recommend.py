@@ -12,6 +12,7 @@ import pyarrow as pa
 from reelgraph.cli import console, progress
 from reelgraph.cli.options import COLUMNS, JSON, PATH
 from reelgraph.data import pair_files
+from reelgraph.data.vocabulary import describe_overlap
 from reelgraph.engines.engine import check_name
 from reelgraph.errors import ConfigError
 from reelgraph.files import new_file
@@ -38,6 +39,8 @@ def predict(model: Path, pairs_file: Path, out: Path, level: float | None, colum
     """Add a `prediction` column to the userId, movieId rows of PAIRS, in the same order."""
     predictor = open_model(model).predictor
     rows = pair_files.read_pairs(pairs_file, columns or {})
+    users, movies = (predictor.users, rows.user_ids), (predictor.items, rows.movie_ids)
+    progress.note(describe_overlap(str(pairs_file), users, movies))
     predictions = {"prediction": predictor.predict(rows.user_ids, rows.movie_ids, rows.timestamps)}
     if level is not None:
         bounds = predictor.interval(rows.user_ids, rows.movie_ids, level, rows.timestamps)

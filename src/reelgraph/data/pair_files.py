@@ -1,28 +1,24 @@
 """Files given to a trained model: pairs to predict, test ratings, a visitor's ratings, lists of movie ids."""
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from reelgraph.arrays import Float64s, Int64s
-from reelgraph.data.dataset import NO_TIME
 from reelgraph.data.rows import NUMBER
 from reelgraph.data.sources import (
     CANONICAL,
-    DATE,
-    MILLISECONDS,
     NEEDED,
-    SECONDS_LIMIT,
     choose_columns,
     read_all,
 )
 from reelgraph.data.table_files import open_table
+from reelgraph.data.times import read_seconds
+from reelgraph.data.vocabulary import require_ids
 from reelgraph.errors import DataError
 
 _FINITE = re.compile(NUMBER)
@@ -53,14 +49,8 @@ class Rows:
         return self._ids("item")
 
     def _ids(self, role: str) -> list[str]:
-        ids: list[str] = self.table[self.columns[role]].to_pylist()
-        empty = next((row for row, cell in enumerate(ids, start=1) if cell is None), None)
-        if empty is not None:
-            raise DataError(
-                f"{self.path}: expected a {CANONICAL[role]} in every row, found none in row {empty:,}",
-                "fill it in or remove the row",
-            )
-        return ids
+        what = "user" if role == "user" else "movie"
+        return require_ids(self.table[self.columns[role]].to_pylist(), what, f"{self.path}: row")
 
     @property
     def rating(self) -> Float64s:
@@ -78,21 +68,7 @@ class Rows:
         """Seconds since 1970, int64 of shape `(num_rows,)`, `NO_TIME` in rows without one; None without a column."""
         if "timestamp" not in self.columns:
             return None
-        cells = self.table[self.columns["timestamp"]].to_pylist()
-        return np.asarray([NO_TIME if cell is None else _seconds(cell.strip()) for cell in cells], np.int64)
-
-
-def _seconds(cell: str) -> int:
-    """Seconds since 1970 from a cell, by the rules of `prepare.clean`."""
-    if _FINITE.fullmatch(cell):
-        number = float(cell)
-        seconds = number if abs(number) <= MILLISECONDS else number / 1000
-        return math.floor(seconds) if abs(seconds) < SECONDS_LIMIT else NO_TIME
-    try:
-        moment = datetime.fromisoformat(cell[:19]) if re.fullmatch(DATE, cell) else None
-    except ValueError:  # such as a thirteenth month
-        moment = None
-    return NO_TIME if moment is None else int(moment.replace(tzinfo=UTC).timestamp())
+        return read_seconds(self.table[self.columns["timestamp"]].combine_chunks())
 
 
 def read_ratings(path: Path, columns: Mapping[str, str]) -> Rows:

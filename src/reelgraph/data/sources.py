@@ -13,6 +13,7 @@ from reelgraph.data.parquet_files import is_parquet
 from reelgraph.data.rows import NUMBER, Block, Malformed
 from reelgraph.data.stored_files import is_archive
 from reelgraph.data.table_files import Table, files_by_role
+from reelgraph.data.times import parse_times
 from reelgraph.errors import ConfigError, DataError
 
 RATINGS = ("ratings.csv", "ratings.dat", "u.data", "ratings.parquet")
@@ -28,12 +29,6 @@ SYNONYMS = {
     "rating": {"rating", "ratings", "stars", "star", "score", "overall", "bookrating", "userrating", "starrating"},
     "timestamp": {"timestamp", "time", "ts", "date", "datetime", "unixreviewtime", "ratedat", "unixtime"},
 }  # fmt: skip
-
-DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}([ T]([01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}([.][0-9]+)?Z?)?"  # no engine's hour 24
-
-MILLISECONDS = 1e11  # seconds would be the year 5138
-
-SECONDS_LIMIT = 1e16
 
 # MovieLens files without a header, and the order of columns that goes with `::`.
 _MOVIELENS = re.compile(r"u\.data|u[1-5ab]\.(base|test)|ratings\.dat|r[1-5ab]\.(train|test)")
@@ -221,10 +216,10 @@ def _uncertain(table: Table, columns: Sequence[Sequence[str]]) -> DataError:
 
 
 def _are_times(cells: Sequence[str]) -> bool:
-    filled = [cell for cell in cells if cell]
-    return bool(filled) and all(
-        re.fullmatch(DATE, cell) or (_is_number(cell) and abs(float(cell.replace(",", "."))) >= 1e8) for cell in filled
-    )
+    filled = pa.array([cell for cell in cells if cell], pa.string())
+    times = parse_times(filled)
+    is_time = pc.or_(pc.is_valid(times.moment), pc.fill_null(pc.greater_equal(pc.abs(times.number), 10**8), False))
+    return bool(len(filled)) and pc.all(is_time).as_py()
 
 
 def _are_on_a_scale(cells: Sequence[str]) -> bool:

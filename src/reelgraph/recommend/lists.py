@@ -8,6 +8,7 @@ from typing import Any, Literal, TypedDict
 import numpy as np
 
 from reelgraph.arrays import NO_ITEM, Float32s, Indices, Mask
+from reelgraph.data.vocabulary import describe_overlap
 from reelgraph.errors import ConfigError
 from reelgraph.recommend.catalogue import Movie
 from reelgraph.recommend.ordering import Ordering, TopLists, Weights
@@ -123,13 +124,15 @@ class ListMaker:
         if choice.min_ratings:
             matching &= self.predictor.item_counts >= choice.min_ratings
         if choice.allow is not None:
-            matching &= self._members(choice.allow)
+            matching &= self._members("allow", choice.allow)
         if choice.deny:
-            matching &= ~self._members(choice.deny)
+            matching &= ~self._members("deny", choice.deny)
         return matching
 
-    def _members(self, movie_ids: Collection[object]) -> Mask:
-        index, known = self.predictor.items.indices([str(movie_id) for movie_id in movie_ids])
+    def _members(self, name: str, movie_ids: Collection[object]) -> Mask:
+        ids = [movie_ids] if isinstance(movie_ids, str | bytes) else list(movie_ids)
+        describe_overlap(name, (self.predictor.items, ids))
+        index, known = self.predictor.items.indices(ids)
         mask = np.zeros(len(self.predictor.items), bool)
         mask[index[known]] = True
         return mask

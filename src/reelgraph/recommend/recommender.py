@@ -9,6 +9,8 @@ import pyarrow as pa
 
 from reelgraph.arrays import NO_ITEM, Float32s, Indices, Int64s, unit_states
 from reelgraph.artifact import Artifact, read_artifact, write_artifact
+from reelgraph.data.times import seconds_of
+from reelgraph.data.vocabulary import describe_overlap, require_ids
 from reelgraph.errors import ConfigError
 from reelgraph.metrics.ratings import EvaluationReport
 from reelgraph.recommend.catalogue import Movie
@@ -37,7 +39,7 @@ class Recommender:
         """Write the model to a directory."""
         write_artifact(self.artifact, Path(path))
 
-    def predict(self, pairs: Iterable[tuple[object, object]], *, timestamps: Iterable[int] | None = None) -> Float32s:
+    def predict(self, pairs: Iterable[tuple[object, object]], *, timestamps: Iterable[Any] | None = None) -> Float32s:
         """Predicted ratings of (user id, movie id) pairs.
 
         An unknown user or movie is predicted from the known side of the pair.
@@ -50,25 +52,29 @@ class Recommender:
         Returns:
             Ratings in the data's scale, clipped to it, float32 of shape `(num_pairs,)`.
         """
-        return self.predictor.predict(*_ids(pairs), _times(timestamps))
+        ids = _ids(pairs)
+        return self.predictor.predict(*ids, _times(timestamps, len(ids[0])))
 
     def interval(
-        self, pairs: Iterable[tuple[object, object]], *, level: float = 0.9, timestamps: Iterable[int] | None = None
+        self, pairs: Iterable[tuple[object, object]], *, level: float = 0.9, timestamps: Iterable[Any] | None = None
     ) -> tuple[Float32s, Float32s]:
         """Lower and upper bounds that contain a share `level` (0.5, 0.8, 0.9 or 0.95) of ratings; see `predict`.
 
         Raises:
             ConfigError: if the level is another one, or the model was trained without validation ratings.
         """
-        return self.predictor.interval(*_ids(pairs), level, _times(timestamps))
+        ids = _ids(pairs)
+        return self.predictor.interval(*ids, level, _times(timestamps, len(ids[0])))
 
     def evaluate(
-        self, test: Iterable[tuple[object, object, float]], *, timestamps: Iterable[int] | None = None
+        self, test: Iterable[tuple[object, object, float]], *, timestamps: Iterable[Any] | None = None
     ) -> EvaluationReport:
         """Prediction errors on (user id, movie id, rating) rows, unknown users and movies included; see `predict`."""
         rows = list(test)
         rating = np.asarray([rating for _, _, rating in rows], np.float64)
-        return self.predictor.evaluate(*_ids((user, item) for user, item, _ in rows), rating, _times(timestamps))
+        user_ids, movie_ids = _ids((user, item) for user, item, _ in rows)
+        describe_overlap("evaluate", (self.users, user_ids), (self.items, movie_ids))
+        return self.predictor.evaluate(user_ids, movie_ids, rating, _times(timestamps, len(rows)))
 
     def recommend(
         self, user: object = None, *, ratings: Mapping[Any, float] | None = None, **options: Unpack[ListOptions]
@@ -126,7 +132,7 @@ class Recommender:
             UnknownIdError: if the movie is unknown.
         """
         self.lists.matching(Choice(k=k))
-        index, states = self.items.index(str(movie)), self.lists.ordering.unit_states
+        index, states = self.items.index(movie), self.lists.ordering.unit_states
         return [(self.catalogue.movie(item), cosine) for item, cosine in _nearest(states, index, k)]
 
     def similar_users(self, user: object, k: int = 10) -> list[tuple[str, float]]:
@@ -135,7 +141,7 @@ class Recommender:
         Raises:
             UnknownIdError: if the user is unknown.
         """
-        index, everyone = self.users.index(str(user)), np.arange(len(self.users), dtype=np.int32)
+        index, everyone = self.users.index(user), np.arange(len(self.users), dtype=np.int32)
         if not k >= 1:
             raise ConfigError(f"k: expected 1 or more, found {k}", "choose such a number")
         states = self.scorer.users(everyone).state if self.ranker is None else self.ranker.users(everyone)
@@ -148,7 +154,7 @@ class Recommender:
             UnknownIdError: if the user or the movie is unknown.
             ConfigError: if the model's predictions are not sums (`gcn`).
         """
-        item = self.items.index(str(movie))
+        item = self.items.index(movie)
         return explain(self.predictor, self.person(user, ratings), item)
 
     def visitor(self, ratings: Mapping[Any, float] | None = None) -> Visitor:
@@ -169,7 +175,7 @@ class Recommender:
             raise ConfigError(f"expected either a user or a visitor's ratings, found {given}", "give one of them")
         if ratings is not None:
             return self.visitor(ratings).person
-        index = self.users.index(str(user))
+        index = self.users.index(user)
         people = self.predictor.people(np.asarray([index], np.int32))
         return Person(people.state, people.rank_state, index, *self.predictor.seen(index))
 
@@ -183,11 +189,12 @@ def _nearest(unit: Float32s, index: int, k: int) -> list[tuple[int, float]]:
 
 def _ids(pairs: Iterable[tuple[object, object]]) -> tuple[list[str], list[str]]:
     rows = list(pairs)
-    return [str(user) for user, _ in rows], [str(item) for _, item in rows]
+    users, movies = (user for user, _ in rows), (item for _, item in rows)
+    return require_ids(users, "user", "pair"), require_ids(movies, "movie", "pair")
 
 
-def _times(timestamps: Iterable[int] | None) -> Int64s | None:
-    return None if timestamps is None else np.fromiter(timestamps, np.int64)
+def _times(timestamps: Iterable[Any] | None, count: int) -> Int64s | None:
+    return None if timestamps is None else seconds_of(timestamps, count)
 
 
 def open_model(path: str | Path, *, lists_only: bool = False) -> Recommender:

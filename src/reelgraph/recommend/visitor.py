@@ -42,7 +42,7 @@ class Visitor:
         self._add(index, np.fromiter(items.values(), np.float32, len(items)), 1)
 
     def _checked(self, movie: object, stars: float) -> int:
-        item, low, high = self.predictor.items.index(str(movie)), self.predictor.low, self.predictor.high
+        item, low, high = self.predictor.items.index(movie), self.predictor.low, self.predictor.high
         if not low <= stars <= high:
             raise DataError(f"rating of movie {movie}: expected {low:g} to {high:g}, found {stars!r}", "correct it")
         return item
@@ -58,7 +58,7 @@ class Visitor:
         Raises:
             UnknownIdError: if the movie is unknown.
         """
-        item = self.predictor.items.index(str(movie))
+        item = self.predictor.items.index(movie)
         if item in self._ratings:
             self._remove(item)
 
@@ -98,4 +98,4 @@ class Visitor:
 
     def explain(self, movie: object) -> Explanation:
         """Decompose the movie's prediction and ranking score; see `Recommender.explain`."""
-        return explain(self.predictor, self.person, self.predictor.items.index(str(movie)))
+        return explain(self.predictor, self.person, self.predictor.items.index(movie))

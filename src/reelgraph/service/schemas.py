@@ -2,12 +2,26 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+from reelgraph.data.vocabulary import canonical_id
 
 MAX_LISTED, MAX_OFFSET, MAX_RATINGS, MAX_EXCLUDED, MAX_NEIGHBOURS = 100, 1000, 2000, 2000, 10_000
 
+
+def _canonical(text: str) -> str:
+    name = canonical_id(text)
+    if name is None:
+        raise ValueError("expected an id")
+    return name
+
+
 # No control characters: not every database stores them, and they do not belong into logs.
-Id = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
+Id = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$"),
+    AfterValidator(_canonical),
+]
 Stars = Annotated[float, Field(allow_inf_nan=False, strict=True, description="a rating on the model's scale")]
 Length = Annotated[int, Field(ge=1, le=MAX_LISTED)]
 Offset = Annotated[int, Field(ge=0, le=MAX_OFFSET)]

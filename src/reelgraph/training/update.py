@@ -18,7 +18,7 @@ from reelgraph.artifact import Artifact
 from reelgraph.config import LIKED, TrainConfig
 from reelgraph.data import side_features
 from reelgraph.data.dataset import NO_TIME, Dataset, Interactions
-from reelgraph.data.vocabulary import Vocabulary
+from reelgraph.data.vocabulary import Vocabulary, describe_overlap, require_ids
 from reelgraph.errors import ConfigError, DataError
 from reelgraph.models import RankingModel, ResidualModel
 from reelgraph.models.graph import BipartiteGraph, build_graph
@@ -220,6 +220,11 @@ def update(
             "the scale of the model",
             "correct it, or train again on the new scale",
         )
+    user_ids, movie_ids = require_ids(user_ids, "user", "row"), require_ids(movie_ids, "movie", "row")
+    known = Vocabulary.of(artifact.users, "user"), Vocabulary.of(artifact.items, "movie")
+    describe_overlap("update", (known[0], user_ids), (known[1], movie_ids))
+    if item_table is not None:
+        describe_overlap("movie table", (Vocabulary.of(item_table, "movie"), movie_ids))
     users, new_users = _more_rows(artifact.users, "userId", user_ids, None)
     items, new_items = _more_rows(artifact.items, "movieId", movie_ids, item_table)
     weights = dict(artifact.weights)
@@ -290,7 +295,7 @@ def distance(artifact: Artifact, seed: int = 0) -> Distance:
 
 def _more_rows(table: pa.Table, column: str, ids: list[str], facts: pa.Table | None) -> tuple[pa.Table, int]:
     """A table with a row for each new id, filled in from `facts`, and the number of new rows."""
-    known = set(table[column].to_pylist())
+    known = Vocabulary(table[column].combine_chunks(), column)
     new = list(dict.fromkeys(name for name in ids if name not in known))
     if not new:
         return table, 0

@@ -5,12 +5,14 @@ from string import ascii_lowercase, ascii_uppercase
 from typing import Any
 
 from reelgraph.data.rows import NUMBER
-from reelgraph.data.sources import CANONICAL, DATE, MILLISECONDS, SECONDS_LIMIT
+from reelgraph.data.sources import CANONICAL, NEEDED
+from reelgraph.data.times import LATEST
+from reelgraph.data.vocabulary import NULL_MARKERS
 from reelgraph.errors import DataError
 
 DataFrame = Any  # pyspark.sql.DataFrame or sqlframe's, which share no base class
 
-_MISSING = ("", "na", "n/a", "null", "none")
+_MISSING = sorted({marker.lower() for marker in NULL_MARKERS if "nan" not in marker.lower()})
 
 _NAN = ("nan", "+nan", "-nan")
 
@@ -19,13 +21,13 @@ _INFINITE = ("inf", "infinity", "+inf", "+infinity", "-inf", "-infinity")
 # \z, not $: on Spark $ also matches before a final line break, on DuckDB it does not.
 _NUMBER = rf"^{NUMBER}\z"
 
-_DATE = rf"^{DATE}\z"
-
 LARGEST = 3.4e38  # about the largest float32, the type of written ratings
 
 HIGHS = (1.0, 5.0, 10.0, 100.0)
 
 NO_TIME = "timestamp is not a number or date"
+
+TIME_REMEDY = "write times as seconds since 1970 or like 2012-06-05 10:20:30, or leave the column out"
 
 RARE = 0.001  # share of ratings outside a scale that counts as typing errors
 
@@ -126,33 +128,39 @@ def parse_ratings(f: Any, rows: DataFrame) -> DataFrame:
     return rows.withColumn("fault", fault).drop("r")
 
 
-def parse_rows(f: Any, rows: DataFrame, ratings: DataFrame, *, whole_times: bool) -> DataFrame:
+def parse_rows(f: Any, rows: DataFrame, ratings: DataFrame, divisor: Any, *, need_times: bool) -> DataFrame:
     """Add `value` (the rating, double), `seconds` (the time, bigint) and `reason`, null in rows that can be used.
 
     Args:
         f: the engine's functions.
         rows: staged rows.
         ratings: the result of `parse_ratings`.
-        whole_times: whether `timestamp` is an integer column instead of text.
+        divisor: how many units of the column's times a second has.
+        need_times: whether to refuse rows with an unreadable time, rather than the time alone.
     """
-
-    def empty(name: str) -> Any:
-        return f.col(name).isNull() | (f.col(name) == f.lit(""))
-
-    rows = rows.join(ratings, on="rating", how="left")
+    rows = _with_seconds(f, rows.withColumn("divisor", divisor)).join(ratings, on="rating", how="left")
     reason = (
         f.when(f.col("malformed").isNotNull(), f.concat(f.lit("malformed row: "), f.col("malformed")))
-        .when(empty("userId"), f.lit("user id is missing"))
-        .when(empty("movieId"), f.lit("movie id is missing"))
+        .when(~is_id(f, "userId"), f.lit("user id is missing"))
+        .when(~is_id(f, "movieId"), f.lit("movie id is missing"))
         .when(f.col("rating").isNull(), f.lit("rating is missing"))
         .when(f.col("fault").isNotNull(), f.col("fault"))
     )
-    if whole_times:
-        return rows.withColumn("seconds", _seconds(f, f.col("timestamp").cast("double"))).withColumn("reason", reason)
-    rows = rows.withColumn("t", _trimmed(f, "timestamp")).withColumn("seconds", _seconds_of_text(f))
-    t = f.col("t")
-    unreadable = f.col("seconds").isNull() & t.isNotNull() & ~_plain(f, "t").isin(*_MISSING, "nan")
-    return rows.withColumn("reason", reason.when(unreadable, f.lit(NO_TIME)))
+    if need_times:
+        reason = reason.when(has_unreadable_time(f), f.lit(NO_TIME))
+    return rows.withColumn("reason", reason)
+
+
+def is_id(f: Any, name: str) -> Any:
+    """Whether a cell of staged ids is one."""
+    return f.col(name).isNotNull() & ~f.col(name).isin(*NULL_MARKERS)
+
+
+def has_unreadable_time(f: Any) -> Any:
+    """Whether a row has a time that is neither a number of a sensible size nor a date."""
+    text = f.coalesce(_trimmed(f, "time_text"), f.lit(""))
+    is_filled = f.col("number").isNotNull() | ~text.isin(*NULL_MARKERS)
+    return f.col("seconds").isNull() & is_filled
 
 
 def _plain(f: Any, name: str) -> Any:
@@ -165,25 +173,24 @@ def _trimmed(f: Any, name: str) -> Any:
     return f.expr(f"trim(both ' ' from {name})")
 
 
-def _seconds_of_text(f: Any) -> Any:
-    """Seconds since 1970 from `t`: seconds, milliseconds, a date, or a date and time in UTC."""
-    t, number = f.col("t"), f.expr("try_cast(t as double)")
-    # Without the fraction of a second, which one engine rounds and the other truncates.
-    date = f.expr("try_cast(substring(replace(t, 'T', ' '), 1, 19) as timestamp)")
-    return f.when(t.rlike(_NUMBER), _seconds(f, number)).when(t.rlike(_DATE), f.unix_timestamp(date).cast("bigint"))
-
-
-def _seconds(f: Any, number: Any) -> Any:
-    """Whole seconds since 1970 from seconds or milliseconds, told apart by size."""
-    thousandth = number / f.lit(1000.0)
-    return f.when(f.abs(number) <= f.lit(MILLISECONDS), f.floor(number).cast("bigint")).when(
-        f.abs(thousandth) < f.lit(SECONDS_LIMIT), f.floor(thousandth).cast("bigint")
-    )
+def _with_seconds(f: Any, rows: DataFrame) -> DataFrame:
+    """Add whole seconds since 1970, rounded down; null for numbers past the year 5138."""
+    # The dividend is a multiple of the divisor: its quotient is exact.
+    seconds = f.expr("cast((number - (number % divisor + divisor) % divisor) / divisor as bigint)")
+    rows = rows.withColumn("seconds", seconds)
+    in_range = f.when(f.abs(f.col("seconds")) < f.lit(LATEST), f.col("seconds"))
+    return rows.withColumn("seconds", f.coalesce(f.col("moment"), in_range)).drop("divisor")
 
 
 def missing_counts(f: Any, staged: DataFrame, checked: DataFrame) -> dict[str, dict[str, int]]:
     """Count the null cells of each column outside malformed rows, and the ratings that are NaN."""
-    nulls = [f.count(f.when(f.col(name).isNull(), f.lit(1))).alias(name) for name in CANONICAL.values()]
+    nulls = [
+        f.count(f.when(is_null, f.lit(1))).alias(name)
+        for name, is_null in (
+            *((CANONICAL[role], f.col(CANONICAL[role]).isNull()) for role in NEEDED),
+            ("timestamp", f.coalesce(f.col("number"), f.col("moment")).isNull() & f.col("time_text").isNull()),
+        )
+    ]
     null = staged.where(f.col("malformed").isNull()).agg(*nulls).collect()[0]
     is_nan = f.isnan(f.coalesce(f.col("value"), f.lit(0.0)))
     nan = checked.agg(f.count(f.when(is_nan, f.lit(1))).alias("rating")).collect()[0]
@@ -211,9 +218,7 @@ def check_enough(checked: DataFrame, f: Any) -> None:
         raise DataError(
             f"ratings: expected at least one row that can be used, found none of {refused.count():,}: "
             f"{worst[0]['reason']} in {worst[0]['rows']:,} (first in row {worst[0]['first']:,})",
-            "write times as seconds since 1970 or like 2012-06-05 10:20:30, or leave the column out"
-            if about_time
-            else "check the file, or name its columns with --columns",
+            TIME_REMEDY if about_time else "check the file, or name its columns with --columns",
         )
     if facts["ratings"] < 2:
         raise DataError("ratings: expected at least two ratings, found one", "give more ratings")

@@ -3,15 +3,15 @@
 The first pass reads text. Later passes read numbers from Parquet files, which keeps the query plans short.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from reelgraph.config import DataConfig
 from reelgraph.data.prepare import clean
+from reelgraph.data.times import UNITS
 from reelgraph.engines.engine import Engine, Run
 from reelgraph.errors import ConfigError
 
@@ -38,37 +38,34 @@ ALSO_IN_TEST = "also in the test file: kept there, not in training"
 def staged_rows(run: Run) -> DataFrame:
     """All staged rows with their `part`."""
     f = run.engine.functions
-    parts = []
-    for part, name in _files(run).items():
-        rows = run.read(name).withColumn("part", f.lit(part))
-        parts.append(rows if _whole_times(run) else rows.withColumn("timestamp", f.col("timestamp").cast("string")))
+    names = {TRAIN: "train.parquet", TEST: "test.parquet"}
+    parts = [
+        run.read(name).withColumn("part", f.lit(part)) for part, name in names.items() if (run.stage / name).exists()
+    ]
     return parts[0] if len(parts) == 1 else parts[0].unionByName(parts[1])
 
 
-def _files(run: Run) -> dict[int, str]:
-    """Staged files by part."""
-    names = {TRAIN: "train.parquet", TEST: "test.parquet"}
-    return {part: name for part, name in names.items() if (run.stage / name).exists()}
-
-
-def _whole_times(run: Run) -> bool:
-    """Whether all files have integer times."""
-    kinds = [pq.read_schema(run.stage / name).field("timestamp").type for name in _files(run).values()]
-    return all(pa.types.is_integer(kind) for kind in kinds)
-
-
-def parse_and_index(run: Run, config: DataConfig) -> DataFrame:
+def parse_and_index(run: Run, config: DataConfig, units: Sequence[str | None]) -> DataFrame:
     """Parse all cells, index all ids, and assign the splits that depend on raw ids; keeps the rows as `parsed`.
+
+    Args:
+        run: the engine and its directories.
+        config: data settings.
+        units: the unit of the times of each staged file.
 
     Returns:
         `part`, `row`, `user_index`, `item_index` (null without an id), `value`, `seconds`, `reason` (null in rows that
-        can be used), `split`.
+        can be used), `unreadable_time`, `split`.
     """
     f = run.engine.functions
     run.keep(clean.parse_ratings(f, staged_rows(run)), "words")
-    rows = clean.parse_rows(f, staged_rows(run), run.read("words"), whole_times=_whole_times(run))
+    train, *test = (f.lit(UNITS[unit or "seconds"]) for unit in units)
+    divisor = f.when(f.col("part") == f.lit(TEST), test[0]).otherwise(train) if test else train
+    need_times = config.split not in BY_HASH
+    rows = clean.parse_rows(f, staged_rows(run), run.read("words"), divisor, need_times=need_times)
+    rows = rows.withColumn("unreadable_time", clean.has_unreadable_time(f))
     for role, identity in IDS.items():
-        ids = staged_rows(run).select(identity).where(f.col(identity).isNotNull()).distinct()
+        ids = staged_rows(run).where(clean.is_id(f, identity)).select(identity).distinct()
         ids = ids.withColumn("rated", f.lit(1))
         if (run.stage / f"{role}_side_ids.parquet").exists():
             aside = run.read(f"{role}_side_ids.parquet").withColumn("rated", f.lit(0))
@@ -77,7 +74,8 @@ def parse_and_index(run: Run, config: DataConfig) -> DataFrame:
         vocabulary = run.read(f"{role}_index").select(identity, f"{role}_index")
         rows = rows.join(vocabulary, on=identity, how="left")
     rows = by_hash(f, rows, config) if config.split in BY_HASH else rows.withColumn("split", f.lit(""))
-    run.keep(rows.select(*ROW, "user_index", "item_index", "value", "seconds", "reason", "split"), "parsed")
+    columns = ("user_index", "item_index", "value", "seconds", "unreadable_time", "reason", "split")
+    run.keep(rows.select(*ROW, *columns), "parsed")
     return run.read("parsed")
 
 

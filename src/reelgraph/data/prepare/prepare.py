@@ -74,7 +74,7 @@ def prepare(
             check_seen(engine, stage)
             run = Run(engine, stage, target)
             named = {CANONICAL[role] for file in staged for role in file.columns}
-            checked, facts = _check(run, named, config, report)
+            checked, facts = _check(run, named, config, staged, report)
             _split(run, drop_duplicates(run, index_again(run, checked)), config)
             _write_rejects(run, checked, staged)
         facts["reasons"] = _sum_up(pq.read_table(target / "rejects.parquet"), config, report)
@@ -111,11 +111,11 @@ def _stage(source: Source, config: DataConfig, stage: Path, report: Callable[[st
 
 
 def _check(
-    run: Run, named: set[str], config: DataConfig, report: Callable[[str], None]
+    run: Run, named: set[str], config: DataConfig, staged: list[Staged], report: Callable[[str], None]
 ) -> tuple[DataFrame, dict[str, Any]]:
     """Parse the cells and give unusable rows a reason; returns the rows and facts for the manifest."""
     f = run.engine.functions
-    checked = parse_and_index(run, config)
+    checked = parse_and_index(run, config, [file.time_unit for file in staged])
     columns = clean.missing_counts(f, staged_rows(run), checked)
     for name, missing in columns.items():
         kinds = [f"{count:,} {kind}" for kind, count in (("null", missing["null"]), ("NaN", missing["nan"])) if count]
@@ -128,7 +128,29 @@ def _check(
         checked = checked.withColumn("reason", f.when(outside, f.lit(scale.refusal)).otherwise(f.col("reason")))
     clean.check_enough(checked, f)
     assert scale is not None
+    _report_lost_times(run, checked, config, staged, report)
     return checked, {"columns": columns, "scale": scale.to_json()}
+
+
+def _report_lost_times(
+    run: Run, checked: DataFrame, config: DataConfig, staged: list[Staged], report: Callable[[str], None]
+) -> None:
+    """Report the ratings that are kept without their unreadable time."""
+    f = run.engine.functions
+    lost = checked.where(f.col("unreadable_time") & f.col("reason").isNull())
+    counts = {
+        row["part"]: row
+        for row in lost.groupBy("part").agg(f.count(f.lit(1)).alias("rows"), f.min("row").alias("first")).collect()
+    }
+    for part, row in sorted(counts.items()):
+        cells = staged_rows(run).where((f.col("part") == f.lit(part)) & (f.col("row") == f.lit(int(row["first"]))))
+        cell = cells.select("time_text", "number").collect()[0]
+        found = cell["number"] if cell["time_text"] is None else cell["time_text"]
+        name = staged[part].name
+        problem = f"{clean.NO_TIME} in {row['rows']:,} rows (first {name} row {row['first']:,}: {found!s})"
+        if config.strict:
+            raise DataError(f"{name}: {problem} (--strict)", clean.TIME_REMEDY)
+        report(f"{problem}; these ratings are kept without a time")
 
 
 def _split(run: Run, rows: DataFrame, config: DataConfig) -> None:
@@ -148,7 +170,8 @@ def _write_rejects(run: Run, checked: DataFrame, staged: list[Staged]) -> None:
     refused = checked.where(f.col("reason").isNotNull()).select(*ROW, "reason")
     refused = refused.unionByName(run.read("repeated"))
     names = f.when(f.col("part") == f.lit(TRAIN), f.lit(staged[0].name)).otherwise(f.lit(staged[-1].name))
-    rows = staged_rows(run).withColumn("timestamp", f.col("timestamp").cast("string")).withColumn("file", names)
+    times = f.coalesce(f.col("time_text"), f.coalesce(f.col("number"), f.col("moment")).cast("string"))
+    rows = staged_rows(run).withColumn("timestamp", times).withColumn("file", names)
     rows = refused.join(rows, on=list(ROW)).select("file", "row", *RAW, "reason")
     run.write(rows.orderBy("file", "row"), "rejects.parquet")
 

@@ -10,10 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from reelgraph.data.parquet_files import ParquetTable, ahead, as_seconds, as_words, batches_of, is_time, schemas_of
+from reelgraph.data import times
+from reelgraph.data.parquet_files import ParquetTable, ahead, as_text, as_words, batches_of, is_time, schemas_of
 from reelgraph.data.sources import CANONICAL, NEEDED, Columns, choose_columns, read_columns
 from reelgraph.data.stored_files import sha256_of, size_of
 from reelgraph.data.table_files import Table, open_table
+from reelgraph.data.vocabulary import spell_ids
 
 _WORDS = pa.dictionary(pa.int32(), pa.string())
 
@@ -30,6 +32,7 @@ class Staged:
     encoding: str
     columns: Mapping[str, str]
     id_types: Mapping[str, str]
+    time_unit: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The report as JSON values."""
@@ -39,14 +42,16 @@ class Staged:
         """One line for the terminal."""
         roles = ", ".join(f"{role} = {column}" for role, column in self.columns.items())
         heading = "" if self.form == "parquet" else f"{', header' if self.header else ', no header'}, {self.encoding}"
-        return f"{self.name}: {self.form}{heading}; {roles}"
+        times = f", times in {self.time_unit}" if self.time_unit else ""
+        return f"{self.name}: {self.form}{heading}; {roles}{times}"
 
 
 def stage_ratings(path: Path, columns: Mapping[str, str], out: Path, name: str, *, matrix: bool = False) -> Staged:
-    """Copy ratings into Parquet with numbered rows and every cell as text.
+    """Copy ratings into Parquet with numbered rows, canonical ids and parsed times.
 
-    The columns are `row` (int64, from 1), those of `CANONICAL`, and `raw` and `malformed` for rows that cannot be
-    split. `timestamp` is int64 instead of text where all times are integers or timestamps, or where there are none.
+    The columns are `row` (int64, from 1), `userId`, `movieId` and `rating` (text; a missing id is null or a null
+    marker), `number`, `moment` and `time_text` (see `times.Times`), and `raw` and `malformed` for rows that cannot be
+    split into cells.
 
     Args:
         path: a file, directory or archive; see `open_table`.
@@ -61,46 +66,48 @@ def stage_ratings(path: Path, columns: Mapping[str, str], out: Path, name: str, 
     if isinstance(table, ParquetTable):
         schemas = schemas_of(table.files[0])
         kinds = _parquet_kinds(schemas, chosen)
-        _write(out, _schema(kinds), _parquet_cells(table.files[0], chosen, kinds))
+        unit = _write(out, _schema(kinds), _parquet_cells(table.files[0], chosen))
         id_types = {role: str(schemas[0].field(chosen.roles[role]).type) for role in id_types}
     else:
-        _write(out, _schema(dict.fromkeys(chosen.roles, pa.string())), _text_cells(table, chosen))
-    size, checksum = sum(map(size_of, table.parts)), sha256_of(table.parts)
-    return Staged(name, size, checksum, table.format, bool(chosen.header), table.encoding, dict(chosen.roles), id_types)
+        unit = _write(out, _schema(dict.fromkeys(chosen.roles, pa.string())), _text_cells(table, chosen))
+    size, checksum, header = sum(map(size_of, table.parts)), sha256_of(table.parts), bool(chosen.header)
+    return Staged(name, size, checksum, table.format, header, table.encoding, dict(chosen.roles), id_types, unit)
 
 
 def _schema(kinds: Mapping[str, pa.DataType]) -> pa.Schema:
-    """The schema of a staged file, from the types of its columns by role; absent columns are null."""
-    absent = {"timestamp": pa.int64()}
-    cells = [(CANONICAL[role], kinds.get(role, absent.get(role, pa.string()))) for role in CANONICAL]
-    return pa.schema([("row", pa.int64()), *cells, ("raw", pa.string()), ("malformed", pa.string())])
+    """The schema of a staged file, from the types of its ids and ratings by role."""
+    cells = [(CANONICAL[role], kinds.get(role, pa.string())) for role in NEEDED]
+    moments = [("number", pa.int64()), ("moment", pa.int64()), ("time_text", pa.string())]
+    return pa.schema([("row", pa.int64()), *cells, *moments, ("raw", pa.string()), ("malformed", pa.string())])
 
 
 def _parquet_kinds(schemas: Sequence[pa.Schema], chosen: Columns) -> dict[str, pa.DataType]:
-    """Types of the staged columns by role: integers for times, dictionaries for numbers, text for the rest."""
+    """Types of the staged columns by role: dictionaries for numbers, text for the rest."""
     kinds = {}
-    for role, name in chosen.roles.items():
-        types = [schema.field(name).type for schema in schemas]
-        if role == "timestamp" and all(_is_whole(kind) or is_time(kind) for kind in types):
-            kinds[role] = pa.int64()
-        else:
-            numbers = all(_is_whole(kind) or pa.types.is_floating(kind) for kind in types)
-            kinds[role] = _WORDS if numbers else pa.string()
+    for role in NEEDED:
+        types = [schema.field(chosen.roles[role]).type for schema in schemas]
+        numbers = all(_is_whole(kind) or pa.types.is_floating(kind) for kind in types)
+        kinds[role] = _WORDS if numbers else pa.string()
     return kinds
+
+
+def _is_time(kind: pa.DataType) -> bool:
+    """Whether a column of times needs no text."""
+    return _is_whole(kind) or is_time(kind)
 
 
 def _is_whole(kind: pa.DataType) -> bool:
     return bool(pa.types.is_null(kind) or (pa.types.is_integer(kind) and kind != pa.uint64()))
 
 
-def _parquet_cells(path: Path, chosen: Columns, kinds: Mapping[str, pa.DataType]) -> Iterator[dict[str, pa.Array]]:
+def _parquet_cells(path: Path, chosen: Columns) -> Iterator[dict[str, pa.Array]]:
     first = 1
     for batch in batches_of(path, list(dict.fromkeys(chosen.roles.values()))):
         cells = {"row": pa.array(np.arange(first, first + batch.num_rows))}
         first += batch.num_rows
         for role, name in chosen.roles.items():
-            if kinds[role] == pa.int64():
-                cells[CANONICAL[role]] = as_seconds(batch[name]) if is_time(batch[name].type) else batch[name]
+            if role == "timestamp":
+                cells["timestamp"] = batch[name] if _is_time(batch[name].type) else as_text(batch[name])
             else:
                 cells[CANONICAL[role]] = _words(batch[name], is_id=role in ("user", "item"))
         yield cells
@@ -132,14 +139,20 @@ def _text_cells(table: Table, chosen: Columns) -> Iterator[dict[str, pa.Array]]:
             }
 
 
-def _write(out: Path, form: pa.Schema, parts: Iterator[dict[str, pa.Array]]) -> None:
+def _write(out: Path, form: pa.Schema, parts: Iterator[dict[str, pa.Array]]) -> str | None:
+    """Write the staged file; returns the unit of its times."""
     # Row numbers compress best as differences; times rarely repeat, so a dictionary would not pay.
-    words = [name for name in CANONICAL.values() if name != "timestamp"]
+    words, units = [CANONICAL[role] for role in NEEDED], np.zeros(len(times.UNITS), np.int64)
     with pq.ParquetWriter(
         out, form, use_dictionary=words, column_encoding={"row": "DELTA_BINARY_PACKED"}, store_schema=False
     ) as writer:
         for cells in ahead(parts):
             count = len(cells["row"])
-            columns = [cells.get(field.name, pa.nulls(count, field.type)) for field in form]
+            ids = {name: spell_ids(cells[name]) for name in ("userId", "movieId") if name in cells}
+            moments = times.parse_times(cells.get("timestamp", pa.nulls(count)))
+            units += times.count_units(moments.number)
+            checked = cells | ids | moments._asdict()
+            columns = [checked.get(field.name, pa.nulls(count, field.type)) for field in form]
             typed = [pc.cast(column, field.type) for column, field in zip(columns, form, strict=True)]
             writer.write_batch(pa.RecordBatch.from_arrays(typed, schema=form))
+    return times.unit_of(units)

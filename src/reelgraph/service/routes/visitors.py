@@ -1,5 +1,6 @@
 """Routes for visitors: movies, lists and explanations."""
 
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import numpy as np
@@ -128,7 +129,7 @@ async def user_list(
     """The best movies for a user of the training data; with key or token, also for one known by ratings given here."""
     state, model = state_of(request), served(request)
     given = await _ratings_given(state, user_id)
-    choice = Choice(k=k, genre=genre, year=year, order=order, diversity=diversity, deny=tuple(given))
+    choice = Choice(k=k, genre=genre, year=year, order=order, diversity=diversity, deny=_known(model, given))
     if user_id in model.recommender.users:
         person = model.recommender.person(user_id)
     elif given and await _may_access(request, user_id):
@@ -163,11 +164,17 @@ async def visitor_list(request: Request, body: ListRequest) -> Response:
     model = served(request)
     known, unknown_ids = _split_known(model, body.ratings)
     choice = Choice(
-        k=body.k, genre=body.genre, year=body.year, deny=body.exclude, order=body.order, diversity=body.diversity
-    )
+        k=body.k, genre=body.genre, year=body.year, deny=_known(model, body.exclude), order=body.order,
+        diversity=body.diversity,
+    )  # fmt: skip
     state_of(request).metrics.fold_ins.inc()
     person = model.recommender.person(ratings=known)
     return answer(await _page(model, person, choice, body.offset) | {"unknown": unknown_ids})
+
+
+def _known(model: Served, movie_ids: Iterable[str]) -> tuple[str, ...]:
+    """The ids that the model knows, which may be newer or older than the page or the ratings."""
+    return tuple(movie_id for movie_id in movie_ids if movie_id in model.recommender.items)
 
 
 async def _page(model: Served, person: Person, choice: Choice, offset: int) -> dict[str, Any]:
