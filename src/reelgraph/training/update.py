@@ -220,11 +220,7 @@ def update(
             "the scale of the model",
             "correct it, or train again on the new scale",
         )
-    user_ids, movie_ids = require_ids(user_ids, "user", "row"), require_ids(movie_ids, "movie", "row")
-    known = Vocabulary.of(artifact.users, "user"), Vocabulary.of(artifact.items, "movie")
-    describe_overlap("update", (known[0], user_ids), (known[1], movie_ids))
-    if item_table is not None:
-        describe_overlap("movie table", (Vocabulary.of(item_table, "movie"), movie_ids))
+    user_ids, movie_ids = _checked_ids(artifact, user_ids, movie_ids, item_table)
     users, new_users = _more_rows(artifact.users, "userId", user_ids, None)
     items, new_items = _more_rows(artifact.items, "movieId", movie_ids, item_table)
     weights = dict(artifact.weights)
@@ -291,6 +287,18 @@ def distance(artifact: Artifact, seed: int = 0) -> Distance:
     return Distance(
         len(apart), float(np.sqrt(np.mean(apart.astype(np.float64) ** 2))), len(readers), float(np.mean(both)), seconds
     )
+
+
+def _checked_ids(
+    artifact: Artifact, user_ids: list[str], movie_ids: list[str], item_table: pa.Table | None
+) -> tuple[list[str], list[str]]:
+    """Canonical ids, some of which the model and the movie table must know."""
+    user_ids, movie_ids = require_ids(user_ids, "user", "row"), require_ids(movie_ids, "movie", "row")
+    known = Vocabulary.of(artifact.users, "user"), Vocabulary.of(artifact.items, "movie")
+    describe_overlap("update", (known[0], user_ids), (known[1], movie_ids))
+    if item_table is not None:
+        describe_overlap("movie table", (Vocabulary.of(item_table, "movie"), movie_ids))
+    return user_ids, movie_ids
 
 
 def _more_rows(table: pa.Table, column: str, ids: list[str], facts: pa.Table | None) -> tuple[pa.Table, int]:
