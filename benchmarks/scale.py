@@ -1,8 +1,8 @@
-"""Cost against size, and accuracy against the noise floor: python benchmarks/scale.py; writes results/scale.
+"""Measures cost by number of ratings and error above the noise floor: python benchmarks/scale.py; writes results/scale.
 
-For each number of ratings: makes them (`synthetic.py`), prepares them on DuckDB, and fits the rating head with 32
-dimensions and settings by the rule, each in a process of its own. What `scale.json` has is not run again; `--longer`
-adds to it how much nearer to the noise floor a fit comes that goes on for several times the steps.
+For each size: makes ratings (`synthetic.py`), prepares them with DuckDB, and fits the rating model with 32 dimensions
+and default settings, each in its own process. Sizes in `scale.json` are not run again; `--longer` measures how much
+closer to the noise floor a fit of several times the steps comes.
 """
 
 import argparse
@@ -56,7 +56,7 @@ SERIES = {  # of the figure: key of a row, label, colour
 
 
 def measure(ratings: int, work: Path, max_steps: int) -> dict[str, Any]:
-    """One size: everything in processes of their own, so that peaks of memory are each one's own."""
+    """Measure one size, each stage in its own process to measure its peak memory."""
     made, prepared, model = synthetic_of(ratings, work), work / f"prepared-{ratings}", work / f"model-{ratings}"
     truth = json.loads((made / "manifest.json").read_text(encoding="utf-8"))
     row: dict[str, Any] = {name: truth[name] for name in ("ratings", "users", "movies", "seed")}
@@ -67,7 +67,7 @@ def measure(ratings: int, work: Path, max_steps: int) -> dict[str, Any]:
 
 
 def run(*command: object) -> dict[str, float]:
-    """Run Python; its seconds and its peak memory."""
+    """Run Python and return its seconds and peak memory."""
     started = time.monotonic()
     process = subprocess.Popen([sys.executable, *map(str, command)], stdout=subprocess.DEVNULL)
     _, status, used = os.wait4(process.pid, 0)
@@ -78,7 +78,7 @@ def run(*command: object) -> dict[str, float]:
 
 
 def child(name: str, *arguments: object) -> dict[str, Any]:
-    """What one of `CHILDREN` measures in a process of its own."""
+    """Run one of `CHILDREN` in its own process and return what it measures."""
     with tempfile.TemporaryDirectory() as directory:
         answer = Path(directory) / "answer.json"
         run(Path(__file__), "--child", name, answer, *arguments)
@@ -87,17 +87,17 @@ def child(name: str, *arguments: object) -> dict[str, Any]:
 
 
 class Watch:
-    """Times the steps of a fit: what lies between two calls of one phase."""
+    """An observer that measures the seconds of the steps of a fit."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, int, float]] = []
 
     def __call__(self, phase: str, progress: Any, _: Any) -> None:
-        """What a fit calls after every step."""
+        """Record a step."""
         self.calls.append((phase, progress.step, time.perf_counter()))
 
     def seconds(self, eval_every: int) -> dict[str, float]:
-        """The median step, and the median of what a step takes longer that judges the validation ratings."""
+        """The median step, and the median extra time of a step with validation."""
         pairs = [(one, other) for one, other in pairwise(self.calls) if one[0] == other[0]]
         plain = [other[2] - one[2] for one, other in pairs if other[1] % eval_every]
         judged = [other[2] - one[2] for one, other in pairs if not other[1] % eval_every]
@@ -107,7 +107,7 @@ class Watch:
 
 
 def fit(prepared: str, made: str, out: str, max_steps: str) -> dict[str, Any]:
-    """Fit the rating head, judge and save: seconds, steps, peak memory; RMSE beside the same rows' noise floor."""
+    """Train, test and save: seconds, steps, peak memory, and RMSE beside the noise floor of the same rows."""
     from reelgraph.training import fit as pipeline  # noqa: PLC0415
 
     started = time.perf_counter()
@@ -141,13 +141,13 @@ def settings(max_steps: int, **others: Any) -> Any:
 
 
 def floor(data: Dataset, pairs: Interactions, made: Path) -> float:
-    """The RMSE of the best possible prediction of some rows."""
+    """The RMSE of the best possible prediction of these rows."""
     user, movie = (np.array(ids, np.int64) for ids in data.raw_ids(pairs))
     return float(synthetic.Truth.read(made / "truth.npz").floor(user, movie, pairs.rating)["rmse"])
 
 
 def longer(prepared: str, made: str, usual: str, times: str) -> dict[str, Any]:
-    """Go on with a fit for several times its steps: how much nearer to the floor the validation error comes.
+    """Measure how much closer to the noise floor several times the steps bring the validation error.
 
     The first steps are those of the usual fit, so that both distances come from one fit. It is not refitted.
     """
@@ -181,7 +181,7 @@ def longer(prepared: str, made: str, usual: str, times: str) -> dict[str, Any]:
 
 
 def rank(prepared: str) -> dict[str, Any]:
-    """Steps of the ranking head, enough to time one and to see the peak of memory."""
+    """Measure a step of the ranking head and the peak memory."""
     from reelgraph.config import TrainConfig  # noqa: PLC0415
     from reelgraph.models.sparse import quiet_sparse  # noqa: PLC0415
     from reelgraph.training.runner import Runner  # noqa: PLC0415
@@ -199,7 +199,7 @@ def rank(prepared: str) -> dict[str, Any]:
 
 
 def products(train: Interactions, num_users: int, num_items: int) -> float:
-    """Seconds of the sparse products alone that a step contains, the fastest of three times.
+    """Seconds of the sparse products of a step, the best of three runs.
 
     Two channels forward in one buffer and back in one each; degrees, sums, and the sweeps of the biases. Those of the
     scored ratings, at most a million, are left out.
@@ -228,7 +228,7 @@ CHILDREN: dict[str, Callable[..., dict[str, Any]]] = {"fit": fit, "rank": rank, 
 
 
 def drawn(rows: list[dict[str, Any]], out: Path) -> None:
-    """Cost and error against size as `figure.svg` and `figure.png`."""
+    """Draw cost and error by size as `figure.svg` and `figure.png`."""
     drawing = Figure(figsize=(15, 4.6), layout="constrained")
     for panel, (title, series) in zip(drawing.subplots(1, len(SERIES)), SERIES.items(), strict=True):
         for key, label, colour in series:
@@ -245,7 +245,7 @@ def drawn(rows: list[dict[str, Any]], out: Path) -> None:
 
 
 def main() -> None:
-    """Measure the sizes that are missing, write, draw."""
+    """Measure missing sizes, write and draw the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ratings", type=float, nargs="+", default=SIZES, help="sizes; 1e8 takes 100 million")
     parser.add_argument("--work", type=Path, default=Path("scale-data"), help="directory for the data [scale-data]")

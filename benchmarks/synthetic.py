@@ -1,18 +1,16 @@
-"""Ratings of any size, and how well they can be predicted: python benchmarks/synthetic.py --ratings 20e6 --out DIR.
+"""Makes any number of ratings with a known noise floor: python benchmarks/synthetic.py --ratings 20e6 --out DIR.
 
     expected liking  t_ui = mean + b_u + b_i + <p_u, q_i>
     rating           r_ui = t_ui + noise, rounded to half stars within 0.5 and 5
 
-Movies are chosen as people choose them: popular ones by a Zipf-Mandelbrot law, the popular ones a little better liked,
-and of two equally popular ones rather what is to one's taste; nobody rates a movie twice. Users rate log-normally many,
-in sessions. The best prediction of a rating is its expectation given t_ui: rounding and clipping are a part of the
-noise. What it errs by is the noise floor; `Truth.floor` measures it on any rows, such as the test split that
-`reelgraph prepare` draws, so that no test part is set aside here.
+Users choose movies by popularity (a Zipf-Mandelbrot law) and taste; popular movies are liked a little better, and
+nobody rates a movie twice. The number of ratings per user is log-normal; ratings come in sessions. The best prediction
+of a rating is its expectation given t_ui; rounding and clipping are part of the noise. Its error is the noise floor,
+which `Truth.floor` measures on any rows, such as a test split that `reelgraph prepare` draws.
 
-DIR gets `ratings/part-00000.parquet` and so on (userId, movieId, rating, timestamp, a user's ratings in a row and in
-the order of time), `truth.npz` (everything in the formulas) and `manifest.json` (counts, noise floor, seed). Users are
-made block by block, each with its own random numbers: memory does not grow with the ratings, and the rows are the same
-however many go into a part.
+DIR gets `ratings/part-00000.parquet` and so on (userId, movieId, rating, timestamp, sorted by user and time),
+`truth.npz` (everything in the formulas) and `manifest.json` (counts, noise floor, seed). Each block of users has its
+own random numbers, so memory does not grow with the ratings and the rows do not depend on the size of the parts.
 """
 
 import argparse
@@ -57,14 +55,14 @@ Indices = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Truth:
-    """What the ratings are drawn from; the arrays of `truth.npz`.
+    """The parameters of the ratings, as arrays of `truth.npz`.
 
     Attributes:
         seed: of everything random.
         mean, noise: scalars of the formula, in stars.
         user_bias, movie_bias: float32 of shape `(num_users,)` and `(num_movies,)`, in stars.
         user_taste, movie_taste: float32 of shape `(num_users, RANK)` and `(num_movies, RANK)`.
-        popularity: how often a movie is drawn before taste has its say, float64 of shape `(num_movies,)`, sum 1.
+        popularity: probability of drawing a movie before taste counts, float64 of shape `(num_movies,)`, sum 1.
         activity: number of ratings of each user, int64 of shape `(num_users,)`.
     """
 
@@ -80,11 +78,7 @@ class Truth:
 
     @classmethod
     def drawn(cls, ratings: int, users: int, movies: int, seed: int) -> "Truth":
-        """A truth for exactly so many ratings.
-
-        Raises:
-            ValueError: if the users cannot rate that many of half of the movies, or not one each.
-        """
+        """Draw the parameters for exactly this number of ratings."""
         rng = np.random.default_rng([seed, 0])
         popularity = np.power(rng.permutation(movies) + 1 + ZIPF_SHIFT, -ZIPF_POWER, dtype=np.float64)
         popularity /= popularity.sum()
@@ -108,13 +102,13 @@ class Truth:
 
     @classmethod
     def read(cls, path: Path) -> "Truth":
-        """From a `truth.npz`."""
+        """Read a `truth.npz`."""
         with np.load(path) as arrays:
             found = {name: arrays[name] for name in arrays.files}
         return cls(**{name: value.item() if value.ndim == 0 else value for name, value in found.items()})
 
     def write(self, path: Path) -> None:
-        """As a `truth.npz`."""
+        """Write a `truth.npz`."""
         np.savez(path, **{field.name: getattr(self, field.name) for field in fields(self)})
 
     def taste(self, user: Indices, movie: Indices) -> Floats:
@@ -127,7 +121,7 @@ class Truth:
         return np.float32(self.mean) + self.user_bias[user] + self.movie_bias[movie] + self.taste(user, movie)
 
     def rated(self, liking: Floats) -> Floats:
-        """The expectation of the ratings that come of t, in stars, float64 of the same shape.
+        """The expected rating given t, in stars, float64 of the same shape.
 
         A rating reaches a level where t and noise pass the middle between it and the level below.
         """
@@ -141,7 +135,7 @@ class Truth:
         return grid, LEVELS[0] + 0.5 * reached.sum(1)
 
     def floor(self, user_id: Indices, movie_id: Indices, rating: Floats) -> dict[str, float]:
-        """RMSE and MAE of the best possible prediction on some rows, given by the ids of the files."""
+        """RMSE and MAE of the best possible prediction of rows, given by their ids in the files."""
         wrong = self.rated(self.liking(user_id - 1, movie_id - 1)) - rating
         return {"rmse": math.sqrt(np.square(wrong).mean()), "mae": float(np.abs(wrong).mean())}
 
@@ -152,7 +146,7 @@ def sizes(ratings: int) -> tuple[int, int]:
 
 
 def _activity(rng: np.random.Generator, ratings: int, users: int, movies: int) -> Indices:
-    """How many movies each user rates, at most half of them, `ratings` together."""
+    """The number of ratings of each user, at most half of the movies, `ratings` in total."""
     most = movies // 2
     if not users <= ratings <= users * most:
         raise ValueError(f"expected between {users:,} and {users * most:,} ratings, found {ratings:,}")
@@ -171,7 +165,7 @@ def _activity(rng: np.random.Generator, ratings: int, users: int, movies: int) -
 
 
 def blocks(truth: Truth) -> Iterator[tuple[Indices, Indices, Floats, Indices]]:
-    """User and movie indices, ratings and timestamps of one block of users after the other."""
+    """User and movie indices, ratings and timestamps, block by block of users."""
     for number, first in enumerate(range(0, len(truth.activity), BLOCK)):
         rng = np.random.default_rng([truth.seed, 1, number])
         user, movie = _chosen(rng, truth, first)
@@ -181,11 +175,10 @@ def blocks(truth: Truth) -> Iterator[tuple[Indices, Indices, Floats, Indices]]:
 
 
 def _chosen(rng: np.random.Generator, truth: Truth, first: int) -> tuple[Indices, Indices]:
-    """Who rates what in the block from user `first`, sorted by user, the movies in the order of choice.
+    """Users and movies of the ratings in the block from user `first`, sorted by user, movies in the order of choice.
 
-    Movies are drawn by popularity times what taste makes of it, one after the other and none again. Whoever rates few
-    draws with replacement, and what comes again is dropped; whoever rates many lets all movies run a race, in which
-    each arrives after an exponential time and the first are taken. Both have the same distribution.
+    Movies are drawn without replacement by popularity times taste: for few ratings by rejection of repeated draws, for
+    many by exponential arrival times, of which the first are taken. Both have the same distribution.
     """
     counts = truth.activity[first : first + BLOCK]
     many = counts > len(truth.movie_bias) // 25
@@ -197,7 +190,7 @@ def _chosen(rng: np.random.Generator, truth: Truth, first: int) -> tuple[Indices
 
 
 def drawn(rng: np.random.Generator, truth: Truth, first: int, counts: Indices) -> tuple[Indices, Indices]:
-    """Draw with replacement for the users from `first`, as many different movies for each as `counts` says."""
+    """Draw `counts` different movies for each user from `first` on, rejecting repeated draws."""
     reach, num_movies = np.cumsum(truth.popularity), len(truth.popularity)
     user, movie = np.empty(0, np.int64), np.empty(0, np.int64)
     missing = counts
@@ -217,7 +210,7 @@ def drawn(rng: np.random.Generator, truth: Truth, first: int, counts: Indices) -
 
 
 def raced(rng: np.random.Generator, truth: Truth, user: int, count: int) -> tuple[Indices, Indices]:
-    """Let all movies race for one user; the first `count` to arrive, in the order of arrival."""
+    """Draw `count` different movies for one user by their arrival times."""
     weight = truth.popularity * _takes(truth.movie_taste @ truth.user_taste[user])
     arrival = rng.exponential(size=len(weight)) / weight
     ahead = np.argpartition(arrival, count - 1)[:count]
@@ -225,13 +218,13 @@ def raced(rng: np.random.Generator, truth: Truth, user: int, count: int) -> tupl
 
 
 def _takes(taste: Floats) -> Floats:
-    """The chance that a movie which comes to mind is watched and rated."""
+    """The probability that a drawn movie is watched and rated."""
     chance: Floats = 1 / (1 + np.exp(-CHOOSES / TASTE * taste))
     return chance
 
 
 def _times(rng: np.random.Generator, user: Indices) -> Indices:
-    """Seconds since 1970, rising from one of a user's ratings to the next."""
+    """Timestamps in seconds since 1970, increasing within each user."""
     new_session = rng.random(len(user)) < 1 / SESSION
     gaps = 1 + rng.exponential(WITHIN, len(user)) + new_session * rng.exponential(BETWEEN, len(user))
     begins = np.flatnonzero(np.diff(user, prepend=-1))
@@ -276,7 +269,7 @@ def _squares(values: Floats) -> float:
 
 
 class Parts:
-    """Parquet parts of a fixed number of rows, filled one after the other.
+    """Writes Parquet parts of a fixed number of rows.
 
     Args:
         directory: made here.
@@ -296,7 +289,7 @@ class Parts:
             self.writer.close()
 
     def write(self, table: pa.Table) -> None:
-        """Add rows, across parts where one is full."""
+        """Add rows; a new part begins when one is full."""
         while table.num_rows:
             if not self.room:
                 self.__exit__()
@@ -310,7 +303,7 @@ class Parts:
 
 
 def main() -> None:
-    """Make ratings and print what was made."""
+    """Make ratings and print the manifest."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ratings", type=float, default=20e6, help="how many [20e6]")
     parser.add_argument("--users", type=int, help="how many; one for 145 ratings when not given")
