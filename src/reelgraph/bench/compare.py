@@ -99,7 +99,7 @@ def run_jobs(jobs: Sequence[BenchJob], out: Path, command: str, report: Report) 
                 report(f"{name}: preparing")
                 target = Path(directory) / f"data{len(prepared)}"
                 prepared[job.part, job.seed] = datasets.prepare_part(job.part, job.seed, target, report)
-                check_data(load_prepared(target))
+                check_data(load_prepared(prepared[job.part, job.seed]))
             report(f"{name}: {job.method}")
             budget = job.budget if job.budget is not None else _own_seconds(result["runs"], job)
             row = run_job(job, prepared[job.part, job.seed], budget, Path(directory))
