@@ -18,7 +18,6 @@ Mask = npt.NDArray[np.bool_]
 # Spark cluster need not have it.
 USER_DAMPING, ITEM_DAMPING = 5.0, 10.0
 BIAS_SWEEPS = 4
-
 NO_ITEM = -1  # fills the rest of a list that is shorter than requested
 _LEAST_GROUP = 8  # columns; smaller groups save no time
 

@@ -23,12 +23,10 @@ from reelgraph.scoring.scorers import needed_for_lists
 
 KIND = "reelgraph-artifact"
 VERSION = 1
-
 WEIGHTS, HISTORY = "weights.safetensors", "history.csv"
 HISTORY_COLUMNS = ("phase", "step", "loss", "valid_rmse", "valid_mae", "valid_ndcg", "seconds")
 TABLES = ("users", "items", "seen")
 MAX_WEIGHT = 1e6  # weights of standardised ratings are small; products of larger ones overflow
-
 _ENTRIES = ("config", "data", "scale", "standardise", "files")  # objects of the manifest
 _REMEDY = "restore the directory from a copy or train again"
 

@@ -7,7 +7,6 @@ from typing import Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 _STRICT = ConfigDict(frozen=True, extra="forbid")
-
 LIKED = 0.8  # a rating of at least this share of the scale's highest makes a movie relevant
 
 # Rule for L2, chosen by validation RMSE on ML-100K, ML-1M and ml-latest-small: 4.1e-4 at 80 thousand ratings, then a

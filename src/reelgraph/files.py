@@ -16,9 +16,7 @@ from safetensors import SafetensorError
 from reelgraph.errors import OutputError
 
 MANIFEST = "manifest.json"
-
 _OWN = "reelgraph-run-"  # prefix of the directories for temporary files
-
 _JUST_MADE = 60.0  # seconds in which such a directory may not be locked yet
 
 _REMEDIES = {

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 
 _TRIM, _MMAP, _MMAPS, _ARENAS = -1, -3, -4, -8  # parameters of glibc's mallopt
-
 _DEFAULTS = {_TRIM: 1 << 17, _MMAPS: 1 << 16}
 
 
@@ -71,7 +70,6 @@ _GROUPS = (
 )
 
 PROBE_ROWS, PROBE_DIM, PROBE_GATHERED = 1 << 17, 32, 1 << 15  # a table of 16 MB exceeds most caches
-
 PROBE_SECONDS = 0.3
 
 

@@ -19,7 +19,6 @@ from reelgraph.errors import DataError, SetupError
 from reelgraph.machine import Memory
 
 _NO_IDS = pa.nulls(0, pa.string())  # pa.array would import pandas
-
 WIDER = {"none": 1, "quick": 2, "full": 4}  # how many times the search may enlarge the node states
 
 
@@ -151,19 +150,12 @@ class Speed:
 
 
 MEASURED = Speed(1.68e8, 2)
-
 TRAINED = 0.81  # share of training ratings with the default split
-
 DATA = Cost(fixed=4.2e8, rating=20, node=450)  # libraries; indices, ratings, times; ids
-
 LOAD = Cost(rating=80)  # the file as Arrow reads it, freed afterwards
-
 GRAPH = Cost(rating=23)  # of the training ratings
-
 REFIT = Cost(rating=43)  # training and validation ratings together, and their graph, for each head
-
 EVALUATE = Cost(fixed=1.5e8, rating=71, number=110)  # exported states, seen ratings with residuals, biases
-
 LOAD_SECONDS, EVALUATE_SECONDS = Cost(rating=1.2e-7), Cost(fixed=2.0, rating=2.5e-6)
 
 HEADS = {
@@ -194,9 +186,7 @@ HEADS = {
 }
 
 PREPARE, PREPARE_SECONDS = Cost(fixed=3.0e8, rating=76), Cost(fixed=1.5, rating=1e-6)
-
 LISTS = Cost(fixed=2.2e8, rating=12, node=500, number=6)
-
 LISTS_SECONDS = Cost(fixed=1.0, rating=1.5e-7, pair=3.5e-9)
 
 

@@ -28,9 +28,7 @@ from reelgraph.metrics.ranking import evaluate_ranking
 from reelgraph.metrics.ratings import mae, rmse
 
 TABLE = "results.csv"
-
 COLD = "cold"  # instead of a method's name: the default model on held-out users and movies
-
 BUDGET = 60.0  # seconds to search settings if none are given and no own model has run
 
 

@@ -26,13 +26,9 @@ MD5 = {
 }
 
 FOLDS = tuple(f"ml-100k-u{fold}" for fold in range(1, 6))
-
 NAMES = (*FOLDS, "ml-100k-5fold", "ml-100k-90-10", "ml-1m-90-10", "ml-latest-small", "sample")
-
 FOLD_LINES = 20_000  # consecutive lines of u.data that are the test ratings of a fold
-
 TIMEOUT = 60.0  # seconds to wait for the server
-
 Report = Callable[[str], None]
 
 

@@ -29,9 +29,7 @@ COLUMNS = (
 )
 
 COLD_COLUMNS = (("rmse", "RMSE", 4), ("bias_rmse", "RMSE of damped biases", 4), ("ndcg", "nDCG@10", 3))
-
 WIDE = 180  # characters needed to show every column
-
 NARROW = ("rmse", "ndcg", "recall", "seconds", "memory_gb")
 
 # Test RMSE as reported in the papers; not measured here.

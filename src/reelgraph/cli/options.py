@@ -16,9 +16,7 @@ from reelgraph.data.rows import NUMBER
 from reelgraph.errors import ConfigError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-
 Config = TypeVar("Config", bound=BaseModel)
-
 PATH = click.Path(path_type=Path)
 
 

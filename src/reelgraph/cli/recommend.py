@@ -25,7 +25,6 @@ RATINGS = click.option(
 )
 
 DIRECTORY = click.Path(path_type=Path, exists=True, file_okay=False)
-
 PART = 4096  # users listed between two updates of the progress bar
 
 

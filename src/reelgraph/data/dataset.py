@@ -20,13 +20,9 @@ from reelgraph.errors import DataError
 from reelgraph.files import MANIFEST
 
 KIND = "reelgraph-prepared"
-
 VERSION = 1
-
 SPLITS = ("train", "valid", "test")
-
 _BLOCK = 1 << 17  # rows read at a time
-
 NO_TIME = np.iinfo(np.int64).min  # the timestamp of a rating without one
 
 

@@ -19,11 +19,8 @@ from reelgraph.data.text_files import SAMPLE_ROWS, encoding_of
 from reelgraph.errors import DataError
 
 _ROWS = 1 << 16  # in a block
-
 _FIRST_LINES = 20
-
 _CHARACTERS = 1 << 20
-
 _BETWEEN = re.compile(r"[\s,\]]*")
 
 

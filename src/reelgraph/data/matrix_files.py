@@ -14,9 +14,7 @@ from reelgraph.data.text_files import TextTable
 from reelgraph.errors import DataError
 
 NAMES = ("userId", "movieId", "rating")
-
 NOT_RATED = "99"  # Jester's code
-
 _RATING = re.compile(NUMBER)
 
 

@@ -19,9 +19,7 @@ from reelgraph.data.text_files import check_names
 from reelgraph.errors import DataError
 
 Item = TypeVar("Item")
-
 _ROWS = 1 << 20  # in a batch
-
 _ENDINGS = {".parquet", ".pq"}
 
 

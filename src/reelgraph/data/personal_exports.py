@@ -14,7 +14,6 @@ from reelgraph.data.pair_files import read_visitor
 from reelgraph.errors import DataError
 
 List = Literal["rated", "watched", "watchlist"]
-
 _MOST_BYTES = 100_000_000  # unpacked; a real export has a few megabytes
 _LETTERBOXD, _IMDB, _TRAKT = 5.0, 10.0, 10.0  # the highest rating of each service
 _TRAKT_LISTS: dict[str, List] = {

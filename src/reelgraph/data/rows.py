@@ -18,15 +18,10 @@ import pyarrow.csv as pacsv
 from reelgraph.arrays import Int64s
 
 NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
-
 LONGEST_CELL = 1 << 26  # bytes; a quote that is closed later is a character
-
 _NUMBER = re.compile(rb"\s*" + NUMBER.encode() + rb"\s*")
-
 _QUOTED_TEXT = re.compile(rb'(?:[^"]++|"")*+')
-
 _UNDECIDED = re.compile(rb'"? *\r?\Z')
-
 _PIECE = 1 << 17  # bytes of text with irregular quotes between two attempts to go on with pyarrow
 
 

@@ -9,11 +9,8 @@ import pyarrow.compute as pc
 from reelgraph.arrays import Float32s, Float64s
 
 MOST_VALUES = 60  # text with more distinct values, such as titles or zip codes, does not group rows
-
 BANDS = 8
-
 MOST_NUMBERS = 30  # numbers with at most as many values are codes, such as occupations, else measures, such as ages
-
 LEAST_ROWS = 3
 
 

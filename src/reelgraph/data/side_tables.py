@@ -32,7 +32,6 @@ def silent(line: str) -> None:
 
 
 _NO_GENRES = "(no genres listed)"
-
 _TITLE_YEAR = r"\((?P<year>[0-9]{4})\)\s*$"
 
 

@@ -17,9 +17,7 @@ from reelgraph.data.times import parse_times
 from reelgraph.errors import ConfigError, DataError
 
 RATINGS = ("ratings.csv", "ratings.dat", "u.data", "ratings.parquet")
-
 CANONICAL = {"user": "userId", "item": "movieId", "rating": "rating", "timestamp": "timestamp"}
-
 NEEDED = ("user", "item", "rating")
 
 # Names of columns without case and punctuation: MovieLens, Amazon, BookCrossing, Anime, RecBole and common ones.
@@ -32,9 +30,7 @@ SYNONYMS = {
 
 # MovieLens files without a header, and the order of columns that goes with `::`.
 _MOVIELENS = re.compile(r"u\.data|u[1-5ab]\.(base|test)|ratings\.dat|r[1-5ab]\.(train|test)")
-
 RATING_PLACE = 2  # in the usual order
-
 _ITEM_IDS = re.compile(r"B[0-9]{2}[0-9A-Z]{7}|[0-9]{9}[0-9X]|tt[0-9]{7,}")  # Amazon, ISBN, IMDb
 
 

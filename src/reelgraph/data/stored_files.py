@@ -17,9 +17,7 @@ import pyarrow as pa
 from reelgraph.errors import DataError
 
 _MAGIC = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
-
 _ZSTD = b"\x28\xb5\x2f\xfd"
-
 DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, pa.ArrowException)
 
 

@@ -35,7 +35,6 @@ _PATTERNS = {
 }  # fmt: skip
 
 _OTHER = re.compile(r"(links?|tags?|genome.*|readme.*|licen[cs]e.*|u\.(genre|info|occupation))(\..*)?")
-
 _TABLE = re.compile(r".*\.(csv|tsv|dat|json|jsonl|ndjson|parquet|pq)|part-[^.]*(\.txt)?")
 
 

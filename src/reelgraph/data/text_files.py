@@ -11,25 +11,15 @@ from reelgraph.data.stored_files import check_file, open_file
 from reelgraph.errors import DataError
 
 SEPARATORS = ("::", "\t", "|", ";", ",")
-
 BLANKS = " "  # any run of them
-
 _NAMES = {"::": "::", "\t": "tab-separated", BLANKS: "blank-separated", ",": "comma-separated"}
-
 _UNIT = b"\x1f"  # stands for separators that are longer than a byte
-
 _SAMPLE = 1 << 18  # bytes
-
 SAMPLE_ROWS = 1000
-
 _CHUNK = 1 << 23  # bytes
-
 _NETFLIX = re.compile(rb"\d+:\r?\n\d+,\d,\d{4}-\d\d-\d\d\s")
-
 _TITLES = re.compile(rb"\d+,(\d{4}|NULL),")
-
 _TYPED = re.compile(r"(.+):(token|token_seq|float|float_seq)")
-
 Transform = Callable[[Iterator[bytes]], Iterator[bytes]]
 
 

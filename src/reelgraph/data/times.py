@@ -15,11 +15,8 @@ from reelgraph.data.vocabulary import canonical_id
 from reelgraph.errors import DataError
 
 UNITS = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
-
 LATEST = 10**11  # seconds; the year 5138, past which a number must have a smaller unit
-
 _WHOLE = "^(0|-?[1-9][0-9]{0,17}|-?[1-8][0-9]{18})$"  # fits into 64 bits and comes back as it is written
-
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 
 _DATE = (

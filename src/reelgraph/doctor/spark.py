@@ -24,15 +24,10 @@ from reelgraph.engines.spark_session import CONNECT, SPARK, check_answers, drive
 from reelgraph.errors import ReelgraphError, SetupError
 
 STEPS = START, WORKERS, PYTHON, STAGE = "Spark starts", "workers", "Python of the workers", "directory workers share"
-
 NEEDED = ("reelgraph", "numpy", "pyarrow", "torch")  # on the workers; torch for training only
-
 MORE = "start or free a worker: spark-class org.apache.spark.deploy.worker.Worker"
-
 MEMORY = 1 << 30  # bytes of the driver; with less, Java struggles from a million ratings on
-
 LIMIT = 180.0  # seconds for Spark to start and run two small jobs
-
 PATIENCE = 20.0  # seconds to wait for the first worker
 
 

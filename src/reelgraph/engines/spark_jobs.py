@@ -11,7 +11,6 @@ from typing import Any
 from reelgraph.errors import EngineError
 
 POLL_SECONDS = 0.5
-
 MAX_CAUSE = 400  # characters
 
 # pyspark's exceptions for a failing environment or input; all others are bugs of this program.

@@ -23,20 +23,14 @@ from reelgraph.engines.spark_jobs import complaints, failure, failures
 from reelgraph.errors import ConfigError, ReelgraphError, SetupError
 
 SPARK, CONNECT = "spark://", "sc://"
-
 JAVA = 17  # lowest version
-
 INSTALL = "python -m pip install 'reelgraph[spark]'"
-
 CONNECT_PORT = 15002
-
 PATIENCE = 5.0  # seconds for a master or server to answer
-
 RETRIES = 6  # of a call to a Spark Connect server, about a minute in all; pyspark's default takes ten
 
 # Results depend on these, so they override the settings of the machine.
 REQUIRED = {"spark.sql.session.timeZone": "UTC", "spark.sql.ansi.enabled": "true"}
-
 Session = Any  # pyspark.sql.SparkSession, or Spark Connect's
 
 

@@ -23,7 +23,6 @@ from reelgraph.recommend.visitor import Visitor
 
 REVEALED = (0, 1, 3, 5, 10, 20)
 HELD_USERS, HELD_ITEMS, VALID = 0.2, 0.1, 0.1  # shares
-
 Fit = Callable[[Dataset, TrainConfig], Recommender]
 
 

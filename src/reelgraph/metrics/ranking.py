@@ -15,7 +15,6 @@ from reelgraph.config import LIKED
 from reelgraph.data.dataset import Interactions
 
 _BLOCK_FLOATS = 1 << 23  # scores held at a time, 32 MB as float32
-
 Score = Callable[[Indices], Floats]
 Lists = Callable[[Indices], Indices]
 

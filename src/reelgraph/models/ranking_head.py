@@ -27,11 +27,8 @@ from reelgraph.models.graph import FEW, BipartiteGraph, View, draws, dropout, hi
 from reelgraph.models.residual import ResidualConv, SideFeatures, initial
 
 CELLS = 1 << 22  # most scores of a step; with more users times movies, a step takes some of the users
-
 LARGE_CATALOGUE = 20_000  # movies from which on the softmax is sampled
-
 DRAWS = 4096
-
 PARTS = 3.0  # of which a state is the mean: own table, one hop, two hops
 
 

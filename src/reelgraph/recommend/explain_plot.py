@@ -10,7 +10,6 @@ from reelgraph.files import new_file
 from reelgraph.recommend.explain import Explanation, Neighbour, Reason
 
 MAX_NODES = 8  # on each side
-
 RAISES, LOWERS = "#1a7f5a", "#b3402f"
 
 # Text stays text, so that it can be searched and read aloud; the same explanation always gives the same bytes.

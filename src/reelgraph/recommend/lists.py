@@ -20,7 +20,6 @@ ORDERS = ("rank", "stars", "blend")
 # Used without a ranking head and for visitors without ratings. Chosen by nDCG@10 on the validation ratings of ML-100K,
 # ML-1M and ml-latest-small (docs/experiments.md).
 POPULARITY_WEIGHT = 3.0
-
 START_DIVERSITY = 0.5  # default diversity of the list for a visitor without ratings
 
 

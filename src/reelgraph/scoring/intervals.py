@@ -16,9 +16,7 @@ from reelgraph.arrays import Float64s, Floats, Ints
 from reelgraph.errors import ArtifactError, ConfigError
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
-
 USER_EDGES, ITEM_EDGES = (0, 10, 30, 100), (0, 5, 20, 100)  # lowest number of ratings in each group
-
 MIN_PAIRS = 100  # a group with fewer validation ratings uses the quantile of all
 
 

@@ -19,7 +19,6 @@ from reelgraph.errors import ArtifactError
 
 SECONDS = (60.0, 180.0, 600.0, 3600.0, 86400.0)  # kernel widths to choose from
 DAMPINGS = (1.0, 3.0, 10.0)
-
 BLOCK = 1024  # queries of one user per block, to bound memory
 MAX_PAIRS = 200_000  # settings are chosen on at most about so many pairs, those of a random sample of users
 REACH = 12.0  # in kernel widths; weights beyond it, below 1e-5, are dropped

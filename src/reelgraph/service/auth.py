@@ -16,11 +16,9 @@ from reelgraph.service.settings import is_loopback
 from reelgraph.service.state import State, state_of
 
 COOKIE = "reelgraph_visitor"
-
 _KEY = APIKeyHeader(name="X-API-Key", auto_error=False, description="the write key or the admin key")
 _BEARER = HTTPBearer(auto_error=False, description="a visitor's token")
 _VISITOR_COOKIE = APIKeyCookie(name=COOKIE, auto_error=False, description="a visitor's token")
-
 _HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
 _FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
 

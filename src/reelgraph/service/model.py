@@ -26,7 +26,6 @@ from reelgraph.service.title_search import TitleIndex
 _INCOMPLETE = "copy the whole model under another name, then rename it"
 _UNUSABLE = "train the model again; the previous one stays in service"
 _SAMPLE = 20  # movies that the sample visitor has rated
-
 Signature = tuple[Any, ...]
 
 

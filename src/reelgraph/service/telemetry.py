@@ -20,7 +20,6 @@ from prometheus_client import (
 from reelgraph.service.model import Current, Served
 
 LOGGER = logging.getLogger("reelgraph.service")
-
 _BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
 

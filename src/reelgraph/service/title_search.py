@@ -13,7 +13,6 @@ from reelgraph.recommend.catalogue import Catalogue
 from reelgraph.recommend.titles import ARTICLES, WORD, title_names, words
 
 _YEAR = re.compile(r"\d{4}$")
-
 _LAST = "\U0010ffff"
 _MIN_MISTYPED = 4  # letters; one error turns a shorter word into any other
 

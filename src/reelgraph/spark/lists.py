@@ -24,9 +24,7 @@ from reelgraph.recommend.recommender import Recommender
 from reelgraph.spark.worker import Share, file_of, pack, pack_code
 
 KIND, VERSION = "reelgraph-lists", 1
-
 FACTS = f"_{MANIFEST}"  # readers of Parquet directories skip names that start with an underscore
-
 PART_USERS = 4096  # users per part by default
 
 

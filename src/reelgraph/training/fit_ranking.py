@@ -18,7 +18,6 @@ from reelgraph.training.tuning import SURE, search
 # Weights of the standardised predicted rating, which is added to the ranking score. `BLEND` had the best validation
 # nDCG@10 over seeds on ML-100K; another weight must be significantly better.
 BLENDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
-
 BLEND = 0.4
 
 

@@ -20,9 +20,7 @@ from reelgraph.training.validation import mean_of
 # Share of the leader's best step, and by what share of the leader's error a challenger may be behind there. Wider
 # models start slowly: on ML-1M, 64 dimensions are 0.12 % behind 32 at the first rung and 0.17 % ahead at the end.
 RUNGS = ((0.25, 0.003), (0.5, 0.0005))
-
 SURE = 1.0  # standard errors by which a challenger must be better
-
 WIDER_L2 = 1.2  # factor on the L2 strength where the dimension is doubled
 
 

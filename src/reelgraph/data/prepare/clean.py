@@ -11,24 +11,16 @@ from reelgraph.data.vocabulary import NULL_MARKERS
 from reelgraph.errors import DataError
 
 DataFrame = Any  # pyspark.sql.DataFrame or sqlframe's, which share no base class
-
 _MISSING = sorted({marker.lower() for marker in NULL_MARKERS if "nan" not in marker.lower()})
-
 _NAN = ("nan", "+nan", "-nan")
-
 _INFINITE = ("inf", "infinity", "+inf", "+infinity", "-inf", "-infinity")
 
 # \z, not $: on Spark $ also matches before a final line break, on DuckDB it does not.
 _NUMBER = rf"^{NUMBER}\z"
-
 LARGEST = 3.4e38  # about the largest float32, the type of written ratings
-
 HIGHS = (1.0, 5.0, 10.0, 100.0)
-
 NO_TIME = "timestamp is not a number or date"
-
 TIME_REMEDY = "write times as seconds since 1970 or like 2012-06-05 10:20:30, or leave the column out"
-
 RARE = 0.001  # share of ratings outside a scale that counts as typing errors
 
 

@@ -16,22 +16,13 @@ from reelgraph.engines.engine import Engine, Run
 from reelgraph.errors import ConfigError
 
 TRAIN, TEST = 0, 1  # values of `part`, the file of a row
-
 BY_HASH = ("random", "given")  # splits that depend on the raw ids alone
-
 DAY = 86_400
-
 LONG_AGO = -(2**62)  # the time of ratings without one, older than any other
-
-
 DataFrame = Any  # pyspark.sql.DataFrame or sqlframe's, which share no base class
-
 IDS = {"user": "userId", "item": "movieId"}
-
 ROW = ("part", "row")
-
 DUPLICATE = "duplicate: a newer rating of the same user and movie is kept"
-
 ALSO_IN_TEST = "also in the test file: kept there, not in training"
 
 

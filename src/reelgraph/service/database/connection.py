@@ -42,11 +42,9 @@ WAIT = 5.0  # seconds for a lock, a free connection, or an answer of the server
 MIGRATION_WAIT = 300.0  # seconds for another server that migrates the schema
 READ_ONLY = {"reads_only": True}  # execution options of a transaction that needs no write lock
 LOCKS = 1_919_248_230  # class of our advisory locks, which all programs of a PostgreSQL database share
-
 MIGRATIONS = Path(__file__).with_name("migrations")
 REVISION = "3"  # the newest migration
 VERSION_TABLE = "reelgraph_schema"  # other programs may keep their migrations in the same PostgreSQL database
-
 metadata = MetaData()
 
 # The present ratings.
@@ -73,7 +71,6 @@ HISTORY = Table(
 
 # One row: the secret that signs visitors' tokens, shared by all servers on this database.
 SECRET = Table("reelgraph_secret", metadata, Column("value", String, primary_key=True))
-
 _FORMS = "sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
 _DRIVERS = {"sqlite": "sqlite"} | dict.fromkeys(("postgresql+psycopg", "postgresql", "postgres"), "postgresql+psycopg")
 _PASSWORDS = {"password", "sslpassword"}  # libpq also takes them as URL parameters

@@ -17,7 +17,6 @@ from reelgraph.service.errors import ServiceError
 from reelgraph.service.telemetry import LOGGER, Metrics
 
 Result = TypeVar("Result")
-
 TIMEOUT = 2 * WAIT  # seconds for a call, including the wait for a free thread
 SHORT_TIMEOUT = 1.0  # seconds for a call whose result is not essential
 

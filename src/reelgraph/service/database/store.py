@@ -29,7 +29,6 @@ from reelgraph.service.database.connection import (
 )
 
 Identity = tuple[int, int]  # device and inode of a file
-
 EXPORT_ROWS = 65_536
 EXPORT_SCHEMA = pa.schema([
     ("userId", pa.string()), ("movieId", pa.string()), ("rating", pa.float64()), ("timestamp", pa.int64()),

@@ -25,9 +25,7 @@ from reelgraph.service.schemas import (
 from reelgraph.service.state import served, state_of
 
 routes = APIRouter(prefix="/api", tags=["ratings"], responses=FAILURES | KEYED)
-
 Author = Annotated[Writer, Depends(writer)]
-
 _COOKIE_SECONDS = 365 * 86_400
 
 

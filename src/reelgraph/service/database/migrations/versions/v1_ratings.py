@@ -4,7 +4,6 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "1"
-
 down_revision = None
 
 
