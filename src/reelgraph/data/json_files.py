@@ -103,12 +103,13 @@ def _records(path: Path, encoding: str) -> Iterator[dict[str, str | None] | str]
     codec = "utf-8-sig" if encoding == "utf-8" else encoding
     with open_file(path) as stream, io.TextIOWrapper(stream, codec) as text:
         lines = [line for line in itertools.islice(text, _FIRST_LINES) if line.strip()]
-        if any(isinstance(_parse(line), dict) for line in lines):
+        if len(lines) > 1 and any(isinstance(_parse(line), dict) for line in lines):
             yield from (_parse(line) for line in itertools.chain(lines, text) if line.strip())
             return
         for value in _values("".join(lines), text, path):
-            tables = [value] if not isinstance(value, dict) else [v for v in value.values() if isinstance(v, list)]
-            records = tables[0] if len(tables) == 1 and isinstance(tables[0], list) else [value]
+            members = value.values() if isinstance(value, dict) else ()
+            tables = [member for member in members if isinstance(member, list) and any(map(_is_object, member))]
+            records = tables[0] if len(tables) == 1 else [value]
             yield from (_flat(record) if isinstance(record, dict) else json.dumps(record) for record in records)
 
 
@@ -129,6 +130,10 @@ def _values(rest: str, text: Any, path: Path) -> Iterator[Any]:
                 raise DataError(f"{path}: expected JSON objects, found {error}", "check the file") from None
             chunk = text.read(max(_CHARACTERS, len(rest)))
             rest, at, more = rest[at:] + chunk, 0, bool(chunk)
+
+
+def _is_object(value: object) -> bool:
+    return isinstance(value, dict)
 
 
 def _parse(line: str) -> dict[str, str | None] | str:

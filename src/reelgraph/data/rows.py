@@ -97,6 +97,10 @@ class Dialect:
         if not self.quoted or text.find(b'"', start, stop) < 0:
             return stop + 1, text[start:stop].removesuffix(b"\r").split(self.separator)
         row = self._split(text, start, final=final)
+        if row is not None and row[0] <= stop + 1 and len(row[1]) != self.width:
+            plain = text[start:stop].removesuffix(b"\r").split(self.separator)
+            least = 1 if self.separator == b"\t" else 2
+            return (row[0], plain) if len(self.numeric) >= least and self._is_row(plain) else row
         if row is None or row[0] <= stop + 1:
             return row
         line = self._split(text[start:stop], 0, final=True)
@@ -125,6 +129,8 @@ class Dialect:
             cell = self._unquoted.match(text, at)
             assert cell is not None
             at = cell.end() + 1
+            if cell.end() == len(text) and not final:
+                return None
             if cell.end() == len(text) or text[cell.end()] == 10:
                 cells.append(cell[0].removesuffix(b"\r"))
                 return at, cells
@@ -136,12 +142,10 @@ class Dialect:
         if len(self.numeric) < (1 if len(lines) > 2 else 2):
             return False
         rows = (self._split(line, 0, final=True) for line in lines)
-        return all(
-            row is not None
-            and len(row[1]) == self.width
-            and all(_NUMBER.fullmatch(row[1][column]) for column in self.numeric)
-            for row in rows
-        )
+        return all(row is not None and self._is_row(row[1]) for row in rows)
+
+    def _is_row(self, cells: Sequence[bytes]) -> bool:
+        return len(cells) == self.width and all(_NUMBER.fullmatch(cells[column]) for column in self.numeric)
 
     def regular_part(self, text: bytes, *, final: bool) -> tuple[int, int] | None:
         """How far the text consists of whole rows whose quotes are regular.

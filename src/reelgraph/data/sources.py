@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from reelgraph.data.parquet_files import is_parquet
 from reelgraph.data.rows import NUMBER, Block, Malformed
-from reelgraph.data.stored_files import is_archive
+from reelgraph.data.stored_files import exists, is_archive
 from reelgraph.data.table_files import Table, files_by_role
 from reelgraph.data.times import parse_times
 from reelgraph.errors import ConfigError, DataError
@@ -102,7 +102,7 @@ def _in_folder(folder: Path) -> Source:
 
 
 def _beside(path: Path | None, folder: Path) -> Path | None:
-    if path is None or path.exists() or path.is_absolute() or not (folder / path).exists():
+    if path is None or path.exists() or path.is_absolute() or not exists(folder / path):
         return path
     return folder / path
 

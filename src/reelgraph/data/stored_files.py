@@ -29,6 +29,15 @@ def archive_of(path: Path) -> tuple[Path, str] | None:
     return existing, path.relative_to(existing).as_posix()
 
 
+def exists(path: Path) -> bool:
+    """Whether a path is there, on disk or in an archive."""
+    member = archive_of(path)
+    if member is None:
+        return path.exists()
+    with zipfile.ZipFile(member[0]) as archive:
+        return member[1] in archive.namelist()
+
+
 def is_archive(path: Path) -> bool:
     """Whether a path is a zip archive."""
     return path.is_file() and zipfile.is_zipfile(path)
@@ -47,16 +56,11 @@ def list_files(folder: Path) -> list[Path]:
 
 def check_file(path: Path) -> None:
     """Refuse a path that is not a readable file with some content."""
-    member = archive_of(path)
-    if member is not None:
-        with zipfile.ZipFile(member[0]) as archive:
-            if member[1] not in archive.namelist():
-                raise DataError(f"{path}: expected a file in the archive, found none", "check the path")
-    elif not path.exists():
+    if not exists(path):
         raise DataError(f"{path}: expected a file, found none", "check the path")
-    elif not path.is_file():
+    if path.is_dir():
         raise DataError(f"{path}: expected a file, found a directory", "name a file in it")
-    elif not os.access(path, os.R_OK):
+    if path.exists() and not os.access(path, os.R_OK):
         raise DataError(f"{path}: expected a file that you may read, found no permission", "change its permissions")
     if size_of(path) == 0:
         raise DataError(f"{path}: expected rows, found an empty file", "check how it was written")

@@ -192,7 +192,7 @@ def _transformed(layout: Layout, texts: Iterator[bytes]) -> Iterator[bytes]:
     if layout.format == "Netflix Prize":
         return _with_movies(texts)
     if layout.format == "Netflix titles":
-        return (re.sub(rb"(?m)^([^,\n]*),([^,\n]*),", rb"\1\x1f\2\x1f", text) for text in texts)
+        return (re.sub(rb"(?m)^([^,\n]*),([^,\n]*),", b"\\1\x1f\\2\x1f", text) for text in texts)
     if layout.separator == "::":
         return (text.replace(b"::", _UNIT) for text in texts)
     if layout.separator == BLANKS:
