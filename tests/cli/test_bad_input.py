@@ -211,7 +211,7 @@ def test_impossible_lists(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("movieId,rating\n101,4\n", "movie '101': expected one of the model's 80 movie ids"),
+        ("movieId,rating\n101,4\n", "my.csv: expected movies of the model, such as"),
         ("movieId,rating\n10,9\n", "rating of movie 10: expected 1 to 5, found 9"),
         ("movieId,rating\n10,good\n", "expected a number as rating, found 'good' in row 1"),
         ("movieId,rating\n10,4\n20\n", "expected 2 columns in every row, found 1 in row 2"),
