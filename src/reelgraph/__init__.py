@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from reelgraph.recommend.recommender import Recommender
     from reelgraph.recommend.recommender import open_model as open  # noqa: A004
     from reelgraph.training.fit import fit
+    from reelgraph.training.update import update_model as update
 
 __all__ = [
     "DataConfig", "Dataset", "Recommender", "ReelgraphError", "TrainConfig", "__version__", "fit", "load", "open",
+    "update",
 ]  # fmt: skip
 
 # Imported on first use, because training needs torch and serving must not load it.
@@ -34,6 +36,7 @@ _SOURCES = {
     "fit": ("training.fit", "fit"),
     "load": ("data.load", "load"),
     "open": ("recommend.recommender", "open_model"),
+    "update": ("training.update", "update_model"),
 }
 
 

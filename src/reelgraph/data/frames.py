@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 
 from reelgraph.errors import DataError
 
-Table = Any  # a path as text or Path, a DataFrame, a mapping of columns, or a sequence of tuples or dicts
+TableLike = Any  # a path as text or Path, a DataFrame, a mapping of columns, or a sequence of tuples or dicts
+
 _INDEX = "__index_level_"  # how pandas names an index without a name
 
 

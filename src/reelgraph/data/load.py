@@ -9,7 +9,7 @@ from typing import Any
 from reelgraph.config import DataConfig
 from reelgraph.data import sources
 from reelgraph.data.dataset import Dataset, is_prepared, load_prepared
-from reelgraph.data.frames import Table, write_frame
+from reelgraph.data.frames import TableLike, write_frame
 from reelgraph.data.prepare.prepare import prepare
 from reelgraph.engines.spark_jobs import Observer
 from reelgraph.errors import ConfigError, ReelgraphError
@@ -22,11 +22,11 @@ def silent(*_: object) -> None:
 
 
 def load(
-    ratings: Table | None = None,
+    ratings: TableLike | None = None,
     *,
-    items: Table | None = None,
-    users: Table | None = None,
-    test: Table | None = None,
+    items: TableLike | None = None,
+    users: TableLike | None = None,
+    test: TableLike | None = None,
     config: DataConfig | None = None,
     report: Report = silent,
     watch: Observer | None = None,
@@ -61,7 +61,7 @@ def load(
         return load_prepared(ready)
 
 
-def _file(value: Table | None, what: str, folder: Path) -> str | Path | None:
+def _file(value: TableLike | None, what: str, folder: Path) -> str | Path | None:
     """The file of a table; a DataFrame is written to one."""
     if value is None or isinstance(value, str | Path):
         return value

@@ -1,7 +1,7 @@
-"""Files given to a trained model: pairs to predict, test ratings, a visitor's ratings, lists of movie ids."""
+"""Files and tables given to a trained model: pairs, test ratings, a visitor's ratings, lists of movie ids."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,12 +9,16 @@ import numpy as np
 import pyarrow as pa
 
 from reelgraph.arrays import Float64s, Int64s
+from reelgraph.data.frames import TableLike, as_arrow
+from reelgraph.data.parquet_files import as_text
 from reelgraph.data.rows import NUMBER
 from reelgraph.data.sources import (
     CANONICAL,
     NEEDED,
+    PAIR,
     choose_columns,
     read_all,
+    roles_of,
 )
 from reelgraph.data.table_files import open_table
 from reelgraph.data.times import read_seconds
@@ -71,6 +75,24 @@ class Rows:
         return read_seconds(self.table[self.columns["timestamp"]].combine_chunks())
 
 
+def rows_of(value: TableLike, needed: Sequence[str], what: str, order: Sequence[str] = ()) -> Rows:
+    """The rows of a file, a DataFrame, a mapping of columns, or a sequence of tuples or dicts.
+
+    Args:
+        value: the rows.
+        needed: roles that must be there.
+        what: name of the argument, for messages.
+        order: roles of the cells of tuples; `needed` if not given.
+    """
+    if isinstance(value, str | Path):
+        return _read(Path(value), {}, tuple(needed), empty=True)
+    table = as_arrow(value, [CANONICAL[role] for role in order or needed], what)
+    columns = [as_text(column.combine_chunks()) for column in table.columns]
+    return Rows(
+        Path(what), pa.table(columns, names=table.column_names), roles_of(Path(what), table.column_names, {}, needed)
+    )
+
+
 def read_ratings(path: Path, columns: Mapping[str, str]) -> Rows:
     """Read test ratings: user, movie and rating."""
     return _read(path, columns, NEEDED)
@@ -78,7 +100,7 @@ def read_ratings(path: Path, columns: Mapping[str, str]) -> Rows:
 
 def read_pairs(path: Path, columns: Mapping[str, str]) -> Rows:
     """Read pairs to predict: user and movie; other columns are kept."""
-    return _read(path, columns, ("user", "item"))
+    return _read(path, columns, PAIR)
 
 
 def read_visitor(path: Path) -> dict[str, float]:

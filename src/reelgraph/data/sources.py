@@ -20,6 +20,8 @@ RATINGS = ("ratings.csv", "ratings.dat", "u.data", "ratings.parquet")
 CANONICAL = {"user": "userId", "item": "movieId", "rating": "rating", "timestamp": "timestamp"}
 NEEDED = ("user", "item", "rating")
 
+PAIR = ("user", "item")
+
 # Names of columns without case and punctuation: MovieLens, Amazon, BookCrossing, Anime, RecBole and common ones.
 SYNONYMS = {
     "user": {"userid", "user", "uid", "reviewerid", "customerid", "profileid"},

@@ -1,7 +1,8 @@
 """Lists of movies: options, filters, order and pages."""
 
 import math
-from collections.abc import Collection, Iterator
+import operator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypedDict
 
@@ -71,6 +72,20 @@ class Choice:
     include_seen: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("k", "min_ratings"):  # numpy's integers too; they are compared with larger ones
+            try:
+                object.__setattr__(self, name, operator.index(getattr(self, name)))
+            except TypeError:
+                raise ConfigError(
+                    f"{name}: expected a whole number, found {getattr(self, name)!r}", "pass an int"
+                ) from None
+        for name in ("allow", "deny"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, _id_tuple(getattr(self, name)))
+        for name in ("diversity", "popularity_penalty"):
+            value = getattr(self, name)
+            if not (isinstance(value, int | float | np.number) or (value is None and name == "diversity")):
+                raise ConfigError(f"{name}: expected a number, found {value!r}", "pass a float")
         if self.order not in {None, *ORDERS}:
             raise ConfigError(f"order: expected {', '.join(ORDERS)}, found {self.order!r}", "choose one of them")
         if self.diversity is not None and not 0 <= self.diversity <= 1:
@@ -80,6 +95,13 @@ class Choice:
             raise ConfigError(problem, "choose such a number")
         if self.min_ratings < 0:
             raise ConfigError(f"min ratings: expected 0 or more, found {self.min_ratings}", "choose such a number")
+
+
+def _id_tuple(ids: object) -> tuple[object, ...]:
+    """Ids from a collection, an array or a Series; a single id is one of its own."""
+    if isinstance(ids, Iterable) and not isinstance(ids, str | bytes):
+        return tuple(ids)
+    return (ids,)
 
 
 @dataclass(frozen=True)
@@ -129,9 +151,8 @@ class ListMaker:
         return matching
 
     def _members(self, name: str, movie_ids: Collection[object]) -> Mask:
-        ids = [movie_ids] if isinstance(movie_ids, str | bytes) else list(movie_ids)
-        describe_overlap(name, (self.predictor.items, ids))
-        index, known = self.predictor.items.indices(ids)
+        describe_overlap(name, (self.predictor.items, movie_ids))
+        index, known = self.predictor.items.indices(movie_ids)
         mask = np.zeros(len(self.predictor.items), bool)
         mask[index[known]] = True
         return mask

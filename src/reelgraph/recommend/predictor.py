@@ -11,7 +11,7 @@ from reelgraph.arrays import Float32s, Floats, Indices, Int64s, Mask
 from reelgraph.artifact import Artifact, numbers
 from reelgraph.data.dataset import NO_TIME
 from reelgraph.data.vocabulary import Vocabulary
-from reelgraph.errors import ConfigError
+from reelgraph.errors import ConfigError, DataError
 from reelgraph.metrics.ratings import EvaluationReport, RatedPairs, evaluate_predictions
 from reelgraph.recommend.catalogue import Catalogue
 from reelgraph.recommend.ordering import People
@@ -115,7 +115,19 @@ class Predictor:
         timestamps: Int64s | None = None,
         level: float = 0.9,
     ) -> EvaluationReport:
-        """Prediction errors on test ratings, unknown users and movies included; arrays are `(num_pairs,)`."""
+        """Prediction errors on test ratings, unknown users and movies included; arrays are `(num_pairs,)`.
+
+        Raises:
+            DataError: if a rating is outside the data's scale.
+        """
+        single = rating.astype(np.float32)  # as ratings are stored
+        outside = np.flatnonzero(~((single >= np.float32(self.low)) & (single <= np.float32(self.high))))
+        if len(outside):
+            raise DataError(
+                f"rating {rating[outside[0]]:g} in row {outside[0] + 1:,}: expected {self.low:g} to {self.high:g}, the "
+                "scale of the model",
+                "correct or remove it",
+            )
         pairs = self._find(user_ids, movie_ids)
         timed = timestamps is not None and self.session is not None and bool((timestamps != NO_TIME).any())
         untimed = self._predict(pairs)

@@ -9,8 +9,11 @@ import pyarrow as pa
 
 from reelgraph.arrays import NO_ITEM, Float32s, Indices, Int64s, unit_states
 from reelgraph.artifact import Artifact, read_artifact, write_artifact
+from reelgraph.data.frames import TableLike, is_frame
+from reelgraph.data.pair_files import Rows, rows_of
+from reelgraph.data.sources import CANONICAL, NEEDED, PAIR
 from reelgraph.data.times import seconds_of
-from reelgraph.data.vocabulary import describe_overlap, require_ids
+from reelgraph.data.vocabulary import describe_overlap
 from reelgraph.errors import ConfigError
 from reelgraph.metrics.ratings import EvaluationReport
 from reelgraph.recommend.catalogue import Movie
@@ -35,49 +38,60 @@ class Recommender:
         """Arrow types of the ids in the source files, by "user" and "item"; "string" for text files."""
         return dict(self.artifact.manifest["data"]["source"]["id_types"])
 
+    def __repr__(self) -> str:
+        config = self.artifact.manifest["config"]["model"] + ("" if self.ranker is None else " with ranking head")
+        counts = f"{len(self.users):,} users, {len(self.items):,} movies, {len(self.predictor.seen_item):,} ratings"
+        return f"<Recommender: {config}, {counts}>"
+
     def save(self, path: str | Path) -> None:
         """Write the model to a directory."""
         write_artifact(self.artifact, Path(path))
 
-    def predict(self, pairs: Iterable[tuple[object, object]], *, timestamps: Iterable[Any] | None = None) -> Float32s:
-        """Predicted ratings of (user id, movie id) pairs.
+    def predict(self, pairs: TableLike, *, timestamps: Iterable[Any] | None = None) -> Float32s:
+        """Predicted ratings of pairs of user and movie.
 
         An unknown user or movie is predicted from the known side of the pair.
 
         Args:
-            pairs: ids of any type, compared as text.
-            timestamps: time to predict each pair for, in seconds since 1970; the user's ratings of the same minutes
-                then improve the prediction.
+            pairs: (user id, movie id) tuples, or a file or DataFrame with such columns. Its times, if it has any, are
+                those to predict for.
+            timestamps: time to predict each pair for: seconds since 1970, datetimes, or None for no time; the user's
+                ratings of the same minutes then improve the prediction.
 
         Returns:
             Ratings in the data's scale, clipped to it, float32 of shape `(num_pairs,)`.
         """
-        ids = _ids(pairs)
-        return self.predictor.predict(*ids, _times(timestamps, len(ids[0])))
+        rows = rows_of(pairs, PAIR, "pairs")
+        return self.predictor.predict(rows.user_ids, rows.movie_ids, _times(rows, timestamps))
 
     def interval(
-        self, pairs: Iterable[tuple[object, object]], *, level: float = 0.9, timestamps: Iterable[Any] | None = None
+        self, pairs: TableLike, *, level: float = 0.9, timestamps: Iterable[Any] | None = None
     ) -> tuple[Float32s, Float32s]:
         """Lower and upper bounds that contain a share `level` (0.5, 0.8, 0.9 or 0.95) of ratings; see `predict`.
 
         Raises:
             ConfigError: if the level is another one, or the model was trained without validation ratings.
         """
-        ids = _ids(pairs)
-        return self.predictor.interval(*ids, level, _times(timestamps, len(ids[0])))
+        rows = rows_of(pairs, PAIR, "pairs")
+        return self.predictor.interval(rows.user_ids, rows.movie_ids, level, _times(rows, timestamps))
 
-    def evaluate(
-        self, test: Iterable[tuple[object, object, float]], *, timestamps: Iterable[Any] | None = None
-    ) -> EvaluationReport:
-        """Prediction errors on (user id, movie id, rating) rows, unknown users and movies included; see `predict`."""
-        rows = list(test)
-        rating = np.asarray([rating for _, _, rating in rows], np.float64)
-        user_ids, movie_ids = _ids((user, item) for user, item, _ in rows)
-        describe_overlap("evaluate", (self.users, user_ids), (self.items, movie_ids))
-        return self.predictor.evaluate(user_ids, movie_ids, rating, _times(timestamps, len(rows)))
+    def evaluate(self, test: TableLike, *, timestamps: Iterable[Any] | None = None) -> EvaluationReport:
+        """Prediction errors on test ratings, unknown users and movies included.
+
+        Args:
+            test: (user id, movie id, rating) tuples, perhaps with a time, or a file or DataFrame with such columns.
+            timestamps: time of each rating; see `predict`.
+
+        Raises:
+            DataError: if a rating is outside the data's scale, or no user and no movie is known.
+        """
+        rows = rows_of(test, NEEDED, "test", tuple(CANONICAL))
+        describe_overlap("evaluate", (self.users, rows.user_ids), (self.items, rows.movie_ids))
+        times = _times(rows, timestamps)
+        return self.predictor.evaluate(rows.user_ids, rows.movie_ids, rows.rating, times)
 
     def recommend(
-        self, user: object = None, *, ratings: Mapping[Any, float] | None = None, **options: Unpack[ListOptions]
+        self, user: object = None, *, ratings: TableLike | None = None, **options: Unpack[ListOptions]
     ) -> list[Suggestion]:
         """The best movies for a training user or a visitor.
 
@@ -147,7 +161,7 @@ class Recommender:
         states = self.scorer.users(everyone).state if self.ranker is None else self.ranker.users(everyone)
         return [(self.users.id(other), cosine) for other, cosine in _nearest(unit_states(states), index, k)]
 
-    def explain(self, user: object = None, *, movie: object, ratings: Mapping[Any, float] | None = None) -> Explanation:
+    def explain(self, user: object = None, *, movie: object, ratings: TableLike | None = None) -> Explanation:
         """Decompose a prediction and a ranking score into contributions of ratings.
 
         Raises:
@@ -157,7 +171,7 @@ class Recommender:
         item = self.items.index(movie)
         return explain(self.predictor, self.person(user, ratings), item)
 
-    def visitor(self, ratings: Mapping[Any, float] | None = None) -> Visitor:
+    def visitor(self, ratings: TableLike | None = None) -> Visitor:
         """A visitor whose ratings can be added and removed.
 
         Raises:
@@ -165,10 +179,10 @@ class Recommender:
             DataError: if a rating is outside the data's scale.
         """
         visitor = Visitor(self.lists)
-        visitor.rate_all(ratings or {})
+        visitor.rate_all({} if ratings is None else _ratings(ratings))
         return visitor
 
-    def person(self, user: object = None, ratings: Mapping[Any, float] | None = None) -> Person:
+    def person(self, user: object = None, ratings: TableLike | None = None) -> Person:
         """A training user or a visitor as the model sees them; the arguments and errors are those of `recommend`."""
         if (user is None) == (ratings is None):
             given = "none" if user is None else "both"
@@ -187,14 +201,16 @@ def _nearest(unit: Float32s, index: int, k: int) -> list[tuple[int, float]]:
     return [(int(other), float(cosine[other])) for other in order[order != index][:k]]
 
 
-def _ids(pairs: Iterable[tuple[object, object]]) -> tuple[list[str], list[str]]:
-    rows = list(pairs)
-    users, movies = (user for user, _ in rows), (item for _, item in rows)
-    return require_ids(users, "user", "pair"), require_ids(movies, "movie", "pair")
+def _times(rows: Rows, timestamps: Iterable[Any] | None) -> Int64s | None:
+    return rows.timestamps if timestamps is None else seconds_of(timestamps, rows.table.num_rows)
 
 
-def _times(timestamps: Iterable[Any] | None, count: int) -> Int64s | None:
-    return None if timestamps is None else seconds_of(timestamps, count)
+def _ratings(ratings: object) -> Mapping[Any, Any]:
+    """A visitor's ratings by movie id, from a mapping, a Series, or a table of movies and ratings."""
+    if not is_frame(ratings) and hasattr(ratings, "items"):  # a dict or a pandas Series
+        return dict(ratings.items())
+    rows = rows_of(ratings, ("item", "rating"), "ratings")
+    return dict(zip(rows.movie_ids, rows.rating.tolist(), strict=True))
 
 
 def open_model(path: str | Path, *, lists_only: bool = False) -> Recommender:

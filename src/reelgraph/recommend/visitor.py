@@ -43,7 +43,7 @@ class Visitor:
 
     def _checked(self, movie: object, stars: float) -> int:
         item, low, high = self.predictor.items.index(movie), self.predictor.low, self.predictor.high
-        if not low <= stars <= high:
+        if not isinstance(stars, int | float | np.number) or not low <= stars <= high:
             raise DataError(f"rating of movie {movie}: expected {low:g} to {high:g}, found {stars!r}", "correct it")
         return item
 

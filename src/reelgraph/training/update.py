@@ -5,8 +5,10 @@ tables of zeros: a new user's state comes from the ratings alone, a new movie's 
 steps of the training loop then fit the tables to all ratings.
 """
 
+import tempfile
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,8 +18,11 @@ import torch
 from reelgraph.arrays import NO_ITEM, Float32s, Floats, Indices, Int64s
 from reelgraph.artifact import Artifact
 from reelgraph.config import LIKED, TrainConfig
-from reelgraph.data import side_features
+from reelgraph.data import side_features, side_tables
 from reelgraph.data.dataset import NO_TIME, Dataset, Interactions
+from reelgraph.data.frames import TableLike, is_frame, write_frame
+from reelgraph.data.pair_files import rows_of
+from reelgraph.data.sources import CANONICAL, NEEDED
 from reelgraph.data.vocabulary import Vocabulary, describe_overlap, require_ids
 from reelgraph.errors import ConfigError, DataError
 from reelgraph.models import RankingModel, ResidualModel
@@ -243,6 +248,30 @@ def update(
     rebuilt = rebuild(larger, together, {"updated": len(rating)}, steps=steps, seed=seed)
     added = len(together) - len(old)
     return rebuilt, UpdateSummary(added, replaced, new_users, new_items, steps, time.monotonic() - started)
+
+
+def update_model(
+    model: Recommender, ratings: TableLike, *, items: TableLike | None = None, steps: int = WARM_STEPS, seed: int = 0
+) -> Recommender:
+    """Add ratings, with their users and movies, to a model without a full fit.
+
+    Args:
+        model: a model; it stays as it is.
+        ratings: (user id, movie id, rating) tuples, perhaps with a time, or a file or DataFrame with such columns.
+        items: a movie table with the new movies.
+        steps: steps of the training loop on all ratings.
+        seed: seed of these steps.
+
+    Raises:
+        DataError: if a rating is outside the model's scale.
+        ConfigError: if the model is `gcn`.
+    """
+    rows = rows_of(ratings, NEEDED, "ratings", tuple(CANONICAL))
+    with tempfile.TemporaryDirectory(prefix="reelgraph-") as folder:
+        path = write_frame(items, ("movieId", "title"), "items", Path(folder)) if is_frame(items) else items
+        table = None if path is None else side_tables.read_items(Path(path))
+    given = rows.user_ids, rows.movie_ids, rows.rating, rows.timestamps
+    return Recommender(update(model.artifact, *given, item_table=table, steps=steps, seed=seed)[0])
 
 
 @dataclass(frozen=True)
