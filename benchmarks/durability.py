@@ -1,9 +1,9 @@
-"""Acknowledged ratings of a server that is killed again and again: python benchmarks/durability.py MODEL.
+"""Counts acknowledged ratings that a killed server loses: python benchmarks/durability.py MODEL.
 
-Eight users give and change ratings over HTTP, 1,000 in all, each repeated until it is acknowledged; meanwhile the
-server is killed (SIGKILL) 20 times and started again. Then the database is read: every change must be there, in its
-order. For SQLite and for a PostgreSQL that is started for it; benchmarks/results/durability.json gets what was found.
-A kill does not show what becomes of a machine that loses power: there it counts that each commit waits for the disk.
+Eight users give and change ratings over HTTP, 1,000 in all, each repeated until it is acknowledged, while the server
+is killed (SIGKILL) 20 times and restarted. Then the database must hold every change in its order. Runs with SQLite and
+with a PostgreSQL server of its own, and writes benchmarks/results/durability.json. A kill does not simulate a power
+failure; against that, every commit waits for the disk.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from sqlalchemy import URL
 import reelgraph as rg
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))  # The tests do the same at less length.
+sys.path.insert(0, str(HERE.parent))  # The tests run a short version.
 
 from tests.support.databases import postgresql  # noqa: E402
 from tests.support.kills import Server, Writers, endure  # noqa: E402
@@ -31,10 +31,10 @@ WRITES, KILLS = 1000, 20
 
 
 def measured(model: Path, url: URL, movies: list[str], stars: tuple[float, ...]) -> dict[str, Any]:
-    """What becomes of the ratings in a database."""
+    """Outcome of all writes to a database."""
     start = time.perf_counter()
-    found = endure(Writers(Server(model, url), movies, stars, WRITES), KILLS)
-    return asdict(found) | {"seconds": round(time.perf_counter() - start, 1)}
+    outcome = endure(Writers(Server(model, url), movies, stars, WRITES), KILLS)
+    return asdict(outcome) | {"seconds": round(time.perf_counter() - start, 1)}
 
 
 def main() -> None:
@@ -49,13 +49,13 @@ def main() -> None:
             f"SQLite {sqlite3.sqlite_version}": URL.create("sqlite", database=f"{folder}/ratings.sqlite"),
             f"PostgreSQL {server.version()}": server.database(),
         }
-        found = {name: measured(path, url, movies, stars) for name, url in databases.items()}
+        outcomes = {name: measured(path, url, movies, stars) for name, url in databases.items()}
     result = describe(f"python benchmarks/durability.py {path.name}") | {
-        "databases": found,
+        "databases": outcomes,
     }
     (HERE / "results" / "durability.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     sys.stdout.write(json.dumps(result, indent=1) + "\n")
-    sys.exit(any(one["lost"] for one in found.values()))
+    sys.exit(any(outcome["lost"] for outcome in outcomes.values()))
 
 
 if __name__ == "__main__":

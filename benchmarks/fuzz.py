@@ -1,7 +1,7 @@
-"""Requests that nobody would send: python benchmarks/fuzz.py URL, of a running service.
+"""Sends malformed requests to a running service: python benchmarks/fuzz.py URL.
 
-Of the malformed ones, most break what the service's OpenAPI document says of a route, and some are no JSON or no text.
-Every answer must be one that the document tells of, and every failure of the one shape.
+Most of them violate the OpenAPI document of the service, some are not JSON or not text. Every response must be one that
+the document describes, and every error must have the common form.
 """
 
 import argparse
@@ -35,27 +35,27 @@ CHECKS = [
     response_schema_conformance,
     negative_data_rejection,
 ]
-ROUND = 40  # requests of a kind to a route before the next route
-TRACEBACK = "Traceback (most recent call last)"  # a word alone may be one that was sent, and is told back
-KEY = "REELGRAPH_WRITE_KEY"  # of this environment, for both of the service's keys
-SLOW = "/api/admin/"  # A change of the model takes longer than all else: a tenth as many.
+ROUND = 40  # requests of a kind to one route before the next route
+TRACEBACK = "Traceback (most recent call last)"  # whole, since a response may repeat a word of the request
+KEY = "REELGRAPH_WRITE_KEY"  # variable with the service's write and admin key
+SLOW = "/api/admin/"  # model changes take long; they get a tenth of the requests
 NO_JSON = st.one_of(st.binary(max_size=200), st.text(max_size=200).map(str.encode))
 
 
 def fuzz(url: str, number: int, start: int = 0, key: str = "") -> dict[str, Any]:
-    """Send a number of malformed requests to a service, and about half as many that are well formed.
+    """Send malformed requests to a service, and about half as many valid ones.
 
     Args:
         url: of the service.
-        number: of malformed requests, at least.
-        start: seed of what is sent.
-        key: that lets write and administer.
+        number: minimum number of malformed requests.
+        start: seed of the requests.
+        key: for writing and administration.
 
     Returns:
-        The number of requests, of the malformed ones among them, and of answers by status.
+        The number of requests, of malformed requests, and of responses by status.
 
     Raises:
-        AssertionError: or what schemathesis raises, if an answer is not what it must be.
+        AssertionError: or an error of schemathesis, if a response is wrong.
     """
     schema = schemathesis.openapi.from_url(f"{url}/api/openapi.json")
     operations = [result.ok() for result in schema.get_all_operations() if isinstance(result, Ok)]
@@ -86,29 +86,29 @@ def fuzz(url: str, number: int, start: int = 0, key: str = "") -> dict[str, Any]
 
 
 def _each(strategy: st.SearchStrategy[Any], times: int, start: int, act: Callable[[Any], None]) -> None:
-    """Act on what a strategy makes."""
-    chosen = settings(
+    """Act on examples of a strategy."""
+    profile = settings(
         max_examples=times, database=None, deadline=None, phases=[Phase.generate], print_blob=False,
         suppress_health_check=list(HealthCheck),
     )  # fmt: skip
 
-    def one(value: Any) -> None:
+    def example(value: Any) -> None:
         act(value)
 
     try:
-        chosen(seed(start)(given(strategy)(one)))()
-    except Unsatisfiable:  # A route that takes nothing cannot be asked wrongly.
+        profile(seed(start)(given(strategy)(example)))()
+    except Unsatisfiable:  # A route without parameters has no malformed requests.
         return
 
 
 def _examine(answer: Response | httpx.Response, counts: Counter[int]) -> None:
-    """Count an answer; raise if it tells of a bug, or if it is a failure of another shape than all."""
+    """Count a response; raise if it shows an internal error, or an error in another form."""
     counts[answer.status_code] += 1
     text = answer.content.decode(errors="replace")
     if answer.status_code >= 500 or TRACEBACK in text:
         raise AssertionError(f"{answer.status_code}: {text[:500]}")
     if answer.status_code >= 400 and json.loads(text).keys() != {"error"}:
-        raise AssertionError(f"{answer.status_code}: expected the one shape of failures, found {text[:500]}")
+        raise AssertionError(f"{answer.status_code}: expected an error in the common form, found {text[:500]}")
 
 
 def main() -> None:

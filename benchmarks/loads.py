@@ -1,4 +1,4 @@
-"""A lean load generator: requests over kept connections, at a rate or one after another, and how long they took."""
+"""A load generator: sends requests over kept connections, at a fixed rate or in sequence, and measures latency."""
 
 import asyncio
 import gc
@@ -19,13 +19,13 @@ def post(path: str, body: object) -> bytes:
 
 
 @dataclass
-class Taken:
-    """What requests took.
+class Timings:
+    """Latencies and failures of a run.
 
     Attributes:
-        seconds: from when a request was due to the end of its answer, of those that were answered with 200.
-        failures: what happened instead, and how often.
-        began, ended: of all of it.
+        seconds: from the time a request was due to the end of its response, for responses with status 200.
+        failures: number of other outcomes by status or exception.
+        began, ended: of the run.
     """
 
     seconds: list[float] = field(default_factory=list)
@@ -33,9 +33,9 @@ class Taken:
     began: float = 0.0
     ended: float = 0.0
 
-    def failed(self, what: str) -> None:
+    def count_failure(self, outcome: str) -> None:
         """Count a failure."""
-        self.failures[what] = self.failures.get(what, 0) + 1
+        self.failures[outcome] = self.failures.get(outcome, 0) + 1
 
     def summary(self) -> Mapping[str, object]:
         """Rate, percentiles in milliseconds, failures."""
@@ -51,22 +51,17 @@ class Taken:
 
 
 class Connection:
-    """One kept connection.
-
-    Args:
-        host: where to.
-        port: where to.
-    """
+    """A kept connection."""
 
     def __init__(self, host: str, port: int) -> None:
         self.host, self.port = host, port
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def ask(self, request: bytes) -> tuple[int, bytes]:
-        """Status and body of the answer to a request.
+        """Status and body of the response to a request.
 
         Raises:
-            OSError, EOFError, ValueError: if there is none; the next request makes a new connection.
+            OSError, EOFError, ValueError: if there is none; the next request opens a new connection.
         """
         if self._streams is None:
             self._streams = await asyncio.open_connection(self.host, self.port)
@@ -87,23 +82,23 @@ class Connection:
         self._streams = None
 
 
-async def _worker(connection: Connection, due: "asyncio.Queue[tuple[float, bytes] | None]", taken: Taken) -> None:
+async def _worker(connection: Connection, due: "asyncio.Queue[tuple[float, bytes] | None]", timings: Timings) -> None:
     while (job := await due.get()) is not None:
         when, request = job
-        await _one(connection, request, when, taken)
+        await _send(connection, request, when, timings)
     connection.close()
 
 
-async def _one(connection: Connection, request: bytes, when: float, taken: Taken) -> None:
+async def _send(connection: Connection, request: bytes, when: float, timings: Timings) -> None:
     try:
         status, _ = await asyncio.wait_for(connection.ask(request), 30)
     except (OSError, EOFError, ValueError, TimeoutError) as error:
-        taken.failed(type(error).__name__)
+        timings.count_failure(type(error).__name__)
         return
     if status == 200:
-        taken.seconds.append(time.perf_counter() - when)
+        timings.seconds.append(time.perf_counter() - when)
     else:
-        taken.failed(str(status))
+        timings.count_failure(str(status))
 
 
 async def at_a_rate(
@@ -113,25 +108,25 @@ async def at_a_rate(
     seconds: float,
     connections: int = 32,
     stop: asyncio.Event | None = None,
-) -> Taken:
-    """Send requests at fixed times whether or not earlier ones are answered, as visitors do.
+) -> Timings:
+    """Send requests at fixed times, whether or not earlier ones have been answered, as independent visitors do.
 
-    A request's time counts from when it was due, so that a server which stalls cannot hide behind a client that waits.
+    Latency counts from the time a request was due; otherwise a stalled server would delay requests unmeasured.
 
     Args:
         port: of the service on this machine.
-        requests: what to send, again and again.
+        requests: sent in a cycle.
         rate: requests a second.
-        seconds: for how long.
-        connections: kept open.
-        stop: ends it earlier.
+        seconds: duration.
+        connections: number of connections.
+        stop: ends the run earlier.
     """
     due: asyncio.Queue[tuple[float, bytes] | None] = asyncio.Queue()
-    taken = Taken()
-    workers = [asyncio.create_task(_worker(Connection("127.0.0.1", port), due, taken)) for _ in range(connections)]
-    taken.began = time.perf_counter()
+    timings = Timings()
+    workers = [asyncio.create_task(_worker(Connection("127.0.0.1", port), due, timings)) for _ in range(connections)]
+    timings.began = time.perf_counter()
     for number, request in zip(range(int(rate * seconds)), cycle(requests), strict=False):
-        when = taken.began + number / rate
+        when = timings.began + number / rate
         if (wait := when - time.perf_counter()) > 0:
             await asyncio.sleep(wait)
         if stop is not None and stop.is_set():
@@ -140,34 +135,34 @@ async def at_a_rate(
     for _ in workers:
         due.put_nowait(None)
     await asyncio.gather(*workers)
-    taken.ended = time.perf_counter()
-    return taken
+    timings.ended = time.perf_counter()
+    return timings
 
 
-async def one_after_another(port: int, requests: Iterable[bytes], number: int, at_once: int = 1) -> Taken:
-    """Send each request when the one before on its connection is answered.
+async def one_after_another(port: int, requests: Iterable[bytes], number: int, at_once: int = 1) -> Timings:
+    """Send each request once the previous one on its connection has been answered.
 
     Args:
         port: of the service on this machine.
-        requests: what to send, again and again.
-        number: how many in all.
-        at_once: connections.
+        requests: sent in a cycle.
+        number: of requests in all.
+        at_once: number of connections.
     """
-    taken, source = Taken(), cycle(requests)
+    timings, source = Timings(), cycle(requests)
 
     async def visitor(count: int) -> None:
         connection = Connection("127.0.0.1", port)
         for _ in repeat(None, count):
-            await _one(connection, next(source), time.perf_counter(), taken)
+            await _send(connection, next(source), time.perf_counter(), timings)
         connection.close()
 
-    taken.began = time.perf_counter()
+    timings.began = time.perf_counter()
     await asyncio.gather(*(visitor(number // at_once) for _ in range(at_once)))
-    taken.ended = time.perf_counter()
-    return taken
+    timings.ended = time.perf_counter()
+    return timings
 
 
 def quiet() -> None:
-    """Keep the generator's own garbage collection out of the times."""
+    """Keep garbage collection of this process out of the measurement."""
     gc.collect()
     gc.freeze()

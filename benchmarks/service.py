@@ -16,7 +16,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,13 @@ from reelgraph.artifact import read_artifact, write_artifact
 
 HERE = Path(__file__).resolve().parent
 SWAPS, SINGLE, WARM_UP, MALFORMED = 100, 3000, 500, 10_000
+HOSTILE = 2 * [  # beginnings of requests that never end
+    b"GET / HTTP/1.1\r\nHost: x\r\nX: ",
+    b"GET /",
+    b"POST /api/recommendations HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n",
+    b"POST /api/recommendations HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nfffffff\r\n",
+    b"",
+]
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,7 @@ class Server:
     Attributes:
         process: its process.
         port: where it listens.
-        started: seconds from the start of the process to the first answer that it is ready.
+        started: seconds from the start of the process until it was ready.
     """
 
     process: subprocess.Popen[str]
@@ -49,27 +56,27 @@ class Server:
     started: float
 
     def get(self, path: str, method: str = "GET") -> Any:
-        """The JSON of an answer."""
+        """The JSON of a response."""
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", method=method)
         with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
             return json.load(answer)
 
     @property
     def megabytes(self) -> float:
-        """Memory that the process holds now: resident set size."""
+        """Resident memory of the process."""
         status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
         return int(status.partition("VmRSS:")[2].split()[0]) / 1024
 
 
 @contextmanager
 def serving(model: Path, folder: Path, *options: str, **environment: str) -> Iterator[Server]:
-    """A service in a process of its own, on a free port."""
+    """Run a service in its own process, on a free port."""
     command = [sys.executable, "-m", "reelgraph", "serve", str(model), "--port", "0"]
     command += ["--database", str(folder / "ratings.sqlite"), *options]
-    keyed, began = os.environ | environment, time.perf_counter()
+    variables, began = os.environ | environment, time.perf_counter()
     with (
         (folder / "log").open("a") as log,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=keyed) as process,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=variables) as process,
     ):
         try:
             assert process.stdout is not None
@@ -91,14 +98,14 @@ Part = Callable[[Path, Path, list[bytes]], Mapping[str, Any]]
 
 
 def start(model: Path, folder: Path, requests: list[bytes]) -> Mapping[str, Any]:
-    """Seconds to the first answer, and memory before and after some visits; the best of three starts."""
-    found = []
+    """Seconds until the service is ready, and memory before and after some requests; the best of three starts."""
+    starts = []
     for _ in range(3):
         with serving(model, folder) as server:
             fresh = server.megabytes
             asyncio.run(one_after_another(server.port, requests, WARM_UP))
-            found.append((server.started, fresh, server.megabytes))
-    seconds, fresh, warm = min(found)
+            starts.append((server.started, fresh, server.megabytes))
+    seconds, fresh, warm = min(starts)
     return {"seconds": round(seconds, 2), "megabytes": round(fresh, 1), "megabytes after visits": round(warm, 1)}
 
 
@@ -110,26 +117,26 @@ def single(model: Path, folder: Path, requests: list[bytes]) -> Mapping[str, Any
 
 
 def rate(model: Path, folder: Path, requests: list[bytes]) -> Mapping[str, Any]:
-    """220 requests a second for a minute."""
+    """220 requests a second, for a minute."""
     with serving(model, folder) as server:
         asyncio.run(one_after_another(server.port, requests, WARM_UP))
         return asyncio.run(at_a_rate(server.port, requests, 220, 60)).summary()
 
 
 def most(model: Path, folder: Path, requests: list[bytes]) -> Mapping[str, Any]:
-    """As many as it can, from eight who each wait for their answer."""
+    """As many requests as possible, from eight clients that each wait for their response."""
     with serving(model, folder, "--rate", "0") as server:
         asyncio.run(one_after_another(server.port, requests, WARM_UP, 8))
         return asyncio.run(one_after_another(server.port, requests, 10_000, 8)).summary()
 
 
 def swaps(model: Path, folder: Path, requests: list[bytes]) -> Mapping[str, Any]:
-    """A hundred changes of the model under 50 requests a second: failures, and memory at the end against the start."""
+    """A hundred model changes under 50 requests a second: failures, and growth of memory."""
     places = [shutil.copytree(model, folder / "first"), folder / "second"]
     write_artifact(replace(read_artifact(model)), places[1])
 
     async def changes(server: Server, stop: asyncio.Event) -> list[float]:
-        taken = []
+        durations = []
         for number in range(SWAPS):
             body = {"path": str(places[(number + 1) % 2])}
             began = time.perf_counter()
@@ -138,30 +145,62 @@ def swaps(model: Path, folder: Path, requests: list[bytes]) -> Mapping[str, Any]
             status = (await reader.readuntil(b"\r\n"))[9:12]
             writer.close()
             if status != b"200":
-                raise SystemExit(f"a change was answered with {status!r}")
-            taken.append(time.perf_counter() - began)
+                raise SystemExit(f"a change ended with status {status!r}")
+            durations.append(time.perf_counter() - began)
         stop.set()
-        return taken
+        return durations
 
     async def both(server: Server) -> Mapping[str, Any]:
         stop = asyncio.Event()
         load = asyncio.create_task(at_a_rate(server.port, requests, 50, 3600, 16, stop))
-        taken = await changes(server, stop)
-        return {"changes": len(taken), "longest change, s": round(max(taken), 2), "load": (await load).summary()}
+        durations = await changes(server, stop)
+        longest = round(max(durations), 2)
+        return {"changes": len(durations), "longest change, s": longest, "load": (await load).summary()}
 
     with serving(places[0], folder, "--rate", "0", "--open") as server:
         asyncio.run(one_after_another(server.port, requests, WARM_UP, 8))
         before = server.megabytes
-        found = asyncio.run(both(server))
+        outcome = asyncio.run(both(server))
         after = server.megabytes
     growth = f"{100 * (after / before - 1):+.1f}%"
-    return dict(found) | {"megabytes before": round(before, 1), "megabytes after": round(after, 1), "growth": growth}
+    return dict(outcome) | {"megabytes before": round(before, 1), "megabytes after": round(after, 1), "growth": growth}
+
+
+def slow(model: Path, folder: Path, requests: list[bytes]) -> Mapping[str, Any]:
+    """100 requests a second for 30 seconds, beside 50 clients that send endless or very slow requests."""
+
+    async def hostile(port: int, head: bytes, piece: bytes, pause: float) -> None:
+        while True:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            with suppress(OSError):
+                writer.write(head)
+                while True:
+                    await asyncio.sleep(pause)
+                    writer.write(piece)
+                    await writer.drain()
+            writer.close()
+
+    async def both(port: int) -> Mapping[str, Any]:
+        clients = [
+            asyncio.create_task(hostile(port, head, piece, 0.2 if len(piece) == 1 else 0.05))
+            for head in HOSTILE
+            for piece in (b"y", b"y", b"y", b"y", b"y" * 65_536)
+        ]
+        timings = await at_a_rate(port, requests, 100, 30)
+        for client in clients:
+            client.cancel()
+        await asyncio.gather(*clients, return_exceptions=True)
+        return {"hostile clients": len(clients), "load": timings.summary()}
+
+    with serving(model, folder, "--rate", "0") as server:
+        asyncio.run(one_after_another(server.port, requests, WARM_UP))
+        return asyncio.run(both(server.port))
 
 
 def page(model: Path, folder: Path, _: list[bytes]) -> Mapping[str, Any]:
-    """The page in Chromium with nothing kept: seconds to its first list, and what was sent; the median of five."""
+    """The page in Chromium with an empty cache: seconds to its first list, and bytes sent; the median of five."""
     program = os.environ.get("REELGRAPH_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    found = []
+    visits = []
     with serving(model, folder) as server, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
         for _visit in range(6):
@@ -171,25 +210,26 @@ def page(model: Path, folder: Path, _: list[bytes]) -> Mapping[str, Any]:
             visit.wait_for_selector(".card")
             seconds = time.perf_counter() - began
             kinds = "[...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]"
-            sent = visit.evaluate(f"{kinds}.reduce((sum, one) => sum + one.transferSize, 0)")
-            found.append((seconds, sent))
+            sent = visit.evaluate(f"{kinds}.reduce((sum, entry) => sum + entry.transferSize, 0)")
+            visits.append((seconds, sent))
             visit.context.close()
         browser.close()
-    seconds, sent = sorted(found[1:])[2]  # The first visit starts the browser's own processes.
+    seconds, sent = sorted(visits[1:])[2]  # The first visit starts the browser's processes.
     return {"seconds to the first list": round(seconds, 2), "kilobytes sent": round(sent / 1000, 1)}
 
 
 def fuzzer(model: Path, folder: Path, _: list[bytes]) -> Mapping[str, Any]:
-    """Ten thousand malformed requests; an answer that is not what it must be ends all."""
+    """Ten thousand malformed requests; a wrong response ends the run."""
     key = secrets.token_hex(16)
     with serving(model, folder, "--rate", "0", REELGRAPH_WRITE_KEY=key, REELGRAPH_ADMIN_KEY=key) as server:
-        found = fuzz(f"http://127.0.0.1:{server.port}", MALFORMED, key=key)
+        counts = fuzz(f"http://127.0.0.1:{server.port}", MALFORMED, key=key)
     log = (folder / "log").read_text(encoding="utf-8")
-    return found | {"tracebacks in the log": log.count(TRACEBACK)}
+    return counts | {"tracebacks in the log": log.count(TRACEBACK)}
 
 
 PARTS: dict[str, Part] = {
-    "start": start, "single": single, "rate": rate, "most": most, "swaps": swaps, "page": page, "fuzzer": fuzzer,
+    "start": start, "single": single, "rate": rate, "most": most, "swaps": swaps, "slow": slow, "page": page,
+    "fuzzer": fuzzer,
 }  # fmt: skip
 
 

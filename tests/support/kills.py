@@ -1,4 +1,4 @@
-"""A real server process killed while it writes: nothing that it acknowledged may be lost."""
+"""Kills a server process while it writes, and counts acknowledged ratings that are lost."""
 
 import os
 import re
@@ -25,11 +25,11 @@ CHANGES = 5  # of each rating
 
 
 class Server:
-    """`reelgraph serve` as a process of its own, on a port that it keeps when it is started again.
+    """`reelgraph serve` in its own process; it keeps its port when it is restarted.
 
     Args:
         model: the model's directory.
-        url: the database, passed on by the environment, since it may hold a password.
+        url: the database, passed in the environment, since it may contain a password.
         options: more options of the command.
     """
 
@@ -39,7 +39,7 @@ class Server:
         self.start()
 
     def start(self) -> None:
-        """Start the server, and wait until it is ready."""
+        """Start the server and wait until it is ready."""
         environment = os.environ | {"REELGRAPH_DATABASE": self.url.render_as_string(hide_password=False)}
         self.process = subprocess.Popen(
             [*self._command, "--port", self._port], env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
@@ -49,9 +49,9 @@ class Server:
         with selectors.DefaultSelector() as waiting:
             waiting.register(self.process.stdout, selectors.EVENT_READ)
             assert waiting.select(START), "the server did not start"
-        found = re.search(r"http://\S+:(\d+)", self.process.stdout.readline())
-        assert found, f"the server ended with {self.process.wait(START)}"
-        self.address, self._port = found[0], found[1]
+        match = re.search(r"http://\S+:(\d+)", self.process.stdout.readline())
+        assert match, f"the server ended with {self.process.wait(START)}"
+        self.address, self._port = match[0], match[1]
         until = time.monotonic() + START
         while not self._ready():
             assert time.monotonic() < until, "the server did not get ready"
@@ -64,7 +64,7 @@ class Server:
             return False
 
     def kill(self) -> None:
-        """End the process at once, whatever it is doing."""
+        """Kill the process, whatever it is doing."""
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
 
@@ -75,8 +75,8 @@ class Server:
 
 
 @dataclass(frozen=True)
-class Found:
-    """What became of the writes: acknowledged, broken off by a kill, kills, acknowledged and lost."""
+class Outcome:
+    """Numbers of acknowledged writes, of writes cut off by a kill, of kills, and of acknowledged writes lost."""
 
     acknowledged: int
     broken_off: int
@@ -85,13 +85,13 @@ class Found:
 
 
 class Writers:
-    """Users who give and change ratings, each over and over until it is acknowledged, whatever happens to the server.
+    """Users who give and change ratings, and repeat each write until it is acknowledged.
 
     Args:
-        server: where they write.
+        server: the server.
         movies: ids of movies that the model knows.
         stars: at least two different ratings.
-        writes: ratings to be acknowledged in all.
+        writes: total number of writes.
     """
 
     def __init__(self, server: Server, movies: list[str], stars: tuple[float, ...], writes: int) -> None:
@@ -101,19 +101,19 @@ class Writers:
         self._counting = threading.Condition()
 
     def plan(self, writer: int) -> Iterator[tuple[str, float]]:
-        """Movie and rating of each write; a movie's rating changes `CHANGES` times in a row, with others between."""
+        """Movie and rating of each write. A movie's rating changes `CHANGES` times, with other movies in between."""
         for number in range(self.shares[writer]):
             block, place = divmod(number, 5 * CHANGES)
             yield self.movies[(5 * block + place % 5) % len(self.movies)], self.stars[place // 5 % len(self.stars)]
 
     def write(self, writer: int) -> None:
-        """Give a user's ratings, one after the other."""
+        """Write a user's ratings in sequence."""
         with httpx.Client(timeout=10) as client:
             for movie, rating in self.plan(writer):
-                while not self._given(client, {"user": f"user {writer}", "movie": movie, "rating": rating}):
+                while not self._rate(client, {"user": f"user {writer}", "movie": movie, "rating": rating}):
                     time.sleep(0.1)
 
-    def _given(self, client: httpx.Client, body: dict[str, object]) -> bool:
+    def _rate(self, client: httpx.Client, body: dict[str, object]) -> bool:
         acknowledged = broken_off = False
         try:
             answer = client.post(f"{self.server.address}/api/ratings", json=body)
@@ -129,13 +129,13 @@ class Writers:
         return acknowledged
 
     def wait(self, number: int) -> None:
-        """Wait until so many writes are acknowledged."""
+        """Wait until this number of writes is acknowledged."""
         with self._counting:
             assert self._counting.wait_for(lambda: self.acknowledged >= number, 10 * START), "the writers are stuck"
 
 
 def lost(writers: Writers) -> int:
-    """How many acknowledged ratings the database does not hold, as a change and, if it is the last, as the rating."""
+    """Number of acknowledged ratings missing in the history or, for the last of a movie, in the present ratings."""
     count, store = 0, Store.open(writers.server.url, create=False)
     for writer in range(WRITERS):
         wanted: dict[str, list[float]] = {}
@@ -146,14 +146,14 @@ def lost(writers: Writers) -> int:
         for movie, given in wanted.items():
             expected = [rating for rating, _ in groupby(given)]  # The same rating again changes nothing.
             kept = [change.rating for change in changes if change.movie_id == movie]
-            count += sum(one != other for one, other in zip_longest(expected, kept))
+            count += sum(left != right for left, right in zip_longest(expected, kept))
             count += now.get(movie) != given[-1]
     store.close()
     return count
 
 
-def endure(writers: Writers, kills: int) -> Found:
-    """Write, and kill the server so many times: meanwhile, and once at the end."""
+def endure(writers: Writers, kills: int) -> Outcome:
+    """Run all writers and kill the server this many times, the last time at the end."""
     server, writes = writers.server, sum(writers.shares)
     with ThreadPoolExecutor(WRITERS) as threads:
         working = [threads.submit(writers.write, number) for number in range(WRITERS)]
@@ -164,4 +164,4 @@ def endure(writers: Writers, kills: int) -> Found:
         for work in working:
             work.result()
     server.kill()
-    return Found(writers.acknowledged, writers.broken_off, kills, lost(writers))
+    return Outcome(writers.acknowledged, writers.broken_off, kills, lost(writers))

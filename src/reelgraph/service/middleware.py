@@ -98,8 +98,10 @@ def _rewritten(scope: Scope) -> Scope:
     inner = dict(scope)
     if scope["method"] == "HEAD":
         inner["method"] = "GET"
-    raw = scope["raw_path"].decode("latin-1")
-    path = "/".join(quote(unquote(segment), safe=_UNQUOTED) for segment in raw.split("/"))
+    path = scope["path"]
+    if b"%" in scope["raw_path"]:
+        segments = scope["raw_path"].decode("latin-1").split("/")
+        path = "/".join(quote(unquote(segment), safe=_UNQUOTED) for segment in segments)
     inner["path"] = "/api/" + path.removeprefix(_VERSIONED) if path.startswith(_VERSIONED) else path
     return inner
 
