@@ -50,6 +50,11 @@ class DataConfig(BaseModel):
         {}, description="columns by role: user=NAME,item=NAME,rating=NAME,timestamp=NAME, or positions from 1 in files "
         "without a header"
     )  # fmt: skip
+    item_columns: dict[str, str] = Field(
+        {}, description="columns of the movie table by role: id=NAME,title=NAME,year=NAME,genres=NAME"
+    )
+    user_columns: dict[str, str] = Field({}, description="columns of the user table by role: id=NAME")
+    missing: tuple[float, ...] = Field((), description="ratings that stand for no rating, such as 99 or -1,0")
     scale: tuple[float, float] | None = Field(None, description="rating scale; default: inferred from the ratings")
     split: Literal["random", "time", "last", "given"] = Field("random", description="how test ratings are chosen")
     valid_share: float = Field(0.1, ge=0, lt=1, description="share of the remaining ratings used for validation")

@@ -69,8 +69,16 @@ def size_of(
     if not count:
         raise DataError(f"{source.ratings}: expected rows below the header, found none", "check the file")
     listed = {
-        "user": 0 if source.users is None else side_tables.read_users(source.users).num_rows,
-        "item": 0 if source.items is None else side_tables.read_items(source.items).num_rows,
+        "user": 0
+        if source.users is None
+        else side_tables.read_users(
+            source.users, columns=config.user_columns, rating_column=config.columns.get("user")
+        ).num_rows,
+        "item": 0
+        if source.items is None
+        else side_tables.read_items(
+            source.items, columns=config.item_columns, rating_column=config.columns.get("item")
+        ).num_rows,
     }
     distinct = {role: max(len(ids.drop_null()), listed[role]) for role, ids in known.items()}
     return Size(count, distinct["user"], distinct["item"])

@@ -32,6 +32,18 @@ class ScaleOption(click.ParamType[Any]):
         return float(scale["low"]), float(scale["high"])
 
 
+class NumbersOption(click.ParamType[Any]):
+    """Numbers such as 99 or -1,0."""
+
+    name = "NUMBER,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: D102
+        cells = [cell.strip() for cell in str(value).split(",")]
+        if not all(re.fullmatch(NUMBER, cell) for cell in cells):
+            self.fail(f"expected numbers such as 99 or -1,0, found {value!r}", param, ctx)
+        return tuple(float(cell) for cell in cells)
+
+
 class ColumnsOption(click.ParamType[Any]):
     """Column names by role."""
 
@@ -46,6 +58,10 @@ class ColumnsOption(click.ParamType[Any]):
 
 COLUMNS = click.option(
     "--columns", type=ColumnsOption(), default=None, help=DataConfig.model_fields["columns"].description
+)
+
+ITEM_COLUMNS = click.option(
+    "--item-columns", type=ColumnsOption(), default=None, help=DataConfig.model_fields["item_columns"].description
 )
 
 JSON = click.option("--json", "as_json", is_flag=True, help="print JSON")
@@ -132,6 +148,8 @@ def _read_section(file: Path, section: str) -> dict[str, Any]:
 def _type_of(annotation: Any) -> Any:
     """The click type of a field's annotation."""
     options = [part for part in get_args(annotation) if part is not type(None)]
+    if annotation == tuple[float, ...]:
+        return NumbersOption()
     if get_origin(annotation) is types.UnionType and len(options) == 1:
         return _type_of(options[0])
     if get_origin(annotation) is Literal:

@@ -7,7 +7,7 @@ import click
 
 from reelgraph import artifact, machine, planning
 from reelgraph.cli import console, progress
-from reelgraph.cli.options import COLUMNS, JSON, PATH, Files, data_options, settings_of
+from reelgraph.cli.options import COLUMNS, ITEM_COLUMNS, JSON, PATH, Files, data_options, settings_of
 from reelgraph.config import DataConfig, TrainConfig
 from reelgraph.data import pair_files, side_tables
 from reelgraph.data.dataset import read_manifest
@@ -62,17 +62,21 @@ def train(
 @click.option("--items", type=PATH, help="movie table with the titles, years, genres and side features of new movies")
 @click.option("--steps", type=click.IntRange(min=0), help="training steps on all ratings [default: a few]")
 @click.option("--compare", is_flag=True, help="also train a full model and report how much the two differ")
+@ITEM_COLUMNS
 @JSON
 @COLUMNS
 def update(
     model: Path, ratings: Path, out: Path, items: Path | None, steps: int | None, compare: bool, as_json: bool,
-    columns: dict[str, str] | None,
+    columns: dict[str, str] | None, item_columns: dict[str, str] | None,
 ) -> None:  # fmt: skip
     """Add the ratings in RATINGS to MODEL without training it anew; users and movies may be new."""
     check_target(out, artifact.KIND)
     old_model = artifact.read_artifact(model)
     rows = pair_files.read_ratings(ratings, columns or {})
-    item_table = None if items is None else side_tables.read_items(items)
+    item_table = None
+    if items is not None:
+        rating_column = (columns or {}).get("item")
+        item_table = side_tables.read_items(items, progress.note, columns=item_columns, rating_column=rating_column)
     given = rows.user_ids, rows.movie_ids, rows.rating, rows.timestamps
     from reelgraph.training import update as updates  # noqa: PLC0415
 

@@ -1,15 +1,18 @@
 """Movie and user tables: titles, years, genres and other side columns."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from reelgraph.data.genres import is_bracketed, split_genres
 from reelgraph.data.sources import CANONICAL, SYNONYMS, Columns, plain_name, read_all
 from reelgraph.data.table_files import open_table
 from reelgraph.data.text_files import check_names
-from reelgraph.errors import DataError
+from reelgraph.data.titles import plain_title, year_in
+from reelgraph.data.vocabulary import canonical_ids, nulls_for_markers
+from reelgraph.errors import ConfigError, DataError
 
 # Columns of the MovieLens files without a header, from the READMEs of ML-100K and ML-1M.
 _GENRES_100K = (
@@ -31,12 +34,38 @@ def silent(line: str) -> None:
     """A report that drops its lines."""
 
 
-_NO_GENRES = "(no genres listed)"
-_TITLE_YEAR = r"\((?P<year>[0-9]{4})\)\s*$"
+# Names of columns by role as `plain_name` gives them, the most telling first: MovieLens, IMDb, TMDB, Netflix,
+# BookCrossing, Anime, RecBole and common ones.
+_ITEM_NAMES = {
+    "id": ("movieid", *sorted(SYNONYMS["item"]), "tconst", "const", "id", "bookid", "malid", "titleid", "showid"),
+    "title": (
+        "title", "primarytitle", "movietitle", "booktitle", "animetitle", "itemtitle", "filmtitle", "name", "moviename",
+        "originaltitle", "titleenglish",
+    ),
+    "year": ("year", "startyear", "releaseyear", "movieyear", "yearofpublication", "publicationyear", "releasedate",
+             "release", "released", "premiered", "aired", "published", "pubyear"),
+    "genres": ("genres", "genre", "moviegenres", "class", "listedin", "categories"),
+}  # fmt: skip
+
+_USER_NAMES = {"id": ("userid", *sorted(SYNONYMS["user"]), "id")}
+
+_YEAR = r"(?:^|[^0-9])(?P<year>1[89][0-9]{2}|20[0-9]{2})(?:[^0-9]|$)"
 
 
-def read_items(path: Path, report: Report = silent) -> pa.Table:
+def read_items(
+    path: Path,
+    report: Report = silent,
+    *,
+    columns: Mapping[str, str] | None = None,
+    rating_column: str | None = None,
+) -> pa.Table:
     """Read a movie table: `u.item`, `movies.dat`, or any table with a column of movie ids.
+
+    Args:
+        path: the table.
+        report: called with a line about refused rows.
+        columns: column names by role (id, title, year, genres); the others are inferred.
+        rating_column: what the ratings call the movie, one more name for the id.
 
     Returns:
         `movieId`, then `title` (text), `year` (int32) and `genres` (text, separated by "|") if the table has them, then
@@ -45,28 +74,41 @@ def read_items(path: Path, report: Report = silent) -> pa.Table:
     Raises:
         DataError: if the table cannot be read or has no column of movie ids.
     """
-    table = _read(path, "item", report)
-    if path.name == "u.item":
+    table, is_recbole = _read(path, report, "item", columns or {}, rating_column)
+    if path.name.casefold() == "u.item":
         table = _join_flags(table).drop_columns(["video_release", "url"])
-    if "genres" in table.column_names:
-        genres = table["genres"]
-        table = table.set_column(
-            table.column_names.index("genres"), "genres", pc.if_else(pc.equal(genres, _NO_GENRES), None, genres)
-        )
+    for name in table.column_names:
+        if name not in {"movieId", "title", "year"}:
+            cells = table[name].to_pylist() if name == "genres" or _may_be_lists(table[name]) else []
+            if name == "genres" or is_bracketed(cells):
+                lists = pa.array(split_genres(cells, blanks=is_recbole), pa.string())
+                table = table.set_column(table.column_names.index(name), name, lists)
     year = _year(table)
     if year is not None:
         table = table.drop_columns([name for name in ("year", "release") if name in table.column_names])
         table = table.append_column("year", year)
+    if "title" in table.column_names:
+        titles = [None if title is None else plain_title(title) for title in table["title"].to_pylist()]
+        table = table.set_column(table.column_names.index("title"), "title", pa.array(titles, pa.string()))
     front = [name for name in ("movieId", "title", "year", "genres") if name in table.column_names]
     return table.select([*front, *(name for name in table.column_names if name not in front)])
 
 
-def read_users(path: Path, report: Report = silent) -> pa.Table:
+def read_users(
+    path: Path,
+    report: Report = silent,
+    *,
+    columns: Mapping[str, str] | None = None,
+    rating_column: str | None = None,
+) -> pa.Table:
     """Read a user table: `userId`, then the other columns as text; see `read_items`."""
-    return _read(path, "user", report)
+    return _read(path, report, "user", columns or {}, rating_column)[0]
 
 
-def _read(path: Path, role: str, report: Report) -> pa.Table:
+def _read(
+    path: Path, report: Report, role: str, columns: Mapping[str, str], rating_column: str | None
+) -> tuple[pa.Table, bool]:
+    """A table with the columns of known roles renamed, and whether it is a RecBole file."""
     identity = CANONICAL[role]
     file = open_table(path)
     names, header = file.names, file.header or 0
@@ -80,13 +122,50 @@ def _read(path: Path, role: str, report: Report) -> pa.Table:
         first = malformed[0]
         rows = f"{len(malformed):,} row{'s' if len(malformed) > 1 else ''}"
         report(f"{path.name}: refused {rows}: {first.reason} (first row {first.row:,}: {first.text[:80]})")
-    known = [name for name in table.column_names if plain_name(name) in SYNONYMS[role]]
-    key = identity if identity in known else next(iter(known), None)
-    if key is None:
-        shown = ", ".join(table.column_names[:8])
-        raise DataError(f"{path}: expected a column {identity}, found {shown}", f"name the id column {identity}")
-    table = table.rename_columns([identity if name == key else name for name in table.column_names])
-    return _first_of_each(table.filter(pc.is_valid(table[identity])), identity)
+    roles = _roles(path, role, table.column_names, columns, rating_column)
+    if "id" not in roles:
+        shown, option = ", ".join(table.column_names[:8]), f"--{role}-columns id=NAME"
+        raise DataError(f"{path}: expected a column {identity}, found {shown}", f"name the id column with {option}")
+    new_names = {column: identity if name == "id" else name for name, column in roles.items()}
+    others = {name: f"{name}_" for name in set(new_names.values()) - set(new_names)}  # a name that a role takes
+    table = table.rename_columns([new_names.get(name, others.get(name, name)) for name in table.column_names])
+    table = pa.table({name: nulls_for_markers(table[name]) for name in table.column_names})
+    ids = canonical_ids(table[identity].combine_chunks())
+    table = table.set_column(table.column_names.index(identity), identity, ids)
+    missing = pc.indices_nonzero(pc.is_null(ids))
+    if len(missing):
+        report(f"{path.name}: refused {len(missing):,} rows without an id (first row {missing[0].as_py() + 1:,})")
+    return _first_of_each(table.filter(pc.is_valid(ids)), identity), file.format == "RecBole"
+
+
+def _roles(
+    path: Path, role: str, names: Sequence[str], given: Mapping[str, str], rating_column: str | None
+) -> dict[str, str]:
+    """Column name by role, from the user, the ratings' name for the id, or the names themselves."""
+    synonyms = _ITEM_NAMES if role == "item" else _USER_NAMES
+    for name, column in given.items():
+        if name not in synonyms:
+            raise ConfigError(
+                f"--{role}-columns: expected roles {', '.join(synonyms)}, found {name!r}", "correct the role"
+            )
+        if column not in names:
+            raise ConfigError(
+                f"--{role}-columns: expected a column of {path} ({', '.join(names)}), found {column!r}", "name one"
+            )
+    roles = dict(given)
+    if "id" not in roles and rating_column in names:
+        roles["id"] = str(rating_column)
+    plain = {plain_name(name): name for name in reversed(names)}
+    for name, known in synonyms.items():
+        matches = [plain[each] for each in known if each in plain and plain[each] not in roles.values()]
+        if name not in roles and matches:
+            roles[name] = matches[0]
+    return roles
+
+
+def _may_be_lists(column: pa.ChunkedArray) -> bool:
+    """Whether a column has a cell that begins with a bracket."""
+    return bool(pc.any(pc.match_substring_regex(column, r"^\s*[\[{(]")).as_py())
 
 
 def _first_of_each(table: pa.Table, identity: str) -> pa.Table:
@@ -102,16 +181,16 @@ def _join_flags(table: pa.Table) -> pa.Table:
     return table.drop_columns(list(_GENRES_100K)).append_column("genres", pa.array(genres, pa.string()))
 
 
-def _year(table: pa.Table) -> pa.ChunkedArray | None:
-    """The year from its own column, else from the end of the title or of the release date."""
+def _year(table: pa.Table) -> pa.ChunkedArray | pa.Array | None:
+    """The year from its own column or a date, else from the end of the title."""
     years: pa.ChunkedArray | None = None
-    for name, pattern in (
-        ("year", r"^\s*(?P<year>[0-9]{4})(?:\.0)?\s*$"),
-        ("title", _TITLE_YEAR),
-        ("release", r"(?P<year>[0-9]{4})\s*$"),
-    ):
+    for name in ("year", "release"):
         if name in table.column_names:
-            text = pc.struct_field(pc.extract_regex(table[name], pattern), "year")
+            text = pc.struct_field(pc.extract_regex(table[name], _YEAR), "year")
             year = pc.cast(text, pa.int32())
             years = year if years is None else pc.coalesce(years, year)
+    if "title" in table.column_names:
+        titles = table["title"].to_pylist()
+        year = pa.array([None if title is None else year_in(title) for title in titles], pa.int32())
+        years = year if years is None else pc.coalesce(years, year)
     return years

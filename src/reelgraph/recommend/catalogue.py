@@ -23,7 +23,10 @@ class Movie:
     genres: tuple[str, ...]
 
     def __str__(self) -> str:
-        return self.title or self.movie_id
+        if self.title is None:
+            return self.movie_id
+        has_year = self.year is None or self.title.endswith(f"({self.year})")  # titles of older models have
+        return self.title if has_year else f"{self.title} ({self.year})"
 
 
 @dataclass(frozen=True)

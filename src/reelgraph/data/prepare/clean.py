@@ -1,5 +1,6 @@
 """Parse cells, find the rating scale, and say what is wrong with a row; the same on either engine."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from string import ascii_lowercase, ascii_uppercase
 from typing import Any
@@ -21,6 +22,8 @@ LARGEST = 3.4e38  # about the largest float32, the type of written ratings
 HIGHS = (1.0, 5.0, 10.0, 100.0)
 NO_TIME = "timestamp is not a number or date"
 TIME_REMEDY = "write times as seconds since 1970 or like 2012-06-05 10:20:30, or leave the column out"
+CODE = "rating is a code for no rating"
+COMMON, FREQUENT = 0.1, 0.3  # shares from which on a low and a high value may be codes for no rating
 RARE = 0.001  # share of ratings outside a scale that counts as typing errors
 
 
@@ -93,6 +96,85 @@ def infer_scale(f: Any, rows: Any, given: tuple[float, float] | None) -> Scale |
         return Scale(float(found["low"]), float(found["high"]), step, inferred=True)
     low = 0.0 if found["below_half"] else 0.5 if found["below_one"] else 1.0
     return Scale(0.0 if high == 1 else low, high, step, inferred=True)
+
+
+@dataclass(frozen=True)
+class Code:
+    """A value that may stand for no rating rather than be one."""
+
+    value: float
+    share: float
+    others: tuple[float, float]
+    scale: tuple[float, float]
+    reason: str
+
+    def __str__(self) -> str:
+        low, high = self.others
+        return (
+            f"rating {self.value:g} in {self.share:.0%} of the rows may be a code for no rating: {self.reason} "
+            f"{low:g} to {high:g}"
+        )
+
+    @property
+    def remedy(self) -> str:
+        """What to do about it."""
+        low, high = self.scale
+        return f"drop it with --missing {self.value:g}, or keep it as a rating with --scale {low:g}-{high:g}"
+
+
+def refuse_codes(f: Any, rows: DataFrame, codes: Sequence[float]) -> DataFrame:
+    """Refuse ratings that stand for no rating."""
+    if not codes:
+        return rows
+    is_code = f.col("reason").isNull() & f.col("value").isin(*(float(code) for code in codes))
+    text = f.lit(f"{CODE} ({', '.join(f'{code:g}' for code in codes)})")
+    return rows.withColumn("reason", f.when(is_code, text).otherwise(f.col("reason")))
+
+
+def suspected_codes(f: Any, rows: DataFrame, scale: Scale) -> list[Code]:
+    """The lowest and the highest rating, if they look like codes for no rating: 99, -1 or 0.
+
+    There must be at least three other values, and no scale from the user.
+    """
+    if not scale.inferred:
+        return []
+    value = f.col("value")
+    rows = rows.where((value >= scale.low) & (value <= scale.high))
+    ends = rows.agg(f.min("value").alias("low"), f.max("value").alias("high"), f.count(f.lit(1)).alias("rows"))
+    low, high, count = (ends.collect()[0][name] for name in ("low", "high", "rows"))
+    if not count:
+        return []
+    inner = rows.agg(
+        f.min(f.when(value > low, value)).alias("next_low"),
+        f.max(f.when(value < high, value)).alias("next_high"),
+        f.count(f.when(value == low, f.lit(1))).alias("lowest"),
+        f.count(f.when(value == high, f.lit(1))).alias("highest"),
+    ).collect()[0]
+    codes = []
+    for code, rest, number in (
+        (low, (inner["next_low"], high), inner["lowest"]),
+        (high, (low, inner["next_high"]), inner["highest"]),
+    ):
+        if None in rest or not rows.where((value > rest[0]) & (value < rest[1])).limit(1).count():
+            continue
+        reason = _suspicion(code, rest, number / count)
+        if reason:
+            codes.append(Code(float(code), number / count, (rest[0], rest[1]), (scale.low, scale.high), reason))
+    return codes
+
+
+def _suspicion(code: float, others: tuple[float, float], share: float) -> str:
+    """Why the lowest or highest rating may be a code; empty if it is not suspected."""
+    gap, span = min(abs(code - other) for other in others), others[1] - others[0]
+    if gap >= span * (2 if code in HIGHS else 1):
+        return "it is far from the others,"
+    if code < 0 <= others[0]:
+        return "it is the only negative value beside"
+    if code <= 0 < others[0] and share >= COMMON:
+        return "it is frequent and below the others,"
+    if code > others[1] and others[1] in HIGHS and share >= FREQUENT:
+        return "it is frequent and above the others,"
+    return ""
 
 
 def parse_ratings(f: Any, rows: DataFrame) -> DataFrame:

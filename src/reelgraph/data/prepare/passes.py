@@ -13,11 +13,12 @@ from reelgraph.config import DataConfig
 from reelgraph.data.prepare import clean
 from reelgraph.data.times import UNITS
 from reelgraph.engines.engine import Engine, Run
-from reelgraph.errors import ConfigError
+from reelgraph.errors import ConfigError, DataError
 
 TRAIN, TEST = 0, 1  # values of `part`, the file of a row
 BY_HASH = ("random", "given")  # splits that depend on the raw ids alone
 DAY = 86_400
+RATED, IN_TABLE = 1, 2  # values of `rated`: an id in the ratings, in the side table; their sum is in both
 LONG_AGO = -(2**62)  # the time of ratings without one, older than any other
 DataFrame = Any  # pyspark.sql.DataFrame or sqlframe's, which share no base class
 IDS = {"user": "userId", "item": "movieId"}
@@ -57,10 +58,10 @@ def parse_and_index(run: Run, config: DataConfig, units: Sequence[str | None]) -
     rows = rows.withColumn("unreadable_time", clean.has_unreadable_time(f))
     for role, identity in IDS.items():
         ids = staged_rows(run).where(clean.is_id(f, identity)).select(identity).distinct()
-        ids = ids.withColumn("rated", f.lit(1))
+        ids = ids.withColumn("rated", f.lit(RATED))
         if (run.stage / f"{role}_side_ids.parquet").exists():
-            aside = run.read(f"{role}_side_ids.parquet").withColumn("rated", f.lit(0))
-            ids = ids.unionByName(aside).groupBy(identity).agg(f.min("rated").alias("rated"))
+            aside = run.read(f"{role}_side_ids.parquet").withColumn("rated", f.lit(IN_TABLE))
+            ids = ids.unionByName(aside).groupBy(identity).agg(f.sum("rated").cast("int").alias("rated"))
         _number(run, role, ids, f"{role}_index")
         vocabulary = run.read(f"{role}_index").select(identity, f"{role}_index")
         rows = rows.join(vocabulary, on=identity, how="left")
@@ -99,8 +100,9 @@ def index_again(run: Run, checked: DataFrame) -> DataFrame:
     good = checked.where(f.col("reason").isNull()).drop("reason")
     for role, identity in IDS.items():
         index = name = f"{role}_index"
-        rated = run.read(name).where(f.col("rated") == f.lit(1)).select(index)
-        run.keep(rated.join(good.select(index).distinct(), on=index, how="left_anti"), f"{role}_unused")
+        run.keep(good.select(index).distinct(), f"{role}_used")
+        rated = run.read(name).where(f.col("rated") == f.lit(RATED)).select(index)
+        run.keep(rated.join(run.read(f"{role}_used"), on=index, how="left_anti"), f"{role}_unused")
         unused = run.read(f"{role}_unused")
         if unused.count():
             left = run.read(name).join(unused, on=index, how="left_anti")
@@ -111,6 +113,31 @@ def index_again(run: Run, checked: DataFrame) -> DataFrame:
             good = good.join(moved, on=index).drop(index).withColumnRenamed("anew", index)
         _write_nodes(run, role, name)
     return good
+
+
+def check_table(run: Run, role: str, name: str) -> str | None:
+    """Say how many rated users or movies are in the side table of this name; None without a table.
+
+    Raises:
+        DataError: if none is; the message shows an id of each side.
+    """
+    f, identity, index = run.engine.functions, IDS[role], f"{role}_index"
+    if not (run.stage / f"{role}_side_ids.parquet").exists():
+        return None
+    what = "user" if role == "user" else "movie"
+    used = run.read(index).join(run.read(f"{role}_used"), on=index)
+    count, matched = used.count(), used.where(f.col("rated") == f.lit(RATED + IN_TABLE)).count()
+    if not matched:
+        examples = [
+            str(row[0])
+            for rows in (used, run.read(f"{role}_side_ids.parquet"))
+            for row in rows.select(f.min(identity)).collect()
+        ]
+        raise DataError(
+            f"{name}: expected ids of rated {what}s such as {examples[0]!r}, found none of them but {examples[1]!r}",
+            f"name the id column with --{role}-columns id=NAME, or leave the table out",
+        )
+    return f"{name}: {matched:,} of {count:,} rated {what}s found"
 
 
 def _write_nodes(run: Run, role: str, name: str) -> None:

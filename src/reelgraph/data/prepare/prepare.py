@@ -23,6 +23,7 @@ from reelgraph.data.prepare.passes import (
     TRAIN,
     DataFrame,
     assign_splits,
+    check_table,
     drop_duplicates,
     index_again,
     parse_and_index,
@@ -75,7 +76,11 @@ def prepare(
             run = Run(engine, stage, target)
             named = {CANONICAL[role] for file in staged for role in file.columns}
             checked, facts = _check(run, named, config, staged, report)
-            _split(run, drop_duplicates(run, index_again(run, checked)), config)
+            good = index_again(run, checked)
+            for role, table in (("item", source.items), ("user", source.users)):
+                if table is not None and (matches := check_table(run, role, table.name)) is not None:
+                    report(matches)
+            _split(run, drop_duplicates(run, good), config)
             _write_rejects(run, checked, staged)
         facts["reasons"] = _sum_up(pq.read_table(target / "rejects.parquet"), config, report)
         manifest = _manifest(target, staged, config, facts, source)
@@ -99,12 +104,12 @@ def _stage(source: Source, config: DataConfig, stage: Path, report: Callable[[st
         )
         for part, path in files.items()
     ]
-    for role, path, read in (
-        ("item", source.items, side_tables.read_items),
-        ("user", source.users, side_tables.read_users),
+    for role, path, read, columns in (
+        ("item", source.items, side_tables.read_items, config.item_columns),
+        ("user", source.users, side_tables.read_users, config.user_columns),
     ):
         if path is not None:
-            side = read(path, report)
+            side = read(path, report, columns=columns, rating_column=config.columns.get(role))
             pq.write_table(side, stage / f"{role}_side.parquet")
             pq.write_table(side.select([IDS[role]]), stage / f"{role}_side_ids.parquet")
     return staged
@@ -116,6 +121,7 @@ def _check(
     """Parse the cells and give unusable rows a reason; returns the rows and facts for the manifest."""
     f = run.engine.functions
     checked = parse_and_index(run, config, [file.time_unit for file in staged])
+    checked = clean.refuse_codes(f, checked, config.missing)
     columns = clean.missing_counts(f, staged_rows(run), checked)
     for name, missing in columns.items():
         kinds = [f"{count:,} {kind}" for kind, count in (("null", missing["null"]), ("NaN", missing["nan"])) if count]
@@ -124,6 +130,11 @@ def _check(
     scale = clean.infer_scale(f, checked.where(f.col("reason").isNull()), config.scale)
     if scale is not None:
         report(str(scale))
+        codes = clean.suspected_codes(f, checked.where(f.col("reason").isNull()), scale)
+        if codes and config.strict:
+            raise DataError(f"{staged[0].name}: expected ratings (--strict), found {codes[0]}", codes[0].remedy)
+        for code in codes:
+            report(f"{code}; {code.remedy}")
         outside = f.col("reason").isNull() & ((f.col("value") < scale.low) | (f.col("value") > scale.high))
         checked = checked.withColumn("reason", f.when(outside, f.lit(scale.refusal)).otherwise(f.col("reason")))
     clean.check_enough(checked, f)
@@ -184,6 +195,8 @@ def _sum_up(rejects: pa.Table, config: DataConfig, report: Callable[[str], None]
         shown = first["raw"] or ",".join(first[name] for name in RAW[:4] if first[name] is not None)
         where = f"first {first['file']} row {first['row']:,}: {shown}"
         report(f"refused {count:,} row{'s' if count > 1 else ''}: {reason} ({where})")
+    if config.strict:
+        rejects = rejects.filter(pc.invert(pc.starts_with(rejects["reason"], clean.CODE)))
     if rejects.num_rows and config.strict:
         first = rejects.slice(0, 1).to_pylist()[0]
         raise DataError(
