@@ -130,7 +130,7 @@ def test_the_parts_of_a_prediction_add_up_to_it(user: int) -> None:
     known, visitor = scorer.users(np.asarray([user])), scorer.visitor(*ratings_of(model, user))
     for movie in range(ITEMS):
         for index, state in ((user, known), (None, visitor)):
-            parts = scorer.parts(index, movie, *ratings_of(model, user), state, *raters_of(model, movie))
+            parts = scorer.parts(index, movie, state, ratings_of(model, user), raters_of(model, movie))
             baseline, expected = parts.mean + parts.user + parts.movie, scorer.score(state)[0, movie]
             assert baseline + parts.free + parts.side + parts.because.sum() == pytest.approx(expected, abs=1e-5)
             by_neighbours = parts.movie_free + parts.movie_side + parts.neighbours.sum()
@@ -139,11 +139,11 @@ def test_the_parts_of_a_prediction_add_up_to_it(user: int) -> None:
 
 def test_removing_a_message_removes_its_contribution() -> None:
     model, scorer, _ = shaken("residual")
-    movies, ratings = ratings_of(model, 5)
+    ratings = ratings_of(model, 5)
     assert isinstance(scorer, ResidualScorer)
     state = scorer.users(np.asarray([5]))
-    whole = scorer.parts(5, 2, movies, ratings, state, *raters_of(model, 2))
-    _, messages = scorer.fold_in.messages(movies, ratings)
+    whole = scorer.parts(5, 2, state, ratings, raters_of(model, 2))
+    _, messages = scorer.fold_in.messages(*ratings)
     without = replace(state, state=state.state - messages[0])
     expected = scorer.score(state)[0, 2] - whole.because[0]
     assert scorer.score(without)[0, 2] == pytest.approx(expected, abs=1e-5)
@@ -152,7 +152,7 @@ def test_removing_a_message_removes_its_contribution() -> None:
 def test_gcn_has_no_parts() -> None:
     _, scorer, _ = shaken("gcn")
     with pytest.raises(ConfigError, match="expected a model whose predictions are sums, found gcn"):
-        scorer.parts(1, 1, NO_MOVIES, NO_RATINGS, scorer.users(np.asarray([1])), NO_MOVIES, NO_RATINGS)
+        scorer.parts(1, 1, scorer.users(np.asarray([1])), (NO_MOVIES, NO_RATINGS), (NO_MOVIES, NO_RATINGS))
 
 
 def test_states_of_unknown_users_are_replaced() -> None:

@@ -1,5 +1,6 @@
 """The session effect against a naive loop and on users with changing moods."""
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -111,7 +112,7 @@ def test_many_pairs_are_sampled_by_user(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_manifest_entries() -> None:
     effect = SessionEffect(600.0, 3.0, 0.9, True)
-    assert read_effect(effect.to_json()) == effect
+    assert read_effect(asdict(effect)) == effect
     assert read_effect(None) is None
     with pytest.raises(ArtifactError, match="session with seconds, damping, gain and causal"):
         read_effect({"seconds": "x"})

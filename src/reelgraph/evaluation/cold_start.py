@@ -28,37 +28,26 @@ Fit = Callable[[Dataset, TrainConfig], Recommender]
 
 @dataclass(frozen=True)
 class ColdPoint:
-    """Results with a given number of revealed ratings per held-out user.
-
-    Attributes:
-        revealed: the number of ratings.
-        rmse: error on the ratings after the first 20, in the data's scale.
-        bias_rmse: error of damped biases that use the same revealed ratings.
-        ndcg: nDCG@10 of lists in the default order, over the whole catalogue without each user's first 20.
-    """
+    """Results with a given number of revealed ratings per held-out user."""
 
     revealed: int
-    rmse: float
-    bias_rmse: float
-    ndcg: float
+    rmse: float  # on the ratings after the first 20, in the data's scale
+    bias_rmse: float  # of damped biases that use the same revealed ratings
+    ndcg: float  # nDCG@10 of lists in the default order, over the whole catalogue without each user's first 20
 
 
 @dataclass(frozen=True)
 class ColdReport:
     """Results of `evaluate_cold`.
 
-    Attributes:
-        users: number of held-out users with more than 20 ratings.
-        ratings: number of their ratings after the first 20.
-        curve: one point for each number of revealed ratings.
-        movies: results for held-out movies: number of `movies` and `ratings`, `rmse`, `bias_rmse` of the users' biases,
-            `ndcg` of lists of these movies, `random_ndcg` of such lists in random order; None without side features.
+    `movies` holds the number of held-out `movies` and of their `ratings`, `rmse`, `bias_rmse` of the users' biases,
+    `ndcg` of lists of these movies, and `random_ndcg` of such lists in random order.
     """
 
-    users: int
-    ratings: int
+    users: int  # held-out users with more than 20 ratings
+    ratings: int  # their ratings after the first 20
     curve: tuple[ColdPoint, ...]
-    movies: dict[str, float] | None
+    movies: dict[str, float] | None  # None without side features
 
     def to_json(self) -> dict[str, Any]:
         """The report as JSON values."""
@@ -67,34 +56,21 @@ class ColdReport:
 
 @dataclass(frozen=True)
 class _Held:
-    """All ratings, sorted into those to reveal and those to evaluate.
-
-    Attributes:
-        order: rows of `every` by user, in the order in which they are revealed.
-        place: how many ratings of the same user come before each rating.
-        users: the held-out users with ratings to evaluate, which are `test`.
-        first: the first 20 ratings of the held-out users.
-    """
+    """All ratings, sorted into those to reveal and those to evaluate."""
 
     every: Interactions
-    order: Int64s
-    place: Int64s
-    users: Indices
+    order: Int64s  # rows of `every` by user, in the order in which they are revealed
+    place: Int64s  # how many ratings of the same user come before each rating
+    users: Indices  # held-out users with ratings in `test`
     test: Interactions
-    first: Interactions
+    first: Interactions  # the first 20 ratings of each held-out user
 
 
 def evaluate_cold(data: Dataset, fit: Fit, config: TrainConfig | None = None, seed: int = 0) -> ColdReport | None:
     """Fit without some users, fit without some movies, and evaluate on both.
 
-    Args:
-        data: ratings; its splits are joined and split anew.
-        fit: fits a model, such as `training.fit.fit`.
-        config: settings of the fits; nothing is tuned.
-        seed: draws the held-out users and movies, and seeds the fits.
-
-    Returns:
-        The report; None if no held-out user has more than 20 ratings.
+    The splits of `data` are joined and split anew, and nothing is tuned. Returns None if no held-out user has more than
+    20 ratings.
     """
     config = (config or TrainConfig()).model_copy(update={"tune": "none", "session": False, "seed": seed})
     every, rng = merge(merge(data.train, data.valid), data.test), np.random.default_rng(seed)
@@ -127,19 +103,13 @@ def _point(model: Recommender, biases: Baseline, held: _Held, number: int) -> Co
         rows = test.user_index == user
         prediction[rows] = visitors[user].predict()[test.item_index[rows]]
     baseline = replace(biases, user=user_bias).predict(test)
-    ranking = evaluate_ranking(
-        lambda users: np.stack([lists.score_of(visitors[user].person) for user in users.tolist()]),
-        held.first,
-        test,
-        len(model.items),
-        predictor.high,
-    )
-    return ColdPoint(
-        number,
-        rmse(prediction, test.rating),
-        rmse(np.clip(baseline, predictor.low, predictor.high), test.rating),
-        ranking.ndcg,
-    )
+
+    def scores(users: Indices) -> Floats:
+        return np.stack([lists.score_of(visitors[user].person) for user in users.tolist()])
+
+    ranking = evaluate_ranking(scores, held.first, test, len(model.items), predictor.high)
+    bias_rmse = rmse(np.clip(baseline, predictor.low, predictor.high), test.rating)
+    return ColdPoint(number, rmse(prediction, test.rating), bias_rmse, ranking.ndcg)
 
 
 def _cold_movies(

@@ -28,39 +28,29 @@ MAX_MOVIES, MIN_RATINGS, NEIGHBOURS = 300, 20, 10  # similarity test: movies, th
 
 def measure_quality(model: Recommender, test: Interactions, seed: int = 0) -> dict[str, Any]:
     """Results of all measurements of this module as JSON values."""
-    return {
-        "lists": measure_lists(model, test, seed),
-        "deletion": deletion_test(model, test, seed),
-        "similar": similarity_test(model, seed),
-    }
+    lists, deletion = measure_lists(model, test, seed), deletion_test(model, test, seed)
+    return {"lists": lists, "deletion": deletion, "similar": similarity_test(model, seed)}
 
 
 def measure_lists(model: Recommender, test: Interactions, seed: int = 0) -> dict[str, dict[str, float | int | None]]:
-    """Ranking metrics of each order and of each of `OPTIONS`, on the same users.
+    """Ranking metrics of each order and of each of `OPTIONS`, on the same users, at most `MAX_USERS`.
 
-    Args:
-        test: test ratings by the model's indices, sorted by user.
-        seed: draws the users if there are more than `MAX_USERS`.
+    `test` has the model's indices and is sorted by user.
     """
     users = np.unique(test.user_index[test.rating >= LIKED * model.predictor.high])
     if len(users) > MAX_USERS:
         sample = np.random.default_rng(seed).choice(users, MAX_USERS, replace=False)
         test = test.take(np.isin(test.user_index, sample))
-    orders: dict[str, ListOptions] = {f"order {order}": {"order": order} for order in ORDERS}  # type: ignore[typeddict-item]
-    if model.ranker is None:
-        del orders["order rank"]
+    kept = [order for order in ORDERS if order != "rank" or model.ranker is not None]
+    orders: dict[str, ListOptions] = {f"order {order}": {"order": order} for order in kept}  # type: ignore[typeddict-item]
     seen, length = model.artifact.ratings, min(20, len(model.items))
 
     def measures(options: ListOptions) -> dict[str, float | int | None]:
-        report = evaluate_lists(
-            lambda users: model.list_indices(users, **(options | {"k": length})),
-            seen,
-            test,
-            len(model.items),
-            model.predictor.high,
-            states=model.lists.ordering.unit_states,
-        )
-        return report.to_json()
+        def lists(users: Indices) -> Indices:
+            return model.list_indices(users, **(options | {"k": length}))
+
+        states = model.lists.ordering.unit_states
+        return evaluate_lists(lists, seen, test, len(model.items), model.predictor.high, states=states).to_json()
 
     by_order = {name: measures(options) for name, options in orders.items()}
     default = {"default": by_order["order blend"]}
@@ -72,11 +62,8 @@ def deletion_test(model: Recommender, test: Interactions, seed: int = 0) -> dict
 
     For random test pairs, the user is a visitor with all training ratings, then without the `DELETED` ratings of the
     largest absolute contribution, then without as many random ones. Biases and norms are recomputed each time (after
-    Samek et al., Evaluating the Visualization of What a Deep Neural Network Has Learned, 2017).
-
-    Returns:
-        For "prediction", in the data's scale, and "ranking": the number of `pairs` and the mean absolute changes `top`
-        and `random`. None if no user has enough ratings or the model's predictions are not sums.
+    Samek et al., Evaluating the Visualization of What a Deep Neural Network Has Learned, 2017). `top` and `random` are
+    the mean absolute changes; None if no user has enough ratings or the model's predictions are not sums.
     """
     candidates = np.flatnonzero(model.predictor.user_counts[test.user_index] > 2 * DELETED)
     if model.scorer.fold_in is None or not len(candidates):
@@ -105,7 +92,7 @@ def _stars_and_parts(model: Recommender, items: Indices, stars: Floats, movie: i
     standardised = model.predictor.standardise(np.asarray(stars, np.float32))
     state = model.scorer.visitor(items, standardised)
     no_raters = np.empty(0, np.int32), np.empty(0, np.float32)
-    parts = model.scorer.parts(None, movie, items, standardised, state, *no_raters)
+    parts = model.scorer.parts(None, movie, state, (items, standardised), no_raters)
     std = model.predictor.std
     return float(model.scorer.score(state, np.asarray([movie]))[0]) * std, parts.because * std
 
@@ -121,12 +108,9 @@ def _score_and_parts(model: Recommender, items: Indices, stars: Floats, movie: i
 def similarity_test(model: Recommender, seed: int = 0) -> dict[str, dict[str, float | None]] | None:
     """Whether similar movies share genres and raters more often than random and popular ones.
 
-    Compares random movies with at least `MIN_RATINGS` training ratings with the `NEIGHBOURS` nearest by state.
-
-    Returns:
-        For "similar", "random" and "popular": `genre`, the share of pairs with a common genre, None without genres;
-        and `lift`, the users who rated both movies times all users, divided by the product of the users who rated each,
-        mean over pairs of movies with ratings. None if no movie has enough ratings.
+    Compares random movies with at least `MIN_RATINGS` training ratings with the `NEIGHBOURS` nearest by state. `genre`
+    is the share of pairs with a common genre; `lift` is the users who rated both movies times all users, divided by the
+    product of the users who rated each, mean over pairs of movies with ratings. None if no movie has enough ratings.
     """
     predictor, rng = model.predictor, np.random.default_rng(seed)
     candidates = np.flatnonzero(predictor.item_counts >= MIN_RATINGS)
@@ -162,12 +146,7 @@ def _genre_and_lift(model: Recommender, pairs: list[tuple[int, Indices]]) -> dic
 
 
 def known_pairs(model: Recommender, users: list[str], movies: list[str], rating: Floats) -> Interactions:
-    """Test ratings of known users and movies by the model's indices, sorted.
-
-    Args:
-        users, movies: ids as text, `(num_ratings,)`.
-        rating: in the data's scale, `(num_ratings,)`.
-    """
+    """Test ratings of known users and movies by the model's indices, sorted by user and movie."""
     (user, user_known), (item, item_known) = model.users.indices(users), model.items.indices(movies)
     kept = np.flatnonzero(user_known & item_known)
     kept = kept[np.lexsort((item[kept], user[kept]))]

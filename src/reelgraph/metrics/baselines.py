@@ -10,19 +10,12 @@ from reelgraph.data.dataset import Interactions
 
 @dataclass(frozen=True)
 class Baseline:
-    """Predicts mean + user bias + movie bias.
+    """Predicts mean + user bias + movie bias, in the data's scale."""
 
-    Attributes:
-        name: a key of `labels.PREDICTORS`.
-        mean: in the data's scale.
-        user: float64 of shape `(num_users,)`, 0 for users without training ratings.
-        item: float64 of shape `(num_items,)`.
-    """
-
-    name: str
+    name: str  # a key of `labels.PREDICTORS`
     mean: float
-    user: Float64s
-    item: Float64s
+    user: Float64s  # (num_users,), 0 without training ratings
+    item: Float64s  # (num_items,)
 
     def predict(self, pairs: Interactions) -> Float64s:
         """Predicted ratings in the data's scale, not clipped, float64 of shape `(num_pairs,)`."""
@@ -60,11 +53,7 @@ def damped_biases(
 ) -> tuple[Float64s, Float64s]:
     """Biases of users and movies: alternating damped means of the residuals of the other side.
 
-    Args:
-        user, item: indices of each rating, `(num_ratings,)`.
-        deviation: ratings minus their mean, `(num_ratings,)`.
-        item_count: number of ratings of each movie, `(num_items,)`.
-        damping: for users and for movies, in ratings.
+    `deviation` is the ratings minus their mean; `damping` is for users and for movies, in ratings.
     """
     num_items = len(item_count)
     user_count = np.bincount(user, minlength=num_users)

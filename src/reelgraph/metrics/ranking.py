@@ -15,43 +15,31 @@ from reelgraph.config import LIKED
 from reelgraph.data.dataset import Interactions
 
 _BLOCK_FLOATS = 1 << 23  # scores held at a time, 32 MB as float32
+_BY_USER = ("ndcg", "recall", "precision", "average_precision", "reciprocal_rank", "hit_rate")
 Score = Callable[[Indices], Floats]
 Lists = Callable[[Indices], Indices]
 
 
 @dataclass(frozen=True)
 class RankingReport:
-    """Means over the users with at least one relevant test movie; k is 10 unless stated.
+    """Means over the users with at least one relevant test movie, of lists of k movies, k = 10 unless stated.
 
-    Attributes:
-        users: number of these users.
-        ndcg: nDCG at k: the sum of 1 / log2(rank + 1) over the relevant movies of the list, divided by the sum of the
-            best possible list of k (min(k, relevant) relevant movies first).
-        recall: Recall at 20: relevant movies in a list of 20, divided by all of the user's relevant test movies.
-        precision: relevant movies in a list of k, divided by k, however short the list.
-        average_precision: MAP at k: the precisions at the ranks of the relevant movies of the list, summed and divided
-            by min(k, relevant).
-        reciprocal_rank: MRR at k: 1 / rank of the first relevant movie of the list, 0 if there is none.
-        hit_rate: users with a relevant movie in a list of k, divided by the users.
-        coverage: movies in at least one of these users' lists of k, divided by the number of movies.
-        novelty: mean self-information of the listed movies in bits, -log2(ratings of the movie / users with ratings);
-            a movie without ratings counts as having one.
-        diversity: mean over the lists of at least two movies of the mean of 1 - cosine of the states over all pairs of
-            the list's movies; None without states.
-        popularity: mean number of training ratings of the listed movies.
+    Novelty is the mean of -log2(ratings of the movie / users with ratings), in bits, over the listed movies; a movie
+    without ratings counts as having one. Diversity is the mean of 1 - cosine of the states over all pairs of a list's
+    movies, averaged over the lists of at least two.
     """
 
     users: int
-    ndcg: float
-    recall: float
-    precision: float
-    average_precision: float
-    reciprocal_rank: float
-    hit_rate: float
-    coverage: float
+    ndcg: float  # sum of 1 / log2(rank + 1) over the list's relevant movies, divided by that of the best list of k
+    recall: float  # relevant movies in a list of 20, divided by all of the user's relevant test movies
+    precision: float  # relevant movies in the list, divided by k, however short the list
+    average_precision: float  # MAP: precisions at the ranks of relevant movies, summed, divided by min(k, relevant)
+    reciprocal_rank: float  # MRR: 1 / rank of the first relevant movie, 0 if there is none
+    hit_rate: float  # share of the users with a relevant movie in their list
+    coverage: float  # share of the movies in at least one of these users' lists
     novelty: float
-    diversity: float | None
-    popularity: float
+    diversity: float | None  # None without states
+    popularity: float  # mean number of training ratings of the listed movies
 
     def to_json(self) -> dict[str, float | int | None]:
         """The report as JSON values; NaN becomes None."""
@@ -74,11 +62,8 @@ def evaluate_lists(
     Args:
         lists: returns lists without seen movies for user indices, int32 `(num_users, length)`, best first, `NO_ITEM`
             after the end of a list.
-        seen: training ratings.
-        test: test ratings.
-        high: highest rating of the scale.
-        k: length of the lists for all measures but Recall.
-        recall_k: length of the lists for Recall.
+        seen, test: training and test ratings; the highest of the scale is `high`.
+        k, recall_k: lengths of the lists for all measures but Recall, and for Recall.
         states: states of the movies for the diversity of the lists, `(num_items, dim)`.
     """
     result = _evaluate(lists, test, num_items, high, k, recall_k, states)
@@ -89,19 +74,13 @@ def evaluate_lists(
     ratings = np.bincount(seen.item_index, minlength=num_items)
     surprise = -np.log2(np.maximum(ratings, 1) / max(len(np.unique(seen.user_index)), 1))
     total = max(int(listed.sum()), 1)
-    ndcg, recall, precision, average_precision, reciprocal_rank, hit_rate = by_user.mean(1).tolist()
     return RankingReport(
         users=by_user.shape[1],
-        ndcg=ndcg,
-        recall=recall,
-        precision=precision,
-        average_precision=average_precision,
-        reciprocal_rank=reciprocal_rank,
-        hit_rate=hit_rate,
         coverage=float((listed > 0).mean()),
         novelty=float((listed * surprise).sum() / total),
         diversity=float(distances.mean()) if states is not None and len(distances) else None,
         popularity=float((listed * ratings).sum() / total),
+        **dict(zip(_BY_USER, by_user.mean(1).tolist(), strict=True)),
     )
 
 
@@ -121,11 +100,9 @@ def user_ndcg(
 
 
 def lists_by_score(score: Score, seen: Interactions, length: int = 20) -> Lists:
-    """Lists of the movies with the highest scores.
+    """Lists of the movies with the highest scores, `(num_users, num_items)`, without those in `seen`, sorted by user.
 
-    Args:
-        score: returns scores of all movies for user indices, `(num_users, num_items)`; ties go to the lower index.
-        seen: training ratings, sorted by user; their movies are not listed.
+    Ties go to the lower index.
     """
 
     def lists(users: Indices) -> Indices:
@@ -139,7 +116,7 @@ def lists_by_score(score: Score, seen: Interactions, length: int = 20) -> Lists:
 def _evaluate(
     lists: Lists, test: Interactions, num_items: int, high: float, k: int, recall_k: int, states: Floats | None
 ) -> tuple[Float64s, Int64s, Float64s] | None:
-    """The six measures of each user, `(6, num_users)`, how often each movie is listed, and the lists' diversities."""
+    """The measures `_BY_USER`, `(6, num_users)`, how often each movie is listed, and the lists' diversities."""
     liked = test.rating >= LIKED * high
     order = np.lexsort((test.item_index[liked], test.user_index[liked]))
     liked_user, liked_item = test.user_index[liked][order], test.item_index[liked][order]
@@ -164,11 +141,10 @@ def _evaluate(
 
 
 def _measures(hits: Mask, relevant: Ints, k: int, recall_k: int) -> Float64s:
-    """NDCG to hit rate in the order of `RankingReport`, `(6, num_users)`.
+    """The measures `_BY_USER`, `(6, num_users)`.
 
-    Args:
-        hits: whether the movie at each place is relevant, `(num_users, length)`.
-        relevant: number of relevant movies, `(num_users,)`.
+    `hits` says of each place of a list whether its movie is relevant, `(num_users, length)`; `relevant` is the number
+    of relevant movies, `(num_users,)`.
     """
     first = hits[:, :k]
     rank = np.arange(1, first.shape[1] + 1)

@@ -29,21 +29,14 @@ def mae(prediction: Floats, rating: Floats) -> float:
 
 @dataclass(frozen=True)
 class Group:
-    """Errors of a group of pairs, in the data's scale.
-
-    Attributes:
-        name: label of the group.
-        pairs: number of pairs, the denominator of all means.
-        rmse, mae: errors.
-        predicted, actual: mean predicted and mean actual rating.
-    """
+    """Errors of a group of pairs, in the data's scale; all means are over the pairs."""
 
     name: str
     pairs: int
     rmse: float
     mae: float
-    predicted: float
-    actual: float
+    predicted: float  # mean predicted rating
+    actual: float  # mean actual rating
 
 
 def by_group(prediction: Floats, rating: Floats, masks: Iterable[tuple[str, Mask]]) -> list[Group]:
@@ -94,29 +87,21 @@ def calibration_groups(prediction: Floats) -> Iterator[tuple[str, Mask]]:
 
 @dataclass(frozen=True)
 class EvaluationReport:
-    """Errors on test ratings, in the data's scale.
+    """Errors on test ratings, in the data's scale, unknown users and movies included.
 
-    Attributes:
-        pairs: number of test ratings, the denominator of `rmse` and `mae`; unknown users and movies are included.
-        rmse, mae: errors; the predictions use the time of rating if the model and the ratings have it.
-        unknown_users, unknown_movies: number of distinct users and movies without training ratings.
-        unknown_pairs: number of pairs with such a user or movie, predicted from the known side.
-        rmse_untimed, mae_untimed: errors without the time of rating; None if it was not used.
-        interval: `level`, measured `coverage` and `mean_width` of the intervals; None without intervals.
-        groups: errors by `user_ratings` and `movie_ratings` (training ratings of the pair's user and movie), `rating`,
-            and if known `genre` and `decade`.
-        calibration: predicted against actual in ten groups by predicted rating.
+    `groups` are by `user_ratings` and `movie_ratings` (training ratings of the pair's user and movie), `rating`, and if
+    known `genre` and `decade`; `calibration` is ten groups by predicted rating.
     """
 
-    pairs: int
-    rmse: float
+    pairs: int  # test ratings, the denominator of `rmse` and `mae`
+    rmse: float  # with the time of rating if the model and the ratings have it
     mae: float
-    unknown_users: int
+    unknown_users: int  # distinct users without training ratings
     unknown_movies: int
-    unknown_pairs: int
-    rmse_untimed: float | None = None
+    unknown_pairs: int  # pairs with an unknown user or movie, predicted from the known side
+    rmse_untimed: float | None = None  # without the time of rating; None if it was not used
     mae_untimed: float | None = None
-    interval: dict[str, float] | None = None
+    interval: dict[str, float] | None = None  # `level`, measured `coverage` and `mean_width`
     groups: dict[str, list[Group]] = field(default_factory=dict)
     calibration: list[Group] = field(default_factory=list)
 
@@ -127,18 +112,12 @@ class EvaluationReport:
 
 @dataclass(frozen=True)
 class RatedPairs:
-    """Test ratings, all of shape `(num_pairs,)`.
-
-    Attributes:
-        users, movies: ids or indices.
-        rating: actual ratings.
-        user_count, item_count: number of training ratings of the pair's user and movie.
-    """
+    """Test ratings, all of shape `(num_pairs,)`; users and movies are ids or indices."""
 
     users: npt.NDArray[Any]
     movies: npt.NDArray[Any]
     rating: Floats
-    user_count: Ints
+    user_count: Ints  # training ratings of the pair's user
     item_count: Ints
 
 
@@ -151,14 +130,10 @@ def evaluate_predictions(
     years: Floats | None = None,
     genres: Mapping[str, Mask] | None = None,
 ) -> EvaluationReport:
-    """Errors of predictions.
+    """Errors of predictions; all arrays are of shape `(num_pairs,)`.
 
-    Args:
-        prediction: predicted ratings, `(num_pairs,)`.
-        untimed: predictions without the time of rating.
-        interval: level, lower and upper bounds of intervals.
-        years: year of each pair's movie, NaN where unknown.
-        genres: members of each genre, bool of shape `(num_pairs,)`.
+    `untimed` is predicted without the time of rating; `interval` is the level, lower and upper bounds; `years` are NaN
+    where unknown.
     """
     rating, unknown_user, unknown_movie = test.rating, test.user_count == 0, test.item_count == 0
     groups = {

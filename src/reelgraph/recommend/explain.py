@@ -107,15 +107,15 @@ def _than_average(part: float) -> str:
 def explain(predictor: Predictor, person: Person, item: int) -> Explanation:
     """Decompose a person's prediction and ranking score of a movie."""
     raters, their_ratings = predictor.raters(item)
-    own, theirs = predictor.standardise(person.ratings), predictor.standardise(their_ratings)
-    parts = predictor.scorer.parts(person.index, item, person.rated, own, person.state, raters, theirs)
+    own = person.rated, predictor.standardise(person.ratings)
+    others = raters, predictor.standardise(their_ratings)
+    parts = predictor.scorer.parts(person.index, item, person.state, own, others)
     std = predictor.std
     mean, because = parts.mean * std + predictor.mean, parts.because * std
     user, movie, free, side = (part * std for part in (parts.user, parts.movie, parts.free, parts.side))
     ranking = None
     if predictor.ranker is not None:
-        rank_parts = predictor.ranker.parts(item, person.rated, own, raters, theirs)
-        ranking = _score(predictor, person, rank_parts, raters, their_ratings)
+        ranking = _score(predictor, person, predictor.ranker.parts(item, own, others), raters, their_ratings)
     return Explanation(
         target=predictor.catalogue.movie(item),
         prediction=mean + user + movie + free + side + float(because.sum(dtype=np.float64)),

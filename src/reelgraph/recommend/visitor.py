@@ -10,7 +10,7 @@ from reelgraph.errors import DataError
 from reelgraph.recommend.explain import Explanation, explain
 from reelgraph.recommend.lists import Choice, ListMaker, ListOptions, Suggestion
 from reelgraph.recommend.predictor import Person
-from reelgraph.scoring.base import UserState
+from reelgraph.scoring.base import RunningState, UserState
 
 
 class Visitor:
@@ -20,16 +20,11 @@ class Visitor:
         self.lists, self.predictor = lists, lists.predictor
         self._ratings: dict[int, float] = {}
         scorer, ranker = self.predictor.scorer, self.predictor.ranker
-        self._stars = scorer.fold_in.running() if scorer.fold_in else None
-        self._rank = ranker.fold_in.running() if ranker else None
+        self._stars = RunningState(scorer.fold_in) if scorer.fold_in else None
+        self._rank = RunningState(ranker.fold_in) if ranker else None
 
     def rate(self, movie: object, stars: float) -> None:
-        """Set a rating in the data's scale.
-
-        Raises:
-            UnknownIdError: if the movie is unknown.
-            DataError: if the rating is outside the data's scale.
-        """
+        """Set a rating; raises `UnknownIdError` for an unknown movie, `DataError` for one outside the data's scale."""
         self.rate_all({movie: stars})
 
     def rate_all(self, ratings: Mapping[Any, float]) -> None:
@@ -53,11 +48,7 @@ class Visitor:
         self._add(item_index, stars, 1)
 
     def remove(self, movie: object) -> None:
-        """Remove a rating, if there is one.
-
-        Raises:
-            UnknownIdError: if the movie is unknown.
-        """
+        """Remove a rating, if there is one; raises `UnknownIdError` for an unknown movie."""
         item = self.predictor.items.index(movie)
         if item in self._ratings:
             self._remove(item)

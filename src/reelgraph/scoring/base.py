@@ -7,6 +7,8 @@ import numpy as np
 
 from reelgraph.arrays import USER_DAMPING, Float32s, Float64s, Floats, Ints, Mask
 
+Ratings = tuple[Ints, Float32s]  # indices of the rated movies or of the users who rated, and the standardised ratings
+
 
 class FoldIn:
     """Computes the state of a new user from ratings, with the states of the movies fixed.
@@ -14,10 +16,7 @@ class FoldIn:
         rho_i = r_i - mean - b_i - b,   b = sum_i (r_i - mean - b_i) / (n + USER_DAMPING)
         z     = n^-1/2 * sum_i (y_i + rho_i x_i)
 
-    Args:
-        mean: mean standardised rating.
-        baseline: `b_i` of the movies, `(num_items,)`.
-        implicit, residual: `y` and `x` of the movies, `(num_items, dim)`.
+    `baseline` holds the `b_i`, `(num_items,)`, `implicit` the `y_i` and `residual` the `x_i`, `(num_items, dim)`.
     """
 
     def __init__(self, mean: Float32s, baseline: Float32s, implicit: Float32s, residual: Float32s) -> None:
@@ -34,10 +33,6 @@ class FoldIn:
         """The user's damped bias `b`, a scalar, and state `z`, `(1, dim)`; there may be no ratings."""
         bias, messages = self.messages(items, ratings)
         return bias, np.asarray(messages.sum(0, keepdims=True))
-
-    def running(self) -> "RunningState":
-        """The same for ratings that are added and removed later."""
-        return RunningState(self)
 
 
 class RunningState:
@@ -79,15 +74,10 @@ class RunningState:
 
 @dataclass(frozen=True)
 class UserState:
-    """Users as a rating model sees them.
+    """Users as a rating model sees them."""
 
-    Attributes:
-        state: float32 of shape `(num_users, dim)`.
-        offset: constant part of a user's predictions, float32 of shape `(num_users,)`.
-    """
-
-    state: Float32s
-    offset: Float32s
+    state: Float32s  # (num_users, dim)
+    offset: Float32s  # constant part of each user's predictions, (num_users,)
 
     def where(self, known: Mask, other: "UserState") -> "UserState":
         """These users where `known`, `(num_users,)`, is true, and `other`, one row, elsewhere."""
@@ -97,18 +87,13 @@ class UserState:
 
 @dataclass(frozen=True)
 class Parts:
-    """A standardised prediction or a ranking score as two sums.
-
-    They are `mean + user + movie + free + side + because.sum()` and
-    `mean + user + movie + movie_free + movie_side + neighbours.sum()`; see `recommend.explain.Explanation`. `because`
-    and `neighbours` are float32 arrays with an entry for each rated movie and for each user who rated the movie.
-    """
+    """A standardised prediction or a ranking score as two sums; see `recommend.explain.Explanation`."""
 
     movie: float
-    because: Float32s
+    because: Float32s  # for each rated movie
     movie_free: float
     movie_side: float
-    neighbours: Float32s
+    neighbours: Float32s  # for each user who rated the movie
     mean: float = 0.0
     user: float = 0.0
     free: float = 0.0
@@ -143,24 +128,11 @@ class Scorer(Protocol):
     def without_movie(self, user: UserState) -> Float32s:
         """Predictions `(num_users,)` for an unknown movie."""
 
-    def parts(
-        self,
-        user_index: int | None,
-        item_index: int,
-        rated: Ints,
-        rating: Float32s,
-        user: UserState,
-        raters: Ints,
-        their_rating: Float32s,
-    ) -> Parts:
+    def parts(self, user_index: int | None, item_index: int, user: UserState, own: Ratings, others: Ratings) -> Parts:
         """Decompose a prediction.
 
-        Args:
-            user_index: the user; None for a visitor.
-            item_index: the movie.
-            rated, rating: the user's rated movies and ratings, `(num_ratings,)`.
-            user: the user's state, one row.
-            raters, their_rating: users who rated the movie and their ratings, `(num_neighbours,)`.
+        `user_index` is None for a visitor, `user` one row, `own` the user's ratings of movies, and `others` all users'
+        ratings of the movie.
         """
 
     @property

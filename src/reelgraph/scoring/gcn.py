@@ -12,9 +12,7 @@ from reelgraph.scoring.base import Parts, UserState
 class GCNScorer:
     """Predicts by a fully connected head on the states of the pair.
 
-    Args:
-        weights: the exported arrays.
-        unit: `(gain, shift)` that scale a standardised rating to [0, 1], the edge weight.
+    `unit` holds the factor and the summand that scale a standardised rating to [0, 1], the edge weight.
     """
 
     fold_in = None  # Three nonlinear layers are not a sum over ratings.

@@ -29,34 +29,16 @@ class Intervals:
     def around(
         self, prediction: Floats, user_count: Ints, item_count: Ints, level: float, scale: tuple[float, float]
     ) -> tuple[Floats, Floats]:
-        """Lower and upper bounds, clipped to the scale; arrays are of shape `(num_pairs,)`.
-
-        Args:
-            prediction: predicted ratings.
-            user_count, item_count: training ratings of each pair's user and movie.
-            level: coverage, one of `LEVELS`.
-            scale: lowest and highest rating.
-        """
+        """Bounds clipped to the scale, `(num_pairs,)`, from numbers of training ratings and one of `LEVELS`."""
         if level not in LEVELS:
-            raise ConfigError(
-                f"level: expected one of {', '.join(map(str, LEVELS))}, found {level!r}", "choose one of them"
-            )
+            problem = f"level: expected one of {', '.join(map(str, LEVELS))}, found {level!r}"
+            raise ConfigError(problem, "choose one of them")
         half = self.half_width[LEVELS.index(level)][_group(user_count, USER_EDGES), _group(item_count, ITEM_EDGES)]
         return np.clip(prediction - half, *scale), np.clip(prediction + half, *scale)
 
-    def to_json(self) -> list[Any]:
-        """The half widths as nested lists."""
-        widths: list[Any] = self.half_width.tolist()
-        return widths
-
 
 def calibrate(error: Floats, user_count: Ints, item_count: Ints) -> Intervals | None:
-    """Intervals from validation errors; None if there are none.
-
-    Args:
-        error: rating minus prediction, `(num_pairs,)`.
-        user_count, item_count: training ratings of each pair's user and movie, `(num_pairs,)`.
-    """
+    """Intervals from validation errors and the pairs' numbers of training ratings, `(num_pairs,)`; None without any."""
     if not len(error):
         return None
     size = np.abs(error.astype(np.float64))

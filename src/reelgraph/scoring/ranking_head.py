@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from reelgraph.arrays import Float32s, Float64s, Ints, lengths, pair_products
-from reelgraph.scoring.base import FoldIn, Parts
+from reelgraph.scoring.base import FoldIn, Parts, Ratings
 
 
 class Ranker:
@@ -42,10 +42,10 @@ class Ranker:
     def _longest(self) -> float:
         return float(lengths(self.item_states).max(initial=0))
 
-    def parts(self, item_index: int, rated: Ints, rating: Float32s, raters: Ints, their_rating: Float32s) -> Parts:
+    def parts(self, item_index: int, own: Ratings, others: Ratings) -> Parts:
         """Decompose a score; see `Scorer.parts`."""
-        weights = self.weights
-        _, messages = self.fold_in.messages(rated, rating)
+        weights, (raters, their_rating) = self.weights, others
+        _, messages = self.fold_in.messages(*own)
         user = messages.sum(0)
         rho = their_rating - weights["rank.mean"] - weights["rank.item.baseline"][item_index]
         rho = (rho - weights["rank.user.baseline"][raters])[:, None]

@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from reelgraph.arrays import Float32s, Float64s, Ints, lengths, pair_products
-from reelgraph.scoring.base import FoldIn, Parts, UserState
+from reelgraph.scoring.base import FoldIn, Parts, Ratings, UserState
 
 
 class ResidualScorer:
@@ -58,19 +58,10 @@ class ResidualScorer:
         """Mean and user bias: a movie without ratings and features has no bias and no state."""
         return user.offset
 
-    def parts(
-        self,
-        user_index: int | None,
-        item_index: int,
-        rated: Ints,
-        rating: Float32s,
-        user: UserState,
-        raters: Ints,
-        their_rating: Float32s,
-    ) -> Parts:
+    def parts(self, user_index: int | None, item_index: int, user: UserState, own: Ratings, others: Ratings) -> Parts:
         """Decompose a prediction; see `Scorer.parts`."""
-        weights = self.weights
-        bias, messages = self.fold_in.messages(rated, rating)
+        weights, (raters, their_rating) = self.weights, others
+        bias, messages = self.fold_in.messages(*own)
         item, state = self.item_states[item_index], user.state[0]
         free = side = offset = 0.0
         if user_index is not None:

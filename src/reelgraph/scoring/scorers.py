@@ -39,11 +39,7 @@ def needed_for_lists(name: str) -> bool:
 def scorer_for(
     model: str, weights: Mapping[str, Float32s], unit: tuple[float, float], *, lists_only: bool = False
 ) -> Scorer:
-    """The scorer of a rating model, after a check of all arrays; see `GCNScorer` for `unit`.
-
-    Raises:
-        ArtifactError: if the model is unknown, or an array is missing or has a wrong shape.
-    """
+    """The scorer of a rating model, after a check of all arrays; see `GCNScorer` for `unit`."""
     if model not in {"residual", "gcn"}:
         raise ArtifactError(f"manifest.json: expected model residual or gcn, found {model!r}", "train again")
     ranks = any(name.startswith("rank.") for name in weights)
@@ -70,7 +66,5 @@ def _check_arrays(shapes: Mapping[str, str], weights: Mapping[str, Float32s]) ->
         expected = tuple(lengths.get(letter) for letter in letters)
         if shape != expected:
             wanted = " x ".join(str(length or "any") for length in expected) or "one number"
-            raise ArtifactError(
-                f"weights.safetensors: expected {name} of shape {wanted}, found {' x '.join(map(str, shape))}",
-                "train again",
-            )
+            problem = f"expected {name} of shape {wanted}, found {' x '.join(map(str, shape))}"
+            raise ArtifactError(f"weights.safetensors: {problem}", "train again")

@@ -9,7 +9,7 @@ in the data's scale, over the user's training ratings j of other movies. e_uj is
 rating hidden. With a time split, ratings later than t have weight 0, as in production. Without a time, s is 0.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,19 +26,12 @@ REACH = 12.0  # in kernel widths; weights beyond it, below 1e-5, are dropped
 
 @dataclass(frozen=True)
 class Residuals:
-    """Training residuals, sorted by user and then by time.
+    """Training residuals, sorted by user and then by time, `(num_edges,)`."""
 
-    Attributes:
-        start: first row of each user, int64 of shape `(num_users + 1,)`.
-        item_index: `(num_edges,)`.
-        timestamp: seconds since 1970, int64 of shape `(num_edges,)`.
-        residual: rating minus its prediction with that rating hidden, float64 of shape `(num_edges,)`.
-    """
-
-    start: Ints
+    start: Ints  # first row of each user, (num_users + 1,)
     item_index: Ints
-    timestamp: Int64s
-    residual: Float64s
+    timestamp: Int64s  # seconds since 1970
+    residual: Float64s  # rating minus its prediction with that rating hidden
 
     @classmethod
     def of(cls, user_index: Ints, item_index: Ints, timestamp: Int64s, residual: Floats, users: int) -> "Residuals":
@@ -64,28 +57,17 @@ class Queries:
 
 @dataclass(frozen=True)
 class SessionEffect:
-    """The settings of the effect.
+    """The settings of the effect."""
 
-    Attributes:
-        seconds: kernel width.
-        damping: strength of the shrinkage towards 0, in ratings.
-        gain: factor on the damped mean.
-        causal: ignore ratings later than the queried time.
-    """
-
-    seconds: float
-    damping: float
-    gain: float
-    causal: bool
+    seconds: float  # kernel width
+    damping: float  # strength of the shrinkage towards 0, in ratings
+    gain: float  # factor on the damped mean
+    causal: bool  # ignore ratings later than the queried time
 
     def predict(self, queries: Queries, history: Residuals) -> Float64s:
         """The effect in the data's scale, float64 of shape `(num_pairs,)`."""
         total, weight = _sums(queries, history, self.seconds, self.causal)
         return self.gain * total / (self.damping + weight)
-
-    def to_json(self) -> dict[str, Any]:
-        """The settings as JSON values."""
-        return asdict(self)
 
 
 def read_effect(settings: Any) -> SessionEffect | None:
@@ -105,11 +87,7 @@ def read_effect(settings: Any) -> SessionEffect | None:
 def choose(queries: Queries, error: Floats, history: Residuals, causal: bool) -> SessionEffect | None:
     """The effect with the smallest squared error on validation ratings; None if it gains less than a standard error.
 
-    Args:
-        queries: the validation pairs and their times.
-        error: rating minus prediction without the effect, `(num_pairs,)`.
-        history: the training residuals.
-        causal: see `SessionEffect`.
+    `error` is the rating minus the prediction without the effect, `(num_pairs,)`.
     """
     if len(error) > MAX_PAIRS:
         sampled = np.random.default_rng(0).random(len(history.start)) < MAX_PAIRS / len(error)

@@ -173,7 +173,7 @@ def learn_from_validation(fitted: Fitted, data: Dataset) -> Fitted:
         if session is not None:
             intervals["timed"] = calibrate(valid.rating - timed, *counts)
             errors = {"model": (rmse(timed, valid.rating), mae(timed, valid.rating)), "untimed": errors["model"]}
-    named = {name: interval.to_json() for name, interval in intervals.items() if interval is not None}
+    named = {name: interval.half_width.tolist() for name, interval in intervals.items() if interval is not None}
     return replace(fitted, calibration=Calibration(session, named, errors))
 
 
@@ -244,7 +244,7 @@ def make_artifact(fitted: Fitted, data: Dataset) -> Artifact:
         "steps": fitted.steps,
         "tuning": [asdict(trial) for trial in fitted.trials],
         "ranking": None if head is None else head.facts,
-        "session": None if session is None else session.to_json(),
+        "session": None if session is None else asdict(session),
         "intervals": {} if fitted.calibration is None else fitted.calibration.intervals,
         "interrupted": fitted.interrupted,
         "processes": place()[1],
