@@ -1,4 +1,4 @@
-"""Addresses without secrets in sight, schemas brought up to date by one server or by many, errors in one line."""
+"""Addresses, schema migrations, and error messages of the database of ratings."""
 
 import multiprocessing
 import sys
@@ -33,7 +33,7 @@ SECRET = "postgresql://ann:s3cret@db.example/films"
 ALSO_SECRET = "postgresql://ann@db.example/films?password=s3cret"
 
 
-def test_addresses(tmp_path: Path) -> None:
+def test_forms_of_addresses(tmp_path: Path) -> None:
     assert address("sqlite:///some/r.sqlite", None, {}).database == "some/r.sqlite"
     assert address("some/r.sqlite", None, {}) == make_url("sqlite:///some/r.sqlite")
     assert address(SERVER, None, {}) == make_url(SERVER)
@@ -51,7 +51,7 @@ def test_addresses(tmp_path: Path) -> None:
     assert address(SERVER, Path("m"), {"REELGRAPH_DATABASE": SECRET}) == make_url(SERVER), "what is given counts first"
 
 
-def test_ratings_are_kept_beside_the_model_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_database_is_beside_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "model-7").mkdir()
     (tmp_path / "newest").symlink_to("model-7")
     assert address(None, tmp_path / "newest", {}).database == str(tmp_path / "newest.ratings.sqlite"), (
@@ -69,7 +69,7 @@ def test_a_password_on_the_command_line_is_refused(given: str) -> None:
 
 
 @pytest.mark.parametrize("given", ["env:NOTHING", "file:/nowhere/at/all", None])
-def test_an_address_that_is_not_there(given: str | None) -> None:
+def test_a_missing_address_is_refused(given: str | None) -> None:
     with pytest.raises(ConfigError, match="expected"):
         address(given, None, {})
 
@@ -88,7 +88,7 @@ def test_other_addresses_are_refused_without_being_shown(text: str) -> None:
         assert "s3cret" not in str(refused.value)
 
 
-def test_an_address_is_shown_without_secrets() -> None:
+def test_shown_addresses_have_no_secrets() -> None:
     assert shown(make_url(SECRET)) == shown(make_url(ALSO_SECRET)) == "postgresql://db.example/films"
     assert shown(make_url("postgresql://ann@/films?host=/run/pg")) == "postgresql:///run/pg/films"
     assert shown(make_url(SERVER)) == "postgresql://db.example:5433/films"
@@ -96,7 +96,7 @@ def test_an_address_is_shown_without_secrets() -> None:
 
 
 def schema_of(url: URL) -> list[tuple[object, ...]]:
-    """Tables, columns, keys and indexes, as the database says them."""
+    """Tables, columns, keys and indexes of a database."""
     engine = create_engine(url)
     found = inspect(engine)
     parts: list[tuple[object, ...]] = [
@@ -108,7 +108,7 @@ def schema_of(url: URL) -> list[tuple[object, ...]]:
 
 
 def to_revision(url: URL, revision: str) -> None:
-    """Bring an empty database to an earlier schema, as the version of that time did."""
+    """Create an older schema in an empty database."""
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     engine = create_engine(url)
@@ -126,7 +126,7 @@ def run(url: URL, *statements: str) -> None:
     engine.dispose()
 
 
-def test_the_schema_is_what_the_code_works_with(database: URL) -> None:
+def test_the_migrated_schema_matches_the_tables(database: URL) -> None:
     migrate(database)
     engine = create_engine(database)
     with engine.connect() as connection:
@@ -135,8 +135,8 @@ def test_the_schema_is_what_the_code_works_with(database: URL) -> None:
     engine.dispose()
 
 
-def test_every_earlier_schema_ends_in_the_newest_with_its_ratings(new_database: Callable[[], URL]) -> None:
-    """From an empty database and from each revision, twice: the same tables, and nothing lost."""
+def test_every_older_schema_is_migrated_with_its_ratings(new_database: Callable[[], URL]) -> None:
+    """Migrating an empty database and each revision, twice, gives the same tables and loses nothing."""
     script = ScriptDirectory(str(MIGRATIONS))
     revisions = [one.revision for one in script.walk_revisions()][::-1]
     assert (revisions, script.get_current_head()) == (["1", "2", "3"], REVISION)
@@ -155,7 +155,7 @@ def test_every_earlier_schema_ends_in_the_newest_with_its_ratings(new_database: 
     store.close()
 
 
-def test_a_migration_that_fails_leaves_the_earlier_schema(database: URL) -> None:
+def test_a_failed_migration_changes_nothing(database: URL) -> None:
     to_revision(database, "1")
     run(database, "CREATE VIEW history_user AS SELECT 1", "INSERT INTO ratings VALUES ('a', '1', 1, 1)")
     before = schema_of(database)
@@ -176,7 +176,7 @@ def test_a_newer_schema_is_refused_in_one_line(database: URL) -> None:
     assert schema_of(database) == before
 
 
-def test_tables_of_another_program_are_left_alone(database: URL) -> None:
+def test_tables_of_another_program_are_refused_and_kept(database: URL) -> None:
     run(database, "CREATE TABLE ratings (product INTEGER, points INTEGER)", "INSERT INTO ratings VALUES (1, 2)")
     before = schema_of(database)
     with pytest.raises(SchemaError, match="found a table ratings of another program"):
@@ -197,7 +197,7 @@ def processes() -> Iterator[ProcessPoolExecutor]:
 
 
 @pytest.mark.parametrize("start", ["empty", "1"])
-def test_servers_that_start_at_once(database: URL, start: str, processes: ProcessPoolExecutor) -> None:
+def test_concurrent_starts_migrate_once(database: URL, start: str, processes: ProcessPoolExecutor) -> None:
     if start != "empty":
         to_revision(database, start)
     jobs = [(database, f"user {number}") for number in range(8)]
@@ -224,7 +224,7 @@ def test_every_commit_is_on_disk(tmp_path: Path, postgresql_server: PostgreSQL) 
         engine.dispose()
 
 
-def test_a_new_file_is_its_owners_alone(tmp_path: Path) -> None:
+def test_only_the_owner_can_read_a_new_file(tmp_path: Path) -> None:
     store = Store.open(URL.create("sqlite", database=str(tmp_path / "r.sqlite")))
     store.put("ann", {"1": 1.0})
     assert {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == dict.fromkeys(
@@ -233,13 +233,13 @@ def test_a_new_file_is_its_owners_alone(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_driver_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(SetupError, match=r"expected psycopg for PostgreSQL, found .*reelgraph\[postgresql\]"):
         Store.open(make_url(SERVER))
 
 
-def test_files_that_cannot_be_used(tmp_path: Path) -> None:
+def test_unusable_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("not a database " * 100)
     folder = tmp_path / "folder"
     folder.mkdir()
@@ -254,7 +254,7 @@ def test_files_that_cannot_be_used(tmp_path: Path) -> None:
 
 
 @pytest.mark.postgresql
-def test_a_server_that_goes_and_comes_back() -> None:
+def test_a_store_reconnects_to_a_restarted_server() -> None:
     with postgresql(*FAST) as server:
         url = server.database()
         store = Store.open(url)

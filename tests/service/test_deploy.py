@@ -1,4 +1,4 @@
-"""What operators read and copy: the manual tells of what there is, the container and the unit start it."""
+"""The manual is complete, and the container and the systemd unit match the command line."""
 
 import itertools
 import re
@@ -23,17 +23,17 @@ DOCKERFILE = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
 
 
 def parsed(arguments: list[str]) -> dict[str, object]:
-    """What the command line makes of the words after `reelgraph serve`."""
+    """The options that `reelgraph serve` parses."""
     return serve.make_context("serve", arguments).params
 
 
 def names(text: str) -> set[str]:
-    """Names of distributions from lines such as "psycopg[binary]>=3.2"."""
+    """Package names from lines such as "psycopg[binary]>=3.2"."""
     lines = (line.strip().strip('",') for line in text.splitlines())
     return {re.split(r"[\[<>=;~ ]", line)[0] for line in lines if line and not line.startswith("#")}
 
 
-def test_the_manual_tells_of_every_option_failure_measure_and_route(client: httpx.Client) -> None:
+def test_the_manual_covers_all_options_errors_metrics_and_routes(client: httpx.Client) -> None:
     manual = (ROOT / "docs" / "service.md").read_text(encoding="utf-8")
     ticked = set(re.findall(r"`([^`\s]+)`", manual))
     for name in Settings.model_fields:
@@ -51,13 +51,13 @@ def test_the_manual_tells_of_every_option_failure_measure_and_route(client: http
         assert first in manual, path
 
 
-def test_a_linter_finds_nothing_in_the_dockerfile() -> None:
+def test_the_dockerfile_passes_the_linter() -> None:
     linter = Path(sys.executable).parent / "hadolint"
     done = subprocess.run([linter, "--no-color", DEPLOY / "Dockerfile"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_the_linter_would_find_something(tmp_path: Path) -> None:
+def test_the_linter_finds_faults(tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text("FROM python\nRUN pip install reelgraph\n")
     linter = Path(sys.executable).parent / "hadolint"
     done = subprocess.run([linter, "--no-color", tmp_path / "Dockerfile"], capture_output=True, text=True, check=False)
@@ -65,7 +65,7 @@ def test_the_linter_would_find_something(tmp_path: Path) -> None:
     assert "DL3006" in done.stdout
 
 
-def test_what_the_dockerfile_copies_is_there_and_let_through() -> None:
+def test_files_copied_by_the_dockerfile_exist_and_are_not_ignored() -> None:
     ignored, *kept = (DEPLOY / "Dockerfile.dockerignore").read_text(encoding="utf-8").split()
     assert ignored == "*"
     sources = [word for line in re.findall(r"^COPY (?!--)(.+) \S+$", DOCKERFILE, re.MULTILINE) for word in line.split()]
@@ -75,7 +75,7 @@ def test_what_the_dockerfile_copies_is_there_and_let_through() -> None:
         assert f"!{source}" in kept
 
 
-def test_the_container_starts_a_service_for_others_that_waits_for_models() -> None:
+def test_the_container_serves_all_addresses_and_waits_for_models() -> None:
     found = re.search(r"^ENTRYPOINT \[(.*)\]$", DOCKERFILE, re.MULTILINE)
     assert found
     words = re.findall(r'"([^"]*)"', found[1])
@@ -86,7 +86,7 @@ def test_the_container_starts_a_service_for_others_that_waits_for_models() -> No
     assert re.search(r"^USER \d+$", DOCKERFILE, re.MULTILINE)
 
 
-def test_the_container_installs_what_serving_imports_and_no_torch() -> None:
+def test_the_container_installs_all_imports_of_serving_and_no_torch() -> None:
     tree = Tree(SOURCE)
     reached = tree.reach("service.server", lazy=True) | tree.reach("cli", lazy=False)
     outside = {name for name in reached if name.partition(".")[0] not in {*tree.files, *sys.stdlib_module_names}}
@@ -124,6 +124,6 @@ def test_the_unit_starts_a_service() -> None:
 
 
 @pytest.mark.parametrize("words", [["m", "--prot", "1"], ["m", "--write-key", "x"], []])
-def test_the_command_line_knows_no_others(words: list[str]) -> None:
+def test_unknown_options_are_refused(words: list[str]) -> None:
     with pytest.raises(Exception, match=r"No such option|Missing parameter"):
         parsed(words)

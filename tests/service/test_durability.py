@@ -1,4 +1,4 @@
-"""Servers killed while they write lose nothing that they acknowledged; benchmarks/durability.py does it at length."""
+"""Killed servers lose no acknowledged rating; benchmarks/durability.py runs a longer version."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def writers(model_dir: Path, database: URL) -> Writers:
     return Writers(Server(model_dir, database), movies, (1.0, 5.0, 2.0), WRITES)
 
 
-def test_nothing_acknowledged_is_lost(writers: Writers) -> None:
+def test_no_acknowledged_rating_is_lost(writers: Writers) -> None:
     found = endure(writers, KILLS)
     assert found.acknowledged == WRITES
     assert (found.kills, found.lost) == (KILLS, 0)

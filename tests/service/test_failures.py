@@ -1,4 +1,4 @@
-"""Every failure of every route has the one shape."""
+"""Errors of all routes have the common form."""
 
 import json
 import re
@@ -64,7 +64,7 @@ def ask(client: httpx.Client, model: Recommender, route: Route, **more: Any) -> 
 
 
 def failed(answer: httpx.Response, code: str) -> dict[str, Any]:
-    """The error of an answer that must be one."""
+    """The error of a response, which must have this code and the common form."""
     assert answer.status_code == STATUS[code], answer.text
     assert answer.headers["content-type"] == "application/json"
     assert answer.headers["cache-control"] == "no-store"
@@ -84,19 +84,19 @@ def named(route: Route) -> str:
     return f"{route[0]} {route[1].partition('?')[0]}"
 
 
-def test_no_route_is_left_out(client: httpx.Client) -> None:
+def test_the_tests_cover_all_routes(client: httpx.Client) -> None:
     paths = client.get("/api/openapi.json").json()["paths"]
     documented = {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
     assert documented == {named(route) for route in ROUTES}
 
 
 @pytest.mark.parametrize("route", [*READS, *TOKENS, *WRITES, *PLAIN, *PAGES, ADMINS[0]], ids=named)
-def test_the_requests_of_these_tests_are_answered(client: httpx.Client, model: Recommender, route: Route) -> None:
+def test_valid_requests_succeed(client: httpx.Client, model: Recommender, route: Route) -> None:
     assert ask(client, model, route).status_code == 200
 
 
 @pytest.mark.parametrize("route", ROUTES + PAGES, ids=named)
-def test_another_method(client: httpx.Client, model: Recommender, route: Route) -> None:
+def test_unknown_methods(client: httpx.Client, model: Recommender, route: Route) -> None:
     answer = ask(client, model, ("PATCH", *route[1:]))
     failed(answer, "method_not_allowed")
     assert route[0] in answer.headers["allow"]
@@ -105,12 +105,12 @@ def test_another_method(client: httpx.Client, model: Recommender, route: Route) 
 @pytest.mark.parametrize(
     "path", ["/api", "/api/nothing", "/static/../app.py", "/static/x.js", "/docs/x", "/api/v2/movies"]
 )
-def test_no_such_path(client: httpx.Client, path: str) -> None:
+def test_unknown_paths(client: httpx.Client, path: str) -> None:
     failed(client.get(path), "not_found")
 
 
 @pytest.mark.parametrize("route", [route for route in READS + WRITES if "{" in route[1]], ids=named)
-def test_no_such_id(client: httpx.Client, model: Recommender, route: Route) -> None:
+def test_unknown_ids_in_paths(client: httpx.Client, model: Recommender, route: Route) -> None:
     method, path, body = route
     answer = client.request(method, path.format(movie_id="zz", user_id="zz"), json=body)
     if route in WRITES:  # The database need not know anyone.
@@ -130,7 +130,7 @@ def test_no_such_id(client: httpx.Client, model: Recommender, route: Route) -> N
         ("/api/ratings/batch", {"user": "u", "ratings": {"zz": 3}}),
     ],
 )
-def test_no_such_id_in_a_body(client: httpx.Client, path: str, body: Any) -> None:
+def test_unknown_ids_in_bodies(client: httpx.Client, path: str, body: Any) -> None:
     failed(client.post(path, json=body), "unknown_id")
 
 
@@ -189,7 +189,7 @@ WRONG: list[tuple[str, str, Any, str]] = [
 
 
 @pytest.mark.parametrize(("method", "path", "body", "where"), WRONG)
-def test_what_is_out_of_bounds(client: httpx.Client, method: str, path: str, body: Any, where: str) -> None:
+def test_values_out_of_bounds(client: httpx.Client, method: str, path: str, body: Any, where: str) -> None:
     error = failed(client.request(method, path, json=body), "invalid")
     if where:
         assert where in [fault["where"] for fault in error["detail"]]
@@ -212,20 +212,18 @@ def test_what_is_out_of_bounds(client: httpx.Client, method: str, path: str, bod
     ],
     ids=lambda content: content[:12].decode("latin-1"),
 )
-def test_what_is_no_json_or_no_such_body(
-    client: httpx.Client, model: Recommender, route: Route, content: bytes
-) -> None:
+def test_malformed_bodies(client: httpx.Client, model: Recommender, route: Route, content: bytes) -> None:
     headers = {"Content-Type": "application/json"}
     failed(ask(client, model, route, content=content, headers=headers), "invalid")
 
 
-def test_json_that_is_not_called_so(client: httpx.Client) -> None:
+def test_a_body_of_another_content_type(client: httpx.Client) -> None:
     failed(client.post("/api/recommendations", content=b"{}", headers={"Content-Type": "text/plain"}), "invalid")
 
 
 @pytest.mark.parametrize("route", ROUTES + PAGES, ids=named)
 @pytest.mark.parametrize("chunked", [False, True])
-def test_too_large_a_body(client: httpx.Client, model: Recommender, route: Route, chunked: bool) -> None:
+def test_bodies_over_the_limit(client: httpx.Client, model: Recommender, route: Route, chunked: bool) -> None:
     def chunks() -> Iterator[bytes]:
         for _ in range(70):
             yield b" " * 4096
@@ -257,9 +255,7 @@ def test_keys(serve: Serve, model_dir: Path, model: Recommender, route: Route) -
 
 
 @pytest.mark.parametrize("route", WRITES + ADMINS, ids=named)
-def test_without_a_key_this_machine_alone_writes(
-    serve: Serve, model_dir: Path, model: Recommender, route: Route
-) -> None:
+def test_other_addresses_need_a_key(serve: Serve, model_dir: Path, model: Recommender, route: Route) -> None:
     client = serve(model_dir, host="0.0.0.0")
     failed(ask(client, model, route), "forbidden")
     assert client.get("/api/catalogue").json()["writes"] == "off"
@@ -276,7 +272,7 @@ def test_without_a_key_this_machine_alone_writes(
     ],
     ids=str,
 )
-def test_others_through_this_machine_do_not_write(
+def test_foreign_requests_cannot_write_but_read(
     client: httpx.Client, model: Recommender, headers: dict[str, str]
 ) -> None:
     for route in WRITES + ADMINS:
@@ -285,12 +281,12 @@ def test_others_through_this_machine_do_not_write(
         assert ask(client, model, route, headers=headers).status_code == 200
 
 
-def test_the_page_itself_writes(client: httpx.Client, model: Recommender) -> None:
+def test_the_own_page_can_write(client: httpx.Client, model: Recommender) -> None:
     own = str(client.base_url).rstrip("/")
     assert ask(client, model, WRITES[0], headers={"Origin": own}).status_code == 200
 
 
-def test_too_many_requests(serve: Serve, model_dir: Path, model: Recommender) -> None:
+def test_requests_over_the_rate(serve: Serve, model_dir: Path, model: Recommender) -> None:
     client = serve(model_dir, rate=0.01)
     assert client.get("/health/live").status_code == 200
     assert client.get("/api/movies").status_code == 200
@@ -302,7 +298,7 @@ def test_too_many_requests(serve: Serve, model_dir: Path, model: Recommender) ->
         assert ask(client, model, route).status_code == 200
 
 
-def test_no_model_yet(serve: Serve, model: Recommender, tmp_path: Path) -> None:
+def test_requests_before_the_first_model(serve: Serve, model: Recommender, tmp_path: Path) -> None:
     client = serve(tmp_path, wait=True)
     for route in [*READS, *WRITES[:2], PLAIN[1]]:
         answer = ask(client, model, route)
@@ -313,7 +309,7 @@ def test_no_model_yet(serve: Serve, model: Recommender, tmp_path: Path) -> None:
     failed(ask(client, model, ADMINS[0]), "refused")
 
 
-def test_a_database_that_is_away(model_dir: Path, model: Recommender, tmp_path: Path) -> None:
+def test_requests_without_the_database(model_dir: Path, model: Recommender, tmp_path: Path) -> None:
     settings = Settings(database="postgresql+psycopg://nobody@127.0.0.1:1/none", watch=0, open=True)
     with serving(create_app(model_dir, settings), settings) as client:
         for route in WRITES:
@@ -325,7 +321,7 @@ def test_a_database_that_is_away(model_dir: Path, model: Recommender, tmp_path: 
         assert re.search(r"reelgraph_database_errors_total [1-9]", client.get("/metrics").text)
 
 
-def test_a_bug_tells_nothing(
+def test_internal_errors_reveal_nothing(
     model_dir: Path, model: Recommender, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings = Settings(database=str(tmp_path / "ratings.sqlite"), watch=0, open=True)

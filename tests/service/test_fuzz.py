@@ -1,4 +1,4 @@
-"""Requests that nobody would send: none ends in a bug, and all are answered as the document of routes says."""
+"""Random malformed requests get the responses that the OpenAPI document describes."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +10,7 @@ from reelgraph.service.settings import Keys
 from tests.support.worlds import benchmark
 
 
-def test_nothing_that_is_sent_ends_in_a_bug(serve: Callable[..., httpx.Client], model_dir: Path) -> None:
+def test_malformed_requests_cause_no_internal_errors(serve: Callable[..., httpx.Client], model_dir: Path) -> None:
     key = "k" * 20
     client = serve(model_dir, Keys(write=SecretStr(key), admin=SecretStr(key)), rate=0)
     found = benchmark("fuzz").fuzz(str(client.base_url).rstrip("/"), 150, key=key)

@@ -1,4 +1,4 @@
-"""What analysts are told is what the manifest and the library say."""
+"""Statistics for analysts match the manifest and the library."""
 
 import json
 from collections import Counter
@@ -20,42 +20,44 @@ from reelgraph.service.settings import Settings
 
 
 def run(method: str, seed: int, rmse: float) -> dict[str, Any]:
-    """One run of a bench."""
+    """A run of a bench."""
     names = ("mae", "user_rmse", "ndcg", "recall", "coverage", "predict_seconds", "memory_gb")
     facts = {"dataset": "d", "method": method, "seed": seed, "error": None, "unpredictable": 0}
     return facts | dict.fromkeys(names, 0.5) | {"rmse": rmse, "tune_seconds": 2.0, "fit_seconds": 1.0}
 
 
 @pytest.fixture(scope="module")
-def found(client: httpx.Client) -> dict[str, Any]:
+def statistics(client: httpx.Client) -> dict[str, Any]:
     answer = client.get("/api/insights")
     assert answer.status_code == 200
     content: dict[str, Any] = answer.json()
     return content
 
 
-def test_numbers_are_the_manifests(found: dict[str, Any], model: Recommender, model_dir: Path) -> None:
+def test_numbers_match_the_manifest(statistics: dict[str, Any], model: Recommender, model_dir: Path) -> None:
     manifest = json.loads((model_dir / "manifest.json").read_text(encoding="utf-8"))
-    assert found["model"]["metrics"] == manifest["metrics"]
-    assert found["model"]["list_measures"] == manifest["analysis"]["lists"]
-    assert found["groups"] == manifest["analysis"]["groups"] | {"calibration": manifest["analysis"]["calibration"]}
-    assert found["data"]["counts"] == manifest["data"]["counts"]
-    assert (found["other"], found["leaderboard"]) == (None, None)
+    assert statistics["model"]["metrics"] == manifest["metrics"]
+    assert statistics["model"]["list_measures"] == manifest["analysis"]["lists"]
+    assert statistics["groups"] == manifest["analysis"]["groups"] | {"calibration": manifest["analysis"]["calibration"]}
+    assert statistics["data"]["counts"] == manifest["data"]["counts"]
+    assert (statistics["other"], statistics["leaderboard"]) == (None, None)
     lines = (model_dir / HISTORY).read_text(encoding="utf-8").splitlines()[1:]
-    assert [(row["phase"], row["step"]) for row in found["history"]] == [
+    assert [(row["phase"], row["step"]) for row in statistics["history"]] == [
         (line.split(",")[0], int(line.split(",")[1])) for line in lines
     ]
     values = Counter(model.artifact.seen["rating"].to_pylist())
-    assert {row["name"]: row["number"] for row in found["data"]["values"]} == {f"{v:g}": n for v, n in values.items()}
+    assert {row["name"]: row["number"] for row in statistics["data"]["values"]} == {
+        f"{v:g}": n for v, n in values.items()
+    }
     for name, count, ratings in (("user", len(model.users), "user_index"), ("movie", len(model.items), "item_index")):
-        groups = found["data"][f"{name}_ratings"]
+        groups = statistics["data"][f"{name}_ratings"]
         assert sum(group["number"] for group in groups) == count
         rated = Counter(model.artifact.seen[ratings].to_pylist())
         assert groups[-1] == {"name": "50+", "number": sum(number >= 50 for number in rated.values())}
 
 
-def test_the_popularity_of_lists_is_counted_over_users_lists(found: dict[str, Any], model: Recommender) -> None:
-    lists, ratings = found["lists"], Counter(model.artifact.seen["item_index"].to_pylist())
+def test_list_statistics_match_the_users_lists(statistics: dict[str, Any], model: Recommender) -> None:
+    lists, ratings = statistics["lists"], Counter(model.artifact.seen["item_index"].to_pylist())
     assert lists["users"] == len(model.users), "there are fewer than the sample may have"
     listed = Counter(
         line.movie.movie_id for user in range(len(model.users)) for line in model.recommend(model.users.id(user))
@@ -75,7 +77,7 @@ def test_the_popularity_of_lists_is_counted_over_users_lists(found: dict[str, An
     assert sum(row["movies"] for row in lists["popularity"]) == len(model.items)
 
 
-def test_the_answer_is_not_sent_twice(client: httpx.Client) -> None:
+def test_statistics_are_cached_by_etag(client: httpx.Client) -> None:
     tag = client.get("/api/insights").headers["etag"]
     again = client.get("/api/insights", headers={"If-None-Match": tag})
     assert (again.status_code, again.content) == (304, b"")
@@ -85,44 +87,46 @@ def test_two_models_side_by_side(
     serve: Callable[..., httpx.Client], model_dir: Path, other_dir: Path, model: Recommender
 ) -> None:
     client, user = serve(model_dir, compare=other_dir), model.users.id(3)
-    found = client.get("/api/insights/compare", params={"user": user, "k": 7}).json()
+    comparison = client.get("/api/insights/compare", params={"user": user, "k": 7}).json()
     ids = {}
     for side, one in (("serving", model), ("other", open_model(other_dir))):
         ids[side] = [line.movie.movie_id for line in one.recommend(user, k=7)]
-        assert [movie["movie_id"] for movie in found[side]["movies"]] == ids[side]
-        assert (found[side]["known"], found[side]["ratings"]) == (True, one.predictor.user_counts[3])
+        assert [movie["movie_id"] for movie in comparison[side]["movies"]] == ids[side]
+        assert (comparison[side]["known"], comparison[side]["ratings"]) == (True, one.predictor.user_counts[3])
     assert ids["serving"] != ids["other"]
-    assert found["shared"] == len(set(ids["serving"]) & set(ids["other"]))
+    assert comparison["shared"] == len(set(ids["serving"]) & set(ids["other"]))
     for side, other in (("serving", "other"), ("other", "serving")):
         places = {name: rank for rank, name in enumerate(ids[other], 1)}
-        assert [movie["elsewhere"] for movie in found[side]["movies"]] == [places.get(name) for name in ids[side]]
+        assert [movie["elsewhere"] for movie in comparison[side]["movies"]] == [places.get(name) for name in ids[side]]
     facts = client.get("/api/insights").json()
-    assert facts["other"]["artifact"]["id"] == found["other"]["artifact"]["id"] != facts["model"]["artifact"]["id"]
+    assert facts["other"]["artifact"]["id"] == comparison["other"]["artifact"]["id"] != facts["model"]["artifact"]["id"]
 
 
-def test_a_user_whom_one_model_or_none_knows(
+def test_users_unknown_to_one_or_both_models(
     serve: Callable[..., httpx.Client], model_dir: Path, model: Recommender, strangers: Path
 ) -> None:
     client = serve(model_dir, compare=strangers)
-    found = client.get("/api/insights/compare", params={"user": "stranger-0"}).json()
-    assert (found["serving"]["known"], found["serving"]["movies"], found["shared"]) == (False, [], None)
-    assert len(found["other"]["movies"]) == 10
+    comparison = client.get("/api/insights/compare", params={"user": "stranger-0"}).json()
+    assert (comparison["serving"]["known"], comparison["serving"]["movies"], comparison["shared"]) == (False, [], None)
+    assert len(comparison["other"]["movies"]) == 10
     answer = client.get("/api/insights/compare", params={"user": "zz"})
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "unknown_id")
     assert client.get("/api/insights/compare").json()["error"]["code"] == "invalid"
 
 
-def test_without_a_second_model_there_is_one_list(client: httpx.Client, model: Recommender) -> None:
+def test_without_a_second_model_comparison_has_one_list(client: httpx.Client, model: Recommender) -> None:
     user = model.users.id(0)
-    found = client.get("/api/insights/compare", params={"user": user}).json()
-    assert (found["other"], found["shared"]) == (None, None)
-    assert [movie["movie_id"] for movie in found["serving"]["movies"]] == [
+    comparison = client.get("/api/insights/compare", params={"user": user}).json()
+    assert (comparison["other"], comparison["shared"]) == (None, None)
+    assert [movie["movie_id"] for movie in comparison["serving"]["movies"]] == [
         line.movie.movie_id for line in model.recommend(user)
     ]
-    assert {movie["elsewhere"] for movie in found["serving"]["movies"]} == {None}
+    assert {movie["elsewhere"] for movie in comparison["serving"]["movies"]} == {None}
 
 
-def test_bench_results_are_summed_up(serve: Callable[..., httpx.Client], model_dir: Path, tmp_path: Path) -> None:
+def test_the_leaderboard_summarises_bench_results(
+    serve: Callable[..., httpx.Client], model_dir: Path, tmp_path: Path
+) -> None:
     runs = [run("b", 0, 0.9), run("a", 0, 0.7), run("a", 1, 0.9)]
     bench = {"kind": "reelgraph-bench", "version": 1, "date": "2026-01-02", "machine": "m", "runs": runs}
     (tmp_path / "results.json").write_text(json.dumps(bench), encoding="utf-8")
@@ -136,7 +140,7 @@ def test_bench_results_are_summed_up(serve: Callable[..., httpx.Client], model_d
     assert second["rmse_half"] is None
 
 
-def test_what_cannot_be_shown_is_refused_at_the_start(model_dir: Path, tmp_path: Path) -> None:
+def test_unusable_results_and_models_are_refused_at_the_start(model_dir: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"results.json: expected benchmark results"):
         create_app(model_dir, Settings(bench=tmp_path, database=str(tmp_path / "r.sqlite")))
     with pytest.raises(ArtifactError):
@@ -145,7 +149,7 @@ def test_what_cannot_be_shown_is_refused_at_the_start(model_dir: Path, tmp_path:
 
 @pytest.fixture(scope="module")
 def strangers(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same model with other users' ids."""
+    """The same model with different user ids."""
     artifact = read_artifact(model_dir)
     ids = pa.array([f"stranger-{number}" for number in range(artifact.users.num_rows)])
     users = artifact.users.set_column(artifact.users.column_names.index("userId"), "userId", ids)

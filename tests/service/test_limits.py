@@ -1,4 +1,4 @@
-"""TokenBuckets let through what a rate allows, in bounded memory."""
+"""Rate limits of clients, in bounded memory."""
 
 import pytest
 from hypothesis import given
@@ -16,7 +16,7 @@ class Clock:
 
 
 @given(st.lists(st.floats(0, 5), max_size=60), st.floats(0.2, 20))
-def test_no_more_than_burst_and_rate(pauses: list[float], rate: float) -> None:
+def test_buckets_admit_burst_and_rate_at_most(pauses: list[float], rate: float) -> None:
     clock = Clock()
     buckets = TokenBuckets(rate, clock=clock)
     let_in = 0
@@ -31,19 +31,19 @@ def test_no_more_than_burst_and_rate(pauses: list[float], rate: float) -> None:
             let_in += 1
 
 
-def test_clients_do_not_share() -> None:
+def test_clients_have_separate_buckets() -> None:
     buckets = TokenBuckets(1, clock=Clock())
     assert [buckets.take("a") > 0 for _ in range(4)] == [False, False, True, True]
     assert buckets.take("b") == 0
 
 
-def test_no_rate_is_no_limit() -> None:
+def test_rate_zero_means_no_limit() -> None:
     buckets = TokenBuckets(0)
     assert not any(buckets.take("a") for _ in range(1000))
     assert len(buckets) == 0
 
 
-def test_memory_is_bounded_and_the_present_are_remembered() -> None:
+def test_capacity_is_bounded_and_recent_clients_are_kept() -> None:
     buckets = TokenBuckets(1, capacity=10, clock=Clock())
     for number in range(100):
         buckets.take(f"c{number}")
@@ -62,5 +62,5 @@ def test_memory_is_bounded_and_the_present_are_remembered() -> None:
         ("not:an:address", "not:an:address"),
     ],
 )
-def test_whose_bucket_it_is(host: str, client: str) -> None:
+def test_clients_are_addresses_or_networks(host: str, client: str) -> None:
     assert client_of(host) == client

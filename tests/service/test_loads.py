@@ -1,4 +1,4 @@
-"""The load generator counts what it is to count."""
+"""The load generator of the benchmarks."""
 
 import asyncio
 import socket
@@ -18,7 +18,7 @@ def port_of(client: httpx.Client) -> int:
     return client.base_url.port or 0
 
 
-def test_every_request_is_sent_and_counted(client: httpx.Client, model: Recommender) -> None:
+def test_all_requests_are_sent_and_counted(client: httpx.Client, model: Recommender) -> None:
     right = loads.post("/api/recommendations", {"ratings": {model.items.id(0): 3.0}})
     wrong = loads.post("/api/recommendations", {"k": 0})
     taken = asyncio.run(loads.one_after_another(port_of(client), [right, right, wrong], 30, at_once=3))
@@ -32,7 +32,7 @@ def test_every_request_is_sent_and_counted(client: httpx.Client, model: Recommen
 
 @contextmanager
 def stalling(seconds: float) -> Iterator[int]:
-    """A server that answers each connection's first request late, and none after it."""
+    """A server that answers the first request of each connection late, and no others."""
     stop = threading.Event()
     listening = socket.create_server(("127.0.0.1", 0))
 
@@ -54,7 +54,7 @@ def stalling(seconds: float) -> Iterator[int]:
     listening.close()
 
 
-def test_a_server_that_stalls_cannot_hide() -> None:
+def test_stalls_of_the_server_are_measured() -> None:
     with stalling(0.2) as port:
         taken = asyncio.run(loads.at_a_rate(port, [loads.post("/", {})], 20, 0.5, connections=1))
     # Ten requests are due within half a second, one connection gets an answer every 0.2 s, and each second request
@@ -63,7 +63,7 @@ def test_a_server_that_stalls_cannot_hide() -> None:
     assert max(taken.seconds) > 0.35
 
 
-def test_nobody_there_is_a_failure() -> None:
+def test_refused_connections_are_failures() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     taken = asyncio.run(loads.one_after_another(port, [loads.post("/", {})], 3))

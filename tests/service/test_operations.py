@@ -1,4 +1,4 @@
-"""What operators rely on: measures, logs, request ids, headers, settings, keys."""
+"""Metrics, logs, request ids, response headers, settings and keys."""
 
 import json
 import logging
@@ -21,14 +21,14 @@ Serve = Callable[..., httpx.Client]
 
 
 def samples(client: httpx.Client) -> dict[str, float]:
-    """The measures by name and labels."""
+    """The metrics by name and labels."""
     answer = client.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain")
     lines = (line.rpartition(" ") for line in answer.text.splitlines() if not line.startswith("#"))
     return {name: float(value) for name, _, value in lines}
 
 
-def test_measures(serve: Serve, model_dir: Path, model: Recommender) -> None:
+def test_metrics(serve: Serve, model_dir: Path, model: Recommender) -> None:
     client, movie = serve(model_dir), model.items.id(0)
     for _ in range(3):
         client.post("/api/recommendations", json={"ratings": {movie: 4.0}})
@@ -57,7 +57,7 @@ def test_measures(serve: Serve, model_dir: Path, model: Recommender) -> None:
     assert found["process_resident_memory_bytes"] > 1e7
 
 
-def test_services_count_for_themselves(serve: Serve, model_dir: Path) -> None:
+def test_services_have_separate_metrics(serve: Serve, model_dir: Path) -> None:
     one, other = serve(model_dir), serve(model_dir)
     one.post("/api/recommendations", json={})
     assert samples(one)["reelgraph_fold_ins_total"] == 1
@@ -68,7 +68,7 @@ def lines_of(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
     return [json.loads(JsonLines().format(record)) for record in caplog.records if record.name == LOGGER.name]
 
 
-def test_a_line_of_json_for_every_request(
+def test_every_request_is_logged_as_json(
     serve: Serve, model_dir: Path, model: Recommender, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, LOGGER.name)
@@ -105,13 +105,13 @@ def test_a_line_of_json_for_every_request(
         ('"', False),
     ],
 )
-def test_request_ids_come_back_if_they_may(client: httpx.Client, given: str, kept: bool) -> None:
+def test_valid_request_ids_are_returned(client: httpx.Client, given: str, kept: bool) -> None:
     found = client.get("/health/live", headers={"X-Request-ID": given}).headers["x-request-id"]
     assert (found == given) == kept
     assert re.fullmatch(r"[A-Za-z0-9._-]{1,64}", found)
 
 
-def test_new_request_ids_differ(client: httpx.Client) -> None:
+def test_generated_request_ids_are_unique(client: httpx.Client) -> None:
     assert len({client.get("/health/live").headers["x-request-id"] for _ in range(20)}) == 20
 
 
@@ -131,7 +131,7 @@ def test_security_headers(client: httpx.Client, path: str) -> None:
     assert "server" not in headers
 
 
-def test_other_sites_may_not_read_unless_named(serve: Serve, model_dir: Path) -> None:
+def test_other_sites_need_to_be_allowed(serve: Serve, model_dir: Path) -> None:
     site = {"Origin": "https://cinema.example"}
     asking = site | {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
     closed = serve(model_dir)
@@ -144,7 +144,7 @@ def test_other_sites_may_not_read_unless_named(serve: Serve, model_dir: Path) ->
     assert "access-control-allow-origin" not in opened.get("/api/catalogue", headers=stranger).headers
 
 
-def test_the_docs_come_from_here(client: httpx.Client) -> None:
+def test_the_docs_load_nothing_from_other_hosts(client: httpx.Client) -> None:
     page = client.get("/docs").text
     sources = re.findall(r'(?:src|href)="([^"]*)"', page)
     assert len(sources) == 4
@@ -155,7 +155,7 @@ def test_the_docs_come_from_here(client: httpx.Client) -> None:
     assert "style=" not in page
 
 
-def test_the_document_of_routes(client: httpx.Client) -> None:
+def test_the_openapi_document(client: httpx.Client) -> None:
     document = client.get("/api/openapi.json").json()
     assert document["info"]["version"] == "1"
     assert "HTTPValidationError" not in document["components"]["schemas"]

@@ -1,4 +1,4 @@
-"""The service as a process: how it starts, what it loads, and how it stops."""
+"""The service as a process: start, imports, and stop."""
 
 import json
 import os
@@ -25,7 +25,7 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 def running(
     model: Path, folder: Path, *options: str, **environment: str
 ) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A service in a process of its own, and its address; it is told to stop at the end."""
+    """A service in its own process, and its address; it is stopped at the end."""
     command = [sys.executable, "-m", "reelgraph", "serve", str(model), "--port", "0"]
     command += ["--database", str(folder / "ratings.sqlite"), *options]
     with (folder / "log").open("w") as log:
@@ -60,7 +60,7 @@ def test_a_service_starts_answers_and_stops(model_dir: Path, tmp_path: Path, mod
 
 
 @pytest.mark.parametrize("way", [signal.SIGTERM, signal.SIGINT])
-def test_what_runs_is_finished_before_the_end(
+def test_running_requests_finish_before_the_stop(
     model_dir: Path, tmp_path: Path, model: Recommender, way: signal.Signals
 ) -> None:
     movie = model.items.id(0).encode()
@@ -91,7 +91,7 @@ def test_what_runs_is_finished_before_the_end(
         assert process.wait(PATIENCE) == (0 if way == signal.SIGTERM else 130)
 
 
-def test_who_never_finishes_is_not_waited_for_long(model_dir: Path, tmp_path: Path) -> None:
+def test_unfinished_requests_are_cut_off_after_the_grace(model_dir: Path, tmp_path: Path) -> None:
     with running(model_dir, tmp_path, "--grace", "1") as (process, address):
         port = int(address.rpartition(":")[2])
         with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as slow:
@@ -113,7 +113,7 @@ def test_who_never_finishes_is_not_waited_for_long(model_dir: Path, tmp_path: Pa
     ],
     ids=["garbage", "version", "length", "two lengths", "a long header", "many headers"],
 )
-def test_what_is_no_http_is_refused_in_the_one_shape(client: httpx.Client, raw: bytes) -> None:
+def test_malformed_http_is_refused(client: httpx.Client, raw: bytes) -> None:
     with socket.create_connection((client.base_url.host, client.base_url.port or 0), timeout=PATIENCE) as connection:
         sender = threading.Thread(target=lambda: connection.sendall(raw), daemon=True)
         sender.start()
@@ -129,7 +129,7 @@ def test_what_is_no_http_is_refused_in_the_one_shape(client: httpx.Client, raw: 
     assert client.get("/health/live").status_code == 200
 
 
-def test_what_keeps_it_from_starting(command: Command, model_dir: Path, tmp_path: Path) -> None:
+def test_failures_at_the_start(command: Command, model_dir: Path, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = command("serve", model_dir, "--port", port)
@@ -148,9 +148,7 @@ def test_what_keeps_it_from_starting(command: Command, model_dir: Path, tmp_path
     assert "Traceback" not in done.stderr
 
 
-def test_a_key_that_can_be_guessed_is_refused(
-    command: Command, model_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_short_keys_are_refused(command: Command, model_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REELGRAPH_WRITE_KEY", "hunter2")
     done = command("serve", model_dir, "--port", 0)
     assert done.returncode == 2
@@ -158,7 +156,7 @@ def test_a_key_that_can_be_guessed_is_refused(
     assert "hunter2" not in done.stderr
 
 
-def test_keys_of_the_environment_are_asked_for(model_dir: Path, tmp_path: Path) -> None:
+def test_keys_of_the_environment_are_required(model_dir: Path, tmp_path: Path) -> None:
     with running(model_dir, tmp_path, REELGRAPH_ADMIN_KEY="a" * 20) as (_, address):
         assert httpx.post(f"{address}/api/admin/reload", timeout=PATIENCE).status_code == 401
         key = {"X-API-Key": "a" * 20}

@@ -1,4 +1,4 @@
-"""Ratings over HTTP: kept, replaced, read, removed, exported; the service goes on when the database does not."""
+"""Ratings over HTTP: stored, replaced, read, deleted and exported, and failures of the database."""
 
 import asyncio
 import json
@@ -41,7 +41,7 @@ Over = Callable[[URL], httpx.Client]
 
 @pytest.fixture
 def over(serve: Callable[..., httpx.Client], model_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Over:
-    """Starts a service over a database whose address may hold a password."""
+    """Starts a service on a database whose address may contain a password."""
 
     def start(url: URL) -> httpx.Client:
         monkeypatch.setenv("REELGRAPH_DATABASE", url.render_as_string(hide_password=False))
@@ -68,7 +68,7 @@ def rate(client: httpx.Client, user: str, movie: str, rating: float) -> dict[str
 
 
 def failure(answer: Any, status: int, code: str) -> str:
-    """The message of a failure in the one shape, which tells nothing of the inside."""
+    """The message of an error response, which must reveal no internals."""
     assert (answer.status_code, set(answer.json())) == (status, {"error"}), answer.text
     error = answer.json()["error"]
     assert error["code"] == code
@@ -76,7 +76,7 @@ def failure(answer: Any, status: int, code: str) -> str:
     return str(error["message"])
 
 
-def test_a_rating_is_kept_replaced_repeated_and_read(service: httpx.Client, movies: list[str]) -> None:
+def test_ratings_are_stored_replaced_repeated_and_read(service: httpx.Client, movies: list[str]) -> None:
     before = int(time.time())
     first = rate(service, "ann", movies[0], 4)
     assert (first["user"], first["movie"], first["rating"], first["replaced"]) == ("ann", movies[0], 4.0, None)
@@ -92,7 +92,7 @@ def test_a_rating_is_kept_replaced_repeated_and_read(service: httpx.Client, movi
     assert [(row["movie"], row["rating"]) for row in history] == [(movies[0], 4.0), (movies[0], 2.0), (movies[1], 5.0)]
 
 
-def test_ratings_taken_back_and_users_removed(service: httpx.Client, movies: list[str]) -> None:
+def test_ratings_and_users_are_deleted(service: httpx.Client, movies: list[str]) -> None:
     for movie in movies[:3]:
         rate(service, "ann", movie, 3)
     rate(service, "bob", movies[0], 3)
@@ -113,14 +113,14 @@ def test_ratings_taken_back_and_users_removed(service: httpx.Client, movies: lis
     ],
     ids=repr,
 )  # fmt: skip
-def test_what_cannot_be_kept_is_refused(client: httpx.Client, movies: list[str], change: dict[str, Any]) -> None:
+def test_invalid_ratings_are_refused(client: httpx.Client, movies: list[str], change: dict[str, Any]) -> None:
     body = {"user": "eve", "movie": movies[0], "rating": 4.0} | change
     content = json.dumps(body)
     failure(client.post("/api/ratings", content=content, headers={"Content-Type": "application/json"}), 422, "invalid")
     assert client.get("/api/users/eve/ratings").json()["ratings"] == []
 
 
-def test_movies_that_nobody_knows_are_refused(client: httpx.Client, movies: list[str]) -> None:
+def test_unknown_movies_are_refused(client: httpx.Client, movies: list[str]) -> None:
     failure(client.post("/api/ratings", json={"user": "eve", "movie": "no such", "rating": 4}), 404, "unknown_id")
     batch = {"user": "eve", "ratings": {movies[0]: 4, "no such": 4}}
     failure(client.post("/api/ratings/batch", json=batch), 404, "unknown_id")
@@ -129,7 +129,7 @@ def test_movies_that_nobody_knows_are_refused(client: httpx.Client, movies: list
 
 
 def given_by(users: Iterable[str], movies: list[str]) -> dict[str, dict[str, float]]:
-    """Ratings of nine movies by each of the users."""
+    """Ratings of nine movies by each user."""
     return {
         user: {movie: float(1 + (place + row) % 5) for row, movie in enumerate(movies[:9])}
         for place, user in enumerate(users)
@@ -143,10 +143,9 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[object,
     return ended.value.code, capsys.readouterr().err
 
 
-def test_unusual_ids_come_back(
+def test_unusual_ids_are_stored_and_exported(
     service: httpx.Client, movies: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """By what they were given under, over HTTP and by `export`."""
     given = given_by(UNUSUAL, movies)
     for user, stars in given.items():
         assert service.post("/api/ratings/batch", json={"user": user, "ratings": stars}).json() == {"written": 9}
@@ -164,10 +163,9 @@ def test_unusual_ids_come_back(
     assert {user: {row["movieId"]: row["rating"] for row in rows if row["userId"] == user} for user in UNUSUAL} == given
 
 
-def test_what_is_exported_is_learned_from(
+def test_update_and_train_accept_the_export(
     model_dir: Path, movies: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`update` and `train` take each rating, whatever its user is called."""
     database, out = tmp_path / "r.sqlite", tmp_path / "rated.parquet"
     store, given = Store.open(address(str(database))), given_by(UNUSUAL, movies)
     for user, stars in given.items():
@@ -188,7 +186,7 @@ def test_what_is_exported_is_learned_from(
     assert (counts["rows"], counts["rejected"]) == (9 * len(UNUSUAL), 0)
 
 
-def test_serve_says_what_is_wrong_with_its_database(
+def test_serve_reports_a_bad_database(
     model_dir: Path, tmp_path: Path, command: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
     newer = tmp_path / "newer.sqlite"
@@ -206,7 +204,7 @@ def test_serve_says_what_is_wrong_with_its_database(
     assert {path.name for path in tmp_path.iterdir()} == {newer.name}, "no database is made beside nothing"
 
 
-def test_export_says_what_is_wrong_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_export_reports_errors_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, expected in (
         (("--database", tmp_path / "r.sqlite"), "expected a file, found none"),
         (("--database", "postgresql://ann:s3cret@127.0.0.1:1/r"), "without a password"),
@@ -223,7 +221,7 @@ def test_export_says_what_is_wrong_in_one_line(tmp_path: Path, capsys: pytest.Ca
 
 
 @pytest.mark.postgresql
-def test_a_database_that_comes_goes_and_comes_back(
+def test_the_service_survives_restarts_of_the_database(
     over: Over, model: Recommender, movies: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     with postgresql(*FAST) as server:
@@ -256,10 +254,8 @@ def test_a_database_that_comes_goes_and_comes_back(
     assert quote(PASSWORD, safe="") not in caplog.text
 
 
-def test_a_database_that_hangs_is_given_up_and_holds_nobody_up(
-    model_dir: Path, movies: list[str], tmp_path: Path
-) -> None:
-    """More requests than the database has threads wait for it; lists are made meanwhile."""
+def test_a_hanging_database_delays_no_other_requests(model_dir: Path, movies: list[str], tmp_path: Path) -> None:
+    """More calls than the database has threads wait, and lists are made meanwhile."""
     app = create_app(model_dir, Settings(database=str(tmp_path / "r.sqlite"), watch=0, open=True))
     ledger, hold = app.state.service.ledger, threading.Event()
 
@@ -276,7 +272,7 @@ def test_a_database_that_hangs_is_given_up_and_holds_nobody_up(
         assert rate(client, "ann", movies[0], 3)["rating"] == 3.0
 
 
-def test_what_was_given_up_does_not_come_after_what_followed(
+def test_a_write_that_timed_out_is_not_made_later(
     model_dir: Path, movies: list[str], database: URL, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REELGRAPH_DATABASE", database.render_as_string(hide_password=False))

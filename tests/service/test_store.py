@@ -1,4 +1,4 @@
-"""What is given is kept, replaced, listed, exported and removed, on both databases, by one and by many at once."""
+"""Reads and writes of the store, on SQLite and PostgreSQL, sequential and concurrent."""
 
 import shutil
 import tempfile
@@ -46,7 +46,7 @@ def test_a_rating_is_kept_replaced_and_repeated(store: Store) -> None:
     assert (store.ratings("bob"), store.history("bob")) == ([], [])
 
 
-def test_many_ratings_at_once(store: Store) -> None:
+def test_batches(store: Store) -> None:
     store.put("ann", {"1": 1.0, "2": 2.0}, now=100)
     written = store.put("ann", {"3": 3.0, "2": 2.0, "1": 5.0}, now=200)
     assert written == [
@@ -65,7 +65,7 @@ def test_many_ratings_at_once(store: Store) -> None:
     assert store.put("bob", {}) == []
 
 
-def test_all_or_none(store: Store) -> None:
+def test_batches_are_atomic(store: Store) -> None:
     store.put("ann", {"1": 1.0}, now=100)
     with pytest.raises(DatabaseError) as refused:
         store.put("ann", {"1": 2.0, "2": 3.0, "3": object()}, now=200)  # type: ignore[dict-item]
@@ -74,7 +74,7 @@ def test_all_or_none(store: Store) -> None:
     assert store.history("ann") == [RatingChange("1", 1.0, 100)]
 
 
-def test_a_rating_taken_back(store: Store) -> None:
+def test_delete_a_rating(store: Store) -> None:
     store.put("ann", {"1": 1.0, "2": 2.0}, now=100)
     store.put("bob", {"1": 5.0}, now=100)
     assert [store.delete_rating("ann", "1", now=200), store.delete_rating("ann", "1", now=300)] == [1, 0]
@@ -85,7 +85,7 @@ def test_a_rating_taken_back(store: Store) -> None:
     assert store.ratings("bob") == [StoredRating("1", 5.0, 100)]
 
 
-def test_a_user_removed_entirely(store: Store) -> None:
+def test_delete_a_user(store: Store) -> None:
     store.put("ann", {"1": 1.0, "2": 2.0}, now=100)
     store.put("ann", {"1": 3.0}, now=200)
     store.delete_rating("ann", "2", now=300)
@@ -96,7 +96,7 @@ def test_a_user_removed_entirely(store: Store) -> None:
     assert store.ratings("ann'") == [StoredRating("1", 4.0, 300)]
 
 
-def test_nothing_of_a_removed_user_is_left_in_the_files(tmp_path: Path) -> None:
+def test_deleted_users_leave_nothing_in_the_files(tmp_path: Path) -> None:
     store = Store.open(URL.create("sqlite", database=str(tmp_path / "r.sqlite")))
     store.put("someone-who-leaves", {"1": 1.0}, now=100)
     store.put("someone-who-stays", {"1": 1.0}, now=100)
@@ -107,7 +107,7 @@ def test_nothing_of_a_removed_user_is_left_in_the_files(tmp_path: Path) -> None:
     store.close()
 
 
-def test_unusual_ids_and_values_come_back(store: Store, tmp_path: Path) -> None:
+def test_unusual_ids_and_values(store: Store, tmp_path: Path) -> None:
     kept = {user: {movie: 0.5 + place for place, movie in enumerate(UNUSUAL)} for user in UNUSUAL}
     for user, stars in kept.items():
         store.put(user, stars, now=2**40)
@@ -120,7 +120,7 @@ def test_unusual_ids_and_values_come_back(store: Store, tmp_path: Path) -> None:
     assert len(store.ratings("_")) == len(UNUSUAL)
 
 
-def test_an_export_in_blocks_is_whole(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exports_in_several_blocks_are_complete(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "EXPORT_ROWS", 7)
     for user in ("b", "a"):
         store.put(user, {f"{movie:02}": movie / 2 for movie in range(25)}, now=int(user, 16))
@@ -136,12 +136,12 @@ def test_an_export_in_blocks_is_whole(store: Store, tmp_path: Path, monkeypatch:
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
-def test_an_export_of_nothing(store: Store, tmp_path: Path) -> None:
+def test_empty_exports(store: Store, tmp_path: Path) -> None:
     assert store.export(tmp_path / "none.parquet") == 0
     assert pq.read_table(tmp_path / "none.parquet").schema == module.EXPORT_SCHEMA
 
 
-def test_an_export_that_fails_leaves_what_was_there(store: Store, tmp_path: Path) -> None:
+def test_failed_exports_keep_the_old_file(store: Store, tmp_path: Path) -> None:
     path = tmp_path / "all.parquet"
     path.write_text("older")
     engine = create_engine(store.url)
@@ -156,7 +156,7 @@ def test_an_export_that_fails_leaves_what_was_there(store: Store, tmp_path: Path
 
 
 def at_once(works: Sequence[Callable[[], Result]]) -> list[Result]:
-    """Do works in threads of their own, which begin together."""
+    """Run functions in threads that start together."""
     together = threading.Barrier(len(works))
 
     def run(work: Callable[[], Result]) -> Result:
@@ -167,8 +167,8 @@ def at_once(works: Sequence[Callable[[], Result]]) -> list[Result]:
         return list(threads.map(run, works))
 
 
-def test_many_replace_the_same_rating_at_once(store: Store) -> None:
-    """Two servers with more threads than connections: one order of all changes, in which nobody overlooks another."""
+def test_concurrent_replacements_have_one_order(store: Store) -> None:
+    """Two servers with more threads than connections make changes in one order, and none is overlooked."""
     other = Store(store.url)
     values = [float(number) for number in range(3 * POOL)]
     written = at_once([partial((store, other)[int(value) % 2].put, "ann", {"1": value}) for value in values])
@@ -180,8 +180,8 @@ def test_many_replace_the_same_rating_at_once(store: Store) -> None:
     other.close()
 
 
-def test_removal_while_ratings_come_in(store: Store) -> None:
-    """Whatever the order, what is kept afterwards is what the changes since the last removal say."""
+def test_deletion_during_writes(store: Store) -> None:
+    """In any order, present ratings match the history since the last deletion."""
 
     def rate(first: int) -> None:
         for number in range(first, first + 8):
@@ -210,7 +210,7 @@ def test_readers_do_not_wait_for_a_writer(store: Store) -> None:
     engine.dispose()
 
 
-def test_a_lock_is_waited_for_and_then_given_up(database: URL) -> None:
+def test_locks_are_awaited_up_to_the_timeout(database: URL) -> None:
     Store.open(database).close()
     hasty, patient, holder = Store(database, wait=0.1), Store(database), Store(database)
     holding, done = threading.Event(), threading.Event()
@@ -235,8 +235,8 @@ def test_a_lock_is_waited_for_and_then_given_up(database: URL) -> None:
         one.close()
 
 
-def test_a_disk_that_is_full(tmp_path: Path) -> None:
-    """What found no room is not acknowledged; what was acknowledged is there, and what fits later is taken."""
+def test_full_disk(tmp_path: Path) -> None:
+    """Acknowledged ratings are there, others are not, and later writes that fit succeed."""
     store = Store.open(URL.create("sqlite", database=str(tmp_path / "r.sqlite")))
 
     def room(pages: int) -> None:
@@ -260,7 +260,7 @@ def test_a_disk_that_is_full(tmp_path: Path) -> None:
 
 
 class Kept(RuleBasedStateMachine):
-    """Any sequence of writes, removals and restarts leaves what a dictionary says."""
+    """Any sequence of writes, deletions and restarts matches a dictionary."""
 
     users, movies = st.sampled_from(["ann", "bob", "Zoë"]), st.sampled_from(["1", "2", "30"])
     stars = st.sampled_from([0.5, 1.0, 3.5, 5.0])

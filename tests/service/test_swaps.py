@@ -1,4 +1,4 @@
-"""Models are changed while requests go on; a bad one is refused; the one before comes back."""
+"""Models are replaced under load, bad ones are refused, and the previous one can return."""
 
 import gc
 import json
@@ -48,7 +48,7 @@ def place(model_dir: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def wait_for_looks(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Waits until the service has looked at the watched directory several times more."""
+    """Waits until the service has looked at the watched directory several more times."""
     look, looks = Current.look, list[Any]()
 
     def counted(current: Current) -> Any:
@@ -65,7 +65,7 @@ def wait_for_looks(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
 
 def put(source: Path, place: Path) -> None:
-    """Put a model in the place of another as training does."""
+    """Replace a model as training does."""
     write_artifact(read_artifact(source), place)
 
 
@@ -94,7 +94,7 @@ def test_reload_and_rollback(serve: Serve, model_dir: Path, other_dir: Path, pla
     assert 'reelgraph_swaps_total{outcome="reload"} 1.0' in text
 
 
-def test_a_newer_model_in_the_watched_place_is_served(
+def test_a_newer_model_in_the_watched_directory_is_served(
     serve: Serve, other_dir: Path, place: Path, model: Recommender, wait_for_looks: Callable[[], None]
 ) -> None:
     client = serve(place, watch=0.02)
@@ -130,7 +130,7 @@ def test_the_newest_of_several_is_served(
     assert newest(models) == models / "tuesday"
 
 
-def test_a_link_may_be_pointed_elsewhere(
+def test_the_watched_directory_may_be_a_changing_link(
     serve: Serve, model_dir: Path, other_dir: Path, tmp_path: Path, model: Recommender
 ) -> None:
     link, next_link = tmp_path / "current", tmp_path / "next"
@@ -142,7 +142,7 @@ def test_a_link_may_be_pointed_elsewhere(
     until(lambda: asked(client) == listed(open_model(other_dir)))
 
 
-def test_a_service_may_wait_for_its_first_model(serve: Serve, model_dir: Path, tmp_path: Path) -> None:
+def test_a_service_can_wait_for_its_first_model(serve: Serve, model_dir: Path, tmp_path: Path) -> None:
     models = tmp_path / "models"
     models.mkdir()
     client = serve(models, watch=0.02, wait=True)
@@ -168,12 +168,12 @@ def newer(path: Path) -> None:
 
 
 def infinite(path: Path) -> None:
-    """Finite weights whose predictions are not."""
+    """Weights too large for finite predictions."""
     _enlarge(path, "item.state", "item.implicit")
 
 
 def endless_score(path: Path) -> None:
-    """Finite weights whose ranking scores are not."""
+    """Weights too large for finite ranking scores."""
     _enlarge(path, "rank.item.state", "rank.item.implicit")
 
 
@@ -203,7 +203,7 @@ def no_json(path: Path) -> None:
         (endless_score, "finite"),
     ],
 )
-def test_a_bad_model_is_refused_and_the_old_one_serves_on(
+def test_a_bad_model_is_refused_and_the_present_one_stays(
     serve: Serve,
     place: Path,
     other_dir: Path,
@@ -235,7 +235,7 @@ def test_a_bad_model_is_refused_and_the_old_one_serves_on(
     until(lambda: asked(client) == listed(open_model(other_dir)))
 
 
-def test_a_bad_model_is_not_started_with(place: Path) -> None:
+def test_a_service_does_not_start_with_a_bad_model(place: Path) -> None:
     truncated(place)
     with pytest.raises(ArtifactError, match="SHA-256"):
         Current(place).load()
@@ -245,7 +245,7 @@ def test_a_bad_model_is_not_started_with(place: Path) -> None:
         Current(place.parent).load(place.parent)
 
 
-def test_changes_under_load_fail_no_request(
+def test_model_changes_under_load_fail_no_request(
     serve: Serve, place: Path, model_dir: Path, other_dir: Path, model: Recommender
 ) -> None:
     client = serve(place, rate=0)
@@ -282,7 +282,7 @@ def test_changes_under_load_fail_no_request(
     assert len(answers) > 30
 
 
-def test_models_that_are_gone_leave_nothing_behind(place: Path, model_dir: Path, other_dir: Path) -> None:
+def test_replaced_models_are_released(place: Path, model_dir: Path, other_dir: Path) -> None:
     current = Current(place)
     handles = Path("/dev/fd")
     current.load()
@@ -300,7 +300,7 @@ def test_models_that_are_gone_leave_nothing_behind(place: Path, model_dir: Path,
     assert len(list(handles.iterdir())) == before - files
 
 
-def test_without_a_model_before_there_is_no_way_back(place: Path) -> None:
+def test_rollback_needs_a_previous_model(place: Path) -> None:
     current = Current(place)
     with pytest.raises(ServiceError, match="found none yet"):
         current.get()
@@ -310,7 +310,7 @@ def test_without_a_model_before_there_is_no_way_back(place: Path) -> None:
     current.close()
 
 
-def test_files_are_read_as_they_were_held(place: Path, other_dir: Path) -> None:
+def test_held_files_survive_deletion(place: Path, other_dir: Path) -> None:
     served = read(place)
     shutil.rmtree(place)
     with served.held.folder() as folder:
@@ -320,13 +320,13 @@ def test_files_are_read_as_they_were_held(place: Path, other_dir: Path) -> None:
     served.held.close()
 
 
-def test_without_a_place_for_temporary_files_a_line_says_so(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_temporary_directory_is_reported(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(place / "nowhere"))
     with pytest.raises(SetupError, match=r"expected a directory for temporary files, found .*TMPDIR"):
         read(place)
 
 
-def test_half_copied_files_are_left_alone(place: Path, other_dir: Path) -> None:
+def test_models_being_copied_are_not_loaded(place: Path, other_dir: Path) -> None:
     current = Current(place)
     current.load()
     assert current.look() is None

@@ -1,4 +1,4 @@
-"""Titles are found as people type them."""
+"""Search of titles as people type them."""
 
 import itertools
 
@@ -51,7 +51,7 @@ def index_of(movies: list[tuple[str | None, int | None, int]]) -> TitleIndex:
 INDEX = index_of(MOVIES)
 
 
-def found(text: str) -> list[str]:
+def search(text: str) -> list[str]:
     return [MOVIES[item][0] or "" for item in INDEX.find(text)]
 
 
@@ -93,50 +93,50 @@ def found(text: str) -> list[str]:
         ("m24", ""),
     ],
 )
-def test_a_title_is_found_as_it_is_typed(typed: str, first: str) -> None:
-    assert found(typed)[0] == first
+def test_queries_find_titles(typed: str, first: str) -> None:
+    assert search(typed)[0] == first
 
 
-def test_a_name_goes_before_its_beginning_and_that_before_the_rest_though_less_rated() -> None:
-    assert found("alien") == ["Alien", "Aliens", "My Alien Friend"]
-    assert found("the godfather") == ["Godfather, The", "Godfather: Part II, The"]
+def test_exact_names_come_before_prefixes_and_both_before_other_matches() -> None:
+    assert search("alien") == ["Alien", "Aliens", "My Alien Friend"]
+    assert search("the godfather") == ["Godfather, The", "Godfather: Part II, The"]
 
 
-def test_a_year_at_the_end_is_no_part_of_the_name() -> None:
+def test_a_year_at_the_end_of_a_query_is_not_part_of_the_name() -> None:
     index = index_of([("Aliens, More", 1979, 9), ("Alien", 1979, 1), ("Big Alien", 1979, 20), ("Alien", 1980, 5)])
     assert index.find("alien 1979").tolist() == [1, 0, 2]
 
 
-def test_a_year_behind_a_title_is_no_name_of_the_movie() -> None:
+def test_a_year_after_a_title_is_not_a_name() -> None:
     index = index_of([("Total Recall (1990)", 1990, 9), ("1990: The Bronx Warriors", 1982, 1)])
     assert index.find("1990").tolist() == [1, 0]
 
 
-def test_an_article_is_not_what_a_movie_is_called_by() -> None:
-    assert found("t")[0] == "Toy Story"
-    assert {"Matrix, The", "The Hitcher"} <= set(found("t"))
+def test_articles_are_not_names() -> None:
+    assert search("t")[0] == "Toy Story"
+    assert {"Matrix, The", "The Hitcher"} <= set(search("t"))
 
 
 @pytest.mark.parametrize("slip", ["godfahter", "godfater", "godfatther", "gadfather", "godf4th"])
-def test_one_slip_in_a_word_is_forgiven(slip: str) -> None:
-    assert found(slip) == ["Godfather, The", "Godfather: Part II, The"]
-    assert found(f"{slip} 1974") == ["Godfather: Part II, The"]
+def test_one_typing_error_in_a_word_is_accepted(slip: str) -> None:
+    assert search(slip) == ["Godfather, The", "Godfather: Part II, The"]
+    assert search(f"{slip} 1974") == ["Godfather: Part II, The"]
 
 
-def test_two_slips_and_slips_in_short_words_are_not() -> None:
-    assert found("gadfahter") == []
-    assert found("tyo") == []
+def test_two_errors_and_errors_in_short_words_are_not_accepted() -> None:
+    assert search("gadfahter") == []
+    assert search("tyo") == []
 
 
-def test_nothing_typed_is_the_most_rated_first() -> None:
+def test_an_empty_query_lists_the_most_rated_movies() -> None:
     counts = [MOVIES[item][2] for item in INDEX.find("  ")]
     assert counts == sorted(counts, reverse=True)
     assert len(counts) == len(MOVIES)
-    assert found("-,.") == [], "signs are no words, and no title is called so"
+    assert search("-,.") == [], "signs are no words, and no title is called so"
 
 
 @given(st.data())
-def test_every_movie_is_found_by_beginnings_of_its_words_in_any_order(data: st.DataObject) -> None:
+def test_movies_match_prefixes_of_their_words_in_any_order(data: st.DataObject) -> None:
     item = data.draw(st.integers(0, len(MOVIES) - 2))
     title, year, _ = MOVIES[item]
     pieces = data.draw(st.permutations([*words((title or "").replace("a.k.a.", "")), str(year)]))
@@ -144,7 +144,7 @@ def test_every_movie_is_found_by_beginnings_of_its_words_in_any_order(data: st.D
     assert item in INDEX.find(" ".join(typed[: data.draw(st.integers(1, len(typed)))]))
 
 
-def test_what_is_found_is_what_a_loop_over_all_titles_finds() -> None:
+def test_matches_equal_those_of_a_plain_loop() -> None:
     plain = [({*words(title or ""), str(year)}, item) for item, (title, year, _) in enumerate(MOVIES[:10])]
     index = index_of(MOVIES[:10])
     beginnings = ["g", "go", "mat", "al", "the", "19", "2", "p", "story", "ii"]
@@ -155,5 +155,5 @@ def test_what_is_found_is_what_a_loop_over_all_titles_finds() -> None:
 
 
 @given(st.text(max_size=30))
-def test_anything_may_be_typed(text: str) -> None:
+def test_any_text_can_be_searched(text: str) -> None:
     assert len(set(INDEX.find(text).tolist())) == len(INDEX.find(text))

@@ -1,4 +1,4 @@
-"""What visitors are answered is what the library says, and comes from memory."""
+"""Responses to visitors match the library and come from memory."""
 
 import sys
 import threading
@@ -45,7 +45,7 @@ def ratings(model: Recommender) -> dict[str, float]:
         {"order": "rank", "k": 30},
     ],
 )
-def test_a_visitors_list_is_the_librarys(
+def test_visitor_lists_match_the_library(
     client: httpx.Client, model: Recommender, ratings: dict[str, float], wishes: dict[str, Any]
 ) -> None:
     answer = client.post("/api/recommendations", json={"ratings": ratings} | wishes)
@@ -53,7 +53,7 @@ def test_a_visitors_list_is_the_librarys(
     assert answer.json()["unknown"] == []
 
 
-def test_what_is_not_wanted_or_not_known(client: httpx.Client, model: Recommender, ratings: dict[str, float]) -> None:
+def test_excluded_and_unknown_movies(client: httpx.Client, model: Recommender, ratings: dict[str, float]) -> None:
     first = model.recommend(ratings=ratings, k=1)[0].movie.movie_id
     asked = {"ratings": ratings | {"zz": 3, "": 1} | {"yy": 2}, "exclude": [first, "xx"]}
     assert client.post("/api/recommendations", json=asked).status_code == 422  # an empty id is none
@@ -63,12 +63,12 @@ def test_what_is_not_wanted_or_not_known(client: httpx.Client, model: Recommende
     assert answer.json()["unknown"] == ["zz", "yy"]
 
 
-def test_nobodys_list_is_the_start_list(client: httpx.Client, model: Recommender) -> None:
+def test_without_ratings_the_list_is_the_start_list(client: httpx.Client, model: Recommender) -> None:
     assert listed(client.post("/api/recommendations", json={})) == as_listed(model, ratings={})
 
 
 @pytest.mark.parametrize("wishes", [{}, {"diversity": 0.5}, {"genre": "Comedy"}])
-def test_pages_make_up_the_list(
+def test_pages_add_up_to_the_list(
     client: httpx.Client, model: Recommender, ratings: dict[str, float], wishes: dict[str, Any]
 ) -> None:
     whole, pages = model.recommend(ratings=ratings, k=len(model.items), **wishes), list[dict[str, Any]]()
@@ -88,7 +88,7 @@ def test_pages_make_up_the_list(
     assert ids(offset) == found[3:10]
 
 
-def test_intervals_are_the_librarys(client: httpx.Client, model: Recommender, ratings: dict[str, float]) -> None:
+def test_intervals_match_the_library(client: httpx.Client, model: Recommender, ratings: dict[str, float]) -> None:
     answer = client.post("/api/recommendations", json={"ratings": ratings, "k": 20, "order": "stars"})
     for movie in answer.json()["movies"]:
         item = np.asarray([model.items.index(movie["movie_id"])])
@@ -99,13 +99,13 @@ def test_intervals_are_the_librarys(client: httpx.Client, model: Recommender, ra
         assert model.predictor.low <= low <= movie["prediction"] <= high <= model.predictor.high
 
 
-def test_a_users_list_is_the_librarys(client: httpx.Client, model: Recommender) -> None:
+def test_user_lists_match_the_library(client: httpx.Client, model: Recommender) -> None:
     user = model.users.id(3)
     wishes: dict[str, Any] = {"k": 4, "order": "stars", "genre": "drama"}
     assert listed(client.get(f"/api/users/{user}/recommendations", params=wishes)) == as_listed(model, user, **wishes)
 
 
-def test_a_users_list_knows_what_was_rated_since(
+def test_user_lists_respect_ratings_given_through_the_service(
     serve: Callable[..., httpx.Client], model_dir: Path, model: Recommender, ratings: dict[str, float]
 ) -> None:
     client, user = serve(model_dir), model.users.id(3)
@@ -117,7 +117,7 @@ def test_a_users_list_knows_what_was_rated_since(
     assert listed(client.get("/api/users/newcomer/recommendations")) == as_listed(model, ratings=ratings)
 
 
-def test_the_catalogue_in_numbers(client: httpx.Client, model: Recommender, model_dir: Path) -> None:
+def test_catalogue(client: httpx.Client, model: Recommender, model_dir: Path) -> None:
     facts = client.get("/api/catalogue").json()
     seen = model.predictor.seen_item
     assert (facts["movies"], facts["users"], facts["ratings"]) == (len(model.items), len(model.users), len(seen))
@@ -131,7 +131,7 @@ def test_the_catalogue_in_numbers(client: httpx.Client, model: Recommender, mode
     assert str(model_dir.parent) not in client.get("/health/ready").text
 
 
-def test_movies_by_popularity_and_one_by_one(client: httpx.Client, model: Recommender) -> None:
+def test_movies_by_popularity(client: httpx.Client, model: Recommender) -> None:
     answer = client.get("/api/movies", params={"limit": 100}).json()
     assert answer["total"] == len(model.items)
     seen, stars = model.predictor.seen_item, model.predictor.seen_rating
@@ -160,7 +160,7 @@ def test_movies_by_title_genre_and_year(client: httpx.Client, model: Recommender
     assert client.get("/api/movies", params={"q": "qqqq"}).json() == {"movies": [], "total": 0}
 
 
-def test_movies_are_looked_up_by_their_ids(client: httpx.Client, model: Recommender) -> None:
+def test_movies_by_id(client: httpx.Client, model: Recommender) -> None:
     ids = [model.items.id(index) for index in (4, 2)]
     answer = client.get("/api/movies", params={"id": [*ids, "no such movie"]}).json()
     assert {movie["movie_id"] for movie in answer["movies"]} == set(ids)
@@ -168,7 +168,7 @@ def test_movies_are_looked_up_by_their_ids(client: httpx.Client, model: Recommen
     assert client.get("/api/movies", params={"id": ["no such movie"]}).json() == {"movies": [], "total": 0}
 
 
-def test_similar_movies_are_the_librarys(client: httpx.Client, model: Recommender) -> None:
+def test_similar_movies_match_the_library(client: httpx.Client, model: Recommender) -> None:
     movie = model.items.id(4)
     found = client.get(f"/api/movies/{movie}/similar", params={"k": 5}).json()["movies"]
     expected = [asdict(other) | {"similarity": value} for other, value in model.similar(movie, 5)]
@@ -176,7 +176,7 @@ def test_similar_movies_are_the_librarys(client: httpx.Client, model: Recommende
 
 
 @pytest.mark.parametrize("who", ["visitor", "user"])
-def test_reasons_are_the_librarys_and_add_up(
+def test_explanations_match_the_library_and_add_up(
     client: httpx.Client, model: Recommender, ratings: dict[str, float], who: str
 ) -> None:
     movie = model.items.id(int(np.argmax(model.predictor.item_counts)))
@@ -195,7 +195,7 @@ def test_reasons_are_the_librarys_and_add_up(
         assert parts + found["movie_side"] + heard == pytest.approx(total, abs=1e-3)
 
 
-def test_reasons_come_with_the_lists_interval(
+def test_explanations_have_the_interval_of_lists(
     client: httpx.Client, model: Recommender, ratings: dict[str, float]
 ) -> None:
     first = client.post("/api/recommendations", json={"ratings": ratings}).json()["movies"][0]
@@ -207,7 +207,7 @@ def test_reasons_come_with_the_lists_interval(
     assert answer["interval"] == pytest.approx(listed["interval"], abs=1e-4)
 
 
-def test_strange_ratings_take_no_part_in_reasons(client: httpx.Client, model: Recommender) -> None:
+def test_ratings_of_unknown_movies_do_not_contribute(client: httpx.Client, model: Recommender) -> None:
     asked = {"movie": model.items.id(2), "ratings": {"zz": 3.0, model.items.id(1): 2.0}}
     answer = client.post("/api/explanations", json=asked).json()
     assert answer["unknown"] == ["zz"]
@@ -218,7 +218,7 @@ CACHED = ["/api/catalogue", "/api/movies?q=a", "/api/movies/{}", "/api/movies/{}
 
 
 @pytest.mark.parametrize("path", CACHED)
-def test_what_the_asker_holds_is_not_sent_again(client: httpx.Client, model: Recommender, path: str) -> None:
+def test_etags(client: httpx.Client, model: Recommender, path: str) -> None:
     path = path.format(model.items.id(0))
     first = client.get(path)
     assert first.headers["cache-control"] == "no-cache"
@@ -228,7 +228,7 @@ def test_what_the_asker_holds_is_not_sent_again(client: httpx.Client, model: Rec
     assert client.get(path, headers={"If-None-Match": '"other"'}).content == first.content
 
 
-def test_another_model_is_another_answer(
+def test_etags_change_with_the_model(
     serve: Callable[..., httpx.Client], model_dir: Path, other_dir: Path, model: Recommender
 ) -> None:
     client, path = serve(model_dir), f"/api/movies/{model.items.id(0)}/similar"
@@ -237,11 +237,11 @@ def test_another_model_is_another_answer(
     assert client.get(path, headers={"If-None-Match": held}).status_code == 200
 
 
-def test_lists_are_not_for_caches(client: httpx.Client) -> None:
+def test_lists_are_not_cached(client: httpx.Client) -> None:
     assert client.post("/api/recommendations", json={}).headers["cache-control"] == "no-store"
 
 
-def test_answers_are_compressed_for_those_who_can_read_it(client: httpx.Client) -> None:
+def test_responses_are_compressed(client: httpx.Client) -> None:
     packed = client.get("/api/movies", params={"limit": 50})
     assert packed.headers["content-encoding"] == "gzip"
     plain = client.get("/api/movies", params={"limit": 50}, headers={"Accept-Encoding": "identity"})
@@ -251,14 +251,14 @@ def test_answers_are_compressed_for_those_who_can_read_it(client: httpx.Client) 
     assert packed.headers["vary"] == plain.headers["vary"] == "Accept-Encoding"
 
 
-def test_the_first_version_is_the_present_one(client: httpx.Client, model: Recommender) -> None:
+def test_version_1_of_the_api_is_the_present_one(client: httpx.Client, model: Recommender) -> None:
     for path in ("/catalogue", "/movies?q=a", f"/movies/{model.items.id(0)}"):
         assert client.get(f"/api/v1{path}").json() == client.get(f"/api{path}").json()
     assert client.get("/api/catalogue").headers["x-api-version"] == "1"
     assert not [path for path in client.get("/api/openapi.json").json()["paths"] if "v1" in path]
 
 
-def test_head_is_get_without_a_body(client: httpx.Client) -> None:
+def test_head_requests(client: httpx.Client) -> None:
     head, get = client.head("/api/catalogue"), client.get("/api/catalogue")
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["etag"] == get.headers["etag"]
@@ -269,13 +269,13 @@ watching = threading.Event()
 
 
 def note(event: str, arguments: tuple[Any, ...]) -> None:
-    """An audit hook, which stays for good: it notes what threads other than the test's open while it is asked to."""
+    """An audit hook, which cannot be removed: it records what other threads open while `watching` is set."""
     disk = event in {"open", "os.listdir", "os.scandir", "sqlite3.connect", "socket.connect", "import"}
     if disk and watching.is_set() and threading.current_thread() is not threading.main_thread():
         watched.append(f"{event} {arguments[:1]}")
 
 
-def test_visitors_never_wait_for_the_disk(
+def test_visitor_requests_do_not_touch_the_disk(
     client: httpx.Client, model: Recommender, ratings: dict[str, float], model_dir: Path
 ) -> None:
     sys.addaudithook(note)

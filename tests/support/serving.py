@@ -22,10 +22,10 @@ PATIENCE = 30.0  # seconds
 
 
 def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that must come true."""
+    """Wait until a condition is true."""
     end = time.monotonic() + PATIENCE
     while not condition():
-        assert time.monotonic() < end, "waited in vain"
+        assert time.monotonic() < end, "the condition did not come true"
         time.sleep(0.01)
 
 

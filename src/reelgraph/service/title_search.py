@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
-from rapidfuzz.distance import OSA
 
 from reelgraph.arrays import Indices, Ints, Mask
 from reelgraph.recommend.catalogue import Catalogue
@@ -85,6 +84,8 @@ class TitleIndex:
         """
         mask = self._match(word)
         if len(word) >= _MIN_MISTYPED and not word.isdigit():
+            from rapidfuzz.distance import OSA  # noqa: PLC0415 (slow to import, and rarely needed)
+
             ends = (len(word) - 1, len(word), len(word) + 1)
             for text in self._words.texts(word[0]):
                 if any(OSA.distance(word, text[:end], score_cutoff=1) <= 1 for end in ends):
