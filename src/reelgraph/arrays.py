@@ -25,8 +25,7 @@ _LEAST_GROUP = 8  # columns; smaller groups save no time
 def pair_products(left: Floats, right: Floats, index: Ints) -> Float64s:
     """Products of each row of `left`, `(num_left, dim)`, with rows `index` of `right`, both `(num_left, num_each)`.
 
-    They are summed in float64 and bit-identical for any number of rows and threads and any BLAS, unlike a matrix
-    product.
+    Summed in float64 and, unlike a matrix product, bit-identical for any number of rows and threads and any BLAS.
     """
     # Converted before multiplication, because einsum would convert through a buffer, whose ends would split sums.
     rows = right[index].astype(np.float64)
@@ -45,10 +44,9 @@ def unit_states(states: Floats) -> Floats:
 
 
 def top_k(scores: Floats, k: int) -> Indices:
-    """The `k` best columns of each row, best first; ties go to the lower index and -inf is never listed.
+    """The `k` best columns of each row, best first, then `NO_ITEM`, `(num_rows, min(k, num_columns))`.
 
-    Returns:
-        Column indices, int32 `(num_rows, min(k, num_columns))`, `NO_ITEM` after the end of a list.
+    Ties go to the lower index and -inf is never listed.
     """
     best = _highest(scores, min(k, scores.shape[1]))
     value = np.take_along_axis(scores, best, axis=1)

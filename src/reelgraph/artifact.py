@@ -35,25 +35,18 @@ _REMEDY = "restore the directory from a copy or train again"
 class Artifact:
     """A trained model.
 
-    Attributes:
-        manifest: format version, settings, seed, library versions, data, fingerprints, metrics, rating scale.
-        weights: float32 arrays by name, as exported by the model.
-        users, items: `userId` or `movieId` and side columns, in index order.
-        seen: training ratings sorted by user and movie: `user_index`, `item_index`, `rating`, with the time of rating
-            also `timestamp` and `residual`.
-        history: rows of the training history.
-        rejects: rows refused by the preparation, with reasons.
-        lists_only: only the arrays and columns for lists of training users were read.
+    `seen` holds the training ratings, sorted by user and movie: `user_index`, `item_index`, `rating`, with the time of
+    rating also `timestamp` and `residual`.
     """
 
-    manifest: dict[str, Any]
-    weights: dict[str, Float32s]
-    users: pa.Table
-    items: pa.Table
+    manifest: dict[str, Any]  # format version, settings, library versions, data, fingerprints, metrics, rating scale
+    weights: dict[str, Float32s]  # as exported by the model
+    users: pa.Table  # `userId` and side columns, in index order
+    items: pa.Table  # `movieId` and side columns, in index order
     seen: pa.Table
     history: Sequence[dict[str, Any]] = ()
-    rejects: pa.Table | None = None
-    lists_only: bool = False
+    rejects: pa.Table | None = None  # rows refused by the preparation, with reasons
+    lists_only: bool = False  # only the arrays and columns for lists of training users were read
 
     @property
     def ratings(self) -> Interactions:
@@ -63,11 +56,7 @@ class Artifact:
 
 
 def numbers(table: pa.Table, name: str) -> npt.NDArray[Any]:
-    """A numeric column as a read-only array, without pandas, which `to_numpy` would import.
-
-    Raises:
-        ArtifactError: if it is not numeric or has nulls.
-    """
+    """A numeric column without nulls as a read-only array, without pandas, which `to_numpy` would import."""
     try:
         return np.from_dlpack(table[name].combine_chunks())
     except pa.ArrowException as error:
@@ -75,11 +64,7 @@ def numbers(table: pa.Table, name: str) -> npt.NDArray[Any]:
 
 
 def write_artifact(artifact: Artifact, path: Path) -> None:
-    """Write an artifact directory; an earlier artifact at `path` is replaced once the new one is complete.
-
-    Raises:
-        OutputError: if it cannot be written or `path` holds other files.
-    """
+    """Write an artifact directory; an earlier artifact at `path` is replaced once the new one is complete."""
     with new_directory(path, KIND) as directory:
         save_file({name: np.asarray(array, order="C") for name, array in artifact.weights.items()}, directory / WEIGHTS)
         for name in TABLES:
@@ -102,14 +87,7 @@ def _history_row(cells: dict[str, str]) -> dict[str, Any]:
 
 
 def read_artifact(path: Path, *, lists_only: bool = False) -> Artifact:
-    """Read an artifact directory.
-
-    Args:
-        lists_only: skip what lists of training users do not need, which is most of it.
-
-    Raises:
-        ArtifactError: if the format version is unknown, or a file is missing, damaged or inconsistent with the others.
-    """
+    """Read and check an artifact directory; `lists_only` skips what lists of training users do not need, most of it."""
     manifest = _read_manifest(path)
     for name, facts in manifest["files"].items():
         file = path / name
@@ -149,9 +127,8 @@ def _table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
 def _read_manifest(path: Path) -> dict[str, Any]:
     file = path / MANIFEST
     if not file.is_file():
-        raise ArtifactError(
-            f"{path}: expected a model directory with {MANIFEST}, found none", "name the --out directory of a training"
-        )
+        problem = f"{path}: expected a model directory with {MANIFEST}, found none"
+        raise ArtifactError(problem, "name the --out directory of a training")
     try:
         manifest = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -160,16 +137,13 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         kind = manifest.get("kind") if isinstance(manifest, dict) else type(manifest).__name__
         raise ArtifactError(f"{file}: expected kind {KIND!r}, found {kind!r}", "name the directory of a trained model")
     if manifest.get("version") != VERSION:
-        raise ArtifactError(
-            f"{file}: expected format version {VERSION}, found {manifest.get('version')!r}",
-            "open it with the version of reelgraph that wrote it, or train again",
-        )
+        problem = f"{file}: expected format version {VERSION}, found {manifest.get('version')!r}"
+        raise ArtifactError(problem, "open it with the version of reelgraph that wrote it, or train again")
     absent = [name for name in _ENTRIES if not isinstance(manifest.get(name), dict)]
     if absent:
         raise ArtifactError(f"{file}: expected an entry {absent[0]}, found none", _REMEDY)
-    missing = [
-        name for name in (WEIGHTS, HISTORY, *(f"{name}.parquet" for name in TABLES)) if name not in manifest["files"]
-    ]
+    needed = (WEIGHTS, HISTORY, *(f"{name}.parquet" for name in TABLES))
+    missing = [name for name in needed if name not in manifest["files"]]
     if missing:
         raise ArtifactError(f"{file}: expected an entry for {missing[0]}, found none", _REMEDY)
     return manifest

@@ -187,10 +187,7 @@ class TrainConfig(BaseModel):
         return best if num_ratings <= _MANY else math.ceil(_MORE_STEPS * best)
 
     def continue_from(self, num_ratings: int, step: int) -> "TrainConfig | None":
-        """Settings of a refit that continues from the best step of a fit; None if it starts from scratch.
-
-        The step size continues its decay.
-        """
+        """Settings of a refit that continues from the best step of a fit and its decay; None if it starts anew."""
         if num_ratings <= _MANY:
             return None
         rates, steps = self.rates(num_ratings), self.refit_steps(num_ratings, step)

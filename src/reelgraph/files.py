@@ -47,9 +47,6 @@ def new_file(path: Path) -> Iterator[Path]:
     """Yield a temporary file to write; rename it to `path` if the block succeeds, else delete it.
 
     A link stays a link, and its target is replaced. What is written to a device or pipe is passed through to it.
-
-    Raises:
-        OutputError: if it cannot be written; a file at `path` is then unchanged.
     """
     with output_errors(path):
         if _is_stream(path):
@@ -75,23 +72,13 @@ def new_file(path: Path) -> Iterator[Path]:
 
 
 def check_target(path: Path, kind: str, manifest: str = MANIFEST) -> None:
-    """Check that an output directory can be written: it is missing, empty, or an earlier result of the same kind.
-
-    Args:
-        kind: the `kind` entry in the manifest of such a result.
-        manifest: file name of the manifest.
-
-    Raises:
-        OutputError: if other files are there, or the parent cannot be written.
-    """
+    """Check that an output directory can be written: it is missing, empty, or an earlier result of the same kind."""
     with output_errors(path):
         path = _follow(path)
         if path.is_dir():
             if any(path.iterdir()) and _kind_of(path / manifest) != kind:
-                raise OutputError(
-                    f"{path}: expected a new directory or an earlier {kind}, found other files there",
-                    "choose another --out or empty it yourself",
-                )
+                problem = f"{path}: expected a new directory or an earlier {kind}, found other files there"
+                raise OutputError(problem, "choose another --out or empty it yourself")
         elif path.exists():
             raise OutputError(f"{path}: expected a directory, found a file", "choose another --out")
         for parent in path.parents:
@@ -106,10 +93,7 @@ def new_directory(path: Path, kind: str, manifest: str = MANIFEST) -> Iterator[P
     """Yield a temporary sibling of `path` to fill; rename it to `path` if the block succeeds, else delete it.
 
     The block writes a manifest with this `kind`. An earlier result is replaced only when the new one is complete and
-    flushed.
-
-    Raises:
-        OutputError: if it cannot be written or `path` holds other files; see `check_target`.
+    flushed; see also `check_target`.
     """
     check_target(path, kind, manifest)
     with output_errors(path):
@@ -135,16 +119,14 @@ def temporary_directory() -> Iterator[None]:
 
     Such directories of killed processes are removed as well.
     """
-    own: Path | None = None
-    with suppress(OSError):  # Only what needs temporary files should fail.
-        parent = Path(tempfile.gettempdir())
-        own = Path(tempfile.mkdtemp(prefix=_OWN, dir=parent))
-    if own is None:
+    try:
+        own = Path(tempfile.mkdtemp(prefix=_OWN))
+    except OSError:  # Only what needs temporary files should fail.
         yield
         return
     before = tempfile.tempdir, os.environ.get("TMPDIR")
     lock = _lock(own)
-    for other in parent.glob(f"{_OWN}*"):
+    for other in own.parent.glob(f"{_OWN}*"):
         with suppress(OSError):
             if other.is_dir() and time.time() - other.stat().st_mtime > _JUST_MADE:
                 handle = _lock(other)

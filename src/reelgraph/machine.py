@@ -126,18 +126,16 @@ def _of_groups(root: Path) -> Iterator[Memory]:
     for line in lines:
         _, controllers, path = line.split(":", 2)
         for mount, limit, use, cache in _GROUPS:
-            if (controllers == "") != (limit == "memory.max") or (
-                controllers and "memory" not in controllers.split(",")
-            ):
+            unified = controllers == ""
+            if unified != (limit == "memory.max") or not (unified or "memory" in controllers.split(",")):
                 continue
             top = root / mount
             own = top / path.strip("/")
             for folder in (own, *(parent for parent in own.parents if parent.is_relative_to(top))):
                 most, used = _number(folder / limit), _number(folder / use)
                 if most is not None and used is not None:
-                    yield Memory(
-                        max(0, most - used + _statistic(folder / "memory.stat", cache)), most, "in this container"
-                    )
+                    free = max(0, most - used + _statistic(folder / "memory.stat", cache))
+                    yield Memory(free, most, "in this container")
 
 
 def _number(file: Path) -> int | None:
@@ -168,8 +166,7 @@ def threads() -> int:
 def gathers(seconds: float = PROBE_SECONDS) -> float:
     """Rows of 32 float32 that one thread gathers per second from a table larger than its caches, as sparse products do.
 
-    Args:
-        seconds: how long to measure; the fastest run counts.
+    The fastest run within so many seconds counts.
     """
     rng = np.random.default_rng(0)
     table = np.ones((PROBE_ROWS, PROBE_DIM), np.float32)

@@ -47,15 +47,7 @@ class Size:
 def size_of(
     ratings: Path | None, items: Path | None, users: Path | None, test: Path | None, config: DataConfig
 ) -> Size:
-    """Count the ratings, users and movies in the input of a training.
-
-    Args:
-        ratings: a file, a MovieLens folder, a prepared directory, or None for the bundled sample.
-        items: a movie table; movies without ratings count too.
-        users: a user table; users without ratings count too.
-        test: test ratings.
-        config: data settings.
-    """
+    """Count the ratings, users and movies in the input of a training; movies and users without ratings count too."""
     if ratings is not None and is_prepared(ratings):
         counts = read_manifest(ratings)["counts"]
         return Size(*(counts[name] for name in ("ratings", "users", "movies")))
@@ -86,17 +78,16 @@ def size_of(
 
 def _read_ids(path: Path, columns: Mapping[str, str], matrix: bool) -> Iterator[pa.RecordBatch]:
     """The columns `user` and `item` of a ratings file, found as in preparation."""
-    roles = ["user", "item"]
     table = open_table(path, matrix=matrix)
     chosen = sources.choose_columns(table, columns, sources.NEEDED)
-    names = [chosen.roles[role] for role in roles]
+    names = [chosen.roles["user"], chosen.roles["item"]]
     wanted = list(dict.fromkeys(names))
     if isinstance(table, ParquetTable):
         batches = batches_of(table.files[0], wanted)
     else:
         batches = (block.cells for block in table.blocks(chosen.names, wanted, chosen.header))
     for batch in batches:
-        yield pa.RecordBatch.from_arrays([batch[name] for name in names], roles)
+        yield pa.RecordBatch.from_arrays([batch[name] for name in names], ["user", "item"])
 
 
 @dataclass(frozen=True)
@@ -122,23 +113,14 @@ class Cost:
 
 @dataclass(frozen=True)
 class HeadCost:
-    """The cost of fitting a model or a ranking head.
+    """The cost of fitting a model or a ranking head, in bytes but for the last two fields."""
 
-    Attributes:
-        model: bytes of parameters, gradients, moments, running average and best weights.
-        step: bytes of the arrays of one step.
-        validation: bytes of an evaluation on the validation ratings.
-        kept: bytes that stay after the fit.
-        seconds: seconds of one step.
-        best: steps until the best one.
-    """
-
-    model: Cost
-    step: Cost
-    validation: Cost
-    kept: Cost
-    seconds: Cost
-    best: int
+    model: Cost  # parameters, gradients, moments, running average and best weights
+    step: Cost  # the arrays of one step
+    validation: Cost  # an evaluation on the validation ratings
+    kept: Cost  # what stays after the fit
+    seconds: Cost  # of one step
+    best: int  # steps until the best one
 
     def bytes(self, size: Size, dim: int) -> float:
         """The bytes of a running fit, without validation."""
@@ -168,30 +150,18 @@ LOAD_SECONDS, EVALUATE_SECONDS = Cost(rating=1.2e-7), Cost(fixed=2.0, rating=2.5
 
 HEADS = {
     "residual": HeadCost(
-        model=Cost(number=84),
-        step=Cost(rating=23, number=110),
-        validation=Cost(message=0.72),
-        kept=Cost(number=48),
-        seconds=Cost(4e-3, rating=2.2e-8, message=1.3e-9),
-        best=400,
+        model=Cost(number=84), step=Cost(rating=23, number=110), validation=Cost(message=0.72), kept=Cost(number=48),
+        seconds=Cost(4e-3, rating=2.2e-8, message=1.3e-9), best=400,
     ),
     "gcn": HeadCost(
-        model=Cost(number=28),
-        step=Cost(rating=60, number=60, message=80),
-        validation=Cost(),
-        kept=Cost(number=16),
-        seconds=Cost(2e-3, message=6e-8),
-        best=100,
+        model=Cost(number=28), step=Cost(rating=60, number=60, message=80), validation=Cost(), kept=Cost(number=16),
+        seconds=Cost(2e-3, message=6e-8), best=100,
     ),
     "rank": HeadCost(
-        model=Cost(number=60),
-        step=Cost(fixed=3.5e8, rating=61, number=19),
-        validation=Cost(),
-        kept=Cost(rating=35, number=10),
-        seconds=Cost(3e-2, rating=2.2e-7),
-        best=150,
+        model=Cost(number=60), step=Cost(fixed=3.5e8, rating=61, number=19), validation=Cost(),
+        kept=Cost(rating=35, number=10), seconds=Cost(3e-2, rating=2.2e-7), best=150,
     ),
-}
+}  # fmt: skip
 
 PREPARE, PREPARE_SECONDS = Cost(fixed=3.0e8, rating=76), Cost(fixed=1.5, rating=1e-6)
 LISTS = Cost(fixed=2.2e8, rating=12, node=500, number=6)
@@ -200,38 +170,24 @@ LISTS_SECONDS = Cost(fixed=1.0, rating=1.5e-7, pair=3.5e-9)
 
 @dataclass(frozen=True)
 class Stage:
-    """A command or a part of one.
-
-    Attributes:
-        name: its name.
-        seconds: expected time, or an upper limit if `most`.
-        memory: expected peak memory in bytes.
-        most: whether `seconds` is an upper limit.
-    """
+    """A command or a part of one, with its expected time and peak memory in bytes."""
 
     name: str
     seconds: float
     memory: float
-    most: bool = False
+    most: bool = False  # whether `seconds` is an upper limit
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The expected time and memory of preparing, training and listing.
-
-    Attributes:
-        size: the size of the data.
-        prepare, train, lists: the three commands.
-        parts: the parts of `train`.
-        memory: memory of this machine; None if unknown.
-    """
+    """The expected time and memory of preparing, training and listing."""
 
     size: Size
     prepare: Stage
     train: Stage
-    parts: tuple[Stage, ...]
+    parts: tuple[Stage, ...]  # of `train`
     lists: Stage
-    memory: Memory | None
+    memory: Memory | None  # of this machine; None if unknown
 
     @property
     def fits(self) -> bool:
@@ -303,11 +259,9 @@ def check(size: Size, config: TrainConfig, memory: Memory | None) -> None:
     needed = _needed(size, config)
     if memory is None or needed <= memory.free:
         return
-    raise SetupError(
-        f"train: expected a training within {gigabytes(memory.free)} of memory (free {memory.where}), found {size}, "
-        f"which need about {gigabytes(needed)}",
-        f"choose {_remedy(size, config, memory.free)}, or train anyway with --no-plan-check",
-    )
+    problem = f"train: expected a training within {gigabytes(memory.free)} of memory (free {memory.where}), "
+    problem += f"found {size}, which need about {gigabytes(needed)}"
+    raise SetupError(problem, f"choose {_remedy(size, config, memory.free)}, or train anyway with --no-plan-check")
 
 
 def gigabytes(size: float) -> str:

@@ -34,21 +34,13 @@ BUDGET = 60.0  # seconds to search settings if none are given and no own model h
 
 @dataclass(frozen=True)
 class BenchJob:
-    """One run of a method.
+    """One run of a method."""
 
-    Attributes:
-        dataset: the name in the results.
-        part: the data set itself: one fold where `dataset` has several.
-        method: the method, or `COLD`.
-        seed: seed of the split and the method.
-        budget: seconds to search settings; None for as long as our own model takes.
-    """
-
-    dataset: str
-    part: str
-    method: str
-    seed: int
-    budget: float | None
+    dataset: str  # the name in the results
+    part: str  # the data set itself: one fold where `dataset` has several
+    method: str  # or `COLD`
+    seed: int  # of the split and the method
+    budget: float | None  # seconds to search settings; None for as long as our own model takes
 
     @property
     def key(self) -> tuple[str, str, str, int]:
@@ -71,11 +63,7 @@ def list_jobs(
 
 
 def run_jobs(jobs: Sequence[BenchJob], out: Path, command: str, report: Report) -> Iterator[dict[str, Any]]:
-    """Run the jobs without a result in `out` one after another, and write the results after each.
-
-    Yields:
-        The content of `results.json`, at the start and after every run.
-    """
+    """Run the jobs without a result in `out`, and write and yield `results.json` at the start and after each."""
     from reelgraph.training.leaks import check_data  # noqa: PLC0415
 
     path = out / RESULTS
@@ -143,9 +131,7 @@ def run_job(job: BenchJob, data: Path, budget: float, directory: Path) -> dict[s
     answer.unlink(missing_ok=True)
     request.write_text(json.dumps(asdict(job) | {"budget": budget, "data": str(data), "answer": str(answer)}))
     command = [sys.executable, "-m", "reelgraph.bench.compare", str(request)]
-    done = subprocess.run(  # noqa: S603 (this program itself)
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False
-    )
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (this program itself)
     base = {"dataset": job.dataset, "part": job.part, "method": job.method, "seed": job.seed}
     if done.returncode or not answer.exists():
         lines = [line for line in done.stderr.splitlines() if line.strip()]
@@ -157,9 +143,7 @@ def run_job(job: BenchJob, data: Path, budget: float, directory: Path) -> dict[s
 def measure(data_path: Path, method: str, seed: int, budget: float) -> dict[str, Any]:
     """Tune and fit a method on a prepared data set, and measure it on the test ratings.
 
-    Returns:
-        RMSE and MAE over all pairs and as means over users, nDCG@10, Recall@20, coverage@10, the number of pairs that
-        the method cannot predict, seconds, and peak memory in GB; None for what the method does not do.
+    RMSE and MAE are over all pairs and as means over users; what the method does not do is None.
     """
     data = load_prepared(data_path)
     trial = tune_and_fit(method, data, seed, budget)

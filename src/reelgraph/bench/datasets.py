@@ -37,21 +37,15 @@ def list_parts(name: str) -> tuple[str, ...]:
     if name == "ml-100k-5fold":
         return FOLDS
     if name not in NAMES and not Path(name).exists():
-        raise ConfigError(
-            f"data set {name!r}: expected a file, a folder or one of {', '.join(NAMES)}, found none", "correct the name"
-        )
+        problem = f"data set {name!r}: expected a file, a folder or one of {', '.join(NAMES)}, found none"
+        raise ConfigError(problem, "correct the name")
     return (name,)
 
 
 def prepare_part(name: str, seed: int, out: Path, report: Report, url: str = URL) -> Path:
-    """Prepare a data set in the directory `out`.
+    """Prepare one of `NAMES` except `ml-100k-5fold`, or a path, in the directory `out`.
 
-    Args:
-        name: one of `NAMES` except `ml-100k-5fold`, or a path.
-        seed: seed of the random split, and of the validation ratings of a fold.
-        out: the directory to write.
-        report: is called with lines of text.
-        url: the server to download from.
+    `seed` draws the random split, and the validation ratings of a fold.
     """
     if name in FOLDS:
         source, split = _fold(find_folder("ml-100k", report, url), name.removeprefix("ml-100k-"), out), "given"
@@ -92,9 +86,8 @@ def _download(name: str, cache: Path, report: Report, url: str) -> None:
                 archive.extractall(temporary)
             (temporary / name).rename(cache / name)
         except (zipfile.BadZipFile, FileNotFoundError) as error:
-            raise DataError(
-                f"{url}/{name}.zip: expected a zip file with a folder {name}, found {error}", remedy
-            ) from None
+            problem = f"{url}/{name}.zip: expected a zip file with a folder {name}, found {error}"
+            raise DataError(problem, remedy) from None
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     licence = next((file.name for file in sorted((cache / name).glob("README*"))), "its README")

@@ -3,8 +3,9 @@
 import importlib.util
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -20,72 +21,49 @@ from reelgraph.metrics.ratings import rmse
 
 @dataclass(frozen=True)
 class Method:
-    """A method that predicts ratings, ranks movies, or both.
+    """A method that predicts ratings, ranks movies, or both."""
 
-    Attributes:
-        fit: fits training ratings, given the data set, settings and a seed.
-        settings: the settings to try, the most promising first.
-        needs: module and package of the library that it needs.
-    """
-
-    fit: Callable[[Interactions, Dataset, Settings, int], Fitted]
-    settings: tuple[Settings, ...] = field(default=({},))
-    needs: tuple[str, str] | None = None
+    fit: Callable[[Interactions, Dataset, Settings, int], Fitted]  # training ratings, data set, settings, seed
+    settings: tuple[Settings, ...] = field(default=({},))  # the settings to try, the most promising first
+    needs: tuple[str, str] | None = None  # module and package of the library that it needs
 
 
-_SURPRISE, _IMPLICIT, _MYFM = ("surprise", "scikit-surprise"), ("implicit", "implicit"), ("myfm", "myfm")
+def _grid(names: Sequence[str], *values: tuple[Any, ...]) -> tuple[Settings, ...]:
+    return tuple(dict(zip(names, row, strict=True)) for row in values)
 
-# Factors, regularization, alpha.
-_IALS = (
-    (32, 10.0, 4.0), (64, 10.0, 4.0), (128, 30.0, 4.0), (32, 30.0, 2.0), (128, 30.0, 2.0), (64, 30.0, 2.0),
-    (128, 100.0, 4.0), (128, 100.0, 2.0), (64, 10.0, 1.0), (256, 100.0, 4.0),
-)  # fmt: skip
+
+_SURPRISE = ("surprise", "scikit-surprise")
 
 METHODS: dict[str, Method] = {
     "mean": Method(own_methods.mean),
-    "bias": Method(
-        own_methods.bias, tuple({"user": u, "item": i} for u, i in ((5, 10), (10, 25), (2, 5), (15, 10), (5, 3)))
-    ),
+    "bias": Method(own_methods.bias, _grid(("user", "item"), (5, 10), (10, 25), (2, 5), (15, 10), (5, 3))),
     "popularity": Method(own_methods.popularity),
-    "ease": Method(own_methods.ease, tuple({"l2": l2} for l2 in (300.0, 1000.0, 500.0, 150.0, 2000.0))),
+    "ease": Method(own_methods.ease, _grid(("l2",), (300.0,), (1000.0,), (500.0,), (150.0,), (2000.0,))),
     "itemknn": Method(
-        libraries.item_knn,
-        tuple({"k": k, "shrinkage": s} for k, s in ((40, 100), (40, 30), (80, 100), (20, 100), (40, 300))),
-        _SURPRISE,
+        libraries.item_knn, _grid(("k", "shrinkage"), (40, 100), (40, 30), (80, 100), (20, 100), (40, 300)), _SURPRISE
     ),
-    "svd": Method(
-        libraries.svd,
-        tuple(
-            {"n_factors": f, "n_epochs": e, "reg_all": r, "lr_all": 0.005}
-            for f, e, r in ((50, 40, 0.06), (100, 60, 0.08), (50, 30, 0.04), (100, 80, 0.1), (20, 20, 0.02))
-        ),
-        _SURPRISE,
-    ),
-    "svdpp": Method(
-        libraries.svdpp,
-        tuple(
-            {"n_factors": f, "n_epochs": e, "reg_all": r, "cache_ratings": True}
-            for f, e, r in ((20, 20, 0.05), (20, 30, 0.08), (50, 30, 0.08), (20, 20, 0.02))
-        ),
-        _SURPRISE,
-    ),
-    "als-implicit": Method(
-        libraries.als_implicit,
-        tuple({"factors": f, "regularization": r, "alpha": a} for f, r, a in _IALS),
-        _IMPLICIT,
-    ),
+    "svd": Method(libraries.svd, _grid(
+        ("n_factors", "n_epochs", "reg_all", "lr_all"),
+        (50, 40, 0.06, 0.005), (100, 60, 0.08, 0.005), (50, 30, 0.04, 0.005), (100, 80, 0.1, 0.005),
+        (20, 20, 0.02, 0.005),
+    ), _SURPRISE),
+    "svdpp": Method(libraries.svdpp, _grid(
+        ("n_factors", "n_epochs", "reg_all", "cache_ratings"),
+        (20, 20, 0.05, True), (20, 30, 0.08, True), (50, 30, 0.08, True), (20, 20, 0.02, True),
+    ), _SURPRISE),
+    "als-implicit": Method(libraries.als_implicit, _grid(
+        ("factors", "regularization", "alpha"),
+        (32, 10.0, 4.0), (64, 10.0, 4.0), (128, 30.0, 4.0), (32, 30.0, 2.0), (128, 30.0, 2.0), (64, 30.0, 2.0),
+        (128, 100.0, 4.0), (128, 100.0, 2.0), (64, 10.0, 1.0), (256, 100.0, 4.0),
+    ), ("implicit", "implicit")),
     "als-spark": Method(
-        libraries.als_spark,
-        tuple({"rank": k, "regParam": r} for k, r in ((20, 0.1), (20, 0.15), (50, 0.12), (10, 0.08))),
+        libraries.als_spark, _grid(("rank", "regParam"), (20, 0.1), (20, 0.15), (50, 0.12), (10, 0.08)),
         ("pyspark", "pyspark"),
     ),
     "myfm": Method(
         libraries.bayesian_fm,
-        tuple(
-            {"rank": k, "iterations": n, "implicit": i}
-            for k, n, i in ((10, 200, False), (20, 300, False), (8, 200, True))
-        ),
-        _MYFM,
+        _grid(("rank", "iterations", "implicit"), (10, 200, False), (20, 300, False), (8, 200, True)),
+        ("myfm", "myfm"),
     ),
     "gcn": Method(own_methods.gcn, ({}, {"dim": 64}, {"dropout": 0.1}, {"l2": 1e-4})),
     "residual-ratings-only": Method(own_methods.residual_ratings_only),
@@ -134,11 +112,7 @@ class MethodTrial:
 def tune_and_fit(name: str, data: Dataset, seed: int, budget: float) -> MethodTrial:
     """Choose the settings of a method on the validation ratings, then fit training and validation ratings with them.
 
-    Args:
-        name: one of `METHODS`.
-        data: the data set.
-        seed: random seed.
-        budget: seconds after which no further settings are tried; the first ones always are.
+    After `budget` seconds no further settings are tried; the first ones always are.
     """
     method, started = METHODS[name], time.monotonic()
     both = merge(data.train, data.valid)

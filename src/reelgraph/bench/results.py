@@ -72,9 +72,7 @@ def read_results(path: Path, remedy: str) -> dict[str, Any]:
 def summary(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Average the runs of each data set and method; within a data set, the lowest RMSE comes first.
 
-    Returns:
-        One row each with `dataset`, `method`, `runs`, `failed`, `unpredictable` and, for each of `COLUMNS`, the mean
-        `name` and the half width `name_half` of its 95 % interval, None if unknown.
+    `NAME_half` is the half width of the 95 % interval of the column NAME, None if unknown.
     """
     rows = []
     for dataset, method in dict.fromkeys((run["dataset"], run["method"]) for run in runs):
@@ -91,14 +89,7 @@ def summary(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def cold_summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Average the cold-start curves over the seeds, for each data set and number of revealed ratings.
-
-    Args:
-        rows: the `cold` entries of the results.
-
-    Returns:
-        One row each with `dataset`, `runs`, `revealed`, and `rmse`, `bias_rmse`, `ndcg` with their `_half`.
-    """
+    """Average the cold-start curves over the seeds, for each data set and number of revealed ratings; see `summary`."""
     averages = []
     for dataset in dict.fromkeys(row["dataset"] for row in rows):
         curves = [row["curve"] for row in rows if row["dataset"] == dataset and not row["error"]]

@@ -10,19 +10,12 @@ from packaging.specifiers import SpecifierSet
 
 @dataclass(frozen=True)
 class Check:
-    """One finding.
-
-    Attributes:
-        name: what was checked.
-        ok: whether it is as needed; None for an optional part that is not.
-        found: what is there.
-        remedy: how to fix it; empty if nothing needs fixing.
-    """
+    """One finding."""
 
     name: str
-    ok: bool | None
+    ok: bool | None  # None for an optional part that is not as needed
     found: str
-    remedy: str = ""
+    remedy: str = ""  # empty if nothing needs fixing
 
 
 def check_of(name: str, ok: bool, found: str, remedy: str) -> Check:

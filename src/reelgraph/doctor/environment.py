@@ -19,15 +19,11 @@ PYTHON = (3, 11)
 LIBRARIES = ("torch", "torch-geometric", "duckdb", "sqlframe", "pyarrow", "numpy", "pandas")
 MEMORY = 1 << 30  # bytes; with less, the libraries leave little for ratings
 DISK = 1 << 29  # bytes; enough for a model, its checkpoint and DuckDB's temporary files
+SAMPLE_REMEDY = "git checkout -- src/reelgraph/data/sample, or install reelgraph again"
 
 
 def checks(engine: str | None = None, stage: str | None = None) -> list[Check]:
-    """Check everything that reelgraph needs, the required parts first.
-
-    Args:
-        engine: an engine to test, such as "spark://host:port"; if None, Spark and Java are optional.
-        stage: a directory that the engine's workers should share.
-    """
+    """Check everything that reelgraph needs, the required parts first; see `spark.checks` for the arguments."""
     ranges = requirements()
     return [
         _python(),
@@ -37,9 +33,7 @@ def checks(engine: str | None = None, stage: str | None = None) -> list[Check]:
         Check("processors", True, str(machine.processors())),
         _disk("disk of this directory", Path.cwd, "free some space, or choose an --out elsewhere"),
         _disk("disk of temporary files", lambda: Path(tempfile.gettempdir()), "free some space, or set TMPDIR"),
-        attempt(
-            "bundled sample", _read_sample, "git checkout -- src/reelgraph/data/sample, or install reelgraph again"
-        ),
+        attempt("bundled sample", _read_sample, SAMPLE_REMEDY),
         attempt("DuckDB runs a query", _query, "python -m pip install --force-reinstall duckdb sqlframe"),
         attempt("PyTorch multiplies", _multiply, "python -m pip install --force-reinstall torch torch-geometric"),
         *spark.checks(engine, stage),

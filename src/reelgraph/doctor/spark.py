@@ -102,11 +102,7 @@ def _ask(engine: Engine) -> list[dict[str, Any]]:
 
 
 def check_workers(answers: list[dict[str, Any]]) -> Iterator[Check]:
-    """Check the workers' Python and libraries.
-
-    Args:
-        answers: `host`, `python`, `executable` and `versions`: of each library the version, or "!" and the error.
-    """
+    """Check the workers' Python and libraries, whose `versions` are "!" and the error if they cannot be imported."""
     pythons = {f"{answer['python']} ({answer['executable']}, {answer['host']})" for answer in answers}
     yield Check(PYTHON, True, "; ".join(sorted(pythons)))
     ranges = requirements() | {"reelgraph": SpecifierSet(f"=={__version__}")}
@@ -124,11 +120,8 @@ def check_workers(answers: list[dict[str, Any]]) -> Iterator[Check]:
 def checks(engine: str | None, stage: str | None, limit: float = LIMIT, patience: float = PATIENCE) -> list[Check]:
     """Check Spark as an engine uses it; its start and its workers only if all else is well.
 
-    Args:
-        engine: the engine to test; None or "duckdb" to check only the installation, as optional.
-        stage: a directory that the workers should share; by default the directory for temporary files.
-        limit: seconds for Spark to start and run two small jobs.
-        patience: seconds to wait for the first worker.
+    With `engine` None or "duckdb", Spark is optional. The workers should share the directory `stage`, by default that
+    for temporary files. `limit` and `patience` are in seconds; see `LIMIT` and `PATIENCE`.
     """
     if engine is None or engine == "duckdb":
         optional = [_package("sql"), _java("spark")]

@@ -31,13 +31,9 @@ class Movie:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """The movies in index order.
+    """The movies in index order."""
 
-    Attributes:
-        table: `movieId` and optionally `title`, `year` and `genres` (separated by "|").
-    """
-
-    table: pa.Table
+    table: pa.Table  # `movieId` and optionally `title`, `year` and `genres` (separated by "|")
 
     @cached_property
     def items(self) -> Vocabulary:
@@ -73,12 +69,7 @@ class Catalogue:
         return {name: np.asarray([name in genres for genres in self._genres]) for name in sorted(names)}
 
     def matching(self, genre: str | None = None, year: str | int | None = None) -> Mask:
-        """Movies that pass the filters, bool of shape `(num_items,)`.
-
-        Args:
-            genre: a genre, in any case.
-            year: a year or a range such as "1990-1999", "1990-" or "-1999"; movies without a year never match.
-        """
+        """Movies of a genre and a year or range such as "1990-1999", "1990-" or "-1999", `(num_items,)`."""
         matching = np.ones(self.table.num_rows, dtype=bool)
         if genre is not None:
             matching &= self._with_genre(genre)

@@ -53,30 +53,20 @@ class Explanation:
 
     It is `mean + user + movie + free + side +` all of `because`, and also
     `mean + user + movie + movie_free + movie_side +` all of `neighbours`.
-
-    Attributes:
-        target: the movie.
-        prediction: the sum, not clipped to the scale.
-        mean, user, movie: the baseline: mean rating, user bias and movie bias.
-        free, side: contributions of the user's own free state and side features; 0 for a visitor.
-        because: contributions of the rated movies, the largest absolute one first.
-        movie_free, movie_side: contributions of the movie's own free state and side features.
-        neighbours: contributions of the users who rated the movie, the largest absolute one first.
-        ranking: the ranking score; None without a ranking head.
     """
 
     target: Movie
-    prediction: float
-    mean: float
-    user: float
-    movie: float
-    free: float
-    side: float
-    because: tuple[Reason, ...]
-    movie_free: float
-    movie_side: float
-    neighbours: tuple[Neighbour, ...]
-    ranking: Score | None
+    prediction: float  # the sum, not clipped to the scale
+    mean: float  # mean rating
+    user: float  # user bias
+    movie: float  # movie bias
+    free: float  # from the user's own free state; 0 for a visitor
+    side: float  # from the user's side features; 0 for a visitor
+    because: tuple[Reason, ...]  # the largest absolute contribution first
+    movie_free: float  # from the movie's own free state
+    movie_side: float  # from the movie's side features
+    neighbours: tuple[Neighbour, ...]  # the largest absolute contribution first
+    ranking: Score | None  # None without a ranking head
 
     def to_json(self) -> dict[str, Any]:
         """The explanation as JSON values."""

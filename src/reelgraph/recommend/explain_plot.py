@@ -70,8 +70,7 @@ def _column(
 ) -> None:
     """Nodes below one another, each with a grey edge from the left and a coloured one to the movie.
 
-    `places` are the horizontal places of the grey edges' start, of the nodes and of the movie; `largest` is the
-    contribution with the widest edge.
+    `places` are the horizontal places of the grey edges' start, of the nodes and of the movie.
     """
     start, x, end = places
     for row, (rating, label) in enumerate(zip(ratings, labels, strict=True)):

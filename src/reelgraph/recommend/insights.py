@@ -20,16 +20,13 @@ POPULARITY_BOUNDS = (0.0, 0.01, 0.05, 0.2, 0.5, 1.0)
 
 
 def summarize(model: Recommender, analysis: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The model's kind, seed, training time, errors and list measures.
-
-    Args:
-        model: the model.
-        analysis: an evaluation on test ratings that replaces the one made in training.
-    """
+    """The model's kind, seed, training time, errors and list measures; `analysis` replaces the one made in training."""
     manifest = model.artifact.manifest
     metrics = dict(manifest.get("metrics") or {})
     if analysis is not None:
-        metrics["test"] = _test_errors(analysis)
+        metrics["test"] = {"model": {"rmse": analysis["rmse"], "mae": analysis["mae"]}}
+        if analysis["rmse_untimed"] is not None:
+            metrics["test"]["untimed"] = {"rmse": analysis["rmse_untimed"], "mae": analysis["mae_untimed"]}
     return {
         "kind": manifest["config"].get("model", "unknown"),
         "seed": manifest["config"].get("seed"),
@@ -53,13 +50,6 @@ def describe(model: Recommender, analysis: dict[str, Any] | None = None) -> dict
         "reasons": analysis.get("deletion"),
         "similar": analysis.get("similar"),
     }
-
-
-def _test_errors(analysis: dict[str, Any]) -> dict[str, dict[str, float]]:
-    errors = {"model": {"rmse": analysis["rmse"], "mae": analysis["mae"]}}
-    if analysis["rmse_untimed"] is not None:
-        errors["untimed"] = {"rmse": analysis["rmse_untimed"], "mae": analysis["mae_untimed"]}
-    return errors
 
 
 def _trials(target: str, training: dict[str, Any]) -> list[dict[str, Any]]:

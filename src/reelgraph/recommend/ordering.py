@@ -45,17 +45,11 @@ class People:
 
 @dataclass(frozen=True)
 class TopLists:
-    """Lists of several people, each array of shape `(num_people, length)`.
+    """Lists of several people, best first, each array of shape `(num_people, length)`."""
 
-    Attributes:
-        item: movie indices, best first, int32; `NO_ITEM` after the end of a list, where the others mean nothing.
-        score: the scores, float64.
-        stars: standardised predictions, float64.
-    """
-
-    item: Indices
+    item: Indices  # `NO_ITEM` after the end of a list, where the others mean nothing
     score: Float64s
-    stars: Float64s
+    stars: Float64s  # standardised predictions
 
     @classmethod
     def empty(cls, people: int, length: int) -> "TopLists":
@@ -107,11 +101,9 @@ class Ordering:
         return max(1, BLOCK_FLOATS // int(max(movies, pool)))
 
     def scores(self, people: People, weights: Weights) -> tuple[Float32s, Float64s]:
-        """Approximate scores of all movies.
+        """Approximate scores of all movies, `(num_people, num_items)`, and bounds of their errors, `(num_people,)`.
 
-        Returns:
-            Scores, float32 `(num_people, num_items)`, and a bound of their rounding error, float64 `(num_people,)`.
-            Where predictions are products, the constant part of a person's predictions is left out.
+        Where predictions are products, the constant part of a person's predictions is left out.
         """
         count = len(people.state.offset)
         parts: list[Float32s] = [np.full((count, 1), weights.counts, np.float32)]

@@ -24,17 +24,11 @@ BLOCK_FLOATS = 1 << 24  # numbers held at a time, 64 MB
 
 @dataclass(frozen=True)
 class Person(People):
-    """A training user or a visitor.
+    """A training user or a visitor."""
 
-    Attributes:
-        index: the user's index; None for a visitor.
-        rated: indices of the rated movies, int32 of shape `(num_ratings,)`.
-        ratings: their ratings in the data's scale, float32 of shape `(num_ratings,)`.
-    """
-
-    index: int | None
-    rated: Indices
-    ratings: Float32s
+    index: int | None  # None for a visitor
+    rated: Indices  # movies, (num_ratings,)
+    ratings: Float32s  # in the data's scale
 
 
 @dataclass(frozen=True)
@@ -75,11 +69,8 @@ class Predictor:
     def predict(self, user_ids: Sequence[str], movie_ids: Sequence[str], timestamps: Int64s | None = None) -> Float32s:
         """Predicted ratings in the data's scale, clipped to it, float32 of shape `(num_pairs,)`.
 
-        An unknown user or movie is predicted from the known side of the pair.
-
-        Args:
-            user_ids, movie_ids: ids as text, `(num_pairs,)`.
-            timestamps: times to predict for, in seconds since 1970 or `NO_TIME`, `(num_pairs,)`.
+        An unknown user or movie is predicted from the known side of the pair. The times to predict for are in seconds
+        since 1970 or `NO_TIME`.
         """
         pairs = self._find(user_ids, movie_ids)
         return self._correct(pairs, self._predict(pairs), timestamps)

@@ -30,25 +30,15 @@ PART_USERS = 4096  # users per part by default
 
 @dataclass(frozen=True)
 class Batch:
-    """A request for lists.
-
-    Attributes:
-        model: the model's directory.
-        choice: filters and order of the lists.
-        out: the directory for the lists; an earlier result is replaced.
-        engine: "spark", "local[N]", "spark://host:port" or "sc://host:port".
-        partitions: number of parts; None for one per `PART_USERS` users.
-        stage: a directory for finished parts that all workers share; None for the parent of `out`.
-        resume: keep the finished parts of an interrupted run.
-    """
+    """A request for lists."""
 
     model: Path
     choice: Choice
-    out: Path
-    engine: str
-    partitions: int | None = None
-    stage: Path | None = None
-    resume: bool = False
+    out: Path  # an earlier result is replaced
+    engine: str  # "spark", "local[N]", "spark://host:port" or "sc://host:port"
+    partitions: int | None = None  # number of parts; None for one per `PART_USERS` users
+    stage: Path | None = None  # a directory for finished parts that all workers share; None for the parent of `out`
+    resume: bool = False  # keep the finished parts of an interrupted run
 
     @property
     def partial(self) -> Path:
@@ -69,10 +59,7 @@ class BatchResult:
 def write_lists(batch: Batch, report: Callable[[str], None], observe: Observer | None = None) -> BatchResult:
     """Write lists for all users; if a job fails, its finished parts are kept for `resume`.
 
-    Args:
-        batch: the request.
-        report: is called with lines of text.
-        observe: is called with the progress of Spark's jobs, from another thread.
+    `observe` is called with the progress of Spark's jobs, from another thread.
     """
     check_target(batch.out, KIND, FACTS)
     artifact = read_artifact(batch.model, lists_only=True)
@@ -127,10 +114,9 @@ def _prepare_partial(batch: Batch, facts: Mapping[str, Any]) -> None:
         before = json.loads(file.read_text("utf-8"))
         for name, value in facts.items():
             if before.get(name) != value:
-                raise ConfigError(
-                    f"--resume: expected {name} {before.get(name)!r} as in {batch.partial}, found {value!r}",
-                    "give the model and options of the interrupted run, or start anew without --resume",
-                )
+                problem = f"--resume: expected {name} {before.get(name)!r} as in {batch.partial}, found {value!r}"
+                remedy = "give the model and options of the interrupted run, or start anew without --resume"
+                raise ConfigError(problem, remedy)
         return
     shutil.rmtree(batch.partial, ignore_errors=True)
     batch.partial.mkdir(parents=True)
@@ -167,10 +153,8 @@ def _run(engine: Engine, batch: Batch, artifact: Artifact, parts: int, missing: 
         written = {row.part: row.rows for row in places.mapInArrow(write, "part long, rows long").collect()}
     lost = [part for part in missing if written.get(part) is None or _rows(batch.partial, part) != written[part]]
     if lost:
-        raise EngineError(
-            f"{batch.partial}: expected {len(missing):,} parts from the workers, found {len(missing) - len(lost):,}",
-            SHARE,
-        )
+        arrived = f"{len(missing) - len(lost):,}"
+        raise EngineError(f"{batch.partial}: expected {len(missing):,} parts from the workers, found {arrived}", SHARE)
 
 
 def _finish(batch: Batch, facts: Mapping[str, Any], parts: int) -> int:

@@ -22,23 +22,14 @@ ROWS = pa.schema([("part", pa.int64()), ("rows", pa.int64())])
 
 @dataclass(frozen=True)
 class Share:
-    """The task of the workers.
+    """The task of the workers."""
 
-    Attributes:
-        states: name of the archive written by `pack`.
-        directory: the directory for the parts, shared by all workers.
-        choice: filters and order of the lists.
-        users: number of users.
-        parts: number of parts.
-        missing: the parts to write.
-    """
-
-    states: str
-    directory: str
+    states: str  # name of the archive written by `pack`
+    directory: str  # for the parts, shared by all workers
     choice: Choice
     users: int
     parts: int
-    missing: tuple[int, ...]
+    missing: tuple[int, ...]  # the parts to write
 
     def write(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Write the parts whose indices in `missing` are in the column `id`, and yield their numbers of rows."""
