@@ -13,17 +13,11 @@ from reelgraph.models.shard import Shard
 
 
 class Model(Protocol):
-    """A model that the training loop can fit; every model is a `torch.nn.Module`.
-
-    Attributes:
-        graph: the training ratings.
-        node_tables: names of the parameters with one row per node; a process holds the rows of its own users.
-        constants: names of the buffers that a fit does not change.
-    """
+    """A model that the training loop can fit; every model is a `torch.nn.Module`."""
 
     graph: BipartiteGraph
-    node_tables: tuple[str, ...]
-    constants: tuple[str, ...]
+    node_tables: tuple[str, ...]  # parameters with one row per node; a process holds the rows of its own users
+    constants: tuple[str, ...]  # buffers that a fit does not change
 
     def loss(self, config: TrainConfig) -> Tensor:
         """This process's part of one step's loss; the loss is the sum over processes."""

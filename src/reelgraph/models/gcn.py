@@ -21,14 +21,7 @@ NUM_LAYERS = 3
 
 
 class GCNModel(nn.Module):
-    """Three GCNConv layers over users and movies as one set of nodes.
-
-    Args:
-        graph: the training ratings.
-        scale: lowest and highest rating; edge weights are the ratings scaled to [0, 1].
-        dim: size of the node features and states.
-        dropout: share of a layer's outputs dropped in each step.
-    """
+    """Three GCNConv layers over users and movies as one set of nodes; edge weights are ratings scaled to [0, 1]."""
 
     node_tables: tuple[str, ...] = ()  # one process trains it
     constants: tuple[str, ...] = ()
@@ -89,8 +82,7 @@ class GCNModel(nn.Module):
         """
         self.eval()
         states = self.encode()
-        users = slice(self.graph.num_users)
-        items = slice(self.graph.num_users, None)
+        users, items = slice(self.graph.num_users), slice(self.graph.num_users, None)
         # GCN normalises by the root of the weighted degree, including the self-loop.
         degree = 1 + torch.zeros(self.graph.num_nodes).index_add_(0, self.edge_index[1], self.edge_attr)
         arrays = {
@@ -108,9 +100,7 @@ class GCNModel(nn.Module):
             arrays[f"item.layer{number}"] = states[number][items]
             arrays[f"layer{number}.weight"] = conv.lin.weight.T * gain
             arrays[f"layer{number}.bias"] = (conv.bias - norm.running_mean) * gain + norm.bias
-        for name, place in (("hidden", 0), ("out", 2)):
-            linear = self.head[place]
+        for name, linear in (("hidden", self.head[0]), ("out", self.head[2])):
             assert isinstance(linear, nn.Linear)
-            arrays[f"head.{name}.weight"] = linear.weight.T
-            arrays[f"head.{name}.bias"] = linear.bias
+            arrays |= {f"head.{name}.weight": linear.weight.T, f"head.{name}.bias": linear.bias}
         return {name: value.detach().contiguous().clone() for name, value in arrays.items()}

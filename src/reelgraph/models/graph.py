@@ -19,28 +19,20 @@ class BipartiteGraph:
 
     Nodes 0 to `num_users - 1` are the users, the next `num_items` the movies. In a distributed training the users are
     this process's own (see `Shard`).
-
-    Attributes:
-        num_users, num_items: sizes of the two sides, nodes without edges included.
-        mean, std: mean and standard deviation of the ratings before they were standardised.
-        edges: every rating as an edge in both directions; see `Edges` for their order.
-        edge_attr: the standardised rating of each edge, float32 `(2 * num_edges,)`.
-        by_item: the rating of each edge to a movie, as a position in the ratings, int32 `(num_edges,)`.
-        shard: this process's part of all ratings.
     """
 
     num_users: int
     num_items: int
-    mean: float
+    mean: float  # of the ratings before they were standardised, as std
     std: float
-    edges: Edges
-    edge_attr: Tensor
-    by_item: Tensor
+    edges: Edges  # every rating as an edge in both directions
+    edge_attr: Tensor  # the standardised rating of each edge, float32 (2 * num_edges,)
+    by_item: Tensor  # the rating of each edge to a movie, as a position in the ratings, int32 (num_edges,)
     shard: Shard
 
     @property
     def num_edges(self) -> int:
-        """Number of ratings, half the number of columns of `edge_index`."""
+        """Number of ratings."""
         return self.by_item.numel()
 
     @property
@@ -88,14 +80,7 @@ class BipartiteGraph:
 
 
 def build_graph(train: Interactions, num_users: int, num_items: int, *, alone: bool = False) -> BipartiteGraph:
-    """Build the graph of a split's ratings, in a distributed training those of this process's users.
-
-    Args:
-        train: interactions sorted by user and movie.
-        num_users: size of the user vocabulary.
-        num_items: size of the movie vocabulary.
-        alone: take all users even in a distributed training.
-    """
+    """Build the graph of ratings sorted by user and movie; `alone` takes all users even in a distributed training."""
     shard = shard_of(train.user_index, num_users, num_items, alone=alone)
     mean, std = float(train.rating.mean(dtype=np.float64)), float(train.rating.std(dtype=np.float64)) or 1.0
     own, here = shard.local(train), shard.users[1] - shard.users[0]
@@ -109,53 +94,31 @@ def build_graph(train: Interactions, num_users: int, num_items: int, *, alone: b
     index[0, :count], index[1, :count] = item + here, user
     index[0, count:], index[1, count:] = user.index_select(0, by_item), item.index_select(0, by_item) + here
     rating = torch.from_numpy((own.rating - np.float32(mean)) / np.float32(std))
-    return BipartiteGraph(
-        num_users=here,
-        num_items=num_items,
-        mean=mean,
-        std=std,
-        edges=Edges(index, here, num_items),
-        edge_attr=torch.cat([rating, rating.index_select(0, by_item)]),
-        by_item=by_item,
-        shard=shard,
-    )
+    edge_attr = torch.cat([rating, rating.index_select(0, by_item)])
+    return BipartiteGraph(here, num_items, mean, std, Edges(index, here, num_items), edge_attr, by_item, shard)
 
 
 @dataclass(frozen=True)
 class View:
-    """Statistics of the visible ratings, standardised; hidden ratings have no influence on any of them.
+    """Statistics of the visible ratings, standardised, float32; hidden ratings have no influence on any of them."""
 
-    Attributes:
-        mean: mean visible rating, a scalar.
-        bias: damped bias of each node, float32 `(num_nodes,)`.
-        degree: number of visible edges of each node, float32 `(num_nodes,)`.
-        visible: 1 for visible and 0 for hidden edges, float32 `(2 * num_edges,)`.
-        rho: visible * (rating - mean - user bias - movie bias), float32 `(2 * num_edges,)`.
-    """
-
-    mean: Tensor
-    bias: Tensor
-    degree: Tensor
-    visible: Tensor
-    rho: Tensor
+    mean: Tensor  # a scalar
+    bias: Tensor  # damped, (num_nodes,)
+    degree: Tensor  # number of visible edges, (num_nodes,)
+    visible: Tensor  # 1 for visible and 0 for hidden edges, (2 * num_edges,)
+    rho: Tensor  # visible * (rating - mean - user bias - movie bias), (2 * num_edges,)
 
 
 def reveal(graph: BipartiteGraph, visible: Tensor | None = None) -> View:
-    """Compute biases, residuals and degrees from the visible ratings.
+    """Compute biases, residuals and degrees from the visible ratings, bool `(num_edges,)`; None for all.
 
     The biases are `BIAS_SWEEPS` alternating damped means, movies first (after Koren, Factor in the Neighbors, 2010,
     section 2.1). With A the matrix of visible edges and R that of their ratings, the sum of r - mu - b over a node's
     edges is R 1 - mu A 1 - A b: half a sweep is one sparse matrix-vector product. Movies' sums run over all processes.
-
-    Args:
-        graph: the graph.
-        visible: which ratings are visible, bool `(num_edges,)`; None for all.
     """
     edges, users, add = graph.num_edges, graph.num_users, graph.shard.add
-    seen = torch.empty_like(graph.edge_attr)
-    if visible is None:
-        seen.fill_(1)
-    else:
+    seen = torch.ones_like(graph.edge_attr)
+    if visible is not None:
         seen[:edges], seen[edges:] = visible, visible.index_select(0, graph.by_item)
     rated = seen * graph.edge_attr
     adjacency, ones = graph.edges.matrix(seen), graph.edge_attr.new_ones(graph.num_nodes)
@@ -185,13 +148,7 @@ def hide_ratings(
     """Draw the ratings that a step hides and scores, and the users that it treats as newcomers.
 
     A share `hide` of most users' ratings is hidden. For newcomers the share is drawn between `hide` and 1, so that the
-    model also learns to predict for users with few ratings.
-
-    Args:
-        graph: the ratings.
-        hide: share of the ratings to hide, in (0, 1).
-        newcomers: share of the users to treat as newcomers, in [0, 1).
-        most: about how many of the hidden ratings to score, drawn at random; None for all.
+    model also learns to predict for users with few ratings. About `most` of the hidden ratings are scored.
 
     Returns:
         Hidden, bool `(num_edges,)`; newcomers, bool `(num_users,)`; scored, bool `(num_edges,)`, at least one over all
@@ -207,8 +164,7 @@ def hide_ratings(
     scored = hidden
     if most is not None and expected > most:  # A lower threshold selects a random part.
         scored = number < threshold(share * (most / expected)).index_select(0, graph.user)
-    if shard.num_edges < FEW and not shard.total(int(scored.sum())):
-        # A step needs a target.
+    if shard.num_edges < FEW and not shard.total(int(scored.sum())):  # A step needs a target.
         place = int(torch.randint(shard.num_edges, (1,))) - shard.edges[0]
         if 0 <= place < graph.num_edges:
             hidden[place] = scored[place] = True
@@ -227,13 +183,9 @@ def threshold(share: Tensor | float) -> Tensor:
 
 
 def dropout(values: Tensor, share: float, training: bool, shard: Shard | None = None) -> Tensor:
-    """Dropout as `torch.nn.functional.dropout`, with faster random numbers that do not depend on the processes.
+    """Dropout as PyTorch's on `(num_nodes, dim)`, faster, and the same for any number of processes.
 
-    Args:
-        values: `(num_nodes, dim)`.
-        share: share of the entries to drop, in [0, 1).
-        training: drop nothing when false.
-        shard: the shard whose nodes `values` are; None for all nodes.
+    `values` are a shard's rows; without one, those of all nodes.
     """
     if not training or not share:
         return values

@@ -33,20 +33,7 @@ PARTS = 3.0  # of which a state is the mean: own table, one hop, two hops
 
 
 class RankingModel(nn.Module):
-    """The ranking head over a fixed set of training ratings.
-
-    Args:
-        graph: the training ratings.
-        liked: which of them are liked, bool `(num_edges,)`, at least one.
-        dim: size of the states.
-        hide: share of the ratings hidden in each step, in (0, 1).
-        dropout: share of the tables' entries dropped in each step.
-        temperature: divides the products of states.
-        newcomers: share of the users treated as newcomers in each step; see `hide_ratings`.
-        item_features: float32 `(num_items, g)`, or None.
-        draws: movies drawn in each step; None for the whole catalogue, or for `DRAWS` of a large one.
-        init: standard deviation of the initial tables.
-    """
+    """The ranking head over a fixed set of training ratings."""
 
     node_tables: tuple[str, ...] = ("implicit", "residual")
     constants: tuple[str, ...] = ()
@@ -54,20 +41,20 @@ class RankingModel(nn.Module):
     def __init__(
         self,
         graph: BipartiteGraph,
-        liked: Tensor,
+        liked: Tensor,  # bool (num_edges,), at least one
         *,
         dim: int,
-        hide: float,
-        dropout: float,
-        temperature: float,
-        newcomers: float = 0.0,
-        item_features: Float32s | None = None,
-        draws: int | None = None,
-        init: float = 0.1,
+        hide: float,  # share of the ratings hidden in each step, in (0, 1)
+        dropout: float,  # share of the tables' entries dropped in each step
+        temperature: float,  # divides the products of states
+        newcomers: float = 0.0,  # share of the users; see `hide_ratings`
+        item_features: Float32s | None = None,  # (num_items, g)
+        draws: int | None = None,  # movies in each step; None for the whole catalogue, or for `DRAWS` of a large one
+        init: float = 0.1,  # standard deviation of the initial tables
     ) -> None:
         super().__init__()
-        self.graph, self.liked, self.hide, self.dropout, self.temperature = graph, liked, hide, dropout, temperature
-        self.newcomers = newcomers
+        self.graph, self.liked, self.temperature = graph, liked, temperature
+        self.hide, self.dropout, self.newcomers = hide, dropout, newcomers
         self.draws = DRAWS if draws is None and graph.num_items > LARGE_CATALOGUE else draws
         self.conv = ResidualConv(graph.shard)
         self.implicit = initial(graph, dim, init)  # e
@@ -94,18 +81,14 @@ class RankingModel(nn.Module):
         return total[:users] / PARTS, item / PARTS
 
     def loss(self, config: TrainConfig) -> Tensor:  # noqa: ARG002 (it has no settings)
-        """This process's part of the mean surprise of a step's hidden liked ratings, a scalar.
-
-        A user with n of them weighs n^1/2.
-        """
+        """This process's part of the mean surprise of a step's hidden liked ratings; a user with n weighs n^1/2."""
         graph, shard = self.graph, self.graph.shard
         hidden, _, _ = hide_ratings(graph, self.hide, self.newcomers)
+        # A handful of ratings can all stay visible by chance.
         while shard.num_edges < FEW and not shard.total(int((hidden & self.liked).sum())):
-            # A handful of ratings can all stay visible by chance.
             hidden |= self.liked & (draws(shard.num_edges)[slice(*shard.edges)] < 0)
         target = (hidden & self.liked).nonzero().squeeze(1)
-        users = torch.unique_consecutive(graph.user[target])
-        users = self._some(users)
+        users = self._some(torch.unique_consecutive(graph.user[target]))
         row = torch.full((graph.num_users,), -1)
         row[users] = torch.arange(len(users))
         target = target[row[graph.user[target]] >= 0]
@@ -146,9 +129,8 @@ class RankingModel(nn.Module):
     def hidden_pairs(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """Scores of hidden ratings from the visible ones, and these ratings, standardised, each `(num_hidden,)`."""
         graph = self.graph
-        return self._score(reveal(graph, (~hidden).float()), graph.user[hidden], graph.item[hidden]), graph.rating[
-            hidden
-        ]
+        scores = self._score(reveal(graph, (~hidden).float()), graph.user[hidden], graph.item[hidden])
+        return scores, graph.rating[hidden]
 
     @torch.no_grad()
     def predict(self, user: Tensor, item: Tensor) -> Tensor:
@@ -221,34 +203,21 @@ class RankingModel(nn.Module):
 
     def parameter_groups(self, l2: float, side_l2: float) -> list[dict[str, Any]]:
         """Adam's parameter groups: the tables, and the map of side features."""
-        own = [self.implicit, self.residual, self.free, self.bias]
-        return [
-            {"params": own, "weight_decay": l2},
-            {"params": list(self.item_side.parameters()), "weight_decay": side_l2},
-        ]
+        own, side = [self.implicit, self.residual, self.free, self.bias], list(self.item_side.parameters())
+        return [{"params": own, "weight_decay": l2}, {"params": side, "weight_decay": side_l2}]
 
 
 def sampled_surprise(
-    user: Tensor,
-    movie: Tensor,
-    bias: Tensor,
-    place: Tensor,
-    item: Tensor,
-    excluded: Tensor,
-    drawn: Tensor,
-    expected: Tensor,
+    user: Tensor,  # states of users divided by the temperature, (num_rows, dim)
+    movie: Tensor,  # states of movies, (num_items, dim)
+    bias: Tensor,  # of the movies, (num_items,)
+    place: Tensor,  # row of each target, int64 (num_targets,)
+    item: Tensor,  # movie of each target, int64 (num_targets,)
+    excluded: Tensor,  # movies left out of a user's sum, bool (num_rows, num_items)
+    drawn: Tensor,  # movies drawn, with repetitions, int64 (num_draws,)
+    expected: Tensor,  # expected number of draws of each, (num_draws,)
 ) -> Tensor:
-    """Minus the log of each target's estimated softmax probability, `(num_targets,)`.
-
-    Args:
-        user: states of users divided by the temperature, `(num_rows, dim)`.
-        movie: states of movies, `(num_items, dim)`.
-        bias: the movies' biases, `(num_items,)`.
-        place, item: row and movie of each target, int64 `(num_targets,)`.
-        excluded: movies left out of a user's sum, bool `(num_rows, num_items)`.
-        drawn: movies drawn, with repetitions, int64 `(num_draws,)`.
-        expected: expected number of draws of each, `(num_draws,)`.
-    """
+    """Minus the log of each target's estimated softmax probability, `(num_targets,)`."""
     out = excluded.clone()
     out[place, item] = True  # Targets are summed exactly below.
     others = (user @ movie[drawn].T + bias[drawn] - expected.log()).masked_fill(out[:, drawn], -torch.inf)

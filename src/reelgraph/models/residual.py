@@ -34,10 +34,7 @@ class ResidualConv(MessagePassing):  # type: ignore[misc]  # PyG ships no types
     .. math:: h_v = |N_v|^{-1/2} \sum_{w \in N_v} ( y_w + \rho_{wv} x_w )
 
     Shapes: implicit and residual are `(num_nodes, dim)`, the two edge weights `(num_edges,)` in the order of the
-    edges, degree `(num_nodes,)`, the result `(num_nodes, dim)`; all float32.
-
-    Args:
-        shard: the nodes; movies' messages are summed over processes.
+    edges, degree `(num_nodes,)`, the result `(num_nodes, dim)`; all float32. Messages to movies come from all processes.
     """
 
     def __init__(self, shard: Shard) -> None:
@@ -71,26 +68,15 @@ class ResidualConv(MessagePassing):  # type: ignore[misc]  # PyG ships no types
 
     def multiply(self, edges: Edges, implicit: Tensor, residual: OptTensor, visible: Tensor, rho: OptTensor) -> Tensor:
         """The sums of messages as sparse products."""
-        tables, values = [implicit], [visible]
+        tables, matrices = [implicit], [edges.matrix(visible)]
         if residual is not None and rho is not None:
-            tables, values = [implicit, residual], [visible, rho]
-        matrices = [edges.matrix(value) for value in values]
+            tables, matrices = [*tables, residual], [*matrices, edges.matrix(rho)]
         total: Tensor = Channels.apply(matrices, self.shard, *tables)  # type: ignore[no-untyped-call]
         return total
 
 
 class ResidualModel(nn.Module):
-    """The residual graph model over a fixed set of training ratings.
-
-    Args:
-        graph: the training ratings.
-        dim: size of the node states.
-        hide: share of the ratings hidden in each step, in (0, 1).
-        dropout: share of the tables' entries dropped in each step.
-        newcomers: share of the users treated as newcomers in each step; see `hide_ratings`.
-        user_features, item_features: float32 `(num_users, f)` and `(num_items, g)`, or None.
-        init: standard deviation of the initial tables.
-    """
+    """The residual graph model over a fixed set of training ratings."""
 
     node_tables: tuple[str, ...] = ("free", "implicit", "residual", "offset")
     constants: tuple[str, ...] = ("gain",)
@@ -101,12 +87,12 @@ class ResidualModel(nn.Module):
         graph: BipartiteGraph,
         *,
         dim: int,
-        hide: float,
-        dropout: float,
-        newcomers: float = 0.0,
-        user_features: Float32s | None = None,
-        item_features: Float32s | None = None,
-        init: float = 0.05,
+        hide: float,  # share of the ratings hidden in each step, in (0, 1)
+        dropout: float,  # share of the tables' entries dropped in each step
+        newcomers: float = 0.0,  # share of the users; see `hide_ratings`
+        user_features: Float32s | None = None,  # (num_users, f)
+        item_features: Float32s | None = None,  # (num_items, g)
+        init: float = 0.05,  # standard deviation of the initial tables
     ) -> None:
         super().__init__()
         self.graph, self.hide, self.dropout, self.newcomers = graph, hide, dropout, newcomers
@@ -128,27 +114,23 @@ class ResidualModel(nn.Module):
         messages: Tensor = self.conv(
             self.graph.edges, drop(self.implicit), drop(self.residual), view.visible, view.rho, view.degree
         )
+        side, users = self.side(), self.graph.num_users
         if self.training:
             # A step sees only 1 - hide of a movie's edges, so sums over all edges are longer by the inverse root. Scale
             # them here, as dropout does. Users are not scaled: in use, too, only a part of their ratings is known.
             scale = torch.ones(self.graph.num_nodes, 1)
-            scale[self.graph.num_users :] = (1 - self.hide) ** -0.5
+            scale[users:] = (1 - self.hide) ** -0.5
             messages = messages * scale
-        side = self.side()
-        if not self.training:
-            side[self.graph.num_users :] *= torch.where(known[self.graph.num_users :, None], 1.0, self.gain)
+        else:
+            side[users:] *= torch.where(known[users:, None], 1.0, self.gain)
         return drop(self.free) * known.unsqueeze(1) + messages + side
 
     @torch.no_grad()
     def fit_gain(self, user: Tensor, item: Tensor, rating: Tensor) -> None:
         """Fit the factor on the side features of movies without ratings, by least squares within [0, 1].
 
-        Side features are learned together with ratings, which correct them; alone they say too much. Ratings that the
-        model was not fitted to are predicted as if their movies were new.
-
-        Args:
-            user, item: nodes of the ratings, int `(num_ratings,)`.
-            rating: standardised, float32 `(num_ratings,)`.
+        Side features are learned together with ratings, which correct them; alone they say too much. Standardised
+        ratings that the model was not fitted to, each `(num_ratings,)`, are predicted as if their movies were new.
         """
         self.eval()
         view = reveal(self.graph)
@@ -180,10 +162,7 @@ class ResidualModel(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Standardised predictions of hidden ratings from the visible ones, and their targets, each `(num_scored,)`.
 
-        Args:
-            hidden: ratings to hide, bool `(num_edges,)`.
-            newcomer: users without a free part, bool `(num_users,)`; None for none.
-            scored: hidden ratings to predict, bool `(num_edges,)`; None for all.
+        `newcomer` users have no free part. Of the ratings to hide, only `scored` ones are predicted if given.
         """
         graph = self.graph
         view = reveal(graph, ~hidden)
@@ -244,12 +223,7 @@ def initial(graph: BipartiteGraph, dim: int, scale: float) -> nn.Parameter:
 
 
 class SideFeatures(nn.Module):
-    """A linear map of the features of users or of movies; zero without features.
-
-    Args:
-        features: float32 `(num_nodes_of_this_side, num_features)`, or None.
-        dim: size of the node states.
-    """
+    """A linear map of the features of users or of movies, `(num_nodes_of_this_side, num_features)`; zero without."""
 
     features: Tensor
 

@@ -18,24 +18,16 @@ from reelgraph.data.dataset import Interactions
 
 @dataclass(frozen=True)
 class Shard:
-    """A process's part of the graph.
-
-    Attributes:
-        rank, size: the process's rank and the number of processes.
-        users: first and last + 1 of its users.
-        edges: first and last + 1 of its ratings, which are sorted by user.
-        num_users, num_items, num_edges: sizes of the whole graph.
-        traffic: bytes that this process has sent to collectives, by purpose.
-    """
+    """A process's part of the graph."""
 
     rank: int
-    size: int
-    users: tuple[int, int]
-    edges: tuple[int, int]
-    num_users: int
+    size: int  # number of processes
+    users: tuple[int, int]  # first and last + 1 of its users
+    edges: tuple[int, int]  # first and last + 1 of its ratings, which are sorted by user
+    num_users: int  # of the whole graph, as the next two
     num_items: int
     num_edges: int
-    traffic: dict[str, int]
+    traffic: dict[str, int]  # bytes that this process has sent to collectives, by purpose
 
     def add(self, tensor: Tensor, purpose: str = "sums") -> Tensor:
         """Sum a tensor over processes in place."""
@@ -83,14 +75,7 @@ def place() -> tuple[int, int]:
 
 
 def shard_of(user_index: Indices, num_users: int, num_items: int, *, alone: bool = False) -> Shard:
-    """This process's part of ratings sorted by user, with about as many ratings as each other process has.
-
-    Args:
-        user_index: the user of each rating, sorted, `(num_edges,)`.
-        num_users: size of the user vocabulary.
-        num_items: size of the movie vocabulary.
-        alone: take all ratings even in a distributed training.
-    """
+    """This process's part of ratings sorted by user, about as many as each other process has; all if `alone`."""
     count = len(user_index)
     rank, size = (0, 1) if alone else place()
     if size == 1:

@@ -55,10 +55,8 @@ class Halves:
 class Edges:
     """The edges of a graph of ratings, in the order in which products read them.
 
-    Attributes:
-        index: source and target, int32 `(2, 2 * num_edges)`: first the edges to users, sorted by user and movie, then
-            those to movies, sorted by block of users, movie and user.
-        num_users, num_items: numbers of nodes; users come first.
+    `index` holds source and target, int32 `(2, 2 * num_edges)`: the edges to users, sorted by user and movie, then those
+    to movies, sorted by block of users, movie and user. User nodes come first.
     """
 
     index: Tensor
@@ -79,9 +77,8 @@ class Edges:
     def starts(self) -> tuple[Tensor, list[Tensor]]:
         """Row pointers, int32: of the users, and of the movies in each block."""
         to_users, to_items = self.index[1, : self.num_edges], self.index[1, self.num_edges :] - self.num_users
-        return starts(to_users, self.num_users), [
-            starts(to_items[slice(*block)], self.num_items) for block in self.blocks
-        ]
+        in_blocks = [starts(to_items[slice(*block)], self.num_items) for block in self.blocks]
+        return starts(to_users, self.num_users), in_blocks
 
     def matrix(self, value: Tensor) -> Halves:
         """The matrix of the edges' values, float `(2 * num_edges,)` in the order of `index`."""
@@ -90,15 +87,12 @@ class Edges:
             raise ValueError(f"expected a value for each of {2 * edges:,} edges, found {value.numel():,}")
 
         def rows(start: Tensor, low: int, high: int) -> Tensor:
-            part = self.index[0, low:high], value[low:high], (len(start) - 1, nodes)
-            return torch.sparse_csr_tensor(start, *part)
+            return torch.sparse_csr_tensor(start, self.index[0, low:high], value[low:high], (len(start) - 1, nodes))
 
         to_users, to_items = self.starts
+        blocks = zip(to_items, self.blocks, strict=True)
         return Halves(
-            rows(to_users, 0, edges),
-            tuple(
-                rows(start, edges + low, edges + high) for start, (low, high) in zip(to_items, self.blocks, strict=True)
-            ),
+            rows(to_users, 0, edges), tuple(rows(start, edges + low, edges + high) for start, (low, high) in blocks)
         )
 
 
@@ -178,7 +172,7 @@ class PairProduct(torch.autograd.Function):
 
 def _rows(row: Tensor, column: Tensor, value: Tensor, size: int) -> Tensor:
     """A square CSR matrix of `size` rows from entries sorted by row."""
-    # MKL ignores strides.
+    # contiguous: MKL ignores strides.
     return torch.sparse_csr_tensor(starts(row, size), column.int().contiguous(), value.contiguous(), (size, size))
 
 
