@@ -34,7 +34,7 @@ class ResidualConv(MessagePassing):  # type: ignore[misc]  # PyG ships no types
     .. math:: h_v = |N_v|^{-1/2} \sum_{w \in N_v} ( y_w + \rho_{wv} x_w )
 
     Shapes: implicit and residual are `(num_nodes, dim)`, the two edge weights `(num_edges,)` in the order of the
-    edges, degree `(num_nodes,)`, the result `(num_nodes, dim)`; all float32. Messages to movies come from all processes.
+    edges, degree `(num_nodes,)`, the result `(num_nodes, dim)`; all float32. Messages to movies are from all processes.
     """
 
     def __init__(self, shard: Shard) -> None:

@@ -55,8 +55,8 @@ class Halves:
 class Edges:
     """The edges of a graph of ratings, in the order in which products read them.
 
-    `index` holds source and target, int32 `(2, 2 * num_edges)`: the edges to users, sorted by user and movie, then those
-    to movies, sorted by block of users, movie and user. User nodes come first.
+    `index` holds source and target, int32 `(2, 2 * num_edges)`: first the edges to users, sorted by user and movie,
+    then those to movies, sorted by block of users, movie and user. User nodes come first.
     """
 
     index: Tensor

@@ -24,24 +24,14 @@ VERSION = 1
 
 
 def save(fit: Fit, path: Path, identity: dict[str, Any]) -> None:
-    """Write a checkpoint; if that fails, an older one stays as it was.
-
-    Args:
-        fit: the fit, between two steps.
-        path: the file, replaced atomically.
-        identity: settings and data that must be the same on resume, as JSON values.
-    """
-    progress = fit.progress
+    """Write a checkpoint; if that fails, an older one stays. The identity must be the same on resume, as JSON."""
+    progress, moments = fit.progress, fit.optimizer.state_dict()["state"]
     groups = {
         "model": fit.model.state_dict(),
         "best": progress.best,
         "average": progress.average,
         "random": {"state": torch.get_rng_state()},
-        "adam": {
-            f"{number}.{name}": value
-            for number, moments in fit.optimizer.state_dict()["state"].items()
-            for name, value in moments.items()
-        },
+        "adam": {f"{number}.{name}": value for number, part in moments.items() for name, value in part.items()},
     }
     groups = _each_table(fit, groups, fit.shard.whole)
     if fit.shard.rank:

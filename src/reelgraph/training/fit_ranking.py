@@ -23,31 +23,21 @@ BLEND = 0.4
 
 @dataclass(frozen=True)
 class RankingHead:
-    """A ranking head fitted to the training ratings.
+    """A ranking head fitted to the training ratings."""
 
-    Attributes:
-        run: the fit, with the settings that were chosen.
-        model: its model with all users; None in processes other than rank 0.
-        facts: its entry in the manifest.
-        history: rows of the training history.
-        interrupted: whether the user asked to stop.
-        fixed: whether the user gave the L2 strength.
-    """
-
-    run: Run
-    model: RankingModel | None
-    facts: dict[str, Any]
+    run: Run  # with the settings that were chosen
+    model: RankingModel | None  # with all users; None in processes other than rank 0
+    facts: dict[str, Any]  # its entry in the manifest
     history: list[dict[str, Any]]
     interrupted: bool
-    fixed: bool
+    fixed: bool  # whether the user gave the L2 strength
 
     @property
     def chosen(self) -> dict[str, Any]:
         """The chosen settings by their names in `TrainConfig`."""
         config = self.run.config
-        return {f"rank_{name}": getattr(config, name) for name in RANKING if name != "max_steps"} | {
-            "temperature": config.temperature
-        }
+        chosen = {f"rank_{name}": getattr(config, name) for name in RANKING if name != "max_steps"}
+        return chosen | {"temperature": config.temperature}
 
     def refit(self, runner: Runner) -> Run:
         """Fit again on training and validation ratings, with the chosen settings and steps."""
@@ -59,12 +49,8 @@ def fit_ranking_head(
 ) -> RankingHead | None:
     """Fit the ranking head with the settings that rank the validation ratings best; None if nothing is liked.
 
-    Args:
-        runner: runs fits of the ranking head.
-        config: the settings of the training.
-        given: names of settings that the user gave.
-        stars: standardised predictions of all movies for user indices, by a rating model fitted without the validation
-            ratings; None in processes other than rank 0.
+    The user gave the settings in `given`. For user indices, `stars` gives the standardised predictions of all movies by
+    a rating model fitted without the validation ratings; it is None in processes other than rank 0.
     """
     data, liked = runner.runs.data, LIKED * runner.runs.data.scale[1]
     if not (data.train.rating >= liked).any():

@@ -29,21 +29,10 @@ RESUME = "checkpoints are complete: run it again with --resume"
 def train(
     prepared: Path, out: Path, config: TrainConfig, checkpoints: Checkpoints, engine: str, observe: Observe
 ) -> Recommender | None:
-    """Train on a prepared directory, in as many processes as the settings say, and write the model.
+    """Train in as many processes as the settings say, and write the model; `spark://host:port` trains on its workers.
 
-    Args:
-        prepared: the ratings; every process must see the directory.
-        out: the model directory, likewise.
-        config: settings.
-        checkpoints: where checkpoints are kept.
-        engine: "spark://host:port" trains on its workers, any other engine on this machine.
-        observe: called after every step, or every few steps of several processes.
-
-    Returns:
-        The model; None in a process that was launched as one of several and is not rank 0.
-
-    Raises:
-        TrainingError: if a process dies; checkpoints stay as they were.
+    Every process must see the directories `prepared` and `out`. Returns the model; None in a process that was launched
+    as one of several and is not rank 0.
     """
     if config.processes == 1 or is_launched():
         return fit_and_write(prepared, out, config, checkpoints, observe)
@@ -70,13 +59,7 @@ def prepared_place(config: TrainConfig, checkpoints: Checkpoints, stage: Path | 
 
 
 class _Messages(TextIOBase):
-    """A stream in place of stdout or stderr that takes messages of the processes out of their output.
-
-    Args:
-        observe: called with the progress of rank 0.
-        config: settings.
-        log: where other lines go; None drops them.
-    """
+    """A stream in place of stdout or stderr that takes messages of the processes out of their output."""
 
     def __init__(self, observe: Observe, config: TrainConfig, log: TextIO | None = None) -> None:
         self.observe, self.config, self.log = observe, config, log
@@ -88,7 +71,7 @@ class _Messages(TextIOBase):
         for line in lines:
             if line.startswith(MARK):
                 self._receive(json.loads(line.removeprefix(MARK)))
-            elif self.log is not None:
+            elif self.log is not None:  # without a log, other lines are dropped
                 self.log.write(line + "\n")
         return len(text)
 

@@ -1,6 +1,8 @@
 """Checks that validation and test ratings do not leak into a model's input."""
 
 import copy
+from collections.abc import Iterable
+from itertools import combinations
 
 import numpy as np
 import pyarrow as pa
@@ -25,9 +27,6 @@ def check_data(data: Dataset, side_features: bool = True) -> None:
 
     Splits must share no (user, movie) pair. In a time split no rating may be later than one of a later split. No
     numeric side column may be a statistic (number, mean, sum) of all ratings including test ratings.
-
-    Raises:
-        LeakError: with an example of the leak.
     """
     _check_disjoint(data)
     if data.manifest["split"]["kind"] == "time":
@@ -37,14 +36,12 @@ def check_data(data: Dataset, side_features: bool = True) -> None:
         _check_table(data, data.item_table, "item_index", "movieId")
 
 
-def _codes(part: Interactions) -> Int64s:
-    codes: Int64s = part.user_index.astype(np.int64) << 32 | part.item_index
-    return codes
-
-
 def _check_disjoint(data: Dataset) -> None:
-    parts = {name: _codes(getattr(data, name)) for name in SPLITS}
-    for first, second in (("train", "valid"), ("train", "test"), ("valid", "test")):
+    pairs = {name: getattr(data, name) for name in SPLITS}
+    parts: dict[str, Int64s] = {
+        name: part.user_index.astype(np.int64) << 32 | part.item_index for name, part in pairs.items()
+    }
+    for first, second in combinations(SPLITS, 2):
         shared = np.intersect1d(parts[first], parts[second], assume_unique=True)
         if len(shared):
             user, item = data.users.ids[int(shared[0] >> 32)], data.items.ids[int(shared[0] & 0xFFFFFFFF)]
@@ -56,7 +53,7 @@ def _check_disjoint(data: Dataset) -> None:
 
 
 def _check_order(data: Dataset) -> None:
-    for early, late in (("train", "valid"), ("train", "test"), ("valid", "test")):
+    for early, late in combinations(SPLITS, 2):
         before, after = getattr(data, early).timestamp, getattr(data, late).timestamp
         if before is None or after is None or not len(before) or not len(after):
             continue
@@ -78,8 +75,7 @@ def _check_table(data: Dataset, table: pa.Table, side: str, key: str) -> None:
     }
     if not compared:
         return
-    parts = {name: _totals(getattr(data, name), side, table.num_rows) for name in SPLITS}
-    with_test, without = (_statistics(*(parts[name] for name in names)) for names in (SPLITS, ("train", "valid")))
+    with_test, without = (_statistics(data, names, side, table.num_rows) for names in (SPLITS, ("train", "valid")))
     for name, (column, here) in compared.items():
         for label, whole in with_test.items():
             close = _correlation(column[here], whole[here])
@@ -91,14 +87,12 @@ def _check_table(data: Dataset, table: pa.Table, side: str, key: str) -> None:
                 )
 
 
-def _totals(part: Interactions, side: str, rows: int) -> Float64s:
-    """Number and sum of each node's ratings, float64 `(2, rows)`."""
-    index = getattr(part, side)
-    return np.stack([np.bincount(index, minlength=rows), np.bincount(index, part.rating, rows)])
-
-
-def _statistics(*parts: Float64s) -> dict[str, Float64s]:
-    number, total = np.sum(parts, axis=0)
+def _statistics(data: Dataset, splits: Iterable[str], side: str, rows: int) -> dict[str, Float64s]:
+    """Number, mean and sum of each node's ratings, float64 `(rows,)`."""
+    number, total = np.zeros((2, rows))
+    for part in (getattr(data, name) for name in splits):
+        number += np.bincount(getattr(part, side), minlength=rows)
+        total += np.bincount(getattr(part, side), part.rating, rows)
     return {"number": number, "mean": total / np.maximum(number, 1), "sum": total}
 
 
@@ -114,13 +108,6 @@ def check_model(model: Model, train: Interactions) -> None:
     For the second check, predictions of hidden ratings must equal those from a graph without these ratings: without
     their edges, and without their share in biases, residuals, degrees and means. It applies to models that hide
     ratings; `gcn` by definition passes all training ratings as messages.
-
-    Args:
-        model: the model with any weights; it is left as it is.
-        train: the ratings that it may learn from.
-
-    Raises:
-        LeakError: if a check fails.
     """
     graph = model.graph
     mean, train = train.rating.mean(dtype=np.float64), graph.shard.local(train)
@@ -145,10 +132,13 @@ def _check_messages(model: HidesRatings) -> None:
     hidden[:: max(2, min(5, graph.num_edges // 2))] = True
     if hidden.all():
         return
-    probe = _over(model, graph)
+    probe, without_hidden = (
+        copy.deepcopy(model, {id(model.graph): part, id(model.graph.shard): part.shard})
+        for part in (graph, _part(graph, ~hidden))
+    )
     probe.eval()
     masked, _ = probe.hidden_pairs(hidden)
-    without = _over(model, _part(graph, ~hidden)).predict(graph.user[hidden], graph.item[hidden])
+    without = without_hidden.predict(graph.user[hidden], graph.item[hidden])
     apart = float((masked - without).abs().max())
     if not apart <= TOLERANCE:
         raise LeakError(
@@ -158,18 +148,9 @@ def _check_messages(model: HidesRatings) -> None:
         )
 
 
-def _over(model: HidesRatings, graph: BipartiteGraph) -> HidesRatings:
-    """A copy of a model over another graph with the same nodes."""
-    return copy.deepcopy(model, {id(model.graph): graph, id(model.graph.shard): graph.shard})
-
-
 def _part(graph: BipartiteGraph, kept: Tensor) -> BipartiteGraph:
     """The graph of some of its ratings, with the whole graph's nodes and standardisation."""
-    rows = Interactions(
-        graph.user[kept].numpy(),
-        (graph.item[kept] - graph.num_users).numpy(),
-        graph.rating[kept].numpy(),
-        None,
-    )
+    rating, item = graph.rating[kept], graph.item[kept] - graph.num_users
+    rows = Interactions(graph.user[kept].numpy(), item.numpy(), rating.numpy(), None)
     part = build_graph(rows, graph.num_users, graph.num_items, alone=True)
-    return part.standardised(graph.rating[kept], graph.mean, graph.std)
+    return part.standardised(rating, graph.mean, graph.std)

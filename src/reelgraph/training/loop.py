@@ -42,25 +42,15 @@ class Evaluation:
 
 @dataclass
 class Progress:
-    """The state of a fit without the tensors of model, optimizer and random generator.
-
-    Attributes:
-        step: steps done.
-        average: running average of the weights by name; empty without averaging.
-        best: weights of the best evaluation so far by name.
-        best_step: its step; 0 before the first one.
-        history: all evaluations so far.
-        seconds: time spent.
-        interrupted: whether the user asked to stop.
-    """
+    """The state of a fit without the tensors of model, optimizer and random generator."""
 
     step: int = 0
-    average: dict[str, Tensor] = field(default_factory=dict)
-    best: dict[str, Tensor] = field(default_factory=dict)
-    best_step: int = 0
+    average: dict[str, Tensor] = field(default_factory=dict)  # of the weights by name; empty without averaging
+    best: dict[str, Tensor] = field(default_factory=dict)  # weights of the best evaluation so far by name
+    best_step: int = 0  # its step; 0 before the first one
     history: list[Evaluation] = field(default_factory=list)
     seconds: float = 0.0
-    interrupted: bool = False
+    interrupted: bool = False  # by the user
 
     @property
     def best_evaluation(self) -> Evaluation:
@@ -72,22 +62,14 @@ Observer = Callable[[Progress], None]
 
 
 class Fit:
-    """A model, its optimizer and their progress.
-
-    Args:
-        model: the model, fitted in place.
-        config: settings.
-        valid: measures the model on validation ratings; None to take exactly `max_steps` steps.
-        give_up: asked before every step whether to stop early; must depend on the progress alone, so that a resumed fit
-            stops at the same step.
-    """
+    """A model that is fitted in place, its optimizer and their progress."""
 
     def __init__(
         self,
         model: Model,
         config: TrainConfig,
-        valid: Validation | None,
-        give_up: Callable[[Progress], bool] | None = None,
+        valid: Validation | None,  # None takes exactly `max_steps` steps
+        give_up: Callable[[Progress], bool] | None = None,  # whether to stop early; depends on the progress alone
     ) -> None:
         self.model, self.config, self.valid, self.give_up = model, config, valid, give_up
         self.shard = model.graph.shard
@@ -99,12 +81,7 @@ class Fit:
     def run(self, observe: Observer) -> Progress:
         """Fit until the validation error has not improved for `patience` evaluations, then restore the best weights.
 
-        Args:
-            observe: called after every step; a checkpoint saved by it is complete.
-
-        Raises:
-            TrainingError: if the loss or a gradient is not finite.
-            StoppedError: if stopped before the first evaluation.
+        Calls `observe` after every step; a checkpoint saved by it is complete.
         """
         config, progress, started = self.config, self.progress, time.monotonic() - self.progress.seconds
         with _stop_signal() as stop_asked, kept_memory():

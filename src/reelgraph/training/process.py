@@ -27,20 +27,12 @@ TIMEOUT = timedelta(hours=24)  # dead peers close their connections; slow ones a
 
 @dataclass(frozen=True)
 class ProcessJob:
-    """What the launcher passes to each process.
+    """What the launcher passes to each process, as JSON."""
 
-    Attributes:
-        prepared: the prepared directory, visible to every process.
-        out: the model directory, written by rank 0.
-        config: the settings that the user gave.
-        checkpoints: directory of the checkpoints, visible to rank 0, and to every process when resumed.
-        resume: continue from the checkpoints.
-    """
-
-    prepared: str
-    out: str
-    config: dict[str, Any]
-    checkpoints: str
+    prepared: str  # visible to every process
+    out: str  # written by rank 0
+    config: dict[str, Any]  # the settings that the user gave
+    checkpoints: str  # visible to rank 0, and to every process when resumed
     resume: bool
 
 
@@ -55,11 +47,7 @@ def is_launched() -> bool:
 
 @contextmanager
 def joined() -> Iterator[None]:
-    """Join the process group if this is one of several processes; only rank 0 prints.
-
-    Raises:
-        PeerLostError: if another process dies.
-    """
+    """Join the process group if this is one of several processes; only rank 0 prints."""
     if not is_launched():
         yield
         return
@@ -100,11 +88,12 @@ def fit_and_write(
 
 def run(job: ProcessJob) -> int:
     """Run one process from start to end; returns its exit code."""
+    checkpoints = Checkpoints(Path(job.checkpoints), job.resume)
     try:
         with joined():
-            checkpoints = Checkpoints(Path(job.checkpoints), job.resume)
-            config = TrainConfig(**job.config)
-            fit_and_write(Path(job.prepared), Path(job.out), config, checkpoints, _message_observer())
+            fit_and_write(
+                Path(job.prepared), Path(job.out), TrainConfig(**job.config), checkpoints, _message_observer()
+            )
     except PeerLostError:
         return PEER_LOST
     except ReelgraphError as error:

@@ -20,6 +20,7 @@ from reelgraph.training.runs import Runs
 from reelgraph.training.validation import Validation
 
 Observe = Callable[[str, Progress, TrainConfig], None]
+State = dict[str, torch.Tensor]
 
 # A resumed fit may change these settings.
 RESUMABLE = {"max_steps", "patience", "checkpoint_seconds", "processes"}
@@ -27,64 +28,41 @@ RESUMABLE = {"max_steps", "patience", "checkpoint_seconds", "processes"}
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """Where checkpoints are kept.
+    """Where checkpoints are kept."""
 
-    Attributes:
-        directory: holds one file per phase, such as `fit.safetensors`; removed after a complete training.
-        resume: continue from the files in it.
-    """
-
-    directory: Path
+    directory: Path  # of one file per phase, such as `fit.safetensors`; removed after a complete training
     resume: bool = False
 
 
 @dataclass(frozen=True)
 class Run:
-    """A fitted model.
+    """A fitted model."""
 
-    Attributes:
-        model: the model; in a distributed training, this process's part of it.
-        progress: progress of its fit.
-        config: its settings.
-        train: the ratings it was fitted to.
-    """
-
-    model: Any
+    model: Any  # in a distributed training, this process's part of it
     progress: Progress
     config: TrainConfig
-    train: Interactions
+    train: Interactions  # the ratings it was fitted to
 
 
 @dataclass(frozen=True)
 class Runner:
-    """Runs fits of one kind.
-
-    Attributes:
-        runs: the kind: `RatingRuns` or `RankingRuns`.
-        observe: called after every step with the phase, its progress and its settings.
-        checkpoints: where to keep checkpoints; None keeps none.
-    """
+    """Runs fits of one kind."""
 
     runs: Runs
-    observe: Observe
-    checkpoints: Checkpoints | None = None
+    observe: Observe  # called after every step with the phase, its progress and its settings
+    checkpoints: Checkpoints | None = None  # None keeps none
 
     def fit(self, phase: str, config: TrainConfig, give_up: Callable[[Progress], bool] | None = None) -> Run:
-        """Fit on the training ratings, stopping by validation where there are validation ratings.
+        """Fit on the training ratings, stopping by validation where there are validation ratings; see `Fit`.
 
-        Args:
-            phase: names the checkpoint; the same when the fit is resumed.
-            config: settings.
-            give_up: asked before every step whether to stop early; must depend on the progress alone.
+        The phase names the checkpoint; it must be the same when the fit is resumed.
         """
         return self._run(phase, self._graph, self.runs.data.train, self.runs.valid, config, give_up)
 
     def refit(self, chosen: Run, rescale: bool) -> Run:
         """Fit on training and validation ratings, from the weights of the first fit where ratings are many.
 
-        Args:
-            chosen: the fit on the training ratings that chose settings and steps.
-            rescale: adapt the L2 strength to the larger number of ratings.
+        Settings and steps are those of the chosen fit; `rescale` adapts the L2 strength to the number of ratings.
         """
         data, config = self.runs.data, chosen.config
         train = merge(data.train, data.valid)
@@ -93,15 +71,10 @@ class Runner:
             change = self.runs.l2_rule(len(train)) / self.runs.l2_rule(len(data.train))
             config = config.model_copy(update={"l2": config.rates(len(data.train)).l2 * change})
         graph, state, exact = self._build(train), None, config.continue_from(len(data.train), best)
-        if exact is None:
-            exact = config.model_copy(update={"max_steps": best})
-        else:
-            state = {
-                name: graph.shard.own(value) if name in chosen.model.node_tables else value
-                for name, value in whole_state(chosen.model).items()
-            }
-        run = self._run("refit", graph, train, None, exact, None, state)
-        return replace(run, config=config)
+        if exact is not None:
+            state = map_tables(chosen.model, whole_state(chosen.model), graph.shard.own)
+        exact = exact or config.model_copy(update={"max_steps": best})
+        return replace(self._run("refit", graph, train, None, exact, state=state), config=config)
 
     def whole(self, run: Run) -> Any:
         """A run's model with all users; in a distributed training None in all processes but rank 0."""
@@ -130,8 +103,8 @@ class Runner:
         train: Interactions,
         valid: Validation | None,
         config: TrainConfig,
-        give_up: Callable[[Progress], bool] | None,
-        state: dict[str, torch.Tensor] | None = None,
+        give_up: Callable[[Progress], bool] | None = None,
+        state: State | None = None,
     ) -> Run:
         phase = self.runs.prefix + phase
         torch.manual_seed(config.seed)
@@ -170,9 +143,11 @@ class Runner:
         }
 
 
-def whole_state(model: Any) -> dict[str, torch.Tensor]:
+def whole_state(model: Any) -> State:
     """A model's parameters with the rows of all users, in every process of a distributed training."""
-    shard = model.graph.shard
-    return {
-        name: shard.whole(value) if name in model.node_tables else value for name, value in model.state_dict().items()
-    }
+    return map_tables(model, model.state_dict(), model.graph.shard.whole)
+
+
+def map_tables(model: Any, state: State, change: Callable[[torch.Tensor], torch.Tensor]) -> State:
+    """Apply `change` to the parameters with one row per node."""
+    return {name: change(value) if name in model.node_tables else value for name, value in state.items()}

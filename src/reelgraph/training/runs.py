@@ -30,18 +30,11 @@ RANKING_MOVES: Moves = (("l2", (1.5, 0.67)), ("temperature", (1.4, 0.7)))
 
 @dataclass(frozen=True)
 class RatingRuns:
-    """Fits of the rating model.
-
-    Attributes:
-        data: the ratings.
-        prefix: begins the names of the phases.
-        budget_share: share of the search's budget.
-        l2_rule: L2 strength for a number of training ratings.
-    """
+    """Fits of the rating model."""
 
     data: Dataset
-    prefix = ""
-    budget_share = 1.0
+    prefix = ""  # begins the names of the phases
+    budget_share = 1.0  # of the search
     l2_rule = staticmethod(l2_rule)
 
     @property
@@ -55,14 +48,9 @@ class RatingRuns:
             return GCNModel(graph, scale=self.data.scale, dim=config.dim, dropout=config.dropout)
         user, item = self._features if config.side_features else (None, None)
         return ResidualModel(
-            graph,
-            dim=config.dim,
-            hide=config.hide,
-            newcomers=config.newcomers,
-            dropout=config.dropout,
-            user_features=None if user is None else user[slice(*graph.shard.users)],
-            item_features=item,
-        )
+            graph, dim=config.dim, hide=config.hide, newcomers=config.newcomers, dropout=config.dropout,
+            user_features=None if user is None else user[slice(*graph.shard.users)], item_features=item,
+        )  # fmt: skip
 
     def moves(self, config: TrainConfig) -> Moves:
         """The changes of settings that a search tries."""
@@ -73,7 +61,6 @@ class RatingRuns:
 
     @cached_property
     def _features(self) -> tuple[Float32s | None, Float32s | None]:
-        """Side features of users and of movies."""
         return features_of(self.data.user_table), features_of(self.data.item_table)
 
 
@@ -100,15 +87,10 @@ class RankingRuns:
     def build(self, graph: BipartiteGraph, train: Interactions, config: TrainConfig) -> RankingModel:
         """A new model over a graph of training ratings; `train` holds those of all processes."""
         return RankingModel(
-            graph,
-            torch.from_numpy(graph.shard.local(train).rating >= self.liked),
-            dim=config.dim,
-            hide=config.hide,
-            newcomers=config.newcomers,
-            dropout=config.dropout,
-            temperature=config.temperature,
+            graph, torch.from_numpy(graph.shard.local(train).rating >= self.liked), dim=config.dim, hide=config.hide,
+            newcomers=config.newcomers, dropout=config.dropout, temperature=config.temperature,
             item_features=self._features if config.side_features else None,
-        )
+        )  # fmt: skip
 
     def moves(self, _: TrainConfig) -> Moves:
         """The changes of settings that a search tries."""

@@ -26,19 +26,12 @@ WIDER_L2 = 1.2  # factor on the L2 strength where the dimension is doubled
 
 @dataclass(frozen=True)
 class Trial:
-    """One run of the search.
+    """One run of the search."""
 
-    Attributes:
-        change: what was changed, such as "l2 0.00041 -> 0.00027"; "start" for the first run.
-        valid_error: best validation error: RMSE in the data's scale, or 1 - nDCG at 10 of the ranking head.
-        steps: steps done.
-        outcome: "kept", "no better", "given up" or "interrupted".
-    """
-
-    change: str
-    valid_error: float
+    change: str  # such as "l2 0.00041 -> 0.00027"; "start" for the first run
+    valid_error: float  # the best: RMSE in the data's scale, or 1 - nDCG at 10 of the ranking head
     steps: int
-    outcome: str
+    outcome: str  # "kept", "no better", "given up" or "interrupted"
 
 
 @dataclass(frozen=True)
@@ -72,10 +65,9 @@ class _Race:
     def move(self, name: str, factors: tuple[float, ...]) -> None:
         """Multiply a setting by the first factor that helps, as often as it helps."""
         for factor in factors:
-            helped = False
-            while self.challenge(name, factor):
-                helped = True
-            if helped:
+            if self.challenge(name, factor):
+                while self.challenge(name, factor):
+                    pass
                 return
 
     def challenge(self, name: str, factor: float) -> bool:
@@ -92,12 +84,13 @@ class _Race:
             return False
         self.budget -= _cost(changed) * run.progress.step
         self.interrupted = run.progress.interrupted
-        outcome = "no better"
         if self.interrupted:
             outcome = "interrupted"
         elif self._behind(run.progress):
             outcome = "given up"
-        elif self._better(run):
+        elif not self._better(run):
+            outcome = "no better"
+        else:
             # The refit may cost more now.
             self.budget -= _cost(changed) * self._refit_steps(run) - _cost(leader.config) * self._refit_steps(leader)
             outcome, self.leader = "kept", replace(run, config=changed)

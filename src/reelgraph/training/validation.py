@@ -27,12 +27,7 @@ class Validation(Protocol):
 
 @dataclass(frozen=True)
 class RatingValidation:
-    """RMSE and MAE of predicted ratings.
-
-    Attributes:
-        ratings: validation ratings of all users.
-        scale: lowest and highest rating; predictions are clipped to it.
-    """
+    """RMSE and MAE of predicted ratings, clipped to the scale."""
 
     ratings: Interactions
     scale: tuple[float, float]
@@ -83,21 +78,14 @@ def mean_of(model: Any, values: Float64s) -> float:
 def predict(model: RatingModel, pairs: Interactions, scale: tuple[float, float]) -> Float32s:
     """Predicted ratings of pairs, clipped to the scale, float32 `(num_pairs,)`."""
     standardised = model.predict(*model.graph.pairs(pairs.user_index, pairs.item_index))
-    rating = standardised * model.graph.std + model.graph.mean
-    return rating.clamp(*scale).numpy()
+    return (standardised * model.graph.std + model.graph.mean).clamp(*scale).numpy()
 
 
 @torch.no_grad()
 def hidden_residuals(model: HidesRatings, ratings: Interactions, scale: tuple[float, float]) -> Float32s:
-    """Training ratings minus their predictions, each made while the rating itself is hidden.
+    """Ratings of a fitted model's graph minus their predictions, float32 `(num_edges,)` in the data's scale.
 
-    Args:
-        model: a fitted model; a fifth of its ratings is hidden at a time.
-        ratings: the ratings of its graph.
-        scale: lowest and highest rating; predictions are clipped to it.
-
-    Returns:
-        Differences in the data's scale, float32 `(num_edges,)`.
+    Each prediction is made while the rating itself is hidden, a fifth of the ratings at a time.
     """
     model.eval()
     graph, residual = model.graph, np.empty(len(ratings), np.float32)
