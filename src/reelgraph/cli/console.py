@@ -44,15 +44,7 @@ def show_json(value: Any) -> None:
 def make_table(
     title: str, header: Sequence[str], rows: Iterable[Sequence[str]], left: Sequence[int] = (0,), bold: str = ""
 ) -> Table:
-    """A table without borders.
-
-    Args:
-        title: the title; no title line if empty.
-        header: the name of each column.
-        rows: cells, shown as they are.
-        left: the columns to align on the left.
-        bold: the first cell of the row to emphasise.
-    """
+    """A table without borders; `left` columns are aligned on the left, the row that begins with `bold` stands out."""
     table = Table(title=escape(title), title_justify="left", title_style="bold", pad_edge=False, box=None)
     for place, name in enumerate(header):
         table.add_column(escape(name), justify="left" if place in left else "right", overflow="fold")
@@ -113,17 +105,14 @@ def show_evaluation(report: EvaluationReport) -> None:
     rows.append(("movies without training ratings", f"{report.unknown_movies:,}"))
     rows.append(("pairs with such a user or movie", f"{report.unknown_pairs:,}"))
     show_table("Evaluation", ["", ""], rows)
+    header = ["", "pairs", "RMSE", "MAE", "mean predicted", "mean actual"]
     for name, groups in (report.groups | {"calibration": report.calibration}).items():
-        if groups:
-            numbers = [(group.rmse, group.mae, group.predicted, group.actual) for group in groups]
-            show_table(
-                GROUPS[name],
-                ["", "pairs", "RMSE", "MAE", "mean predicted", "mean actual"],
-                [
-                    [group.name, f"{group.pairs:,}", *(f"{number:.3f}" for number in row)]
-                    for group, row in zip(groups, numbers, strict=True)
-                ],
-            )
+        cells = [
+            [group.name, f"{group.pairs:,}", *map(_number, (group.rmse, group.mae, group.predicted, group.actual))]
+            for group in groups
+        ]
+        if cells:
+            show_table(GROUPS[name], header, cells)
 
 
 def show_list_measures(lists: dict[str, dict[str, float | None]]) -> None:
@@ -140,17 +129,15 @@ def show_list_measures(lists: dict[str, dict[str, float | None]]) -> None:
 def show_quality(quality: dict[str, Any]) -> None:
     """The quality of lists, explanations and similar movies."""
     show_list_measures(quality["lists"])
-    if quality["deletion"]:
-        show_table(
-            "Change of a prediction without three of its contributions",
-            ["", "pairs", "largest", "random"],
-            [
-                [name, f"{row['pairs']:,}", f"{row['top']:.3f}", f"{row['random']:.3f}"]
-                for name, row in quality["deletion"].items()
-            ],
-        )
-    if quality["similar"]:
-        rows = [[name, _number(row["genre"]), _number(row["lift"])] for name, row in quality["similar"].items()]
+    deletion, similar = quality["deletion"] or {}, quality["similar"] or {}
+    if deletion:
+        title = "Change of a prediction without three of its contributions"
+        rows = [
+            [name, f"{row['pairs']:,}", f"{row['top']:.3f}", f"{row['random']:.3f}"] for name, row in deletion.items()
+        ]
+        show_table(title, ["", "pairs", "largest", "random"], rows)
+    if similar:
+        rows = [[name, _number(row["genre"]), _number(row["lift"])] for name, row in similar.items()]
         show_table("Similar movies", ["", "share a genre", "co-rating lift"], rows)
 
 

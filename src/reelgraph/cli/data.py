@@ -45,10 +45,8 @@ def plan(
     """Estimate the time and memory that preparing, training and listing need on this machine."""
     counts = [int(count) for count in (num_ratings, num_users, num_movies) if count]
     if counts and (files.ratings is not None or len(counts) < 3):
-        raise ConfigError(
-            "plan: expected either RATINGS or all of --num-ratings, --num-users and --num-movies",
-            "give one or the other",
-        )
+        expected = "either RATINGS or all of --num-ratings, --num-users and --num-movies"
+        raise ConfigError(f"plan: expected {expected}", "give one or the other")
     size = planning.Size(*counts) if counts else planning.size_of(*files, data_config)
     speed = planning.Speed(machine.gathers(), machine.threads())
     estimate = planning.plan(size, config, speed, machine.free_memory())
@@ -56,15 +54,11 @@ def plan(
         console.show_json(estimate.to_json())
         return
     console.say(f"{estimate.size}:")
-    stages = (estimate.prepare, estimate.train, *estimate.parts, estimate.lists)
-    rows = [
-        (
-            f"  {stage.name}" if stage in estimate.parts else stage.name,
-            f"{'at most ' if stage.most else ''}{_duration(stage.seconds)}",
-            planning.gigabytes(stage.memory),
-        )
-        for stage in stages
-    ]
+    rows = []
+    for stage in (estimate.prepare, estimate.train, *estimate.parts, estimate.lists):
+        name = f"  {stage.name}" if stage in estimate.parts else stage.name
+        time = f"{'at most ' if stage.most else ''}{_duration(stage.seconds)}"
+        rows.append((name, time, planning.gigabytes(stage.memory)))
     console.show_table("", ["", "time", "memory"], rows)
     if estimate.memory is not None:
         free, total = planning.gigabytes(estimate.memory.free), planning.gigabytes(estimate.memory.total)

@@ -56,14 +56,10 @@ class ColumnsOption(click.ParamType[Any]):
         return {role.strip(): name.strip() for role, _, name in pairs}
 
 
-COLUMNS = click.option(
-    "--columns", type=ColumnsOption(), default=None, help=DataConfig.model_fields["columns"].description
-)
-
+COLUMNS = click.option("--columns", type=ColumnsOption(), help=DataConfig.model_fields["columns"].description)
 ITEM_COLUMNS = click.option(
-    "--item-columns", type=ColumnsOption(), default=None, help=DataConfig.model_fields["item_columns"].description
+    "--item-columns", type=ColumnsOption(), help=DataConfig.model_fields["item_columns"].description
 )
-
 JSON = click.option("--json", "as_json", is_flag=True, help="print JSON")
 
 
@@ -105,11 +101,10 @@ def settings_of(*configs: type[BaseModel]) -> Callable[[Command], Command]:
 
         for config in reversed(configs):
             for name, field in reversed(config.model_fields.items()):
-                flag = f"--{name.replace('_', '-')}"
+                option = name.replace("_", "-")
+                flag = f"--{option}/--no-{option}" if field.annotation is bool else f"--{option}"
                 shown = field.default is not None and field.default != {} and not isinstance(field.default, bool)
                 text = f"{field.description}" + (f" [{field.default}]" if shown else "")
-                if field.annotation is bool:
-                    flag = f"{flag}/--no-{name.replace('_', '-')}"
                 run = click.option(flag, name, type=_type_of(field.annotation), default=None, help=text)(run)
         return cast("Command", run)
 

@@ -37,11 +37,7 @@ def note(line: str) -> None:
 
 @contextmanager
 def live() -> Iterator[Callable[[Callable[[int], Sequence[Table]]], None]]:
-    """Show tables that are updated in place on a terminal; elsewhere nothing.
-
-    Yields:
-        A function that takes a function from a width in characters to the tables.
-    """
+    """Show the tables that a function of the width gives, updated in place on a terminal; elsewhere nothing."""
     console = Console(stderr=True, highlight=False)
     if not console.is_terminal:
         yield lambda _: None
@@ -97,15 +93,7 @@ def job_progress() -> Iterator[JobReport]:
 
 @contextmanager
 def progress(units: str, console: Console | None = None) -> Iterator[Callable[[str, int, int], None]]:
-    """Show progress: a bar on a terminal, removed at the end; elsewhere a line every few seconds.
-
-    Args:
-        units: what is counted, such as "tasks".
-        console: the console to write to; stderr if None.
-
-    Yields:
-        A function of the current activity, the number of units done, and their total number.
-    """
+    """Show activity, units done and their total number: a bar on a terminal; elsewhere a line every few seconds."""
     console = console or _stderr()
     started = shown = time.monotonic()
 

@@ -23,7 +23,6 @@ from reelgraph.recommend.recommender import Recommender, open_model
 RATINGS = click.option(
     "--ratings", type=PATH, help="a new user: a file with movieId and rating, or a Letterboxd, IMDb or Trakt export"
 )
-
 DIRECTORY = click.Path(path_type=Path, exists=True, file_okay=False)
 PART = 4096  # users listed between two updates of the progress bar
 
@@ -117,7 +116,7 @@ def recommend(
 
 
 def _match(recommender: Recommender, path: Path) -> Matched:
-    """The films of a file in terms of the model; those that it does not know are reported."""
+    """Match the films of a file to the model's; those that it does not know are reported."""
     matched = match_file(recommender, path)
     for line in matched.report():
         progress.note(f"{path.name}: {line}")

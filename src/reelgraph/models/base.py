@@ -37,18 +37,14 @@ class RatingModel(Model, Protocol):
 
 
 @runtime_checkable
-class HidesRatings(Protocol):
+class HidesRatings(RatingModel, Protocol):
     """A model that learns from ratings hidden from their own messages."""
 
-    graph: BipartiteGraph
-
     def hidden_pairs(self, hidden: Tensor) -> tuple[Tensor, Tensor]: ...  # noqa: D102
-    def predict(self, user: Tensor, item: Tensor) -> Tensor: ...  # noqa: D102
     def eval(self) -> Any: ...  # noqa: D102
 
 
 def huber_loss(prediction: Tensor, target: Tensor, delta: float, shard: Shard) -> Tensor:
     """This process's part of the mean Huber loss over all processes' pairs, a scalar."""
-    count = shard.total(len(target))
     total: Tensor = F.huber_loss(prediction, target, delta=delta, reduction="sum")
-    return total.div(max(count, 1))
+    return total.div(max(shard.total(len(target)), 1))

@@ -45,11 +45,6 @@ class Halves:
         for block in self.to_items:
             torch.addmm(out[users:], block, table, out=out[users:])
 
-    def to_dense(self) -> Tensor:
-        """The matrix, `(num_nodes, num_nodes)`."""
-        movies = torch.stack([block.to_dense() for block in self.to_items]).sum(0)
-        return torch.cat([self.to_users.to_dense(), movies])
-
 
 @dataclass(frozen=True)
 class Edges:

@@ -96,12 +96,7 @@ def _launch_here(job: ProcessJob, config: TrainConfig, observe: Observe) -> None
 
     They meet in a file: the store of torchrun's own rendezvous would listen on every network interface.
     """
-    from torch.distributed.elastic.multiprocessing import (  # noqa: PLC0415 (slow to import)
-        DefaultLogsSpecs,
-        SignalException,
-        Std,
-        start_processes,
-    )
+    from torch.distributed.elastic import multiprocessing as elastic  # noqa: PLC0415 (slow to import)
 
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     directory, ranks, messages = Path(job.checkpoints), range(config.processes), _Messages(observe, config)
@@ -115,17 +110,17 @@ def _launch_here(job: ProcessJob, config: TrainConfig, observe: Observe) -> None
             "TORCH_CPP_LOG_LEVEL": "ERROR",
         }
         with redirect_stdout(messages):
-            context = start_processes(
+            context = elastic.start_processes(
                 "process",
                 sys.executable,
                 {rank: ("-m", "reelgraph.training.process", json.dumps(asdict(job))) for rank in ranks},
                 {rank: common | {"RANK": str(rank)} for rank in ranks},
-                DefaultLogsSpecs(str(directory / "logs"), redirects=Std.ALL, tee=Std.OUT),
+                elastic.DefaultLogsSpecs(str(directory / "logs"), redirects=elastic.Std.ALL, tee=elastic.Std.OUT),
                 dict.fromkeys(ranks, ""),
             )
         try:
             result = context.wait(period=0.05)
-        except SignalException as error:
+        except elastic.SignalException as error:
             sys.exit(128 + error.sigval)
         finally:
             context.close()

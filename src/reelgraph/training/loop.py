@@ -102,7 +102,10 @@ class Fit:
                 progress.seconds = time.monotonic() - started
                 progress.interrupted = self.shard.agree(stop_asked())
                 observe(progress)
-        return self._finish()
+        if self.valid is not None and not progress.best:
+            raise StoppedError("training was stopped before its first evaluation, so there is nothing to keep")
+        self.model.load_state_dict(progress.best if self.valid is not None else self.weights())
+        return progress
 
     @property
     def done(self) -> bool:
@@ -117,13 +120,6 @@ class Fit:
             better = line.error < reference * (1 - self.config.min_improvement)
             reference, idle = (line.error, 0) if better else (reference, idle + 1)
         return idle
-
-    def _finish(self) -> Progress:
-        if self.valid is not None and not self.progress.best:
-            raise StoppedError("training was stopped before its first evaluation, so there is nothing to keep")
-        best = self.progress.best if self.valid is not None else self.weights()
-        self.model.load_state_dict(best)
-        return self.progress
 
     def weights(self) -> dict[str, Tensor]:
         """The weights to validate and keep: the running average where there is one, by name."""

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,16 +15,6 @@ from reelgraph.models.base import HidesRatings, RatingModel
 RESIDUAL_FOLDS = 5
 
 
-class Validation(Protocol):
-    """How a model is measured on the validation ratings."""
-
-    def errors(self, model: Any) -> Float64s:
-        """What two models are compared by, one number for each of this process's ratings or users; less is better."""
-
-    def measures(self, model: Any) -> dict[str, float]:
-        """The measures of `history.csv` over all processes, by name."""
-
-
 @dataclass(frozen=True)
 class RatingValidation:
     """RMSE and MAE of predicted ratings, clipped to the scale."""
@@ -32,17 +22,17 @@ class RatingValidation:
     ratings: Interactions
     scale: tuple[float, float]
 
-    def differences(self, model: RatingModel) -> Float64s:
+    def differences(self, model: Any) -> Float64s:
         """Predictions minus ratings."""
-        own = model.graph.shard.local(self.ratings)
+        own: Interactions = model.graph.shard.local(self.ratings)
         return predict(model, own, self.scale).astype(np.float64) - own.rating
 
-    def errors(self, model: RatingModel) -> Float64s:
-        """Squared errors of this process's ratings."""
+    def errors(self, model: Any) -> Float64s:
+        """Squared errors of this process's ratings, by which two models are compared."""
         return self.differences(model) ** 2
 
-    def measures(self, model: RatingModel) -> dict[str, float]:
-        """RMSE and MAE."""
+    def measures(self, model: Any) -> dict[str, float]:
+        """RMSE and MAE over all processes, by their names in `history.csv`."""
         off = self.differences(model)
         return {"valid_rmse": mean_of(model, off**2) ** 0.5, "valid_mae": mean_of(model, np.abs(off))}
 
@@ -66,6 +56,9 @@ class RankingValidation:
         """The mean nDCG; NaN for the measures of ratings."""
         ndcg = 1 - mean_of(model, self.errors(model))
         return {"valid_rmse": math.nan, "valid_mae": math.nan, "valid_ndcg": ndcg}
+
+
+Validation = RatingValidation | RankingValidation
 
 
 def mean_of(model: Any, values: Float64s) -> float:
