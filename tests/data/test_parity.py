@@ -21,6 +21,7 @@ from reelgraph.data.prepare.prepare import prepare
 from reelgraph.data.sources import Source, find
 from reelgraph.data.times import parse_times
 from reelgraph.engines.engine import open_engine
+from tests.support.inputs import ROWS, write_input
 from tests.support.parity import compare, dirty
 
 ENGINES = ("duckdb", "local[2]")
@@ -217,3 +218,13 @@ def test_whatever_is_in_a_cell_it_is_read_alike(tmp_path: Path) -> None:
     different = [pair for pair in zip(*found, strict=True) if repr(pair[0]) != repr(pair[1])]
     assert different == []
     assert sum(row["value"] is not None and row["seconds"] is not None for row in found[0]) > 300
+
+
+@pytest.mark.usefixtures("spark")
+@pytest.mark.parametrize(
+    "name", ["notes.tsv", "middle.csv.gz", "comma.csv", "time-first.csv", "ml.zip", "reviews.jsonl"]
+)
+def test_files_of_every_kind_are_prepared_alike(tmp_path: Path, name: str) -> None:
+    prepared = load_prepared(both(tmp_path, find(write_input(tmp_path, name))))
+    assert prepared.manifest["counts"]["rejected"] == 0
+    assert len(prepared.train) + len(prepared.valid) + len(prepared.test) == len(ROWS)

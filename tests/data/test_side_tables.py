@@ -6,7 +6,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from reelgraph.config import DataConfig
+from reelgraph.data.dataset import load_prepared
+from reelgraph.data.prepare.prepare import prepare
+from reelgraph.data.rows import Malformed
 from reelgraph.data.side_tables import read_items, read_users
+from reelgraph.data.sources import find
 from reelgraph.errors import DataError
 
 
@@ -68,12 +73,25 @@ def test_tables_that_cannot_be_used(tmp_path: Path) -> None:
 
 def test_a_malformed_row_costs_that_row(tmp_path: Path) -> None:
     (tmp_path / "b.csv").write_text('movieId,title\n1,"A, B"\n2,C,D\n3,"E\n4,F\n')
-    lines: list[str] = []
-    assert read_items(tmp_path / "b.csv", lines.append).select(["movieId", "title"]).to_pylist() == [
+    malformed: list[Malformed] = []
+    assert read_items(tmp_path / "b.csv", malformed.append).select(["movieId", "title"]).to_pylist() == [
         {"movieId": "1", "title": "A, B"},
         {"movieId": "3", "title": '"E'},
         {"movieId": "4", "title": "F"},
     ]
-    (line,) = lines
-    assert line.startswith("b.csv: refused 1 row")
-    assert "row 2: 2,C,D" in line
+    assert [(row.row, row.text) for row in malformed] == [(2, "2,C,D")]
+
+
+def test_malformed_rows_of_side_tables_are_rejects(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text("userId,movieId,rating\na,1,3\nb,2,4\na,2,x\nb,1,5\n")
+    (tmp_path / "m.csv").write_text("movieId,title\n1,A\n2,B,C\n")
+    (tmp_path / "u.csv").write_text("userId,age\na\nb,7\n")
+    source = find(tmp_path / "r.csv", tmp_path / "m.csv", tmp_path / "u.csv")
+    lines: list[str] = []
+    data = load_prepared(prepare(source, DataConfig(), tmp_path / "p", lines.append))
+    rows = [(row["file"], row["row"], row["raw"]) for row in data.rejects.to_pylist()]
+    assert rows == [("m.csv", 2, "2,B,C"), ("r.csv", 3, None), ("u.csv", 1, "a")]
+    assert (data.manifest["counts"]["rows"], data.manifest["counts"]["rejected"]) == (4, 1)
+    assert any("m.csv row 2: 2,B,C" in line for line in lines)
+    with pytest.raises(DataError, match="--strict"):
+        prepare(source, DataConfig(strict=True), tmp_path / "p", lambda line: None)

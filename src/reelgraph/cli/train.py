@@ -11,6 +11,7 @@ from reelgraph.cli.options import COLUMNS, ITEM_COLUMNS, JSON, PATH, Files, data
 from reelgraph.config import DataConfig, TrainConfig
 from reelgraph.data import pair_files, side_tables
 from reelgraph.data.dataset import read_manifest
+from reelgraph.data.rows import Malformed
 from reelgraph.files import check_target
 
 
@@ -76,7 +77,10 @@ def update(
     item_table = None
     if items is not None:
         rating_column = (columns or {}).get("item")
-        item_table = side_tables.read_items(items, progress.note, columns=item_columns, rating_column=rating_column)
+        refused: list[Malformed] = []
+        item_table = side_tables.read_items(items, refused.append, columns=item_columns, rating_column=rating_column)
+        if refused:
+            progress.note(side_tables.show_refused(items, refused))
     given = rows.user_ids, rows.movie_ids, rows.rating, rows.timestamps
     from reelgraph.training import update as updates  # noqa: PLC0415
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from reelgraph.arrays import Int64s
+from reelgraph.errors import DataError
 
 NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
 LONGEST_CELL = 1 << 26  # bytes; a quote that is closed later is a character
@@ -225,14 +226,14 @@ class RowReader:
     shown: str
 
     def read(self, chunks: Iterator[bytes], skip: int, first: int = 1) -> Iterator[Block]:
-        """Read all rows.
+        """Read all rows; every byte belongs to one, so that none is lost.
 
         Args:
             chunks: the text, in UTF-8, in parts of any size.
             skip: rows of the header.
             first: the number of the first row after it.
         """
-        text, final = b"", False
+        text, final, size_read, size_split = b"", False, 0, 0
         while not final:
             size = len(text)
             parts = [text]
@@ -241,9 +242,11 @@ class RowReader:
                 final = chunk is None
                 parts.append(chunk or b"")
                 size += len(parts[-1])
+                size_read += len(parts[-1])
             text = b"".join(parts)
             while skip and (row := self.dialect.row_at(text, 0, final=final)) and text:
                 skip -= row[1] != [b""]
+                size_split += min(row[0], len(text))
                 text = text[row[0] :]
             if not skip:
                 at = 0
@@ -251,7 +254,12 @@ class RowReader:
                     at = end
                     first += len(block.rows) + len(block.malformed)
                     yield block
+                size_split += at
                 text = text[at:]
+        if size_split != size_read:
+            raise DataError(
+                f"rows: expected {size_read:,} bytes of text in rows, found {size_split:,}", "report this as a bug"
+            )
 
     def _blocks(self, text: bytes, first: int, *, final: bool) -> Iterator[tuple[int, Block]]:
         """The whole rows of a text in blocks, each with the place where it ends."""

@@ -1,12 +1,15 @@
 """Movie and user tables: titles, years, genres and other side columns."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from reelgraph.data.genres import is_bracketed, split_genres
+from reelgraph.data.rows import Malformed
 from reelgraph.data.sources import CANONICAL, SYNONYMS, Columns, plain_name, read_all
 from reelgraph.data.table_files import open_table
 from reelgraph.data.text_files import check_names
@@ -27,11 +30,11 @@ _HEADERLESS = {
     "users.dat": ("userId", "gender", "age", "occupation", "zip"),
 }
 
-Report = Callable[[str], None]
+Refuse = Callable[[Malformed], None]
 
 
-def silent(line: str) -> None:
-    """A report that drops its lines."""
+def ignore(row: Malformed) -> None:
+    """Drop a refused row."""
 
 
 # Names of columns by role as `plain_name` gives them, the most telling first: MovieLens, IMDb, TMDB, Netflix,
@@ -52,9 +55,15 @@ _USER_NAMES = {"id": ("userid", *sorted(SYNONYMS["user"]), "id")}
 _YEAR = r"(?:^|[^0-9])(?P<year>1[89][0-9]{2}|20[0-9]{2})(?:[^0-9]|$)"
 
 
+def show_refused(path: Path, refused: Sequence[Malformed]) -> str:
+    """A line on the refused rows of a table."""
+    rows, first = "row" if len(refused) == 1 else "rows", refused[0]
+    return f"{path.name}: refused {len(refused):,} {rows}: {first.reason} (first row {first.row:,}: {first.text[:80]})"
+
+
 def read_items(
     path: Path,
-    report: Report = silent,
+    refuse: Refuse = ignore,
     *,
     columns: Mapping[str, str] | None = None,
     rating_column: str | None = None,
@@ -63,7 +72,7 @@ def read_items(
 
     Args:
         path: the table.
-        report: called with a line about refused rows.
+        refuse: called with each refused row.
         columns: column names by role (id, title, year, genres); the others are inferred.
         rating_column: what the ratings call the movie, one more name for the id.
 
@@ -74,7 +83,7 @@ def read_items(
     Raises:
         DataError: if the table cannot be read or has no column of movie ids.
     """
-    table, is_recbole = _read(path, report, "item", columns or {}, rating_column)
+    table, is_recbole = _read(path, refuse, "item", columns or {}, rating_column)
     if path.name.casefold() == "u.item":
         table = _join_flags(table).drop_columns(["video_release", "url"])
     for name in table.column_names:
@@ -96,17 +105,17 @@ def read_items(
 
 def read_users(
     path: Path,
-    report: Report = silent,
+    refuse: Refuse = ignore,
     *,
     columns: Mapping[str, str] | None = None,
     rating_column: str | None = None,
 ) -> pa.Table:
     """Read a user table: `userId`, then the other columns as text; see `read_items`."""
-    return _read(path, report, "user", columns or {}, rating_column)[0]
+    return _read(path, refuse, "user", columns or {}, rating_column)[0]
 
 
 def _read(
-    path: Path, report: Report, role: str, columns: Mapping[str, str], rating_column: str | None
+    path: Path, refuse: Refuse, role: str, columns: Mapping[str, str], rating_column: str | None
 ) -> tuple[pa.Table, bool]:
     """A table with the columns of known roles renamed, and whether it is a RecBole file."""
     identity = CANONICAL[role]
@@ -118,10 +127,8 @@ def _read(
         names = names if not header else tuple(cell.strip() for cell in file.rows[0])
     check_names(path, names)
     table, malformed = read_all(file, Columns(names, {}, header))
-    if malformed:
-        first = malformed[0]
-        rows = f"{len(malformed):,} row{'s' if len(malformed) > 1 else ''}"
-        report(f"{path.name}: refused {rows}: {first.reason} (first row {first.row:,}: {first.text[:80]})")
+    for row in malformed:
+        refuse(replace(row, reason=f"malformed row: {row.reason}"))
     roles = _roles(path, role, table.column_names, columns, rating_column)
     if "id" not in roles:
         shown, option = ", ".join(table.column_names[:8]), f"--{role}-columns id=NAME"
@@ -132,9 +139,10 @@ def _read(
     table = pa.table({name: nulls_for_markers(table[name]) for name in table.column_names})
     ids = canonical_ids(table[identity].combine_chunks())
     table = table.set_column(table.column_names.index(identity), identity, ids)
-    missing = pc.indices_nonzero(pc.is_null(ids))
-    if len(missing):
-        report(f"{path.name}: refused {len(missing):,} rows without an id (first row {missing[0].as_py() + 1:,})")
+    numbers = np.setdiff1d(np.arange(1, table.num_rows + len(malformed) + 1), [row.row for row in malformed])
+    for place in pc.indices_nonzero(pc.is_null(ids)).to_pylist():
+        cells = ",".join(cell or "" for cell in table.slice(place, 1).to_pylist()[0].values())
+        refuse(Malformed(int(numbers[place]), cells, f"{'movie' if role == 'item' else 'user'} id is missing"))
     return _first_of_each(table.filter(pc.is_valid(ids)), identity), file.format == "RecBole"
 
 

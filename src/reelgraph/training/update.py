@@ -7,6 +7,7 @@ steps of the training loop then fit the tables to all ratings.
 
 import tempfile
 import time
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from reelgraph.data import side_features, side_tables
 from reelgraph.data.dataset import NO_TIME, Dataset, Interactions
 from reelgraph.data.frames import TableLike, is_frame, write_frame
 from reelgraph.data.pair_files import rows_of
+from reelgraph.data.rows import Malformed
 from reelgraph.data.sources import CANONICAL, NEEDED
 from reelgraph.data.vocabulary import Vocabulary, describe_overlap, require_ids
 from reelgraph.errors import ConfigError, DataError
@@ -269,7 +271,10 @@ def update_model(
     rows = rows_of(ratings, NEEDED, "ratings", tuple(CANONICAL))
     with tempfile.TemporaryDirectory(prefix="reelgraph-") as folder:
         path = write_frame(items, ("movieId", "title"), "items", Path(folder)) if is_frame(items) else items
-        table = None if path is None else side_tables.read_items(Path(path))
+        refused: list[Malformed] = []
+        table = None if path is None else side_tables.read_items(Path(path), refused.append)
+        if path is not None and refused:
+            warnings.warn(side_tables.show_refused(Path(path), refused), stacklevel=2)
     given = rows.user_ids, rows.movie_ids, rows.rating, rows.timestamps
     return Recommender(update(model.artifact, *given, item_table=table, steps=steps, seed=seed)[0])
 

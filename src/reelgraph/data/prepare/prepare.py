@@ -1,6 +1,7 @@
 """prepare(): check, index and split ratings on either engine."""
 
 import json
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -30,6 +31,7 @@ from reelgraph.data.prepare.passes import (
     staged_rows,
 )
 from reelgraph.data.prepare.stage import Staged, stage_ratings
+from reelgraph.data.rows import Malformed
 from reelgraph.data.sources import CANONICAL, Source
 from reelgraph.engines.engine import Run, check_name, check_seen, check_whole, open_engine
 from reelgraph.engines.spark_jobs import Observer
@@ -68,7 +70,7 @@ def prepare(
     stages = tempfile.TemporaryDirectory(prefix="reelgraph-", dir=config.stage)
     with stages as directory, new_directory(out, KIND) as target:
         stage = Path(directory)
-        staged = _stage(source, config, stage, report)
+        staged, side_rejects = _stage(source, config, stage)
         for file in staged:
             report(str(file))
         with open_engine(config.engine, observe) as engine:
@@ -82,6 +84,8 @@ def prepare(
                     report(matches)
             _split(run, drop_duplicates(run, good), config)
             _write_rejects(run, checked, staged)
+        _add_rejects(target / "rejects.parquet", side_rejects)
+        facts["side_rejected"] = len(side_rejects)
         facts["reasons"] = _sum_up(pq.read_table(target / "rejects.parquet"), config, report)
         manifest = _manifest(target, staged, config, facts, source)
         check_whole(stage, manifest["counts"]["rows"])
@@ -89,8 +93,8 @@ def prepare(
     return out
 
 
-def _stage(source: Source, config: DataConfig, stage: Path, report: Callable[[str], None]) -> list[Staged]:
-    """Copy every input into Parquet files of one schema."""
+def _stage(source: Source, config: DataConfig, stage: Path) -> tuple[list[Staged], list[dict[str, Any]]]:
+    """Copy every input into Parquet files of one schema; returns the files and the malformed rows of side tables."""
     files = {"train": source.ratings} | ({"test": source.test} if source.test is not None else {})
     names = {part: path.absolute().name for part, path in files.items()}  # "." has a name only as an absolute path
     same_name = len(set(names.values())) < len(files)
@@ -104,15 +108,18 @@ def _stage(source: Source, config: DataConfig, stage: Path, report: Callable[[st
         )
         for part, path in files.items()
     ]
+    rejects: list[dict[str, Any]] = []
     for role, path, read, columns in (
         ("item", source.items, side_tables.read_items, config.item_columns),
         ("user", source.users, side_tables.read_users, config.user_columns),
     ):
         if path is not None:
-            side = read(path, report, columns=columns, rating_column=config.columns.get(role))
+            refused: list[Malformed] = []
+            side = read(path, refused.append, columns=columns, rating_column=config.columns.get(role))
+            rejects += [{"file": path.name, "row": row.row, "raw": row.text, "reason": row.reason} for row in refused]
             pq.write_table(side, stage / f"{role}_side.parquet")
             pq.write_table(side.select([IDS[role]]), stage / f"{role}_side_ids.parquet")
-    return staged
+    return staged, rejects
 
 
 def _check(
@@ -187,6 +194,17 @@ def _write_rejects(run: Run, checked: DataFrame, staged: list[Staged]) -> None:
     run.write(rows.orderBy("file", "row"), "rejects.parquet")
 
 
+def _add_rejects(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Add the malformed rows of side tables to the refused ratings."""
+    if not rows:
+        return
+    rejects = pq.read_table(path)
+    rejects = pa.concat_tables([rejects, pa.Table.from_pylist(rows, schema=rejects.schema)])
+    if path.is_dir():
+        shutil.rmtree(path)
+    pq.write_table(rejects.sort_by([("file", "ascending"), ("row", "ascending")]), path)
+
+
 def _sum_up(rejects: pa.Table, config: DataConfig, report: Callable[[str], None]) -> dict[str, int]:
     """Count the refused rows by reason and report each reason with its first row."""
     counts = {pair["values"]: pair["counts"] for pair in rejects["reason"].value_counts().to_pylist()}
@@ -211,7 +229,7 @@ def _manifest(
     target: Path, staged: list[Staged], config: DataConfig, facts: dict[str, Any], source: Source
 ) -> dict[str, Any]:
     splits = describe_splits(target)
-    reasons, rejected = facts["reasons"], sum(facts["reasons"].values())
+    reasons, rejected = facts["reasons"], sum(facts["reasons"].values()) - facts["side_rejected"]
     split = {"kind": config.split, "seed": config.split_seed, "valid": config.valid_share, "test": config.test_share}
     counts = splits["counts"] | {"rows": splits["counts"]["ratings"] + rejected, "rejected": rejected}
     if not counts["train"]:
