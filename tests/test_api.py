@@ -44,7 +44,7 @@ def test_load_returns_the_ratings_of_the_file(tables: Path, data: rg.Dataset) ->
     assert loaded == {(user, movie, float(stars)) for user, movie, stars, _ in rows}
     assert data.scale == (1, 5)
     title = data.item_table["title"][data.items.index("10")].as_py()
-    assert title == "Movie, The 1 (1970)"
+    assert title == "Movie, The 1"
 
 
 def test_settings_by_keyword_or_as_a_config(tables: Path) -> None:

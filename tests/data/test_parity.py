@@ -23,6 +23,7 @@ from reelgraph.data.times import parse_times
 from reelgraph.engines.engine import open_engine
 from tests.support.inputs import ROWS, write_input
 from tests.support.parity import compare, dirty
+from tests.support.values import CASES
 
 ENGINES = ("duckdb", "local[2]")
 CELLS = ("userId", "movieId", "rating", "timestamp")
@@ -182,6 +183,13 @@ def test_whatever_the_rows_they_are_prepared_alike(tmp_path_factory: pytest.Temp
         assert len(reasons) > 4
 
     check()
+
+
+@pytest.mark.usefixtures("spark")
+@pytest.mark.parametrize("name", CASES)
+def test_ids_times_codes_and_genres_of_every_form_are_prepared_alike(tmp_path: Path, name: str) -> None:
+    case = CASES[name]
+    both(tmp_path / "out", case.source(tmp_path), **case.config)
 
 
 def odd_cells(rng: random.Random, count: int) -> list[str]:

@@ -51,8 +51,8 @@ def _form_of(cells: Sequence[str], *, blanks: bool) -> Callable[[str], list[str]
     if is_bracketed(cells):
         return _members
     counts = {separator: sum(separator in cell for cell in cells) for separator in _SEPARATORS}
-    if not _are_lists(cells, "/"):
-        counts["/"] = 0
+    if any(counts[other] for other in _SEPARATORS[:-1]) or not _are_lists(cells, "/"):
+        counts["/"] = 0  # part of a name, as in "Sci-Fi/Fantasy"
     separator = max(_SEPARATORS, key=lambda one: counts[one])
     if counts[separator]:
         return lambda cell: cell.split(separator)
