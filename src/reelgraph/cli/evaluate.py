@@ -89,24 +89,22 @@ def bench(
     chosen = methods.choose(models)
     jobs = compare.list_jobs(names, chosen, seeds, budget, "residual" in chosen if cold is None else cold)
     result: dict[str, Any] = {}
+
+    def method_tables(runs: list[dict[str, Any]], published: bool, width: int) -> list[Table]:
+        return [console.make_table(*table) for table in results.method_tables(runs, published, width)]
+
     with progress.live() as show:
         for result in compare.run_jobs(jobs, out, "reelgraph " + " ".join(sys.argv[1:]), progress.note):
-            show(partial(_live_tables, result["runs"]))
+            show(partial(method_tables, result["runs"], False))
     pictures = figures.method_figure(result["runs"], published, out) + figures.cold_figure(result["cold"], out)
     if as_json:
         summaries = {"summary": results.summary(result["runs"]), "cold_summary": results.cold_summary(result["cold"])}
         console.show_json(result | summaries)
         return
     screen = console.stdout(width=200)
-    tables = results.method_tables(result["runs"], published, screen.width) + results.cold_tables(result["cold"])
-    screen.print(*(console.make_table(*table) for table in tables))
+    cold_tables = [console.make_table(*table) for table in results.cold_tables(result["cold"])]
+    screen.print(*method_tables(result["runs"], published, screen.width), *cold_tables)
     progress.note(", ".join(map(str, [out / results.RESULTS, out / compare.TABLE, *pictures])))
-
-
-def _live_tables(runs: list[dict[str, Any]], width: int) -> list[Table]:
-    from reelgraph.bench.results import method_tables  # noqa: PLC0415
-
-    return [console.make_table(*table) for table in method_tables(runs, False, width)]
 
 
 def _evaluate(

@@ -1,8 +1,7 @@
 """The part of the ratings that one process of a distributed training holds.
 
-Each process holds a block of users with all their ratings, and all movies. Messages to users are local; messages to
-movies are a local sum and one all-reduce of `(num_items, dim)`. Every process draws the random numbers of the whole
-graph and uses those of its part, so that any number of processes takes the same steps.
+Each process holds a block of users with all their ratings, and all movies; messages to movies are summed over
+processes. Every process draws the random numbers of the whole graph, so that any number takes the same steps.
 """
 
 from dataclasses import dataclass, replace

@@ -1,8 +1,4 @@
-"""Checkpoints of a fit; a resumed fit ends with the same result as one that was never stopped.
-
-A safetensors file holds the weights, the best weights, the running average, Adam's moments and the random state; its
-header holds the rest as JSON.
-"""
+"""Checkpoints of a fit as safetensors files; a resumed fit ends with the same result as one never stopped."""
 
 import json
 from collections.abc import Callable
@@ -36,7 +32,10 @@ def save(fit: Fit, path: Path, identity: dict[str, Any]) -> None:
     groups = _each_table(fit, groups, fit.shard.whole)
     if fit.shard.rank:
         return  # Rank 0 writes the tables of all processes, so that any number of processes can resume.
-    tensors = {f"{group}/{name}": value.contiguous() for group, part in groups.items() for name, value in part.items()}
+    # Weights and best weights may share storage, which the format forbids.
+    tensors = {
+        f"{group}/{name}": value.contiguous().clone() for group, part in groups.items() for name, value in part.items()
+    }
     state = {
         "version": VERSION,
         "identity": identity,
@@ -45,12 +44,11 @@ def save(fit: Fit, path: Path, identity: dict[str, Any]) -> None:
         "seconds": progress.seconds,
         "history": [asdict(line) for line in progress.history],
     }
-    # Weights and best weights may share storage, which the format forbids.
     with output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with new_file(path) as temporary:
-            save_file({name: value.clone() for name, value in tensors.items()}, temporary, {"state": json.dumps(state)})
+            save_file(tensors, temporary, {"state": json.dumps(state)})
     except OutputError:
         with suppress(OSError):
             path.parent.rmdir()  # The directory stays if it holds an older checkpoint.

@@ -128,7 +128,8 @@ class Fit:
     def _evaluate(self, loss: float, started: float) -> None:
         if self.valid is None:
             return
-        progress, weights, live = self.progress, self.weights(), _copy(self.model.state_dict())
+        progress, weights = self.progress, self.weights()
+        live = {name: value.clone() for name, value in self.model.state_dict().items()}
         self.model.load_state_dict(weights)
         measures = self.valid.measures(self.model)
         self.model.load_state_dict(live)
@@ -176,7 +177,7 @@ class Fit:
             return
         weights = {name: value for name, value in self.model.state_dict().items() if value.is_floating_point()}
         if not self.progress.average:
-            self.progress.average = _copy(weights)
+            self.progress.average = {name: value.clone() for name, value in weights.items()}
         decay = min(self.config.average, (1 + self.progress.step) / (10 + self.progress.step))
         average = [self.progress.average[name] for name in weights]
         torch._foreach_lerp_(average, list(weights.values()), 1 - decay)
@@ -186,10 +187,6 @@ def history_rows(progress: Progress) -> list[dict[str, float | None]]:
     """The history as rows of `history.csv`; None for measures that do not apply."""
     rows = (asdict(line) for line in progress.history)
     return [{name: None if math.isnan(value) else value for name, value in row.items()} for row in rows]
-
-
-def _copy(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in weights.items()}
 
 
 @contextmanager
