@@ -180,13 +180,9 @@ class RankingModel(nn.Module):
             "item.side": side / self.temperature,
             "item.bias": torch.where(known[:, 0], self.bias, least),
             "mean": view.mean,
-            "user.own": self.implicit[:users],
-            "item.own": self.implicit[users:],
-            "user.channel": self.residual[:users],
-            "item.channel": self.residual[users:],
-            "user.baseline": view.bias[:users],
-            "item.baseline": view.bias[users:],
         }
+        for name, table in {"own": self.implicit, "channel": self.residual, "baseline": view.bias}.items():
+            arrays |= {f"user.{name}": table[:users], f"item.{name}": table[users:]}
         return {f"rank.{name}": array.detach().contiguous().clone() for name, array in arrays.items()}
 
     @torch.no_grad()

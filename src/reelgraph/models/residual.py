@@ -42,14 +42,9 @@ class ResidualConv(MessagePassing):  # type: ignore[misc]  # PyG ships no types
         self.shard = shard
 
     def forward(
-        self,
-        edges: Edges | Tensor,
-        implicit: Tensor,
-        residual: OptTensor,
-        visible: Tensor,
-        rho: OptTensor,
+        self, edges: Edges | Tensor, implicit: Tensor, residual: OptTensor, visible: Tensor, rho: OptTensor,
         degree: Tensor,
-    ) -> Tensor:
+    ) -> Tensor:  # fmt: skip
         """Sum the messages along the visible edges; `rho` and `visible` are zero on hidden edges.
 
         `Edges` take sparse products; along any other `edge_index`, PyG computes each message. Without `residual` and

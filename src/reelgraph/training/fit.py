@@ -100,46 +100,27 @@ def take_part(
 
 @dataclass(frozen=True)
 class Calibration:
-    """What the validation ratings teach about a fitted model.
+    """What the validation ratings teach about a fitted model."""
 
-    Attributes:
-        session: how a rating moves with the same user's ratings of about the same time; None without an effect.
-        intervals: prediction intervals by name, as the manifest holds them.
-        errors: RMSE and MAE on the validation ratings by name.
-    """
-
-    session: SessionEffect | None
-    intervals: dict[str, Any]
-    errors: dict[str, tuple[float, float]]
+    session: SessionEffect | None  # None without an effect of the time of rating
+    intervals: dict[str, Any]  # by name, as the manifest holds them
+    errors: dict[str, tuple[float, float]]  # RMSE and MAE on the validation ratings by name
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """The state of a training between two of its steps.
+    """The state of a training between two of its steps."""
 
-    Attributes:
-        given: names of the settings that the user gave.
-        run: the rating model's fit; its refit once there is one.
-        model: the rating model with all users; None in processes other than rank 0.
-        trials: runs of the search.
-        steps: steps of the fit that validation chose.
-        history: rows of the training history.
-        interrupted: whether the user asked to stop.
-        calibration: None without validation ratings and in processes other than rank 0.
-        head: the ranking head's fit on the training ratings; None without one.
-        ranking: the ranking head with all users, as `model`.
-    """
-
-    given: frozenset[str]
-    run: Run
-    model: RatingModel | None
+    given: frozenset[str]  # the settings that the user gave
+    run: Run  # the rating model's fit; its refit once there is one
+    model: RatingModel | None  # with all users; None in processes other than rank 0
     trials: list[Trial]
-    steps: int
+    steps: int  # of the fit that validation chose
     history: list[dict[str, Any]]
     interrupted: bool
-    calibration: Calibration | None = None
-    head: RankingHead | None = None
-    ranking: RankingModel | None = None
+    calibration: Calibration | None = None  # None without validation ratings and in processes other than rank 0
+    head: RankingHead | None = None  # the ranking head's fit on the training ratings
+    ranking: RankingModel | None = None  # the ranking head with all users, as `model`
 
 
 def tune_and_fit(runner: Runner, config: TrainConfig) -> Fitted:
@@ -178,13 +159,7 @@ def learn_from_validation(fitted: Fitted, data: Dataset) -> Fitted:
 
 
 def fit_session(model: HidesRatings, data: Dataset, prediction: Float32s) -> tuple[SessionEffect | None, Float32s]:
-    """The effect of the time of rating, if it predicts validation ratings better, and the predictions with it.
-
-    Args:
-        model: the fitted rating model.
-        data: the ratings.
-        prediction: its predictions of the validation ratings, float32 `(num_valid,)`.
-    """
+    """The effect of the time of rating, if it predicts validation ratings better, and their predictions with it."""
     train, valid = data.train, data.valid
     if train.timestamp is None or valid.timestamp is None:
         return None, prediction

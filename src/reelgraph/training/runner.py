@@ -97,15 +97,9 @@ class Runner:
         return build_graph(train, len(self.runs.data.users), len(self.runs.data.items))
 
     def _run(
-        self,
-        phase: str,
-        graph: BipartiteGraph,
-        train: Interactions,
-        valid: Validation | None,
-        config: TrainConfig,
-        give_up: Callable[[Progress], bool] | None = None,
-        state: State | None = None,
-    ) -> Run:
+        self, phase: str, graph: BipartiteGraph, train: Interactions, valid: Validation | None, config: TrainConfig,
+        give_up: Callable[[Progress], bool] | None = None, state: State | None = None,
+    ) -> Run:  # fmt: skip
         phase = self.runs.prefix + phase
         torch.manual_seed(config.seed)
         model: Any = self.runs.build(graph, train, config)

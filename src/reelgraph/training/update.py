@@ -44,17 +44,9 @@ WARM_STEPS = 10
 def rebuild(
     artifact: Artifact, ratings: Interactions, facts: dict[str, int], *, steps: int = 0, seed: int = 0
 ) -> Artifact:
-    """Compute a model again from its tables and other ratings.
+    """Compute a model again from its tables, with a row for every user and movie, and ratings sorted by user and movie.
 
-    Args:
-        artifact: the model, whose tables have a row for every user and movie.
-        ratings: the ratings, sorted by user and movie.
-        facts: numbers to add to the manifest's `changes`.
-        steps: steps of the training loop, at a small step size.
-        seed: seed of these steps.
-
-    Raises:
-        ConfigError: if the model is `gcn`, whose states cannot be computed from its arrays.
+    `facts` are added to the manifest's `changes`; `steps` of the training loop follow at a small step size.
     """
     manifest, weights = artifact.manifest, artifact.weights
     if manifest["config"]["model"] != "residual":
@@ -100,13 +92,8 @@ def restore(
     def both(name: str, prefix: str = "") -> torch.Tensor:
         return torch.from_numpy(np.concatenate([weights[f"{prefix}{side}.{name}"] for side in ("user", "item")]))
 
-    rating_model = ResidualModel(
-        graph,
-        dim=weights["item.state"].shape[1],
-        hide=config.hide,
-        newcomers=config.newcomers,
-        dropout=config.dropout,
-    )
+    dim = weights["item.state"].shape[1]
+    rating_model = ResidualModel(graph, dim=dim, hide=config.hide, newcomers=config.newcomers, dropout=config.dropout)
     rating_model.user_side = SideFeatures.fixed(weights["user.side"])
     rating_model.item_side = SideFeatures.fixed(weights["item.side"])
     rating_model.gain.fill_(float(weights["gain"]))
@@ -171,10 +158,6 @@ def forget(artifact: Artifact, user_id: str) -> Artifact:
 
     Biases, residuals, degrees, messages and states are computed from the other users' ratings. What other nodes' tables
     learned from the user's ratings stays; only a new training removes it.
-
-    Raises:
-        UnknownIdError: if the user is not known.
-        ConfigError: if the model is `gcn`, or no other user has ratings.
     """
     index = Vocabulary.of(artifact.users, "user").index(user_id)
     seen = artifact.ratings
@@ -213,10 +196,6 @@ def update(
         item_table: side columns of new movies, with their ids as `movieId`.
         steps: steps of the training loop on all ratings.
         seed: seed of these steps.
-
-    Raises:
-        DataError: if a rating is outside the model's scale.
-        ConfigError: if the model is `gcn`.
     """
     started = time.monotonic()
     scale = artifact.manifest["scale"]
@@ -281,21 +260,13 @@ def update_model(
 
 @dataclass(frozen=True)
 class Distance:
-    """The difference between a model and a full fit to the same ratings.
+    """The difference between a model and a full fit to the same ratings."""
 
-    Attributes:
-        pairs: number of random pairs of users and movies compared.
-        prediction: root mean squared difference of their predicted ratings, in the data's scale.
-        users: number of random users whose lists were compared.
-        overlap: share of movies in their lists of 10 that both models list.
-        seconds: duration of the full fit.
-    """
-
-    pairs: int
-    prediction: float
-    users: int
-    overlap: float
-    seconds: float
+    pairs: int  # random pairs of users and movies compared
+    prediction: float  # root mean squared difference of their predicted ratings, in the data's scale
+    users: int  # random users whose lists were compared
+    overlap: float  # share of movies in their lists of 10 that both models list
+    seconds: float  # duration of the full fit
 
 
 def distance(artifact: Artifact, seed: int = 0) -> Distance:
@@ -369,11 +340,7 @@ def _side_of_new(side: Float32s, table: pa.Table) -> Float32s:
 
 
 def _with_new(
-    old: Interactions,
-    user: Indices,
-    item: Indices,
-    rating: Float32s,
-    timestamp: Int64s,
+    old: Interactions, user: Indices, item: Indices, rating: Float32s, timestamp: Int64s
 ) -> tuple[Interactions, int]:
     """Old and new ratings, the last one of each pair, sorted, and the number of old ones replaced."""
     users, items = np.concatenate([old.user_index, user]), np.concatenate([old.item_index, item])
