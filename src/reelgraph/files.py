@@ -115,10 +115,7 @@ def new_directory(path: Path, kind: str, manifest: str = MANIFEST) -> Iterator[P
 
 @contextmanager
 def temporary_directory() -> Iterator[None]:
-    """Keep the temporary files of this process and its children in one directory that is removed at the end.
-
-    Such directories of killed processes are removed as well.
-    """
+    """Keep temporary files in one directory that is removed at the end, as are those of killed processes."""
     try:
         own = Path(tempfile.mkdtemp(prefix=_OWN))
     except OSError:  # Only what needs temporary files should fail.

@@ -164,10 +164,7 @@ def threads() -> int:
 
 
 def gathers(seconds: float = PROBE_SECONDS) -> float:
-    """Rows of 32 float32 that one thread gathers per second from a table larger than its caches, as sparse products do.
-
-    The fastest run within so many seconds counts.
-    """
+    """Rows of 32 float32 that a thread gathers per second from a table larger than its caches, in the fastest run."""
     rng = np.random.default_rng(0)
     table = np.ones((PROBE_ROWS, PROBE_DIM), np.float32)
     rows, out = rng.integers(0, PROBE_ROWS, PROBE_GATHERED), np.empty((PROBE_GATHERED, PROBE_DIM), np.float32)

@@ -40,7 +40,6 @@ class Size:
         return Size(round(self.ratings * part), round(self.users * part), self.movies)
 
     def __str__(self) -> str:
-        """The numbers as text."""
         return f"{self.ratings:,} ratings of {self.users:,} users and {self.movies:,} movies"
 
 
@@ -238,7 +237,6 @@ def _parts(size: Size, config: TrainConfig, speed: Speed) -> Iterator[Stage]:
 
 
 def _dims(config: TrainConfig) -> int:
-    """The size of the states of both heads."""
     return config.dim + (config.rank_dim if config.ranking else 0)
 
 

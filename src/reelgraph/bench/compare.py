@@ -141,10 +141,7 @@ def run_job(job: BenchJob, data: Path, budget: float, directory: Path) -> dict[s
 
 
 def measure(data_path: Path, method: str, seed: int, budget: float) -> dict[str, Any]:
-    """Tune and fit a method on a prepared data set, and measure it on the test ratings.
-
-    RMSE and MAE are over all pairs and as means over users; what the method does not do is None.
-    """
+    """Tune and fit a method on a prepared data set and measure it on test ratings; None for what it does not do."""
     data = load_prepared(data_path)
     trial = tune_and_fit(method, data, seed, budget)
     fitted, test = trial.fitted, data.test

@@ -43,10 +43,7 @@ def list_parts(name: str) -> tuple[str, ...]:
 
 
 def prepare_part(name: str, seed: int, out: Path, report: Report, url: str = URL) -> Path:
-    """Prepare one of `NAMES` except `ml-100k-5fold`, or a path, in the directory `out`.
-
-    `seed` draws the random split, and the validation ratings of a fold.
-    """
+    """Prepare one of `NAMES` except `ml-100k-5fold`, or a path, in the directory `out`."""
     if name in FOLDS:
         source, split = _fold(find_folder("ml-100k", report, url), name.removeprefix("ml-100k-"), out), "given"
     else:

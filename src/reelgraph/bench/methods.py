@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from reelgraph.arrays import Floats
 from reelgraph.bench import libraries, own_methods
 from reelgraph.bench.fitted import Fitted, Settings
+from reelgraph.bench.own_methods import own_model
 from reelgraph.data.dataset import Dataset, Interactions, merge
 from reelgraph.errors import ConfigError, SetupError
 from reelgraph.metrics.baselines import baselines
@@ -65,10 +67,10 @@ METHODS: dict[str, Method] = {
         _grid(("rank", "iterations", "implicit"), (10, 200, False), (20, 300, False), (8, 200, True)),
         ("myfm", "myfm"),
     ),
-    "gcn": Method(own_methods.gcn, ({}, {"dim": 64}, {"dropout": 0.1}, {"l2": 1e-4})),
-    "residual-ratings-only": Method(own_methods.residual_ratings_only),
-    "residual-no-time": Method(own_methods.residual_no_time),
-    "residual": Method(own_methods.residual),
+    "gcn": Method(partial(own_model, model="gcn"), ({}, {"dim": 64}, {"dropout": 0.1}, {"l2": 1e-4})),
+    "residual-ratings-only": Method(partial(own_model, session=False, side_features=False)),
+    "residual-no-time": Method(partial(own_model, session=False)),
+    "residual": Method(own_model),
 }  # fmt: skip
 
 TUNES_ITSELF = ("residual", "residual-no-time", "residual-ratings-only")

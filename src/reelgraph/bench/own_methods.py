@@ -49,27 +49,7 @@ def ease(train: Interactions, data: Dataset, settings: Settings, seed: int) -> F
     return Fitted(score=lambda users: np.asarray(rated[users] @ weight))
 
 
-def residual(train: Interactions, data: Dataset, settings: Settings, seed: int) -> Fitted:
-    """The default model as `train` fits it."""
-    return _model(train, data, dict(settings), seed)
-
-
-def residual_no_time(train: Interactions, data: Dataset, settings: Settings, seed: int) -> Fitted:
-    """The default model without the time of rating."""
-    return _model(train, data, dict(settings) | {"session": False}, seed)
-
-
-def residual_ratings_only(train: Interactions, data: Dataset, settings: Settings, seed: int) -> Fitted:
-    """The default model without the time of rating and without side features."""
-    return _model(train, data, dict(settings) | {"session": False, "side_features": False}, seed)
-
-
-def gcn(train: Interactions, data: Dataset, settings: Settings, seed: int) -> Fitted:
-    """The classic GCN, fitted as `train --model gcn` does."""
-    return _model(train, data, dict(settings) | {"model": "gcn"}, seed)
-
-
-def _model(train: Interactions, data: Dataset, settings: dict[str, Any], seed: int) -> Fitted:
+def own_model(train: Interactions, data: Dataset, settings: Settings, seed: int, **changes: Any) -> Fitted:
     """Fit as `reelgraph train` does; without the refit while settings are compared on the validation ratings."""
     from reelgraph.training import fit  # noqa: PLC0415
 
@@ -79,7 +59,7 @@ def _model(train: Interactions, data: Dataset, settings: dict[str, Any], seed: i
         seconds[phase] = progress.seconds
 
     whole = len(train) > len(data.train)
-    model = fit.fit(data, observe=observe, seed=seed, refit=whole, **settings)
+    model = fit.fit(data, observe=observe, seed=seed, refit=whole, **settings, **changes)
     manifest, predictor = model.artifact.manifest, model.predictor
 
     def predict(pairs: Interactions) -> Float32s:

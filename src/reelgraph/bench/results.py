@@ -16,17 +16,10 @@ T_95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2
 
 # Name, title and digits of each column.
 COLUMNS = (
-    ("rmse", "RMSE", 4),
-    ("mae", "MAE", 4),
-    ("user_rmse", "RMSE by user", 4),
-    ("ndcg", "nDCG@10", 4),
-    ("recall", "Recall@20", 4),
-    ("coverage", "coverage@10", 3),
-    ("seconds", "tune + fit, s", 1),
-    ("fit_seconds", "fit, s", 1),
-    ("predict_seconds", "predict, s", 2),
-    ("memory_gb", "memory, GB", 2),
-)
+    ("rmse", "RMSE", 4), ("mae", "MAE", 4), ("user_rmse", "RMSE by user", 4), ("ndcg", "nDCG@10", 4),
+    ("recall", "Recall@20", 4), ("coverage", "coverage@10", 3), ("seconds", "tune + fit, s", 1),
+    ("fit_seconds", "fit, s", 1), ("predict_seconds", "predict, s", 2), ("memory_gb", "memory, GB", 2),
+)  # fmt: skip
 
 COLD_COLUMNS = (("rmse", "RMSE", 4), ("bias_rmse", "RMSE of damped biases", 4), ("ndcg", "nDCG@10", 3))
 WIDE = 180  # characters needed to show every column
@@ -35,19 +28,15 @@ NARROW = ("rmse", "ndcg", "recall", "seconds", "memory_gb")
 # Test RMSE as reported in the papers; not measured here.
 PUBLISHED = {
     "ml-100k-u1": (
-        ("GC-MC", 0.905, "van den Berg et al. 2017"),
-        ("IGMC", 0.905, "Zhang and Chen 2020"),
-        ("IMC-GAE", 0.8967, "Shen et al. 2021"),
-        ("MG-GAT", 0.890, "Leng et al. 2020"),
-        ("GLocal-K", 0.8889, "Han et al. 2021"),
-        ("GHRS", 0.887, "Darban and Valipour 2022"),
+        ("GC-MC", 0.905, "van den Berg et al. 2017"), ("IGMC", 0.905, "Zhang and Chen 2020"),
+        ("IMC-GAE", 0.8967, "Shen et al. 2021"), ("MG-GAT", 0.890, "Leng et al. 2020"),
+        ("GLocal-K", 0.8889, "Han et al. 2021"), ("GHRS", 0.887, "Darban and Valipour 2022"),
     ),
     "ml-1m-90-10": (
-        ("GC-MC", 0.832, "van den Berg et al. 2017"),
-        ("SparseFC", 0.824, "Muller et al. 2018"),
+        ("GC-MC", 0.832, "van den Berg et al. 2017"), ("SparseFC", 0.824, "Muller et al. 2018"),
         ("GLocal-K", 0.8227, "Han et al. 2021"),
     ),
-}
+}  # fmt: skip
 
 
 class TextTable(NamedTuple):
@@ -70,10 +59,7 @@ def read_results(path: Path, remedy: str) -> dict[str, Any]:
 
 
 def summary(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Average the runs of each data set and method; within a data set, the lowest RMSE comes first.
-
-    `NAME_half` is the half width of the 95 % interval of the column NAME, None if unknown.
-    """
+    """Average the runs of each data set and method, with half widths of 95 % intervals, the lowest RMSE first."""
     rows = []
     for dataset, method in dict.fromkeys((run["dataset"], run["method"]) for run in runs):
         own = [run for run in runs if (run["dataset"], run["method"]) == (dataset, method)]

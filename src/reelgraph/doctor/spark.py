@@ -152,13 +152,11 @@ def _package(extra: str) -> Check:
 
 
 def _java(engine: str) -> Check:
-    """Find Java as the engine does."""
-    name = "Java for Spark"
     try:
         java = spark_session.find_java(engine)
     except SetupError as error:
-        return Check(name, False, error.problem, error.remedy)
-    return Check(name, True, f"{java.version} ({java.launcher})")
+        return Check("Java for Spark", False, error.problem, error.remedy)
+    return Check("Java for Spark", True, f"{java.version} ({java.launcher})")
 
 
 def _home() -> list[Check]:

@@ -13,13 +13,10 @@ from reelgraph.recommend.recommender import Recommender
 
 # List options that are compared with the default list.
 OPTIONS: dict[str, ListOptions] = {
-    "diversity 0.1": {"diversity": 0.1},
-    "diversity 0.3": {"diversity": 0.3},
-    "diversity 0.5": {"diversity": 0.5},
-    "popularity penalty 0.1": {"popularity_penalty": 0.1},
-    "popularity penalty 0.3": {"popularity_penalty": 0.3},
+    "diversity 0.1": {"diversity": 0.1}, "diversity 0.3": {"diversity": 0.3}, "diversity 0.5": {"diversity": 0.5},
+    "popularity penalty 0.1": {"popularity_penalty": 0.1}, "popularity penalty 0.3": {"popularity_penalty": 0.3},
     "at least 20 ratings": {"min_ratings": 20},
-}
+}  # fmt: skip
 
 MAX_USERS = 1000  # users whose lists are evaluated
 MAX_PAIRS, DELETED, DRAWS = 200, 3, 5  # deletion test: explanations, ratings deleted from each, random deletions
@@ -33,10 +30,7 @@ def measure_quality(model: Recommender, test: Interactions, seed: int = 0) -> di
 
 
 def measure_lists(model: Recommender, test: Interactions, seed: int = 0) -> dict[str, dict[str, float | int | None]]:
-    """Ranking metrics of each order and of each of `OPTIONS`, on the same users, at most `MAX_USERS`.
-
-    `test` has the model's indices and is sorted by user.
-    """
+    """Ranking metrics of each order and of each of `OPTIONS`, on the same users; `test` is sorted by user."""
     users = np.unique(test.user_index[test.rating >= LIKED * model.predictor.high])
     if len(users) > MAX_USERS:
         sample = np.random.default_rng(seed).choice(users, MAX_USERS, replace=False)

@@ -46,15 +46,12 @@ def baselines(train: Interactions, num_users: int, num_items: int) -> list[Basel
 def damped_biases(
     user: Indices,
     item: Indices,
-    deviation: Float64s,
+    deviation: Float64s,  # ratings minus their mean
     num_users: int,
     item_count: Int64s,
-    damping: tuple[float, float] = (USER_DAMPING, ITEM_DAMPING),
+    damping: tuple[float, float] = (USER_DAMPING, ITEM_DAMPING),  # in ratings
 ) -> tuple[Float64s, Float64s]:
-    """Biases of users and movies: alternating damped means of the residuals of the other side.
-
-    `deviation` is the ratings minus their mean; `damping` is for users and for movies, in ratings.
-    """
+    """Biases of users and movies: alternating damped means of the residuals of the other side."""
     num_items = len(item_count)
     user_count = np.bincount(user, minlength=num_users)
     user_bias = np.zeros(num_users)

@@ -16,8 +16,8 @@ from reelgraph.data.dataset import Interactions
 
 _BLOCK_FLOATS = 1 << 23  # scores held at a time, 32 MB as float32
 _BY_USER = ("ndcg", "recall", "precision", "average_precision", "reciprocal_rank", "hit_rate")
-Score = Callable[[Indices], Floats]
-Lists = Callable[[Indices], Indices]
+Score = Callable[[Indices], Floats]  # user indices to scores of all movies, (num_users, num_items)
+Lists = Callable[[Indices], Indices]  # user indices to lists, best first, then `NO_ITEM`, (num_users, length)
 
 
 @dataclass(frozen=True)
@@ -57,14 +57,10 @@ def evaluate_lists(
     recall_k: int = 20,
     states: Floats | None = None,
 ) -> RankingReport:
-    """Evaluate lists, made for blocks of users to bound memory.
+    """Evaluate lists without the movies in `seen`, made for blocks of users to bound memory.
 
-    Args:
-        lists: returns lists without seen movies for user indices, int32 `(num_users, length)`, best first, `NO_ITEM`
-            after the end of a list.
-        seen, test: training and test ratings; the highest of the scale is `high`.
-        k, recall_k: lengths of the lists for all measures but Recall, and for Recall.
-        states: states of the movies for the diversity of the lists, `(num_items, dim)`.
+    `high` is the highest rating of the scale, `recall_k` the length of the lists for Recall and `k` that for all other
+    measures; the diversity is that of `states`, `(num_items, dim)`.
     """
     result = _evaluate(lists, test, num_items, high, k, recall_k, states)
     if result is None:
@@ -100,10 +96,7 @@ def user_ndcg(
 
 
 def lists_by_score(score: Score, seen: Interactions, length: int = 20) -> Lists:
-    """Lists of the movies with the highest scores, `(num_users, num_items)`, without those in `seen`, sorted by user.
-
-    Ties go to the lower index.
-    """
+    """Lists of the movies with the highest scores but those in `seen`, sorted by user; ties go to the lower index."""
 
     def lists(users: Indices) -> Indices:
         scores = np.array(score(users), np.float64)
@@ -141,11 +134,7 @@ def _evaluate(
 
 
 def _measures(hits: Mask, relevant: Ints, k: int, recall_k: int) -> Float64s:
-    """The measures `_BY_USER`, `(6, num_users)`.
-
-    `hits` says of each place of a list whether its movie is relevant, `(num_users, length)`; `relevant` is the number
-    of relevant movies, `(num_users,)`.
-    """
+    """The measures `_BY_USER`, `(6, num_users)`, from relevant places of lists and numbers of relevant movies."""
     first = hits[:, :k]
     rank = np.arange(1, first.shape[1] + 1)
     ideal = np.concatenate([[0.0], np.cumsum(1 / np.log2(np.arange(2, k + 2)))])

@@ -8,7 +8,6 @@ import numpy as np
 from reelgraph.arrays import Float32s, Indices, Int64s
 from reelgraph.recommend.catalogue import Movie
 from reelgraph.recommend.predictor import Person, Predictor
-from reelgraph.scoring.base import Parts
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,15 @@ def explain(predictor: Predictor, person: Person, item: int) -> Explanation:
     user, movie, free, side = (part * std for part in (parts.user, parts.movie, parts.free, parts.side))
     ranking = None
     if predictor.ranker is not None:
-        ranking = _score(predictor, person, predictor.ranker.parts(item, own, others), raters, their_ratings)
+        score = predictor.ranker.parts(item, own, others)
+        ranking = Score(
+            score=score.movie + float(score.because.sum(dtype=np.float64)),
+            movie=score.movie,
+            because=_reasons(predictor, person, score.because),
+            movie_free=score.movie_free,
+            movie_side=score.movie_side,
+            neighbours=_neighbours(predictor, raters, their_ratings, score.neighbours),
+        )
     return Explanation(
         target=predictor.catalogue.movie(item),
         prediction=mean + user + movie + free + side + float(because.sum(dtype=np.float64)),
@@ -119,17 +126,6 @@ def explain(predictor: Predictor, person: Person, item: int) -> Explanation:
         movie_side=parts.movie_side * std,
         neighbours=_neighbours(predictor, raters, their_ratings, parts.neighbours * std),
         ranking=ranking,
-    )
-
-
-def _score(predictor: Predictor, person: Person, parts: Parts, raters: Indices, their_ratings: Float32s) -> Score:
-    return Score(
-        score=parts.movie + float(parts.because.sum(dtype=np.float64)),
-        movie=parts.movie,
-        because=_reasons(predictor, person, parts.because),
-        movie_free=parts.movie_free,
-        movie_side=parts.movie_side,
-        neighbours=_neighbours(predictor, raters, their_ratings, parts.neighbours),
     )
 
 

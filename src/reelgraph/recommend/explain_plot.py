@@ -68,10 +68,7 @@ def _column(
     labels: Sequence[str],
     largest: float,
 ) -> None:
-    """Nodes below one another, each with a grey edge from the left and a coloured one to the movie.
-
-    `places` are the horizontal places of the grey edges' start, of the nodes and of the movie.
-    """
+    """Nodes below one another at the second of three places, with grey edges from the first, coloured to the third."""
     start, x, end = places
     for row, (rating, label) in enumerate(zip(ratings, labels, strict=True)):
         part, y = rating.contribution, middle + (len(ratings) - 1) / 2 - row
@@ -87,7 +84,6 @@ def _column(
 
 
 def _wrapped(movie: object) -> str:
-    """A title in lines that leave room between the columns."""
     return textwrap.fill(str(movie), 26)
 
 

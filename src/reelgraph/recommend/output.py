@@ -45,7 +45,6 @@ def write_lists(lists: Iterable[pa.Table], id_types: Mapping[str, str], path: Pa
 
 
 def _grouped(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """Join tables into row groups."""
     waiting: list[pa.Table] = []
     for table in tables:
         waiting.append(table)

@@ -117,10 +117,7 @@ class Scorer(Protocol):
         """Predictions `(num_users, num_items)` for all movies, or `(num_users,)` for one movie per user."""
 
     def pairs(self, user: UserState, item_index: Ints) -> Float64s:
-        """Predictions in float64 for some movies of each user, both `(num_users, num_movies)`.
-
-        Each prediction is bit-identical whatever other pairs are scored with it.
-        """
+        """Float64 predictions for some movies of each user, `(num_users, num_movies)`, bit-identical in any batch."""
 
     def size(self, user: UserState) -> Float64s:
         """Upper bound of the summed absolute `terms` of any prediction of a user, `(num_users,)`."""
@@ -131,8 +128,7 @@ class Scorer(Protocol):
     def parts(self, user_index: int | None, item_index: int, user: UserState, own: Ratings, others: Ratings) -> Parts:
         """Decompose a prediction.
 
-        `user_index` is None for a visitor, `user` one row, `own` the user's ratings of movies, and `others` all users'
-        ratings of the movie.
+        `user_index` is None for a visitor; `own` is the user's ratings of movies, `others` all ratings of the movie.
         """
 
     @property

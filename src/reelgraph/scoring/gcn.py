@@ -10,10 +10,7 @@ from reelgraph.scoring.base import Parts, UserState
 
 
 class GCNScorer:
-    """Predicts by a fully connected head on the states of the pair.
-
-    `unit` holds the factor and the summand that scale a standardised rating to [0, 1], the edge weight.
-    """
+    """Predicts by a fully connected head on the states of the pair; `unit` scales ratings to edge weights in [0, 1]."""
 
     fold_in = None  # Three nonlinear layers are not a sum over ratings.
     item_offset = None

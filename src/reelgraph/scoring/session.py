@@ -85,10 +85,7 @@ def read_effect(settings: Any) -> SessionEffect | None:
 
 
 def choose(queries: Queries, error: Floats, history: Residuals, causal: bool) -> SessionEffect | None:
-    """The effect with the smallest squared error on validation ratings; None if it gains less than a standard error.
-
-    `error` is the rating minus the prediction without the effect, `(num_pairs,)`.
-    """
+    """The effect that predicts `error`, rating minus prediction, best; None if it gains less than a standard error."""
     if len(error) > MAX_PAIRS:
         sampled = np.random.default_rng(0).random(len(history.start)) < MAX_PAIRS / len(error)
         rows = sampled[queries.user_index]

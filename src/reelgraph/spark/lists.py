@@ -57,10 +57,7 @@ class BatchResult:
 
 
 def write_lists(batch: Batch, report: Callable[[str], None], observe: Observer | None = None) -> BatchResult:
-    """Write lists for all users; if a job fails, its finished parts are kept for `resume`.
-
-    `observe` is called with the progress of Spark's jobs, from another thread.
-    """
+    """Write lists for all users; if a job fails, its finished parts are kept for `resume`."""
     check_target(batch.out, KIND, FACTS)
     artifact = read_artifact(batch.model, lists_only=True)
     users = artifact.users.num_rows
