@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from reelgraph.recommend.recommender import Recommender
 from reelgraph.service.app import create_app
 from reelgraph.service.server import Protocol
 from reelgraph.service.settings import Settings
@@ -48,7 +49,7 @@ def client(model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """A service with short times."""
     for name in ("head_seconds", "body_seconds", "write_seconds"):
         monkeypatch.setattr(Protocol, name, 0.5)
-    settings = Settings(database=str(tmp_path / "r.sqlite"), watch=0, rate=0)
+    settings = Settings(database=str(tmp_path / "r.sqlite"), watch=0, rate=0, open=True)
     with serving(create_app(model_dir, settings), settings) as client:
         yield client
 
@@ -122,6 +123,18 @@ def test_a_request_that_trickles_in_is_closed(client: httpx.Client) -> None:
                 connection.sendall(b" ")
                 time.sleep(0.02)
     assert time.monotonic() < start + PATIENCE
+
+
+@pytest.mark.parametrize("close", [True, False])
+def test_a_body_that_does_not_end_changes_nothing(client: httpx.Client, model: Recommender, close: bool) -> None:
+    body = json.dumps({"user": "ann", "movie": model.items.id(0), "rating": 4}).encode()
+    head = POST.replace(b"recommendations", b"ratings").replace(b"Host: x", b"Host: localhost")
+    with connected(client) as connection:
+        connection.sendall(head + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n" % (len(body), body))
+        if not close:
+            assert received(connection).startswith(b"HTTP/1.1 408")
+    until(lambda: 'code="too_slow"' in client.get("/metrics").text)
+    assert client.get("/api/users/ann/ratings").json()["ratings"] == []
 
 
 def test_a_kept_connection_that_trickles_is_closed(client: httpx.Client) -> None:

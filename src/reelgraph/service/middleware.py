@@ -220,7 +220,7 @@ class BodyLimit:
         while more:
             message = await receive()
             if message["type"] != "http.request":
-                break
+                raise ServiceError("too_slow", "expected the rest of the body, found the connection closed")
             parts.append(message.get("body", b""))
             size += len(parts[-1])
             if size > self.limit:
