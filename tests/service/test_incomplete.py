@@ -196,3 +196,7 @@ def test_a_slow_answer_is_not_cut_off(model_dir: Path, tmp_path: Path, monkeypat
     app.state.service.current.load = slow_load
     with serving(app, settings) as client:
         assert client.post("/api/admin/reload").status_code == 200
+        with connected(client) as connection:  # The beginning of another request does not cut it off either.
+            connection.sendall(b"POST /api/admin/reload HTTP/1.1\r\nHost: localhost\r\n\r\nGET / HT")
+            assert connection.recv(65_536).startswith(b"HTTP/1.1 200")
+            assert b"HTTP/1.1 408" in received(connection)

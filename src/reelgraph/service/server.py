@@ -23,7 +23,7 @@ from reelgraph.errors import SetupError
 from reelgraph.service.app import create_app
 from reelgraph.service.errors import STATUS, ServiceError
 from reelgraph.service.settings import Keys, Settings, generated_keys
-from reelgraph.service.telemetry import start_logging
+from reelgraph.service.telemetry import LOGGER, start_logging
 
 _MAX_HEAD = 65_536  # bytes of request line and headers
 _SWITCH_SECONDS = 0.0005
@@ -118,10 +118,15 @@ class Protocol(HttpToolsProtocol):
         self._deadline = math.inf if self._state == "complete" else self.loop.time() + self.body_seconds
 
     def _check_time(self) -> None:
-        now = self.loop.time()
+        now, cycle = self.loop.time(), self.cycle
+        answering = cycle is not None and not cycle.response_complete and not self.flow.write_paused
+        if self._state == "head" and answering:
+            self._deadline = now + self.head_seconds  # The previous request comes first.
         if now >= self._deadline:
             if self.transport.is_closing() or self.flow.write_paused:
-                self.transport.abort()  # It does not read what it is sent.
+                if cycle is not None:
+                    cycle.disconnected = True
+                self.transport.abort()  # The client does not read what it is sent.
                 return
             if self._bytes:
                 self._refuse(ServiceError("too_slow", "expected the rest of the request, found none in time"))
@@ -133,7 +138,7 @@ class Protocol(HttpToolsProtocol):
     def _refuse(self, error: ServiceError, status: int | None = None) -> None:
         """Answer with an error unless the response has begun, and close the connection."""
         status, body, cycle = status or STATUS[error.code], error.body(), self.cycle
-        if cycle is None or cycle.response_complete or not cycle.response_started:
+        if cycle is None or not cycle.response_started or (cycle.response_complete and self._state == "head"):
             head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/json\r\n"
             head += f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
             self.transport.write(head.encode() + body)
@@ -141,6 +146,9 @@ class Protocol(HttpToolsProtocol):
             cycle.disconnected = True
             cycle.message_event.set()
         self.transport.close()
+        LOGGER.warning(
+            "request refused", extra={"facts": {"status": status, "code": error.code, "client": self.client}}
+        )
 
     def send_400_response(self, msg: str) -> None:
         """Refuse a malformed request and close the connection."""
