@@ -31,7 +31,7 @@ from tests.support.databases import FAST, PASSWORD, postgresql
 from tests.support.serving import serving, until
 
 UNUSUAL = (
-    "Zoë", "李雷", "o'hara", 'a "quoted", one', "a/b", "a?b#c&d=e", "100 %", "%2F", " spaced ", "👩\u200d👧", "0012",
+    "Zoë", "李雷", "o'hara", 'a "quoted", one', "a/b", "a?b#c&d=e", "100 %", "%2F", "two  blanks", "👩\u200d👧", "0012",
     "a" * 100,
 )  # fmt: skip
 
@@ -318,3 +318,9 @@ def test_a_database_file_that_disappears_during_a_write_is_noticed(tmp_path: Pat
     with pytest.raises(DatabaseError, match=r"r\.sqlite"), store._writing("ann"):
         (tmp_path / "r.sqlite").unlink()
     store.close()
+
+
+def test_blanks_around_ids_do_not_count(service: httpx.Client, movies: list[str]) -> None:
+    assert rate(service, " ann ", f" {movies[0]} ", 4)["user"] == "ann"
+    assert len(service.get("/api/users/%20ann/ratings").json()["ratings"]) == 1
+    assert service.delete(f"/api/users/ann%20/ratings/%20{movies[0]}").json() == {"deleted": 1}
