@@ -34,7 +34,7 @@ def test_every_format_holds_the_same_ratings(tmp_path: Path, name: str) -> None:
     assert ratings(data) == expected(name)
     assert data.rejects.num_rows == 0
     titles = data.item_table["title"].to_pylist() if "title" in data.item_table.column_names else []
-    assert sorted(titles) == (sorted(f"Film {movie}, the" for movie in range(1, 21)) if name in WITH_TITLES else [])
+    assert sorted(titles) == (sorted(f"Film, {movie}" for movie in range(1, 21)) if name in WITH_TITLES else [])
 
 
 def read(path: Path, **options: Any) -> tuple[list[tuple[str | None, ...]], list[tuple[int, str]]]:

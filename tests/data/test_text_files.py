@@ -142,6 +142,14 @@ def test_a_malformed_row_costs_only_itself(tmp_path: Path) -> None:
     assert [(row.row, row.text) for row in malformed] == [(2, '2,"two\nlines",4,more'), (4, "4")]
 
 
+def test_quotes_escaped_by_a_backslash_are_read(tmp_path: Path) -> None:
+    text = 'id,text,stars\n1,"a \\"b\\", c",3\n2,"C:\\\\",4\n3,"plain, too",5\n4,"d\\"\ne",1\n'
+    (tmp_path / "f.csv").write_text(text)
+    rows, malformed = read(tmp_path / "f.csv", "id", "text", "stars", header=1)
+    assert malformed == []
+    assert rows == [("1", 'a "b", c', "3"), ("2", "C:\\\\", "4"), ("3", "plain, too", "5"), ("4", 'd"\ne', "1")]
+
+
 def test_a_cell_may_be_longer_than_any_block(tmp_path: Path) -> None:
     long = 'a line, and "more"\n' * 1_200_000  # 22 MB
     with (tmp_path / "f.csv").open("w", newline="", encoding="utf-8") as file:
@@ -196,15 +204,15 @@ def test_any_table_comes_back_as_written(tmp_path: Path, table: tuple[str, list[
     check_table(tmp_path / "f.csv", table)
 
 
-IRREGULAR = st.lists(st.sampled_from(['"', '""', "a", ",", "\n", " ", "1", '"x"', "\r\n", '\n1,"']), max_size=40)
+IRREGULAR = st.lists(st.sampled_from(['"', '""', "a", ",", "\n", " ", "1", '"x"', "\r\n", '\n1,"', "\\"]), max_size=40)
 
 
 @settings(max_examples=150, deadline=None)
-@given(parts=IRREGULAR, size=st.integers(1, 9), width=st.integers(1, 4))
-def test_the_result_does_not_depend_on_block_borders(parts: list[str], size: int, width: int) -> None:
+@given(parts=IRREGULAR, size=st.integers(1, 9), width=st.integers(1, 4), escaped=st.booleans())
+def test_the_result_does_not_depend_on_block_borders(parts: list[str], size: int, width: int, escaped: bool) -> None:
     text = "".join(parts).encode()
     names = [str(place) for place in range(width)]
-    dialect = Dialect(b",", width=width, numeric=(0,))
+    dialect = Dialect(b",", escaped=escaped, width=width, numeric=(0,))
 
     def read_in(chunks: list[bytes]) -> list[tuple[str | None, ...]]:
         rows: dict[int, tuple[str | None, ...]] = {}

@@ -19,7 +19,7 @@ ROWS: list[Row] = [
 ]
 
 HEAD = "userId,movieId,rating,timestamp"
-MOVIES = "movieId,title\n" + "".join(f'{movie},"Film {movie}, the"\n' for movie in range(1, 21))
+MOVIES = "movieId,title\n" + "".join(f'{movie},"Film, {movie}"\n' for movie in range(1, 21))
 
 
 def lines(rows: Iterable[Sequence[object]], separator: str = ",", end: str = "\n") -> str:

@@ -22,7 +22,9 @@ NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
 LONGEST_CELL = 1 << 26  # bytes; a quote that is closed later is a character
 _NUMBER = re.compile(rb"\s*" + NUMBER.encode() + rb"\s*")
 _QUOTED_TEXT = re.compile(rb'(?:[^"]++|"")*+')
-_UNDECIDED = re.compile(rb'"? *\r?\Z')
+_ESCAPED_TEXT = re.compile(rb'(?:[^"\\]++|""|\\.|\\\n)*+')
+
+_UNDECIDED = re.compile(rb'\\?"? *\r?\Z')
 _PIECE = 1 << 17  # bytes of text with irregular quotes between two attempts to go on with pyarrow
 
 
@@ -52,17 +54,19 @@ class Block:
 
 @dataclass(frozen=True)
 class Dialect:
-    """How rows are written.
+    r"""How rows are written.
 
     Attributes:
         separator: one byte.
         quoted: whether cells may be in quotes.
+        escaped: whether a quote within them is written \" rather than "".
         width: cells in a row; 0 if unknown.
         numeric: columns that hold numbers.
     """
 
     separator: bytes
     quoted: bool = True
+    escaped: bool = False
     width: int = 0
     numeric: tuple[int, ...] = ()
 
@@ -116,13 +120,14 @@ class Dialect:
             opening = self._opening.match(text, at)
             if opening:
                 limit = opening.end() + LONGEST_CELL
-                inside = _QUOTED_TEXT.match(text, opening.end(), limit)
+                inside = (_ESCAPED_TEXT if self.escaped else _QUOTED_TEXT).match(text, opening.end(), limit)
                 assert inside is not None  # The pattern matches nothing, too.
                 if not final and len(text) < limit and _UNDECIDED.match(text, inside.end()):
                     return None
                 closing = self._closing.match(text, inside.end(), limit)
                 if closing and (closing[1] != b"" or closing.end() == len(text)):
-                    cells.append(inside[0].replace(b'""', b'"'))
+                    cell_text = inside[0].replace(b'\\"', b'"') if self.escaped else inside[0]
+                    cells.append(cell_text.replace(b'""', b'"'))
                     at = closing.end()
                     if closing[1] is not None:
                         return at, cells
@@ -160,7 +165,7 @@ class Dialect:
             end = len(text) if final else text.rfind(b"\n") + 1
             lines = text.count(b"\n", 0, end) + (end > 0 and text[end - 1] != 10)
             return end, lines - _blank_lines(text, end)
-        if len(text) > LONGEST_CELL or not self._is_regular(raw, quotes):
+        if len(text) > LONGEST_CELL or (self.escaped and b'\\"' in text) or not self._is_regular(raw, quotes):
             return None
         breaks = np.flatnonzero(raw == 10)
         outside = np.searchsorted(quotes, breaks) % 2 == 0

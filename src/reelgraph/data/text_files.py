@@ -140,6 +140,9 @@ def _detect(path: Path, sample: bytes, encoding: str, fewest: int, *, whole: boo
     if _agreement(best)[0] < 0.9 and given is None and fewest > 1:
         layouts = [best, _sampled(_separated(base, BLANKS), body, whole)]
         best = max(filter(None, layouts), key=_agreement)
+    if b'\\"' in body and best.dialect.quoted:
+        escaped = _sampled(replace(best, dialect=replace(best.dialect, escaped=True, width=0, numeric=())), body, whole)
+        best = max(filter(None, [best, escaped]), key=_agreement)
     if len(best.first) < fewest:
         line = body.splitlines()[0].decode()[:60]
         raise DataError(
