@@ -4,17 +4,24 @@ import csv
 import io
 import json
 import re
+import struct
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 from reelgraph.data.pair_files import read_visitor
+from reelgraph.data.rows import NUMBER
+from reelgraph.data.sources import SYNONYMS, plain_name
+from reelgraph.data.stored_files import DAMAGE
+from reelgraph.data.vocabulary import canonical_id
 from reelgraph.errors import DataError
 
 List = Literal["rated", "watched", "watchlist"]
-_MOST_BYTES = 100_000_000  # unpacked; a real export has a few megabytes
+# A real export has a few megabytes and some thousand films. The bytes are of all files of a zip, unpacked.
+_MOST_BYTES, _MOST_FILMS, _LONGEST_TITLE = 32_000_000, 200_000, 500
+_DAMAGE = (*DAMAGE, NotImplementedError, RuntimeError, ValueError, struct.error)  # RuntimeError: encrypted
 _LETTERBOXD, _IMDB, _TRAKT = 5.0, 10.0, 10.0  # the highest rating of each service
 _TRAKT_LISTS: dict[str, List] = {
     "rated_at": "rated",
@@ -58,42 +65,93 @@ def read_films(path: Path) -> tuple[Film, ...]:
     Raises:
         DataError: if the file cannot be read, or holds no film.
     """
-    films: list[Film] = []
-    known = False
-    for name, text in _texts(path):
-        read = _films(name, text)
-        known |= read is not None
-        films += read or []
-    if not known:
-        if zipfile.is_zipfile(path):
-            raise DataError(
-                f"{path}: expected an export of Letterboxd, IMDb or Trakt, found none of their files in the zip",
-                "name the ratings file itself",
-            )
+    films = None
+    if path.is_file():
+        with _open(path) as file:
+            films = _exported(str(path), file)
+    if films is None:
         ratings = read_visitor(path)
-        films = [Film(None, None, {"movie": movie}, "rated", stars) for movie, stars in ratings.items()]
-    elif not films:
-        raise DataError(f"{path}: expected films, found none", "check the export")
+        films = [_plain_film(movie, stars) for movie, stars in ratings.items()]
     return tuple(films)
 
 
-def _texts(path: Path) -> Iterator[tuple[str, str]]:
-    """The names and contents of the files that may be exports; none if the file is large or not text."""
+def read_upload(name: str, content: bytes) -> tuple[Film, ...]:
+    """The same for a file in memory; a plain ratings file must be text with a header.
+
+    Raises:
+        DataError: if the file cannot be read, or holds no film.
+    """
+    films = _exported(name, io.BytesIO(content))
+    return tuple(_plain_films(name, _decoded(content)) if films is None else films)
+
+
+def _open(path: Path) -> BinaryIO:
     try:
-        if not zipfile.is_zipfile(path):
-            if path.is_file() and path.stat().st_size <= _MOST_BYTES:
-                yield path.name, _decoded(path.read_bytes())
+        return path.open("rb")
+    except OSError as error:
+        raise DataError(f"{path}: expected a readable file, found {error}", "check the file") from None
+
+
+def _exported(name: str, file: BinaryIO) -> list[Film] | None:
+    """The films of an export; None if the file is no export that is known here."""
+    films: list[Film] = []
+    known = False
+    try:
+        for entry, text in _texts(name, file):
+            read = _films(entry, text)
+            known |= read is not None
+            films += read or []
+            _check_number(name, len(films))
+    except csv.Error as error:
+        raise DataError(f"{name}: expected a CSV file, found {error}", "export it again") from None
+    if known and not films:
+        raise DataError(f"{name}: expected films, found none", "check the export")
+    if not known and zipfile.is_zipfile(file):
+        raise DataError(
+            f"{name}: expected an export of Letterboxd, IMDb or Trakt, found none of their files in the zip",
+            "name the ratings file itself",
+        )
+    return films if known else None
+
+
+def _check_number(name: str, films: int) -> None:
+    if films > _MOST_FILMS:
+        raise DataError(f"{name}: expected at most {_MOST_FILMS:,} films, found more", "check the export")
+
+
+def _texts(name: str, file: BinaryIO) -> Iterator[tuple[str, str]]:
+    """The names and contents of the files that may be exports; none if the file is large and no zip."""
+    left = _MOST_BYTES
+    try:
+        if not zipfile.is_zipfile(file):
+            file.seek(0)
+            content = file.read(left + 1)
+            if len(content) <= left:
+                yield PurePosixPath(name).name, _decoded(content)
             return
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(file) as archive:
             for entry in archive.infolist():
                 place = PurePosixPath(entry.filename)
                 # Letterboxd keeps deleted entries and lists in folders; its own tables are at the top.
                 if place.suffix == ".json" or (place.suffix == ".csv" and len(place.parts) == 1):
-                    if entry.file_size > _MOST_BYTES:
-                        raise DataError(f"{path}: expected less than 100 MB in {place}, found more", "check the export")
-                    yield place.name, _decoded(archive.read(entry))
-    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
-        raise DataError(f"{path}: expected a readable file, found {error}", "check the file") from None
+                    content = _unpacked(archive, entry, left)
+                    left -= len(content)
+                    if left < 0:
+                        raise DataError(
+                            f"{name}: expected at most {_MOST_BYTES // 10**6} MB when unpacked, found more",
+                            "check the export",
+                        )
+                    yield place.name, _decoded(content)
+    except _DAMAGE as error:
+        raise DataError(f"{name}: expected a readable file, found {error}", "check the file") from None
+
+
+def _unpacked(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, most: int) -> bytes:
+    """The content of an entry, or its first `most` + 1 bytes; the size that the archive states may be wrong."""
+    if entry.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:  # others unpack without a bound
+        raise NotImplementedError(f"an unusual compression of {entry.filename[:100]}")
+    with archive.open(entry) as file:
+        return file.read(most + 1)
 
 
 def _decoded(content: bytes) -> str:
@@ -115,6 +173,43 @@ def _films(name: str, text: str) -> list[Film] | None:
     return None
 
 
+def _plain_films(name: str, text: str) -> Iterator[Film]:
+    """The films of a text with columns for movie and rating; with semicolons, the ratings may have decimal commas."""
+    first = text.split("\n", 1)[0]
+    separator = max(",;\t", key=first.count)
+    try:
+        rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+        header = [plain_name(cell) for cell in next(rows, [])]
+        item, rating = (
+            next((place for place, cell in enumerate(header) if cell in SYNONYMS[role]), None)
+            for role in ("item", "rating")
+        )
+        if item is None or rating is None:
+            raise DataError(
+                f"{name}: expected an export of Letterboxd, IMDb or Trakt, or a table with movieId and rating, found "
+                f"{first[:40].strip()!r}",
+                "choose the file that was exported, or a table with these columns",
+            )
+        yield from _plain_rows(name, rows, item, rating)
+    except csv.Error as error:
+        raise DataError(f"{name}: expected a CSV file, found {error}", "export it again") from None
+
+
+def _plain_rows(name: str, rows: Iterator[list[str]], item: int, rating: int) -> Iterator[Film]:
+    for number, row in enumerate((row for row in rows if row), 1):
+        _check_number(name, number)
+        movie = canonical_id(row[item]) if item < len(row) else None
+        stars = row[rating].strip().replace(",", ".") if rating < len(row) else ""
+        if movie is None or not re.fullmatch(NUMBER, stars):
+            shown = ",".join(row)[:60]
+            raise DataError(f"{name}: expected a movie and a rating in row {number:,}, found {shown!r}", "correct it")
+        yield _plain_film(movie, float(stars))
+
+
+def _plain_film(movie: str, stars: float) -> Film:
+    return Film(None, None, {"movie": movie}, "rated", stars)
+
+
 def _rows(text: str) -> Iterator[dict[str, str]]:
     for row in csv.DictReader(io.StringIO(text, newline="")):
         yield {key: value.strip() for key, value in row.items() if key is not None and isinstance(value, str)}
@@ -124,7 +219,7 @@ def _letterboxd_films(name: str, rows: Iterator[dict[str, str]]) -> Iterator[Fil
     wanted = name.casefold().startswith("watchlist")
     for row in rows:
         if row.get("Name"):
-            film = Film(row["Name"], _year(row.get("Year")), {}, "watchlist" if wanted else "watched")
+            film = Film(row["Name"][:_LONGEST_TITLE], _year(row.get("Year")), {}, "watchlist" if wanted else "watched")
             yield film if wanted else _rated(film, row.get("Rating"), _LETTERBOXD)
 
 
@@ -132,14 +227,16 @@ def _imdb_films(rows: Iterator[dict[str, str]]) -> Iterator[Film]:
     for row in rows:
         if row.get("Const"):
             title = row.get("Original Title") or row["Title"]
-            film = Film(row["Title"] or title, _year(row.get("Year")), {"imdb": row["Const"]}, "watchlist")
+            film = Film(
+                (row["Title"] or title)[:_LONGEST_TITLE], _year(row.get("Year")), {"imdb": row["Const"]}, "watchlist"
+            )
             yield _rated(film, row.get("Your Rating"), _IMDB)
 
 
 def _trakt_films(text: str) -> list[Film] | None:
     try:
         entries = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         return None
@@ -155,7 +252,8 @@ def _trakt_film(entry: Mapping[str, Any]) -> Film | None:
         return None  # a show, an episode or a list
     given = movie.get("ids")
     ids = {kind: str(given[kind]) for kind in ("imdb", "tmdb") if isinstance(given, dict) and given.get(kind)}
-    film = Film(movie["title"], _year(movie.get("year")), ids, which)
+    title = movie["title"][:_LONGEST_TITLE].encode(errors="replace").decode()  # JSON may hold halves of characters
+    film = Film(title, _year(movie.get("year")), ids, which)
     return _rated(film, entry.get("rating"), _TRAKT) if which == "rated" else film
 
 

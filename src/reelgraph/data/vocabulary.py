@@ -44,7 +44,7 @@ def canonical_id(value: object) -> str | None:
 
 def _as_integer(text: str) -> str:
     number = Decimal(text)
-    return str(int(number)) if number == number // 1 and abs(number) < _EXACT else text
+    return str(int(number)) if abs(number) < _EXACT and number == number // 1 else text
 
 
 def spell_ids(ids: pa.Array) -> pa.Array:

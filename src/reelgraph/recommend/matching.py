@@ -9,10 +9,12 @@ from pathlib import Path
 
 from reelgraph.data.personal_exports import Film, read_films
 from reelgraph.errors import DataError
+from reelgraph.recommend.catalogue import Movie
 from reelgraph.recommend.recommender import Recommender
 from reelgraph.recommend.titles import title_names, words
 
 _YEARS_APART = 1  # services disagree by a year about films released around New Year
+_MOST_COMPARED = 20  # films that are compared with all titles, which takes time
 _ID_COLUMNS = {"imdb": ("imdbid", "imdb_id", "imdb", "tconst", "const"), "tmdb": ("tmdbid", "tmdb_id", "tmdb")}
 
 
@@ -24,20 +26,26 @@ class Matched:
         ratings: stars in the model's scale, by movie id.
         watched: movie ids that the person has seen, with or without a rating.
         watchlist: movie ids that the person wants to see.
-        unmatched: films that the model does not know, each with similar titles of the model.
+        unmatched: films that the model does not know; the first ones with the movies of similar titles.
     """
 
     ratings: dict[str, float]
     watched: tuple[str, ...]
     watchlist: tuple[str, ...]
-    unmatched: tuple[tuple[Film, tuple[str, ...]], ...]
+    unmatched: tuple[tuple[Film, tuple[Movie, ...]], ...]
+
+    @property
+    def films(self) -> int:
+        """Number of films in the export."""
+        return len(set(self.watched) | set(self.watchlist)) + len(self.unmatched)
 
     def report(self) -> list[str]:
         """What was matched, and a line for each film that was not."""
-        films = len(self.watched) + len(self.watchlist) + len(self.unmatched)
-        lines = [f"{films - len(self.unmatched):,} of {films:,} movies found"] if self.unmatched else []
+        found = self.films - len(self.unmatched)
+        lines = [f"{found:,} of {self.films:,} movies found"] if self.unmatched else []
         for film, near in self.unmatched:
-            lines.append(f"not found: {film}" + (f"; similar: {', '.join(near)}" if near else ""))
+            names = ", ".join(f"{movie} (id {movie.movie_id})" for movie in near)
+            lines.append(f"not found: {film}" + (f"; similar: {names}" if names else ""))
         return lines
 
 
@@ -60,28 +68,10 @@ def match_file(model: Recommender, path: Path) -> Matched:
 
 def match(model: Recommender, films: Iterable[Film]) -> Matched:
     """Match films by IMDb or TMDB id where the movie table has them, otherwise by title and year."""
-    index = _Index(model)
-    lowest, highest = model.predictor.low, model.predictor.high
-    ratings: dict[str, float] = {}
-    watched: dict[str, None] = {}
-    watchlist: dict[str, None] = {}
-    unmatched: dict[str, tuple[Film, tuple[str, ...]]] = {}  # a film may be in several lists
-    for film in films:
-        movie = index.find(film)
-        if movie is None:
-            unmatched.setdefault(str(film), (film, index.similar(film)))
-            continue
-        if film.list == "watchlist":
-            watchlist[movie] = None
-            continue
-        watched[movie] = None
-        if film.rating is not None:
-            stars = film.rating if film.highest is None else film.rating * highest / film.highest
-            ratings[movie] = stars if film.highest is None else min(max(stars, lowest), highest)
-    return Matched(ratings, tuple(watched), tuple(watchlist), tuple(unmatched.values()))
+    return FilmIndex(model).match(films)
 
 
-class _Index:
+class FilmIndex:
     """The movies of a model by id, and by title and year."""
 
     def __init__(self, model: Recommender) -> None:
@@ -99,6 +89,34 @@ class _Index:
         for item, (title, year) in enumerate(zip(titles, self._years, strict=True)):
             for key in _keys(title or "", year):
                 self._titled[key].append(item)
+        self._initials: dict[str, list[str]] = defaultdict(list)
+        for key in self._titled:
+            self._initials[key[0]].append(key)
+
+    def match(self, films: Iterable[Film]) -> Matched:
+        """See `match`."""
+        lowest, highest = self._model.predictor.low, self._model.predictor.high
+        ratings: dict[str, float] = {}
+        watched: dict[str, None] = {}
+        watchlist: dict[str, None] = {}
+        unmatched: dict[str, Film] = {}  # a film may be in several lists
+        for film in films:
+            movie = self.find(film)
+            if movie is None:
+                unmatched.setdefault(str(film), film)
+                continue
+            if film.list == "watchlist":
+                watchlist[movie] = None
+                continue
+            watched[movie] = None
+            if film.rating is not None:
+                stars = film.rating if film.highest is None else film.rating * highest / film.highest
+                ratings[movie] = stars if film.highest is None else min(max(stars, lowest), highest)
+        compared = [
+            (film, self.similar(film) if place < _MOST_COMPARED else ())
+            for place, film in enumerate(unmatched.values())
+        ]
+        return Matched(ratings, tuple(watched), tuple(watchlist), tuple(compared))
 
     def find(self, film: Film) -> str | None:
         """The id of the movie that a film is; None if it is not known or not certain."""
@@ -120,15 +138,17 @@ class _Index:
         year = self._years[item]
         return _YEARS_APART if film.year is None or year is None else abs(film.year - year)
 
-    def similar(self, film: Film) -> tuple[str, ...]:
-        """Titles of the model that are like the film's, for a person to choose from."""
+    def similar(self, film: Film) -> tuple[Movie, ...]:
+        """Movies of the model with titles like the film's, for a person to choose from."""
         if film.title is None:
             return ()
-        keys = [key for own in _keys(film.title, film.year) for key in difflib.get_close_matches(own, self._titled, 3)]
+        keys = [
+            key
+            for own in _keys(film.title, film.year)
+            for key in difflib.get_close_matches(own, self._initials.get(own[0], ()), 3)
+        ]
         items = dict.fromkeys(item for key in keys for item in self._titled[key])
-        return tuple(
-            f"{self._model.catalogue.movie(item)} (id {self._model.items.id(item)})" for item in list(items)[:3]
-        )
+        return tuple(self._model.catalogue.movie(item) for item in list(items)[:3])
 
 
 def _keys(title: str, year: int | None) -> Iterator[str]:
