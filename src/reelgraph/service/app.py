@@ -17,7 +17,7 @@ from reelgraph.service.errors import handle_errors
 from reelgraph.service.insights import Insights
 from reelgraph.service.middleware import API_VERSION, BodyLimit, Edge, TokenBuckets
 from reelgraph.service.model import Current, newest
-from reelgraph.service.routes import insights, operations, ratings, visitors
+from reelgraph.service.routes import exports, insights, operations, ratings, visitors
 from reelgraph.service.settings import Keys, Settings
 from reelgraph.service.state import State
 from reelgraph.service.static_files import page_routes
@@ -65,11 +65,11 @@ def create_app(
     app.state.service = state
     handle_errors(app)
     for routes in (
-        visitors.routes, insights.routes, ratings.routes, operations.admin, operations.health, operations.telemetry,
-        page_routes(),
+        visitors.routes, exports.routes, insights.routes, ratings.routes, operations.admin, operations.health,
+        operations.telemetry, page_routes(),
     ):  # fmt: skip
         app.include_router(routes)
-    app.add_middleware(BodyLimit, limit=settings.body_limit)
+    app.add_middleware(BodyLimit, limit=settings.body_limit, export_limit=settings.export_limit)
     app.add_middleware(GZipMiddleware, compresslevel=_COMPRESSION)
     if settings.sites:
         app.add_middleware(

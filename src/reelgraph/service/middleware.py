@@ -18,6 +18,8 @@ from reelgraph.service.telemetry import LOGGER, Metrics
 
 API_VERSION = "1"
 MAX_CLIENTS = 10_000
+EXPORTS = "/api/exports"  # the route with larger bodies
+MAX_EXPORTS = 4  # that are read or matched at a time, which bounds their memory
 SECURITY = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "font-src 'self'; connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; "
@@ -186,21 +188,40 @@ def client_of(host: str) -> str:
 
 
 class BodyLimit:
-    """Reads request bodies whole before the routes see them, and refuses those that are too large."""
+    """Reads request bodies whole before the routes see them, and refuses those that are too large.
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
-        self.app, self.limit = app, limit
+    Args:
+        app: the routes.
+        limit: the largest body, in bytes.
+        export_limit: the largest body of an export.
+    """
+
+    def __init__(self, app: ASGIApp, limit: int, export_limit: int) -> None:
+        self.app, self.limit, self.export_limit = app, limit, export_limit
+        self._exports = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request."""
         headers = dict(scope["headers"]) if scope["type"] == "http" else {}
         if b"content-length" not in headers and b"transfer-encoding" not in headers:
             await self.app(scope, receive, send)
-            return
-        length = headers.get(b"content-length", b"0")
-        body = None if length.isdigit() and int(length) > self.limit else await self._read(receive)
+        elif scope["path"] != EXPORTS:
+            await self._handle(scope, receive, send, self.limit)
+        elif self._exports < MAX_EXPORTS:
+            self._exports += 1
+            try:
+                await self._handle(scope, receive, send, self.export_limit)
+            finally:
+                self._exports -= 1
+        else:
+            error = ServiceError("too_many_requests", "expected fewer exports at a time", headers={"Retry-After": "2"})
+            await error.response()(scope, receive, send)
+
+    async def _handle(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
+        length = dict(scope["headers"]).get(b"content-length", b"0")
+        body = None if length.isdigit() and int(length) > limit else await self._read(receive, limit)
         if body is None:
-            message = f"expected a body of at most {self.limit:,} bytes, found a larger one"
+            message = f"expected a body of at most {limit:,} bytes, found a larger one"
             await ServiceError("too_large", message).response()(scope, receive, send)
             return
         consumed = False
@@ -214,7 +235,7 @@ class BodyLimit:
 
         await self.app(scope, receive_whole, send)
 
-    async def _read(self, receive: Receive) -> bytes | None:
+    async def _read(self, receive: Receive, limit: int) -> bytes | None:
         """The body, or None if it is too large."""
         parts, size, more = [], 0, True
         while more:
@@ -223,7 +244,7 @@ class BodyLimit:
                 raise ServiceError("too_slow", "expected the rest of the body, found the connection closed")
             parts.append(message.get("body", b""))
             size += len(parts[-1])
-            if size > self.limit:
+            if size > limit:
                 return None
             more = message.get("more_body", False)
         return b"".join(parts)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from reelgraph.arrays import Float64s
 from reelgraph.errors import ArtifactError, SetupError
 from reelgraph.files import MANIFEST
 from reelgraph.recommend.lists import Choice
+from reelgraph.recommend.matching import FilmIndex
 from reelgraph.recommend.recommender import Recommender, open_model
 from reelgraph.service.errors import ServiceError
 from reelgraph.service.title_search import TitleIndex
@@ -46,6 +48,11 @@ class Served:
     means: Float64s
     held: "HeldFiles"
     since: datetime
+
+    @cached_property
+    def films(self) -> FilmIndex:
+        """Its movies by id, title and year, for exports; made for the first one."""
+        return FilmIndex(self.recommender)
 
     @property
     def checksum(self) -> str:

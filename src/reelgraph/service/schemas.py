@@ -6,7 +6,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from reelgraph.data.vocabulary import canonical_id
 
-MAX_LISTED, MAX_OFFSET, MAX_RATINGS, MAX_EXCLUDED, MAX_NEIGHBOURS = 100, 1000, 2000, 2000, 10_000
+MAX_LISTED, MAX_OFFSET, MAX_RATINGS, MAX_EXCLUDED, MAX_NEIGHBOURS = 100, 1000, 2000, 10_000, 10_000
 
 
 def _canonical(text: str) -> str:
@@ -144,6 +144,9 @@ class ListRequest(RequestBody):
         None, description="a year, or a range such as 1990-1999, 1990- or -1999"
     )
     exclude: Annotated[list[Id], Field(max_length=MAX_EXCLUDED)] = []
+    only: Annotated[list[Id], Field(max_length=MAX_EXCLUDED)] | None = Field(
+        None, description="list only these movies, such as a watchlist"
+    )
     order: Order | None = None
     diversity: Annotated[Share, Field(strict=True)] | None = None
     offset: Annotated[Offset, Field(strict=True)] = 0
@@ -153,6 +156,24 @@ class VisitorList(MovieList):
     """A visitor's list, and the rated ids that the model does not know."""
 
     unknown: list[str]
+
+
+class UnmatchedFilm(BaseModel):
+    """A film of an export that the model does not know, and movies with similar titles."""
+
+    title: str
+    year: int | None
+    similar: list[Movie]
+
+
+class ExportResponse(BaseModel):
+    """A personal export in the model's terms: stars on its scale by movie id, and ids of watched and wanted movies."""
+
+    ratings: dict[str, float]
+    watched: list[str]
+    watchlist: list[str]
+    unmatched: list[UnmatchedFilm]
+    movies: list[RatedMovie] = Field(description="the rated movies")
 
 
 class ExplanationRequest(RequestBody):

@@ -42,10 +42,10 @@ class Protocol(HttpToolsProtocol):
 
     head_seconds, body_seconds, write_seconds = 10.0, 20.0, 30.0
 
-    def __init__(self, *arguments: Any, body_limit: int, **options: Any) -> None:
+    def __init__(self, *arguments: Any, body_limit: int, export_limit: int, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        # Chunked encoding may double a body; the application has the exact limit.
-        self._max_bytes = _MAX_HEAD + 2 * body_limit
+        self._body_limit, self._export_limit = body_limit, export_limit
+        self._max_bytes = 0  # of the request, with its body
         self._bytes = 0  # of the request that is being received
         self._state = "head"  # or "body", or "complete"
         self._deadline = math.inf
@@ -98,8 +98,11 @@ class Protocol(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Start the time for the body."""
+        """Start the time for the body, and set its limit."""
         self._state, self._deadline = "body", self.loop.time() + self.body_seconds
+        is_export = self.url.partition(b"?")[0].endswith(b"/exports")
+        # Chunked encoding may double a body; the application has the exact limit.
+        self._max_bytes = _MAX_HEAD + 2 * (self._export_limit if is_export else self._body_limit)
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -187,7 +190,7 @@ def run(directory: Path, settings: Settings, keys: Keys) -> None:
 
 def server_of(app: FastAPI, settings: Settings) -> uvicorn.Server:
     """The web server of an application."""
-    protocol: Any = functools.partial(Protocol, body_limit=settings.body_limit)
+    protocol: Any = functools.partial(Protocol, body_limit=settings.body_limit, export_limit=settings.export_limit)
     config = uvicorn.Config(
         app, http=protocol, ws="none", access_log=False, server_header=False, log_config=None,
         timeout_graceful_shutdown=math.ceil(settings.grace), proxy_headers=settings.proxies is not None,

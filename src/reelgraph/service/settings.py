@@ -28,6 +28,9 @@ class Settings(BaseModel):
     watch: float = Field(2.0, ge=0, le=3600, description="seconds between looks for a newer model; 0 never looks")
     rate: float = Field(300.0, ge=0, description="requests a second for each client; 0 is no limit")
     body_limit: int = Field(262_144, ge=1024, description="largest request body, in bytes")
+    export_limit: int = Field(
+        8_388_608, ge=1024, description="largest export of a visitor's films from another service, in bytes"
+    )
     grace: float = Field(20.0, ge=0, le=600, description="seconds to finish running requests when the service stops")
     wait: bool = Field(False, description="start without a model; not ready until one is put in place")
     origins: str | None = Field(None, description="other sites whose pages may use the service, separated by commas")

@@ -165,7 +165,7 @@ async def visitor_list(request: Request, body: ListRequest) -> Response:
     known, unknown_ids = _split_known(model, body.ratings)
     choice = Choice(
         k=body.k, genre=body.genre, year=body.year, deny=_known(model, body.exclude), order=body.order,
-        diversity=body.diversity,
+        diversity=body.diversity, allow=None if body.only is None else _known(model, body.only),
     )  # fmt: skip
     state_of(request).metrics.fold_ins.inc()
     person = model.recommender.person(ratings=known)
