@@ -6,9 +6,13 @@
 /** @typedef {{movies: number, users: number, ratings: number, scale: import("./format.js").Scale,
  *   genres: {name: string, movies: number}[], years: [number, number] | null, artifact: {id: string}}} Catalogue */
 /** @typedef {{ratings: Record<string, number>, k: number, genre: string | null, year: string | null,
- *   exclude: string[], offset: number}} ListRequest */
+ *   exclude: string[], only: string[] | null, offset: number}} ListRequest */
+/** @typedef {{title: string, year: number | null, similar: Movie[]}} Unmatched */
+/** @typedef {{ratings: Record<string, number>, watched: string[], watchlist: string[], unmatched: Unmatched[],
+ *   movies: MovieFacts[]}} Imported */
 
 const TIMEOUT = 10_000; // ms
+const UPLOAD_TIMEOUT = 60_000; // ms, for a file that may be large
 const WAITS = [1000, 2000, 4000, 8000, 15_000]; // ms between polls
 const MAX_RETRIES = 3; // after "too many requests"
 
@@ -103,9 +107,16 @@ export class Api extends EventTarget {
     return this.#ask("api/explanations", { signal, body: { movie: id, ratings, neighbours: 0 } });
   }
 
+  /** The films of an export of another service. @param {File} file @param {AbortSignal} [signal]
+   *  @returns {Promise<Imported>} */
+  match(file, signal) {
+    const query = new URLSearchParams({ name: file.name.slice(0, 200) });
+    return this.#ask(`api/exports?${query}`, { signal, body: file });
+  }
+
   /**
    * @param {string} path
-   * @param {{signal?: AbortSignal, body?: any}} how
+   * @param {{signal?: AbortSignal, body?: any}} how `body` is sent as JSON, or as it is if it is a file
    * @returns {Promise<any>}
    */
   async #ask(path, { signal, body }) {
@@ -131,10 +142,11 @@ export class Api extends EventTarget {
    * @param {any} body
    */
   async #send(path, signal, body) {
-    const late = AbortSignal.timeout(TIMEOUT);
+    const isFile = body instanceof Blob;
+    const late = AbortSignal.timeout(isFile ? UPLOAD_TIMEOUT : TIMEOUT);
     const both = signal ? AbortSignal.any([signal, late]) : late;
-    const json = { "Content-Type": "application/json" };
-    const what = body === undefined ? {} : { method: "POST", body: JSON.stringify(body), headers: json };
+    const headers = { "Content-Type": isFile ? "application/octet-stream" : "application/json" };
+    const what = body === undefined ? {} : { method: "POST", body: isFile ? body : JSON.stringify(body), headers };
     try {
       const answer = await fetch(path, { ...what, signal: both });
       if (answer.status >= 502) throw new Error(answer.statusText);

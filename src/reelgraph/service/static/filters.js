@@ -1,4 +1,4 @@
-/** The genre and year filters. */
+/** The filters by genre, year and watchlist. */
 
 import { byId, h } from "./dom.js";
 import { count } from "./format.js";
@@ -7,8 +7,10 @@ import { count } from "./format.js";
 
 /** Dispatches "change" after every change. */
 export class Filters extends EventTarget {
-  constructor() {
+  /** @param {import("./state.js").Visitor} visitor */
+  constructor(visitor) {
     super();
+    this.visitor = visitor;
     /** @type {Filter} */
     this.value = { genre: null, year: null };
     this.genres = byId("genres");
@@ -16,13 +18,21 @@ export class Filters extends EventTarget {
     this.from = byId("year-from");
     this.to = byId("year-to");
     this.custom = byId("years-custom");
+    this.offered = false; // whether there are genres or years
+    this.watchlist = byId("watchlist-only");
+    this.watchlist.firstChild.addEventListener("change", () => this.dispatchEvent(new Event("change")));
+    visitor.addEventListener("change", () => this.#reveal());
     this.years.addEventListener("change", () => this.#yearsChosen());
     this.from.addEventListener("change", () => this.#ownYears());
     this.to.addEventListener("change", () => this.#ownYears());
   }
 
   get active() {
-    return this.value.genre !== null || this.value.year !== null;
+    return this.value.genre !== null || this.value.year !== null || this.onlyWatchlist;
+  }
+
+  get onlyWatchlist() {
+    return this.watchlist.firstChild.checked;
   }
 
   /** Offers the genres and years of the catalogue. @param {import("./api.js").Catalogue} catalogue */
@@ -47,7 +57,8 @@ export class Filters extends EventTarget {
         return label;
       }),
     );
-    byId("filters").hidden = !common.length && !catalogue.years;
+    this.offered = common.length > 0 || catalogue.years !== null;
+    this.#reveal();
     this.genres.hidden = !common.length;
     byId("years-label").hidden = !catalogue.years;
     if (!catalogue.years) return;
@@ -75,7 +86,17 @@ export class Filters extends EventTarget {
     this.genres.querySelector("input").checked = true;
     this.years.value = "";
     this.custom.hidden = true;
-    this.#set({ genre: null, year: null });
+    const changed = this.onlyWatchlist;
+    this.watchlist.firstChild.checked = false;
+    this.#set({ genre: null, year: null }, changed);
+  }
+
+  /** Offers the watchlist where there is one. */
+  #reveal() {
+    const wanted = this.visitor.watchlist.size > 0;
+    if (!wanted) this.watchlist.firstChild.checked = false;
+    this.watchlist.hidden = !wanted;
+    byId("filters").hidden = !this.offered && !wanted;
   }
 
   #yearsChosen() {
@@ -94,10 +115,10 @@ export class Filters extends EventTarget {
     this.#set({ year: ends[0] || ends[1] ? ends.join("-") : null });
   }
 
-  /** @param {Partial<Filter>} change */
-  #set(change) {
+  /** @param {Partial<Filter>} change @param {boolean} [changed] whether the watchlist filter has changed */
+  #set(change, changed = false) {
     const value = { ...this.value, ...change };
-    if (value.genre === this.value.genre && value.year === this.value.year) return;
+    if (!changed && value.genre === this.value.genre && value.year === this.value.year) return;
     this.value = value;
     this.dispatchEvent(new Event("change"));
   }

@@ -5,7 +5,6 @@ import { card } from "./card.js";
 import { byId, h, icon, mayMove } from "./dom.js";
 import { counted, titleOf, value } from "./format.js";
 import { notice, say } from "./notices.js";
-import { MOST_RATINGS } from "./state.js";
 
 /** @typedef {import("./api.js").Suggestion} Suggestion */
 /** @typedef {import("./card.js").Card} Card */
@@ -58,7 +57,8 @@ export class List {
     return {
       ratings: visitor.toJson(this.page.scale),
       k: Math.min(LENGTH, this.page.movies),
-      exclude: [...visitor.hidden.keys()].slice(-MOST_RATINGS),
+      exclude: visitor.excluded(),
+      only: this.filters.onlyWatchlist ? [...visitor.watchlist] : null,
       offset,
       ...this.filters.value,
     };
@@ -195,7 +195,7 @@ export class List {
       h("h3", { text: filtered ? "No movies match these filters" : "No movies left to recommend" }),
       h("p", {
         text: filtered
-          ? "Try another genre or other years."
+          ? "Try fewer or other filters."
           : "You have rated or hidden every movie. Remove a rating or bring back a hidden movie to see more.",
       }),
       filtered &&

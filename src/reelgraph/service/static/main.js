@@ -5,6 +5,7 @@ import { byId, icon } from "./dom.js";
 import { Filters } from "./filters.js";
 import { count, counted } from "./format.js";
 import { drawHero } from "./hero.js";
+import { Import } from "./imports.js";
 import { List } from "./list.js";
 import { watchServer } from "./notices.js";
 import { Search } from "./search.js";
@@ -44,6 +45,7 @@ async function start() {
   const visitor = new Visitor();
   themeButton(byId("theme"));
   for (const button of document.querySelectorAll("[data-share]")) button.prepend(icon("share"));
+  for (const button of document.querySelectorAll("[data-import]")) button.prepend(icon("import"));
   watchServer(api);
   const asked = catalogueOf(api);
   drawHero(byId("hero-picture")); // while the catalogue loads
@@ -57,12 +59,13 @@ async function start() {
     open: (movie, view) => sheet.open(movie, view),
   };
   const sheet = new Sheet(api, page);
-  const filters = new Filters();
+  const filters = new Filters(visitor);
   const shelf = new Shelf(page);
   filters.offer(catalogue);
   facts(catalogue);
   const list = new List(api, page, filters, (unknown) => shelf.mark(unknown));
   new Search(api, page);
+  new Import(api, page);
   const share = new Share(api, page);
   list.refresh();
   await share.restore();

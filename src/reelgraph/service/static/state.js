@@ -1,11 +1,12 @@
-/** The visitor's ratings and hidden movies, stored in this browser only. */
+/** The visitor's ratings, hidden movies and imported films, stored in this browser only. */
 
 /** @typedef {import("./format.js").Movie} Movie */
 /** @typedef {{movie: Movie, stars: number, at: number}} Rated */
 /** @typedef {"rate" | "remove" | "hide" | "unhide" | "all"} Kind */
 
 const KEY = "reelgraph.visitor.1";
-export const MOST_RATINGS = 2000; // the server's limit, for hidden movies as well
+export const MOST_RATINGS = 2000; // the server's limit
+const MOST_EXCLUDED = 10_000; // the server's limit, for the watchlist as well
 
 /** A movie reduced to what the page shows; null if it is invalid. @param {any} movie @returns {Movie | null} */
 function movieOf(movie) {
@@ -21,7 +22,12 @@ function movieOf(movie) {
   };
 }
 
-/** The visitor's ratings and hidden movies; dispatches "change" after every change. */
+/** Movie ids of a stored list. @param {any} ids @returns {string[]} */
+function idsOf(ids) {
+  return Array.isArray(ids) ? ids.filter((id) => typeof id === "string") : [];
+}
+
+/** The visitor's ratings, hidden movies and imported films; dispatches "change" after every change. */
 export class Visitor extends EventTarget {
   constructor() {
     super();
@@ -29,6 +35,10 @@ export class Visitor extends EventTarget {
     this.ratings = new Map();
     /** @type {Map<string, Movie>} */
     this.hidden = new Map();
+    /** @type {Set<string>} */
+    this.watched = new Set(); // ids of imported films
+    /** @type {Set<string>} */
+    this.watchlist = new Set();
     this.kept = true; // whether the browser allows storage
     this.#read();
     addEventListener("storage", (event) => {
@@ -51,6 +61,37 @@ export class Visitor extends EventTarget {
   toJson({ low, high }) {
     const fitting = [...this.ratings].filter(([, { stars }]) => stars >= low && stars <= high);
     return Object.fromEntries(fitting.map(([id, { stars }]) => [id, stars]));
+  }
+
+  /** Ids of the movies that lists leave out besides the rated ones: hidden and watched ones. @returns {string[]} */
+  excluded() {
+    const watched = [...this.watched].filter((id) => !this.ratings.has(id));
+    return [...watched, ...this.hidden.keys()].slice(-MOST_EXCLUDED);
+  }
+
+  /**
+   * Adds imported films. The visitor's own ratings stay; what does not fit counts as watched.
+   * @param {Rated[]} ratings
+   * @param {string[]} watched
+   * @param {string[]} watchlist
+   */
+  import(ratings, watched, watchlist) {
+    for (const rated of ratings) {
+      const movie = movieOf(rated.movie);
+      if (!movie || this.ratings.has(movie.movie_id) || this.ratings.size >= MOST_RATINGS) continue;
+      this.ratings.set(movie.movie_id, { ...rated, movie });
+      this.hidden.delete(movie.movie_id);
+    }
+    for (const id of watched) this.watched.add(id);
+    this.watchlist = new Set([...this.watchlist, ...watchlist].slice(-MOST_EXCLUDED));
+    this.#changed("all", null);
+  }
+
+  /** Forgets which films the visitor has watched and wants to watch. */
+  forgetImport() {
+    this.watched.clear();
+    this.watchlist.clear();
+    this.#changed("all", null);
   }
 
   /** Adds or changes a rating. @param {Movie} movie @param {number} stars */
@@ -92,7 +133,12 @@ export class Visitor extends EventTarget {
   /** @param {Kind} kind @param {string | null} id */
   #changed(kind, id) {
     try {
-      const value = { ratings: [...this.ratings.values()], hidden: [...this.hidden.values()] };
+      const value = {
+        ratings: [...this.ratings.values()],
+        hidden: [...this.hidden.values()],
+        watched: [...this.watched],
+        watchlist: [...this.watchlist],
+      };
       localStorage.setItem(KEY, JSON.stringify(value));
     } catch {
       this.kept = false; // Storage is full or blocked: ratings last until the page closes.
@@ -114,6 +160,8 @@ export class Visitor extends EventTarget {
     }
     this.ratings.clear();
     this.hidden.clear();
+    this.watched = new Set(idsOf(stored?.watched));
+    this.watchlist = new Set(idsOf(stored?.watchlist));
     for (const rated of Array.isArray(stored?.ratings) ? stored.ratings : []) {
       const movie = movieOf(rated?.movie);
       if (movie && Number.isFinite(rated.stars)) {
