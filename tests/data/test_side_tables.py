@@ -10,7 +10,8 @@ from reelgraph.config import DataConfig
 from reelgraph.data.dataset import load_prepared
 from reelgraph.data.prepare.prepare import prepare
 from reelgraph.data.rows import Malformed
-from reelgraph.data.side_tables import read_items, read_users
+from reelgraph.data.side_features import encode
+from reelgraph.data.side_tables import add_links, ignore, read_items, read_users
 from reelgraph.data.sources import find
 from reelgraph.errors import DataError
 
@@ -95,3 +96,21 @@ def test_malformed_rows_of_side_tables_are_rejects(tmp_path: Path) -> None:
     assert any("m.csv row 2: 2,B,C" in line for line in lines)
     with pytest.raises(DataError, match="--strict"):
         prepare(source, DataConfig(strict=True), tmp_path / "p", lambda line: None)
+
+
+def test_imdb_and_tmdb_ids_come_from_the_links(tmp_path: Path) -> None:
+    (tmp_path / "movies.csv").write_text("movieId,title\n3,A\n1,B\n2,C\n")
+    (tmp_path / "links.csv").write_text("movieId,imdbId,tmdbId\n1,0114709,862\n3,0113228,\n9,0000001,1\n")
+    (tmp_path / "ratings.csv").write_text("userId,movieId,rating\n1,1,4\n")
+    links = find(tmp_path).links
+    assert links == tmp_path / "links.csv"
+    lines: list[str] = []
+    items = add_links(read_items(tmp_path / "movies.csv"), links, ignore, lines.append)
+    assert items["movieId"].to_pylist() == ["3", "1", "2"]
+    assert items["imdbId"].to_pylist() == ["0113228", "0114709", None]
+    assert items["tmdbId"].to_pylist() == [None, "862", None]
+    assert "2 of 3" in lines[0]
+    assert encode(items) is None, "ids are no features"
+    (tmp_path / "links.csv").write_text("from,to\na,b\n")
+    assert "imdbId" not in add_links(read_items(tmp_path / "movies.csv"), links, ignore, lines.append).column_names
+    assert "links.csv" in lines[-1]

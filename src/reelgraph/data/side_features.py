@@ -12,6 +12,7 @@ MOST_VALUES = 60  # text with more distinct values, such as titles or zip codes,
 BANDS = 8
 MOST_NUMBERS = 30  # numbers with at most as many values are codes, such as occupations, else measures, such as ages
 LEAST_ROWS = 3
+NO_FEATURES = {"userId", "movieId", "title", "imdbId", "tmdbId"}
 
 
 def encode(table: pa.Table, known: int | None = None) -> tuple[Float32s, list[str]] | None:
@@ -32,7 +33,7 @@ def encode(table: pa.Table, known: int | None = None) -> tuple[Float32s, list[st
     features: dict[str, Float32s] = {}
     known = table.num_rows if known is None else known
     for name in table.column_names:
-        if name not in {"userId", "movieId", "title"}:
+        if name not in NO_FEATURES:
             cells = table[name].to_pylist()
             features |= {f"{name}={value}": column for value, column in _indicators(cells, known).items()}
     kept = {name: column for name, column in features.items() if LEAST_ROWS <= column[:known].sum() < known}

@@ -114,6 +114,23 @@ def read_users(
     return _read(path, refuse, "user", columns or {}, rating_column)[0]
 
 
+def add_links(items: pa.Table, path: Path, refuse: Refuse, report: Callable[[str], None]) -> pa.Table:
+    """Add the columns imdbId and tmdbId of MovieLens' links.csv to a movie table; another file changes nothing."""
+    try:
+        links = _read(path, refuse, "item", {}, None)[0]
+    except DataError as error:
+        report(f"{path.name}: not used: {error.problem}")
+        return items
+    kept = {plain_name(name) for name in items.column_names}
+    rows = pc.index_in(items["movieId"], value_set=links["movieId"].combine_chunks())
+    for name in links.column_names:
+        new_name = {"imdbid": "imdbId", "tmdbid": "tmdbId"}.get(plain_name(name))
+        if new_name is not None and plain_name(name) not in kept:
+            items = items.append_column(new_name, links[name].take(rows))
+            report(f"{path.name}: {new_name} of {len(rows) - items[new_name].null_count:,} of {len(rows):,} movies")
+    return items
+
+
 def _read(
     path: Path, refuse: Refuse, role: str, columns: Mapping[str, str], rating_column: str | None
 ) -> tuple[pa.Table, bool]:

@@ -21,6 +21,7 @@ CANONICAL = {"user": "userId", "item": "movieId", "rating": "rating", "timestamp
 NEEDED = ("user", "item", "rating")
 
 PAIR = ("user", "item")
+_LINKS = ("links.csv", "links.csv.gz")
 
 # Names of columns without case and punctuation: MovieLens, Amazon, BookCrossing, Anime, RecBole and common ones.
 SYNONYMS = {
@@ -38,12 +39,13 @@ _ITEM_IDS = re.compile(r"B[0-9]{2}[0-9A-Z]{7}|[0-9]{9}[0-9X]|tt[0-9]{7,}")  # Am
 
 @dataclass(frozen=True)
 class Source:
-    """The files of a data set; all but the ratings are optional."""
+    """The files of a data set; all but the ratings are optional, `links` has IMDb and TMDB ids of the movies."""
 
     ratings: Path
     items: Path | None = None
     users: Path | None = None
     test: Path | None = None
+    links: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -82,12 +84,19 @@ def find(
     else:
         source = Source(ratings)
     beside = ratings if ratings is not None and is_archive(ratings) else source.ratings.parent
+    movies = _beside(items, beside) or source.items
     return Source(
         source.ratings,
-        _beside(items, beside) or source.items,
+        movies,
         _beside(users, beside) or source.users,
         _beside(test, beside),
+        None if movies is None else _links_beside(movies),
     )
+
+
+def _links_beside(items: Path) -> Path | None:
+    """MovieLens' table of IMDb and TMDB ids beside a movie table."""
+    return next((path for name in _LINKS if exists(path := items.parent / name)), None)
 
 
 def _in_folder(folder: Path) -> Source:

@@ -70,7 +70,7 @@ def prepare(
     stages = tempfile.TemporaryDirectory(prefix="reelgraph-", dir=config.stage)
     with stages as directory, new_directory(out, KIND) as target:
         stage = Path(directory)
-        staged, side_rejects = _stage(source, config, stage)
+        staged, side_rejects = _stage(source, config, stage, report)
         for file in staged:
             report(str(file))
         with open_engine(config.engine, observe) as engine:
@@ -93,7 +93,9 @@ def prepare(
     return out
 
 
-def _stage(source: Source, config: DataConfig, stage: Path) -> tuple[list[Staged], list[dict[str, Any]]]:
+def _stage(
+    source: Source, config: DataConfig, stage: Path, report: Callable[[str], None]
+) -> tuple[list[Staged], list[dict[str, Any]]]:
     """Copy every input into Parquet files of one schema; returns the files and the malformed rows of side tables."""
     files = {"train": source.ratings} | ({"test": source.test} if source.test is not None else {})
     names = {part: path.absolute().name for part, path in files.items()}  # "." has a name only as an absolute path
@@ -116,10 +118,18 @@ def _stage(source: Source, config: DataConfig, stage: Path) -> tuple[list[Staged
         if path is not None:
             refused: list[Malformed] = []
             side = read(path, refused.append, columns=columns, rating_column=config.columns.get(role))
-            rejects += [{"file": path.name, "row": row.row, "raw": row.text, "reason": row.reason} for row in refused]
+            rejects += _as_rejects(path, refused)
+            if role == "item" and source.links is not None:
+                refused = []
+                side = side_tables.add_links(side, source.links, refused.append, report)
+                rejects += _as_rejects(source.links, refused)
             pq.write_table(side, stage / f"{role}_side.parquet")
             pq.write_table(side.select([IDS[role]]), stage / f"{role}_side_ids.parquet")
     return staged, rejects
+
+
+def _as_rejects(path: Path, refused: list[Malformed]) -> list[dict[str, Any]]:
+    return [{"file": path.name, "row": row.row, "raw": row.text, "reason": row.reason} for row in refused]
 
 
 def _check(
