@@ -12,14 +12,7 @@ from reelgraph.arrays import Float64s, Int64s
 from reelgraph.data.frames import TableLike, as_arrow
 from reelgraph.data.parquet_files import as_text
 from reelgraph.data.rows import NUMBER
-from reelgraph.data.sources import (
-    CANONICAL,
-    NEEDED,
-    PAIR,
-    choose_columns,
-    read_all,
-    roles_of,
-)
+from reelgraph.data.sources import CANONICAL, NEEDED, PAIR, choose_columns, read_all, roles_of
 from reelgraph.data.table_files import open_table
 from reelgraph.data.times import read_seconds
 from reelgraph.data.vocabulary import require_ids

@@ -62,11 +62,7 @@ def show_refused(path: Path, refused: Sequence[Malformed]) -> str:
 
 
 def read_items(
-    path: Path,
-    refuse: Refuse = ignore,
-    *,
-    columns: Mapping[str, str] | None = None,
-    rating_column: str | None = None,
+    path: Path, refuse: Refuse = ignore, *, columns: Mapping[str, str] | None = None, rating_column: str | None = None
 ) -> pa.Table:
     """Read a movie table: `u.item`, `movies.dat`, or any table with a column of movie ids.
 
@@ -104,11 +100,7 @@ def read_items(
 
 
 def read_users(
-    path: Path,
-    refuse: Refuse = ignore,
-    *,
-    columns: Mapping[str, str] | None = None,
-    rating_column: str | None = None,
+    path: Path, refuse: Refuse = ignore, *, columns: Mapping[str, str] | None = None, rating_column: str | None = None
 ) -> pa.Table:
     """Read a user table: `userId`, then the other columns as text; see `read_items`."""
     return _read(path, refuse, "user", columns or {}, rating_column)[0]

@@ -83,11 +83,7 @@ def driver_memory() -> str:
 def session_settings(master: str) -> dict[str, str]:
     """Settings of a new session; the user's own settings take precedence."""
     host = master.partition("://")[2].partition(":")[0]
-    wanted = {
-        "spark.app.name": "reelgraph",
-        "spark.ui.enabled": "false",
-        "spark.sql.parquet.compression.codec": "zstd",
-    }
+    wanted = {"spark.app.name": "reelgraph", "spark.ui.enabled": "false", "spark.sql.parquet.compression.codec": "zstd"}
     if master.startswith("local"):
         wanted["spark.sql.shuffle.partitions"] = str(2 * machine.processors())
     if (master.startswith("local") or host in {"127.0.0.1", "localhost"}) and "SPARK_LOCAL_IP" not in os.environ:

@@ -42,11 +42,7 @@ RAW = ("userId", "movieId", "rating", "timestamp", "raw")
 
 
 def prepare(
-    source: Source,
-    config: DataConfig,
-    out: Path,
-    report: Callable[[str], None],
-    observe: Observer | None = None,
+    source: Source, config: DataConfig, out: Path, report: Callable[[str], None], observe: Observer | None = None
 ) -> Path:
     """Check, index and split ratings and write them as a prepared directory.
 

@@ -17,15 +17,7 @@ from reelgraph.service.database.store import LostDatabaseError, Store
 from reelgraph.service.errors import ServiceError
 from reelgraph.service.model import Served
 from reelgraph.service.responses import answer
-from reelgraph.service.schemas import (
-    FAILURES,
-    KEYED,
-    ErrorResponse,
-    Liveness,
-    ModelChange,
-    Readiness,
-    ReloadRequest,
-)
+from reelgraph.service.schemas import FAILURES, KEYED, ErrorResponse, Liveness, ModelChange, Readiness, ReloadRequest
 from reelgraph.service.state import State, served, state_of
 from reelgraph.service.telemetry import LOGGER
 
