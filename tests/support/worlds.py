@@ -3,6 +3,7 @@
 import csv
 import importlib
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -151,4 +152,6 @@ def synthetic(ratings: int, users: int, movies: int) -> Dataset:
     order, part = np.lexsort((movie, user)), np.random.default_rng(0).random(ratings)
     rows = Interactions(user[order].astype(np.int32), movie[order].astype(np.int32), rating[order], timestamp[order])
     train, valid, test = (rows.take((low <= part) & (part < high)) for low, high in ((0, 0.81), (0.81, 0.9), (0.9, 1)))
-    return dataset(train, valid, test, users, movies)
+    data = dataset(train, valid, test, users, movies)
+    scale = {"low": 0.5, "high": 5.0, "step": 0.5, "inferred": True}
+    return replace(data, scale=(0.5, 5.0), manifest=data.manifest | {"scale": scale})
