@@ -86,10 +86,8 @@ class Catalogue:
             raise ConfigError("--genre: expected a model with genres, found none", "train with --items")
         if genre.casefold() not in names:
             near = difflib.get_close_matches(genre.casefold(), names, n=3) or sorted(names)
-            raise UnknownIdError(
-                f"genre {genre!r}: expected one of {len(names)} genres, found no such genre",
-                f"try {', '.join(names[name] for name in near)}",
-            )
+            problem = f"genre {genre!r}: expected one of {len(names)} genres, found no such genre"
+            raise UnknownIdError(problem, f"try {', '.join(names[name] for name in near)}")
         return self.genre_members[names[genre.casefold()]]
 
 

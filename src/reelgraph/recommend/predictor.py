@@ -106,19 +106,13 @@ class Predictor:
         timestamps: Int64s | None = None,
         level: float = 0.9,
     ) -> EvaluationReport:
-        """Prediction errors on test ratings, unknown users and movies included; arrays are `(num_pairs,)`.
-
-        Raises:
-            DataError: if a rating is outside the data's scale.
-        """
+        """Prediction errors on test ratings, unknown users and movies included; arrays are `(num_pairs,)`."""
         single = rating.astype(np.float32)  # as ratings are stored
         outside = np.flatnonzero(~((single >= np.float32(self.low)) & (single <= np.float32(self.high))))
         if len(outside):
-            raise DataError(
-                f"rating {rating[outside[0]]:g} in row {outside[0] + 1:,}: expected {self.low:g} to {self.high:g}, the "
-                "scale of the model",
-                "correct or remove it",
-            )
+            scale = f"{self.low:g} to {self.high:g}, the scale of the model"
+            problem = f"rating {rating[outside[0]]:g} in row {outside[0] + 1:,}: expected {scale}"
+            raise DataError(problem, "correct or remove it")
         pairs = self._find(user_ids, movie_ids)
         timed = timestamps is not None and self.session is not None and bool((timestamps != NO_TIME).any())
         untimed = self._predict(pairs)

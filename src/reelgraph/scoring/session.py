@@ -79,9 +79,8 @@ def read_effect(settings: Any) -> SessionEffect | None:
             float(settings["seconds"]), float(settings["damping"]), float(settings["gain"]), bool(settings["causal"])
         )
     except (KeyError, TypeError, ValueError):
-        raise ArtifactError(
-            f"manifest.json: expected session with seconds, damping, gain and causal, found {settings!r}", "train again"
-        ) from None
+        problem = f"manifest.json: expected session with seconds, damping, gain and causal, found {settings!r}"
+        raise ArtifactError(problem, "train again") from None
 
 
 def choose(queries: Queries, error: Floats, history: Residuals, causal: bool) -> SessionEffect | None:
