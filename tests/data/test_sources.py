@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from reelgraph.data.load import load
 from reelgraph.data.prepare.stage import Staged, stage_ratings
 from reelgraph.data.sources import find
 from reelgraph.data.vocabulary import spell_ids
@@ -211,3 +212,18 @@ def test_the_bundled_sample_is_ml_latest_small(movielens: Path) -> None:
     assert source.items is not None
     assert sum(file.stat().st_size for file in source.ratings.parent.iterdir()) < 1_500_000
     assert "Harper" in (source.ratings.parent / "LICENSE").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "column"),
+    [
+        ("userId,movieId,timestamp\n1,2,1500000000\n2,3,1500000001\n", "NAME"),
+        ("user,item,plays\na,b,3\nb,c,9\n", "plays"),
+    ],
+)
+def test_a_file_without_ratings_says_what_can_be_done(tmp_path: Path, text: str, column: str) -> None:
+    (tmp_path / "views.csv").write_text(text)
+    with pytest.raises(DataError) as refused:
+        load(tmp_path / "views.csv")
+    assert f"rating={column}" in str(refused.value)
+    assert "likes and play counts" in str(refused.value)

@@ -259,7 +259,14 @@ def roles_of(path: Path, names: Sequence[str], columns: Mapping[str, str], neede
     missing = [role for role in needed if role not in roles]
     if missing:
         wanted = ", ".join(CANONICAL[role] for role in missing)
-        remedy = f"name it, such as --columns {missing[0]}={names[0]}"
+        free = [name for name in names if name not in roles.values()] or list(names)
+        remedy = f"name it, such as --columns {missing[0]}={free[0]}"
+        if missing == ["rating"]:
+            name = "NAME" if free == list(names) else free[0]
+            remedy = (
+                f"name the column of ratings with --columns rating={name}; views, likes and play counts are "
+                "not ratings: give each pair a rating first, such as one made of the counts"
+            )
         raise DataError(f"{path}: expected a column {wanted}, found {', '.join(names)}", remedy)
     return roles
 

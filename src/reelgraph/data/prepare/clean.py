@@ -302,5 +302,5 @@ def check_enough(checked: DataFrame, f: Any) -> None:
     if facts["lowest_value"] == facts["highest_value"]:
         raise DataError(
             f"ratings: expected ratings that differ, found {facts['lowest_value']:g} in every row",
-            "check which column holds the ratings, see --columns",
+            "check which column holds the ratings (--columns rating=NAME); likes without a value are not ratings",
         )
