@@ -1,4 +1,4 @@
-"""Parquet files and directories of them, and typed columns as the text they stand for."""
+"""Parquet files, directories of them, and typed columns as text."""
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -12,7 +12,7 @@ from reelgraph.data.parquet_files import as_text, as_words, is_parquet, read_par
 from reelgraph.errors import DataError
 
 
-def test_parquet_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
     pq.write_table(pa.Table.from_arrays([pa.array([1])] * 3, ["userId", "x", "x"]), tmp_path / "f.parquet")
     with pytest.raises(DataError, match="expected columns of different names, found 'x' twice"):
         schemas_of(tmp_path / "f.parquet")
@@ -28,7 +28,7 @@ def test_a_directory_of_parts_is_one_table(tmp_path: Path) -> None:
     assert read_parquet(tmp_path / "t").to_pydict() == {"x": ["c", "a", "b"], "userId": ["1", "7", None]}
 
 
-def test_directories_that_are_no_table(tmp_path: Path) -> None:
+def test_directories_without_a_table_are_refused(tmp_path: Path) -> None:
     assert not is_parquet(tmp_path)
     (tmp_path / "t.parquet").mkdir()
     with pytest.raises(DataError, match=r"t\.parquet: expected Parquet files in the directory, found none"):
@@ -69,4 +69,6 @@ NOON = datetime(1997, 12, 4, 12, 0, 0, tzinfo=UTC)
 def test_typed_columns_become_text(column: pa.Array, text: list[str | None]) -> None:
     assert as_text(column).to_pylist() == text
     words = as_words(column)
-    assert pa.array(words.to_pylist(), pa.string()).to_pylist() == text, "each cell turned once is the same text"
+    assert pa.array(words.to_pylist(), pa.string()).to_pylist() == text, (
+        "converting each distinct value once gives the same text"
+    )

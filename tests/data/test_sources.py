@@ -1,4 +1,4 @@
-"""Files of many forms come in as one, every cell as it stood."""
+"""Staged files hold the cells of their sources, and columns and files are found."""
 
 import csv
 import gzip
@@ -21,7 +21,7 @@ from reelgraph.data.vocabulary import spell_ids
 from reelgraph.errors import ConfigError, DataError
 
 Cells = list[tuple[str | None, str | None, str | None]]
-# Whatever may stand in a cell on one line; pyarrow's own null and an empty cell are the same thing.
+# Any cell on one line; an empty cell would be null.
 TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), min_size=1, max_size=8)
 
 
@@ -45,7 +45,7 @@ def cells(rows: list[dict[str, object]]) -> list[tuple[object, object, object]]:
     separator=st.sampled_from([",", ";", "\t"]),
     header=st.booleans(),
 )
-def test_quoted_text_comes_back_cell_by_cell(
+def test_quoted_cells_are_staged_unchanged(
     tmp_path: Path, rows: list[tuple[str, str, str]], separator: str, header: bool
 ) -> None:
     buffer = io.StringIO()
@@ -86,7 +86,7 @@ def test_every_separator_with_and_without_header(tmp_path: Path, separator: str,
         ("a,b,c", {"user": "a", "item": "b", "rating": "c"}),
     ],
 )
-def test_columns_are_found_by_name_or_named(tmp_path: Path, header: str, columns: dict[str, str]) -> None:
+def test_columns_are_inferred_from_names_or_given(tmp_path: Path, header: str, columns: dict[str, str]) -> None:
     path = tmp_path / "r.csv"
     path.write_text(f"{header}\n1,2,3\n")
     report, found = staged(path, columns)
@@ -95,7 +95,7 @@ def test_columns_are_found_by_name_or_named(tmp_path: Path, header: str, columns
         assert found[0][column] == str(names.index(report.columns[role]) + 1)
 
 
-def test_latin_1_utf_8_with_a_mark_and_gzip(tmp_path: Path) -> None:
+def test_encodings_and_gzip(tmp_path: Path) -> None:
     text = "userId,movieId,rating\nJosé,Amélie,4\n"
     for name, data, encoding in (
         ("latin.csv", text.encode("latin-1"), "latin-1"),
@@ -108,7 +108,7 @@ def test_latin_1_utf_8_with_a_mark_and_gzip(tmp_path: Path) -> None:
         assert report.encoding == encoding
 
 
-def test_malformed_rows_are_kept_aside_and_do_not_shift_the_numbers(tmp_path: Path) -> None:
+def test_malformed_rows_do_not_shift_row_numbers(tmp_path: Path) -> None:
     path = tmp_path / "r.csv"
     lines = ["userId,movieId,rating", "1,2,3", "4,5", "6,7,4", "8,9,1,2", "", "10,11,5"]
     path.write_text("\n".join(lines) + "\n")
@@ -119,7 +119,7 @@ def test_malformed_rows_are_kept_aside_and_do_not_shift_the_numbers(tmp_path: Pa
     assert bad == {2: ("4,5", "expected 3 cells, found 2"), 4: ("8,9,1,2", "expected 3 cells, found 4")}
 
 
-def test_numbers_stay_right_past_many_batches(tmp_path: Path) -> None:
+def test_row_numbers_are_right_across_blocks(tmp_path: Path) -> None:
     path = tmp_path / "r.csv"
     bad = {70_000, 200_000, 200_001}
     with path.open("w") as file:
@@ -132,7 +132,7 @@ def test_numbers_stay_right_past_many_batches(tmp_path: Path) -> None:
     assert len(found) == 300_000
 
 
-def test_typed_parquet_columns_become_the_text_they_stand_for(tmp_path: Path) -> None:
+def test_typed_parquet_columns_become_text(tmp_path: Path) -> None:
     ids = [uuid.UUID(int=n) for n in (1, 2**100)]
     columns = {
         "int": (pa.array([7, -3]), ["7", "-3"]),
@@ -164,7 +164,7 @@ def test_typed_parquet_columns_become_the_text_they_stand_for(tmp_path: Path) ->
         ("1,2,3\n", {"user": "4", "item": "1", "rating": "2"}, ConfigError, "found '4'"),
     ],
 )
-def test_columns_that_are_not_there(
+def test_missing_columns_are_refused(
     tmp_path: Path, content: str, columns: dict[str, str], error: type[Exception], message: str
 ) -> None:
     (tmp_path / "r.csv").write_text(content)
@@ -172,7 +172,9 @@ def test_columns_that_are_not_there(
         staged(tmp_path / "r.csv", columns)
 
 
-def test_files_are_looked_up_here_and_then_beside_the_ratings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_are_looked_up_in_the_working_directory_then_beside_the_ratings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "here").mkdir()
     for name in ("u1.base", "u1.test", "u.item"):
@@ -183,7 +185,7 @@ def test_files_are_looked_up_here_and_then_beside_the_ratings(tmp_path: Path, mo
     (tmp_path / "here" / "u1.test").write_text("mine")
     assert find(Path("../data/u1.base"), test=Path("u1.test")).test == Path("u1.test")
     assert find(Path("../data/u1.base"), test=Path("no")).test == Path("no"), (
-        "named where it was asked for, for the error"
+        "a missing file keeps its path for the error message"
     )
 
 

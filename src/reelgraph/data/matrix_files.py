@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +16,14 @@ from reelgraph.errors import DataError
 
 NAMES = ("userId", "movieId", "rating")
 NOT_RATED = "99"  # Jester's code
-_RATING = re.compile(NUMBER)
 
 
 @dataclass(frozen=True)
 class MatrixTable:
     """A text file with a row for each user and a column for each item, as one row for each rating.
 
-    Empty cells and 99 are no rating. A first column that counts the ratings of the row, as in Jester's files, is
-    skipped. A first column of user ids is recognised by its header or by text; otherwise users are numbered by row.
+    Empty cells and 99 are no rating. A first column that counts the ratings of its row, as in Jester's files, is
+    skipped. A first column of user ids is recognised by its name or by text; otherwise users are numbered by row.
     """
 
     table: TextTable
@@ -54,17 +54,14 @@ class MatrixTable:
     def blocks(self, names: Sequence[str], wanted: Sequence[str], header: int) -> Iterator[Block]:  # noqa: ARG002
         """Read columns; see `TextTable.blocks`."""
         rows = self.table.rows
-        labels, body = rows[0], rows[1:]
-        has_header = sum(not _is_rating(cell) for cell in labels[1:]) > 0.5 * (len(labels) - 1)
-        if not has_header:
-            labels, body = tuple(str(place) for place in range(len(labels))), rows
-        has_users = not all(_is_rating(row[0]) for row in body) or (has_header and not _is_count(body))
-        first = 1 if has_users or _is_count(body) else 0
-        items = (
-            [label.strip() for label in labels[first:]]
-            if has_header
-            else [str(n) for n in range(1, len(labels) - first + 1)]
-        )
+        has_header = _has_header(rows)
+        labels, body = [cell.strip() for cell in rows[0]], rows[1:] if has_header else rows
+        is_count = all(row[0].strip() == str(sum(map(_is_rated, row[1:]))) for row in body)
+        has_users = not all(_is_number(row[0]) for row in body)
+        if has_header and not is_count:
+            has_users = has_users or "user" in labels[0].casefold() or labels[0].casefold() in {"", "id", "index"}
+        first = int(has_users or is_count)
+        items = labels[first:] if has_header else [str(number) for number in range(1, len(labels) - first + 1)]
         columns = [str(place) for place in range(len(labels))]
         if len(items) < 2:
             raise DataError(f"{self.path}: expected a column for each item, found {len(labels)}", "leave out --matrix")
@@ -74,6 +71,7 @@ class MatrixTable:
             users = block.cells["0"] if has_users else pa.array(map(str, range(user + 1, user + size + 1)), pa.string())
             user += size
             cells = pa.concat_arrays([block.cells[column] for column in columns[first:]])
+            cells = pc.replace_substring_regex(cells, r"^(\s*[+-]?\d*),(\d+\s*)$", r"\1.\2")
             rated = pc.fill_null(pc.not_equal(pc.utf8_trim_whitespace(cells), NOT_RATED), False)
             places = np.flatnonzero(rated.to_numpy(zero_copy_only=False))
             order = places[np.argsort(places % size, kind="stable")] if size else places
@@ -88,12 +86,21 @@ class MatrixTable:
             yield Block(batch, numbers, block.malformed)
 
 
-def _is_rating(cell: str) -> bool:
-    return not cell.strip() or _RATING.fullmatch(cell.strip()) is not None
+def _has_header(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether the first row names the items: by text, or by increasing numbers behind the name of the users."""
+    first, *body = rows
+    if not all(_is_number(cell) for cell in first[1:]):
+        return True
+    if not first[0].strip():
+        return any(row[0].strip() for row in body)
+    numbers = [float(cell.replace(",", ".")) for cell in first[1:] if cell.strip()]
+    increasing = all(one < other for one, other in pairwise(numbers))
+    return not _is_number(first[0]) and increasing and len(numbers) == len(first) - 1
 
 
-def _is_count(rows: Sequence[Sequence[str]]) -> bool:
-    """Whether the first cell of every row is the number of ratings in the others."""
-    return all(
-        row[0].strip() == str(sum(bool(cell.strip()) and cell.strip() != NOT_RATED for cell in row[1:])) for row in rows
-    )
+def _is_number(cell: str) -> bool:
+    return not cell.strip() or re.fullmatch(NUMBER, cell.strip().replace(",", ".")) is not None
+
+
+def _is_rated(cell: str) -> bool:
+    return cell.strip() not in {"", NOT_RATED}
