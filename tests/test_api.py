@@ -97,7 +97,8 @@ def test_ids_of_any_type_are_compared_as_text(model: rg.Recommender) -> None:
     np.testing.assert_array_equal(model.predict([(5, "70")]), model.predict([("5", 70)]))
 
 
-def test_evaluate_returns_the_test_errors_of_the_fit(data: rg.Dataset, model: rg.Recommender) -> None:
+def test_evaluate_returns_the_test_errors_of_the_fit(data: rg.Dataset) -> None:
+    model = rg.fit(data, seed=3, max_steps=30, use_all=False)
     rows = [
         (data.users.id(int(user)), data.items.id(int(item)), float(stars))
         for user, item, stars in zip(data.test.user_index, data.test.item_index, data.test.rating, strict=True)

@@ -156,6 +156,10 @@ class TrainConfig(BaseModel):
     refit: bool = Field(
         True, description="train again on training and validation ratings with the best number of steps"
     )
+    use_all: bool = Field(
+        True, description="after the errors are measured, add validation and test ratings to the saved model, so that "
+        "no list suggests them"
+    )  # fmt: skip
     processes: int = Field(
         1, ge=1, le=4096, description="training processes, on this machine or on the workers of --engine spark://"
     )

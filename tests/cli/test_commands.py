@@ -65,7 +65,8 @@ def test_options_override_the_settings_of_a_file(command: Command, tables: Path,
 
 def test_unknown_test_users_are_counted(command: Command, tables: Path, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("userId,movieId,rating\nx,10,4\ny,20,2\ny,30,1\n")
-    done = command("train", tables / "ratings.csv", "--test", "t.csv", "--max-steps", 9, "--out", "m", cwd=tmp_path)
+    options = ["--test", "t.csv", "--max-steps", 9, "--no-use-all"]
+    done = command("train", tables / "ratings.csv", *options, "--out", "m", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "test users without training ratings" in done.stdout
     report = json.loads(command("evaluate", "m", "t.csv", "--json", cwd=tmp_path).stdout)
@@ -87,7 +88,8 @@ def test_train_and_evaluate_give_the_same_test_errors(command: Command, tables: 
     (tmp_path / "train.csv").write_text("".join(row for place, row in enumerate(rows) if place % 5))
     (tmp_path / "train.csv").write_text(rows[0] + (tmp_path / "train.csv").read_text())
     (tmp_path / "test.csv").write_text(rows[0] + "".join(rows[place] for place in range(5, len(rows), 5)))
-    done = command("train", "train.csv", "--test", "test.csv", "--max-steps", 30, "--out", "m", "--json", cwd=tmp_path)
+    options = ["--test", "test.csv", "--max-steps", 30, "--no-use-all"]
+    done = command("train", "train.csv", *options, "--out", "m", "--json", cwd=tmp_path)
     trained = json.loads(done.stdout)["metrics"]["test"]["model"]
     judged = json.loads(command("evaluate", "m", "test.csv", "--json", cwd=tmp_path).stdout)
     assert judged["rmse"] == pytest.approx(trained["rmse"], abs=1e-6)

@@ -118,14 +118,20 @@ def test_the_table_of_an_evaluation(capsys: Captured) -> None:
         ["movies without training ratings", "2"],
         ["pairs with such a user or movie", "5"],
     ]
+    console.show_evaluation(EvaluationReport(9, 1.0, 0.5, 0, 0, 0, seen_pairs=7))
+    assert cells(capsys.readouterr().out)[-1][-1] == "7"
 
 
 @pytest.mark.parametrize("refitted", [True, False])
-def test_the_summary_of_a_fit(capsys: Captured, refitted: bool) -> None:
+@pytest.mark.parametrize("added", [0, 1234])
+def test_the_summary_of_a_fit(capsys: Captured, refitted: bool, added: int) -> None:
     facts = {"refitted": refitted, "steps": 70, "seconds": 1.26, "config": {"model": "residual"}}
-    console.show_fit(facts, Path("out[1]"))
+    console.show_fit(facts | {"seen": {"after_metrics": added}}, Path("out[1]"))
     again = ", refitted on training and validation ratings" if refitted else ""
-    assert capsys.readouterr().out == f"residual: 70 steps{again}, 1.3 s; model in out[1]\n"
+    first, *more = capsys.readouterr().out.splitlines()
+    assert first == f"residual: 70 steps{again}, 1.3 s; model in out[1]"
+    assert len(more) == (added > 0)
+    assert all(line.startswith("1,234 held-out ratings") for line in more)
 
 
 def go(steps: int, max_steps: int) -> None:

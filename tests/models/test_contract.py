@@ -15,7 +15,8 @@ MODELS = ("residual", "gcn")
 
 
 def trained(name: str) -> Recommender:
-    return fit(checkerboard(), TrainConfig.model_validate({"model": name, "max_steps": 150, "dim": 8, "dropout": 0.1}))
+    config = {"model": name, "max_steps": 150, "dim": 8, "dropout": 0.1, "use_all": False}
+    return fit(checkerboard(), TrainConfig.model_validate(config))
 
 
 @pytest.mark.parametrize("name", MODELS)

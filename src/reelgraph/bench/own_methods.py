@@ -59,7 +59,7 @@ def own_model(train: Interactions, data: Dataset, settings: Settings, seed: int,
         seconds[phase] = progress.seconds
 
     whole = len(train) > len(data.train)
-    model = fit.fit(data, observe=observe, seed=seed, refit=whole, **settings, **changes)
+    model = fit.fit(data, observe=observe, seed=seed, refit=whole, use_all=False, **settings, **changes)
     manifest, predictor = model.artifact.manifest, model.predictor
 
     def predict(pairs: Interactions) -> Float32s:

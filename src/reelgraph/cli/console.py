@@ -104,6 +104,8 @@ def show_evaluation(report: EvaluationReport) -> None:
     rows.append(("users without training ratings", f"{report.unknown_users:,}"))
     rows.append(("movies without training ratings", f"{report.unknown_movies:,}"))
     rows.append(("pairs with such a user or movie", f"{report.unknown_pairs:,}"))
+    if report.seen_pairs:
+        rows.append(("pairs among the model's own ratings", f"{report.seen_pairs:,}"))
     show_table("Evaluation", ["", ""], rows)
     header = ["", "pairs", "RMSE", "MAE", "mean predicted", "mean actual"]
     for name, groups in (report.groups | {"calibration": report.calibration}).items():
@@ -181,6 +183,8 @@ def show_fit(manifest: dict[str, Any], out: Path) -> None:
     """Steps and time of a fit, and where the model is."""
     refit = ", refitted on training and validation ratings" if manifest["refitted"] else ""
     say(f"{manifest['config']['model']}: {manifest['steps']} steps{refit}, {manifest['seconds']:.1f} s; model in {out}")
+    if added := manifest["seen"]["after_metrics"]:
+        say(f"{added:,} held-out ratings were added to the model after these errors were measured.")
 
 
 def show_checks(checks: Sequence["Check"]) -> None:

@@ -114,6 +114,8 @@ def _evaluate(
     rows = pair_files.read_ratings(test, columns or {})
     progress.note(describe_overlap(str(test), (model.users, rows.user_ids), (model.items, rows.movie_ids)))
     report = model.predictor.evaluate(rows.user_ids, rows.movie_ids, rows.rating, rows.timestamps)
+    if report.warning is not None:
+        progress.note(f"warning: {report.warning}")
     return report, quality.measure_quality(
         model, quality.known_pairs(model, rows.user_ids, rows.movie_ids, rows.rating)
     )

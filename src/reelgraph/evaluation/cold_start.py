@@ -72,7 +72,9 @@ def evaluate_cold(data: Dataset, fit: Fit, config: TrainConfig | None = None, se
     The splits of `data` are joined and split anew, and nothing is tuned. Returns None if no held-out user has more than
     20 ratings.
     """
-    config = (config or TrainConfig()).model_copy(update={"tune": "none", "session": False, "seed": seed})
+    config = (config or TrainConfig()).model_copy(
+        update={"tune": "none", "session": False, "use_all": False, "seed": seed}
+    )
     every, rng = merge(merge(data.train, data.valid), data.test), np.random.default_rng(seed)
     held = rng.permutation(len(data.users))[: int(np.ceil(HELD_USERS * len(data.users)))]
     cold = np.isin(every.user_index, held)

@@ -99,11 +99,22 @@ class EvaluationReport:
     unknown_users: int  # distinct users without training ratings
     unknown_movies: int
     unknown_pairs: int  # pairs with an unknown user or movie, predicted from the known side
+    seen_pairs: int = 0  # pairs that the model has ratings of, whose errors are too low
     rmse_untimed: float | None = None  # without the time of rating; None if it was not used
     mae_untimed: float | None = None
     interval: dict[str, float] | None = None  # `level`, measured `coverage` and `mean_width`
     groups: dict[str, list[Group]] = field(default_factory=dict)
     calibration: list[Group] = field(default_factory=list)
+
+    @property
+    def warning(self) -> str | None:
+        """What makes the errors too low; None if nothing does."""
+        if not self.seen_pairs:
+            return None
+        return (
+            f"{self.seen_pairs:,} of {self.pairs:,} test ratings are among the model's own: their errors are too low, "
+            "and no list holds their movies; to measure on them, train with --no-use-all (use_all=False)"
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The report as JSON values."""
@@ -125,6 +136,7 @@ def evaluate_predictions(
     test: RatedPairs,
     prediction: Floats,
     *,
+    seen_pairs: int = 0,
     untimed: Floats | None = None,
     interval: tuple[float, Floats, Floats] | None = None,
     years: Floats | None = None,
@@ -132,8 +144,8 @@ def evaluate_predictions(
 ) -> EvaluationReport:
     """Errors of predictions; all arrays are of shape `(num_pairs,)`.
 
-    `untimed` is predicted without the time of rating; `interval` is the level, lower and upper bounds; `years` are NaN
-    where unknown.
+    `seen_pairs` is the number of pairs that the model has ratings of; `untimed` is predicted without the time of
+    rating; `interval` is the level, lower and upper bounds; `years` are NaN where unknown.
     """
     rating, unknown_user, unknown_movie = test.rating, test.user_count == 0, test.item_count == 0
     groups = {
@@ -155,6 +167,7 @@ def evaluate_predictions(
         unknown_users=len(np.unique(test.users[unknown_user])),
         unknown_movies=len(np.unique(test.movies[unknown_movie])),
         unknown_pairs=int((unknown_user | unknown_movie).sum()),
+        seen_pairs=seen_pairs,
         rmse_untimed=None if untimed is None else rmse(untimed, rating),
         mae_untimed=None if untimed is None else mae(untimed, rating),
         interval=coverage,

@@ -124,6 +124,7 @@ class Predictor:
         return evaluate_predictions(
             RatedPairs(np.asarray(user_ids), np.asarray(movie_ids), rating, pairs.user_count, pairs.item_count),
             prediction,
+            seen_pairs=self._count_seen(pairs),
             untimed=untimed if timed else None,
             interval=interval,
             years=np.where(pairs.item_known, self.catalogue.years[pairs.item], np.nan),
@@ -181,6 +182,17 @@ class Predictor:
         (user, user_known), (item, item_known) = self.users.indices(user_ids), self.items.indices(movie_ids)
         counts = np.where(user_known, self.user_counts[user], 0), np.where(item_known, self.item_counts[item], 0)
         return _Pairs(user, user_known, item, item_known, *counts)
+
+    def _count_seen(self, pairs: _Pairs) -> int:
+        """Number of pairs among the training ratings, by a binary search for all pairs at once."""
+        known = pairs.user_known & pairs.item_known & (pairs.user_count > 0)
+        user, item = pairs.user[known], pairs.item[known]
+        low, high = self.seen_start[user], self.seen_start[user + 1] - 1
+        while (low < high).any():
+            middle = (low + high) // 2
+            before = self.seen_item[middle] < item
+            low, high = np.where(before, np.minimum(middle + 1, high), low), np.where(before, high, middle)
+        return int((self.seen_item[low] == item).sum())
 
     def _predict(self, pairs: _Pairs) -> Float32s:
         nobody = self.scorer.visitor(np.empty(0, np.int32), np.empty(0, np.float32))

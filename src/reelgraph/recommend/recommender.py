@@ -1,5 +1,6 @@
 """`Recommender`, the public interface of a trained model."""
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Unpack
@@ -78,6 +79,8 @@ class Recommender:
     def evaluate(self, test: TableLike, *, timestamps: Iterable[Any] | None = None) -> EvaluationReport:
         """Prediction errors on test ratings, unknown users and movies included.
 
+        Warns if the model has ratings of some of these pairs, whose errors are then too low.
+
         Args:
             test: (user id, movie id, rating) tuples, perhaps with a time, or a file or DataFrame with such columns.
             timestamps: time of each rating; see `predict`.
@@ -88,7 +91,10 @@ class Recommender:
         rows = rows_of(test, NEEDED, "test", tuple(CANONICAL))
         describe_overlap("evaluate", (self.users, rows.user_ids), (self.items, rows.movie_ids))
         times = _times(rows, timestamps)
-        return self.predictor.evaluate(rows.user_ids, rows.movie_ids, rows.rating, times)
+        report = self.predictor.evaluate(rows.user_ids, rows.movie_ids, rows.rating, times)
+        if report.warning is not None:
+            warnings.warn(report.warning, stacklevel=2)
+        return report
 
     def recommend(
         self, user: object = None, *, ratings: TableLike | None = None, **options: Unpack[ListOptions]

@@ -16,7 +16,7 @@ from reelgraph._version import __version__
 from reelgraph.arrays import Float32s, Floats, Indices
 from reelgraph.artifact import Artifact
 from reelgraph.config import TrainConfig
-from reelgraph.data.dataset import Dataset, Interactions
+from reelgraph.data.dataset import NO_TIME, Dataset, Interactions, merge
 from reelgraph.data.load import silent
 from reelgraph.errors import StoppedError
 from reelgraph.evaluation import quality
@@ -24,6 +24,7 @@ from reelgraph.metrics.baselines import baselines
 from reelgraph.metrics.ratings import mae, rmse
 from reelgraph.models import RankingModel, ResidualModel
 from reelgraph.models.base import HidesRatings, RatingModel
+from reelgraph.models.graph import build_graph, reveal
 from reelgraph.models.shard import place
 from reelgraph.models.sparse import quiet_sparse
 from reelgraph.recommend.recommender import Recommender
@@ -62,8 +63,8 @@ def fit(
         **settings: fields of `config`, such as `seed=1`, in its place.
 
     Returns:
-        The model, with its validation and test errors in `artifact.manifest["metrics"]`. After Ctrl-C it is the best
-        model so far.
+        The model, with its validation and test errors in `artifact.manifest["metrics"]`. With `use_all`, all ratings
+        are added to it after these are measured. After Ctrl-C it is the best model so far.
 
     Raises:
         TrainingError: if a loss or gradient is not finite.
@@ -81,8 +82,8 @@ def take_part(
     """Run this process's part of a training, see `fit`; returns the model in rank 0 and None in other processes."""
     started = time.monotonic()
     check_data(data, config.side_features)
-    runner = Runner(RatingRuns(data), observe, checkpoints)
-    rankings = Runner(RankingRuns(data), observe, checkpoints)
+    runs = RatingRuns(data), RankingRuns(data)
+    runner, rankings = (Runner(kind, observe, checkpoints) for kind in runs)
     with torch.random.fork_rng(devices=[]), quiet_sparse():
         fitted = tune_and_fit(runner, config)
         fitted = learn_from_validation(fitted, data)
@@ -91,7 +92,11 @@ def take_part(
         if fitted.model is None:
             return None
         artifact = make_artifact(fitted, data)
-    recommender = judge_test(artifact, fitted, data)
+        recommender = judge_test(artifact, fitted, data)
+        if config.use_all and len(data.valid) + len(data.test):
+            del recommender, runner, rankings  # frees their graphs before a larger one is built
+            artifact = add_held_out(artifact, fitted, *runs)
+            recommender = Recommender(artifact)
     artifact.manifest["seconds"] = time.monotonic() - started
     if checkpoints is not None and not fitted.interrupted:
         shutil.rmtree(checkpoints.directory, ignore_errors=True)
@@ -224,6 +229,12 @@ def make_artifact(fitted: Fitted, data: Dataset) -> Artifact:
         "interrupted": fitted.interrupted,
         "processes": place()[1],
         "refitted": train is not data.train,
+        "seen": {
+            "train": len(data.train),
+            "valid": 0 if train is data.train else len(data.valid),
+            "test": 0,
+            "after_metrics": 0,
+        },
         "libraries": {"reelgraph": __version__, "python": platform.python_version()}
         | {name: version(name) for name in LIBRARIES},
         "data": data.manifest,
@@ -249,6 +260,50 @@ def judge_test(artifact: Artifact, fitted: Fitted, data: Dataset) -> Recommender
         artifact.manifest["analysis"] = report.to_json() | quality.measure_quality(recommender, data.test)
     artifact.manifest["metrics"] = metrics
     return recommender
+
+
+def add_held_out(artifact: Artifact, fitted: Fitted, ratings: RatingRuns, rankings: RankingRuns) -> Artifact:
+    """The measured model with validation and test ratings added as messages; its parameters and metrics stay.
+
+    Args:
+        artifact: the measured model.
+        fitted: its rating model and ranking head.
+        ratings, rankings: the kinds of runs that fitted them.
+    """
+    data, model, head = ratings.data, fitted.model, fitted.head
+    assert model is not None
+    every = fitted.run.train
+    for part in (data.valid, data.test) if every is data.train else (data.test,):
+        if len(part):
+            times = np.full(len(part), NO_TIME) if part.timestamp is None else part.timestamp
+            every = merge(every, replace(part, timestamp=times))
+    mean, std = model.graph.mean, model.graph.std
+    standardised = torch.from_numpy((every.rating - np.float32(mean)) / np.float32(std))
+    graph = build_graph(every, len(data.users), len(data.items), alone=True).standardised(standardised, mean, std)
+    ranking = None
+    if fitted.ranking is not None and head is not None:
+        ranking = with_ratings(fitted.ranking, rankings.build(graph, every, head.run.config))
+    larger = with_ratings(model, ratings.build(graph, every, fitted.run.config))
+    larger_fit = replace(fitted, model=larger, ranking=ranking, run=replace(fitted.run, train=every))
+    seen = {"train": len(data.train), "valid": len(data.valid), "test": len(data.test)}
+    seen["after_metrics"] = len(every) - artifact.seen.num_rows
+    return replace(make_artifact(larger_fit, data), manifest=artifact.manifest | {"seen": seen})
+
+
+@torch.no_grad()
+def with_ratings(model: Any, larger: Any) -> Any:
+    """`larger`, a new model over more ratings, with the parameters of `model`.
+
+    Users and movies without ratings in `model` start from zeros, as new ones do in an update.
+    """
+    larger.load_state_dict(model.state_dict())
+    users, unrated = model.graph.num_users, reveal(model.graph).degree == 0
+    for name in larger.node_tables:
+        getattr(larger, name)[unrated] = 0
+    if isinstance(larger, RankingModel):
+        larger.free[unrated[users:]] = 0
+        larger.bias[unrated[users:]] = larger.bias[~unrated[users:]].min()
+    return larger
 
 
 def star_scores(data: Dataset, model: RatingModel, config: TrainConfig) -> Callable[[Indices], Floats]:

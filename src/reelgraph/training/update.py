@@ -75,9 +75,10 @@ def rebuild(
     changes = dict(manifest.get("changes", {}))
     for name, number in facts.items():
         changes[name] = changes.get(name, 0) + number
+    known = {name: value for name, value in manifest.items() if name != "seen"}  # counts the ratings by split
     return replace(
         artifact,
-        manifest=manifest | {"changes": changes, "data": manifest["data"] | {"counts": counts}},
+        manifest=known | {"changes": changes, "data": manifest["data"] | {"counts": counts}},
         weights={name: weights[name] if name not in arrays else arrays[name].numpy() for name in weights | arrays},
         seen=pa.table(seen),
     )
@@ -272,7 +273,12 @@ class Distance:
 def distance(artifact: Artifact, seed: int = 0) -> Distance:
     """Fit a new model to a model's ratings with its settings, and compare the two."""
     started = time.monotonic()
-    config = artifact.manifest["config"] | {"tune": "none", "seed": seed, "max_steps": artifact.manifest["steps"]}
+    config = artifact.manifest["config"] | {
+        "tune": "none",
+        "seed": seed,
+        "use_all": False,
+        "max_steps": artifact.manifest["steps"],
+    }
     ranking = artifact.manifest.get("ranking")
     config |= {"rank_max_steps": ranking["steps"]} if ranking else {"ranking": False}
     data = training_data(artifact)
