@@ -41,13 +41,13 @@ def test_forms_of_addresses(tmp_path: Path) -> None:
         assert address(SERVER.replace("postgresql+psycopg", other), None, {}) == make_url(SERVER)
     with_password = make_url(SECRET).set(drivername="postgresql+psycopg")
     (tmp_path / "url").write_text(f"{SECRET}\n")
-    found = [
+    addresses = [
         address("env:FILMS", None, {"FILMS": SECRET}),
         address(None, None, {"REELGRAPH_DATABASE": SECRET}),
         address(None, None, {"REELGRAPH_DATABASE_FILE": str(tmp_path / "url")}),
         address(f"file:{tmp_path}/url", None, {}),
     ]
-    assert found == [with_password] * 4
+    assert addresses == [with_password] * 4
     assert address(SERVER, Path("m"), {"REELGRAPH_DATABASE": SECRET}) == make_url(SERVER), "what is given counts first"
 
 
@@ -98,10 +98,10 @@ def test_shown_addresses_have_no_secrets() -> None:
 def schema_of(url: URL) -> list[tuple[object, ...]]:
     """Tables, columns, keys and indexes of a database."""
     engine = create_engine(url)
-    found = inspect(engine)
+    inspector = inspect(engine)
     parts: list[tuple[object, ...]] = [
-        (name, str(found.get_columns(name)), found.get_pk_constraint(name), found.get_indexes(name))
-        for name in sorted(found.get_table_names())
+        (name, str(inspector.get_columns(name)), inspector.get_pk_constraint(name), inspector.get_indexes(name))
+        for name in sorted(inspector.get_table_names())
     ]
     engine.dispose()
     return parts
@@ -138,7 +138,7 @@ def test_the_migrated_schema_matches_the_tables(database: URL) -> None:
 def test_every_older_schema_is_migrated_with_its_ratings(new_database: Callable[[], URL]) -> None:
     """Migrating an empty database and each revision, twice, gives the same tables and loses nothing."""
     script = ScriptDirectory(str(MIGRATIONS))
-    revisions = [one.revision for one in script.walk_revisions()][::-1]
+    revisions = [script_revision.revision for script_revision in script.walk_revisions()][::-1]
     assert (revisions, script.get_current_head()) == (["1", "2", "3"], REVISION)
     database, another = new_database(), new_database()
     migrate(another)
@@ -210,10 +210,10 @@ def test_concurrent_starts_migrate_once(database: URL, start: str, processes: Pr
 def test_every_commit_is_on_disk(tmp_path: Path, postgresql_server: PostgreSQL) -> None:
     sqlite = open_engine(URL.create("sqlite", database=str(tmp_path / "r.sqlite")))
     with sqlite.connect() as connection:
-        found = {
+        pragmas = {
             name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous")
         }
-    assert found == {"journal_mode": "wal", "synchronous": 2}
+    assert pragmas == {"journal_mode": "wal", "synchronous": 2}
     sqlite.dispose()
     for set_to, expected in (("off", "on"), ("remote_apply", "remote_apply"), ("on", "on")):
         url = postgresql_server.database()

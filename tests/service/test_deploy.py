@@ -39,8 +39,8 @@ def test_the_manual_covers_all_options_errors_metrics_and_routes(client: httpx.C
     for name in Settings.model_fields:
         assert f"--{name.replace('_', '-')}" in ticked
     codes: dict[str, int] = {}
-    for named, found in re.findall(r"^\| (`[a-z_`, ]+`) \| ([0-9, ]+) \|", manual, re.MULTILINE):
-        statuses = itertools.cycle(map(int, found.split(", ")))
+    for named, statuses_text in re.findall(r"^\| (`[a-z_`, ]+`) \| ([0-9, ]+) \|", manual, re.MULTILINE):
+        statuses = itertools.cycle(map(int, statuses_text.split(", ")))
         codes |= dict(zip(re.findall(r"[a-z_]+", named), statuses, strict=False))
     assert codes == STATUS
     types = re.findall(r"^# TYPE (reelgraph\S+)", client.get("/metrics").text, re.MULTILINE)
@@ -76,9 +76,9 @@ def test_files_copied_by_the_dockerfile_exist_and_are_not_ignored() -> None:
 
 
 def test_the_container_serves_all_addresses_and_waits_for_models() -> None:
-    found = re.search(r"^ENTRYPOINT \[(.*)\]$", DOCKERFILE, re.MULTILINE)
-    assert found
-    words = re.findall(r'"([^"]*)"', found[1])
+    entrypoint = re.search(r"^ENTRYPOINT \[(.*)\]$", DOCKERFILE, re.MULTILINE)
+    assert entrypoint
+    words = re.findall(r'"([^"]*)"', entrypoint[1])
     assert words[:2] == ["reelgraph", "serve"]
     options = parsed(words[2:])
     assert (options["model"], options["wait"], options["host"]) == (Path("/models"), True, "0.0.0.0")

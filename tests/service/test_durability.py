@@ -19,10 +19,10 @@ def writers(model_dir: Path, database: URL) -> Writers:
 
 
 def test_no_acknowledged_rating_is_lost(writers: Writers) -> None:
-    found = endure(writers, KILLS)
-    assert found.acknowledged == WRITES
-    assert (found.kills, found.lost) == (KILLS, 0)
-    assert found.broken_off > 0, "the server was killed while it was asked"
+    outcome = endure(writers, KILLS)
+    assert outcome.acknowledged == WRITES
+    assert (outcome.kills, outcome.lost) == (KILLS, 0)
+    assert outcome.broken_off > 0, "the server was killed while it was asked"
     store, (movie, rating) = Store.open(writers.server.url), list(writers.plan(3))[-1]
     store.delete_rating("user 3", movie)
     assert lost(writers) == 1, "a loss is seen"

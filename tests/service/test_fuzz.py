@@ -13,6 +13,6 @@ from tests.support.worlds import benchmark
 def test_malformed_requests_cause_no_internal_errors(serve: Callable[..., httpx.Client], model_dir: Path) -> None:
     key = "k" * 20
     client = serve(model_dir, Keys(write=SecretStr(key), admin=SecretStr(key)), rate=0)
-    found = benchmark("fuzz").fuzz(str(client.base_url).rstrip("/"), 150, key=key)
-    assert found["malformed"] >= 150
-    assert {200, 404, 422} <= found["answers"].keys()
+    counts = benchmark("fuzz").fuzz(str(client.base_url).rstrip("/"), 150, key=key)
+    assert counts["malformed"] >= 150
+    assert {200, 404, 422} <= counts["answers"].keys()

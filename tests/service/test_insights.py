@@ -89,10 +89,10 @@ def test_two_models_side_by_side(
     client, user = serve(model_dir, compare=other_dir), model.users.id(3)
     comparison = client.get("/api/insights/compare", params={"user": user, "k": 7}).json()
     ids = {}
-    for side, one in (("serving", model), ("other", open_model(other_dir))):
-        ids[side] = [line.movie.movie_id for line in one.recommend(user, k=7)]
+    for side, each in (("serving", model), ("other", open_model(other_dir))):
+        ids[side] = [line.movie.movie_id for line in each.recommend(user, k=7)]
         assert [movie["movie_id"] for movie in comparison[side]["movies"]] == ids[side]
-        assert (comparison[side]["known"], comparison[side]["ratings"]) == (True, one.predictor.user_counts[3])
+        assert (comparison[side]["known"], comparison[side]["ratings"]) == (True, each.predictor.user_counts[3])
     assert ids["serving"] != ids["other"]
     assert comparison["shared"] == len(set(ids["serving"]) & set(ids["other"]))
     for side, other in (("serving", "other"), ("other", "serving")):

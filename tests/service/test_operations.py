@@ -36,32 +36,32 @@ def test_metrics(serve: Serve, model_dir: Path, model: Recommender) -> None:
     client.get("/nowhere")
     client.request("BREW", "/api/catalogue")
     client.post("/api/ratings", json={"user": "u", "movie": movie, "rating": 3})
-    found = samples(client)
+    metrics = samples(client)
     route = "/api/recommendations"
-    assert found[f'reelgraph_requests_total{{method="POST",route="{route}",status="200"}}'] == 3
-    assert found['reelgraph_requests_total{method="GET",route="/api/movies/{movie_id}",status="404"}'] == 1
-    assert found['reelgraph_requests_total{method="GET",route="none",status="404"}'] == 1
-    assert found[f'reelgraph_request_seconds_count{{route="{route}"}}'] == 3
-    assert 0 < found[f'reelgraph_request_seconds_sum{{route="{route}"}}'] < 30
-    assert found[f'reelgraph_request_seconds_bucket{{le="+Inf",route="{route}"}}'] == 3
-    assert found['reelgraph_errors_total{code="unknown_id"}'] == 1
-    assert found['reelgraph_errors_total{code="not_found"}'] == 1
-    assert found["reelgraph_fold_ins_total"] == 3
-    assert found['reelgraph_database_seconds_count{what="put"}'] == 1
-    assert found["reelgraph_database_errors_total"] == 0
-    assert found["reelgraph_requests_running"] == 1  # this one
+    assert metrics[f'reelgraph_requests_total{{method="POST",route="{route}",status="200"}}'] == 3
+    assert metrics['reelgraph_requests_total{method="GET",route="/api/movies/{movie_id}",status="404"}'] == 1
+    assert metrics['reelgraph_requests_total{method="GET",route="none",status="404"}'] == 1
+    assert metrics[f'reelgraph_request_seconds_count{{route="{route}"}}'] == 3
+    assert 0 < metrics[f'reelgraph_request_seconds_sum{{route="{route}"}}'] < 30
+    assert metrics[f'reelgraph_request_seconds_bucket{{le="+Inf",route="{route}"}}'] == 3
+    assert metrics['reelgraph_errors_total{code="unknown_id"}'] == 1
+    assert metrics['reelgraph_errors_total{code="not_found"}'] == 1
+    assert metrics["reelgraph_fold_ins_total"] == 3
+    assert metrics['reelgraph_database_seconds_count{what="put"}'] == 1
+    assert metrics["reelgraph_database_errors_total"] == 0
+    assert metrics["reelgraph_requests_running"] == 1  # this one
     created = model.artifact.manifest["created"]
     assert created
-    assert 0 < found["reelgraph_artifact_age_seconds"] < 1e6
-    assert 0 <= found["reelgraph_artifact_serving_seconds"] < found["reelgraph_artifact_age_seconds"]
-    assert found["process_resident_memory_bytes"] > 1e7
+    assert 0 < metrics["reelgraph_artifact_age_seconds"] < 1e6
+    assert 0 <= metrics["reelgraph_artifact_serving_seconds"] < metrics["reelgraph_artifact_age_seconds"]
+    assert metrics["process_resident_memory_bytes"] > 1e7
 
 
 def test_services_have_separate_metrics(serve: Serve, model_dir: Path) -> None:
-    one, other = serve(model_dir), serve(model_dir)
-    one.post("/api/recommendations", json={})
-    assert samples(one)["reelgraph_fold_ins_total"] == 1
-    assert samples(other)["reelgraph_fold_ins_total"] == 0
+    first, second = serve(model_dir), serve(model_dir)
+    first.post("/api/recommendations", json={})
+    assert samples(first)["reelgraph_fold_ins_total"] == 1
+    assert samples(second)["reelgraph_fold_ins_total"] == 0
 
 
 def lines_of(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
@@ -106,9 +106,9 @@ def test_every_request_is_logged_as_json(
     ],
 )
 def test_valid_request_ids_are_returned(client: httpx.Client, given: str, kept: bool) -> None:
-    found = client.get("/health/live", headers={"X-Request-ID": given}).headers["x-request-id"]
-    assert (found == given) == kept
-    assert re.fullmatch(r"[A-Za-z0-9._-]{1,64}", found)
+    returned = client.get("/health/live", headers={"X-Request-ID": given}).headers["x-request-id"]
+    assert (returned == given) == kept
+    assert re.fullmatch(r"[A-Za-z0-9._-]{1,64}", returned)
 
 
 def test_generated_request_ids_are_unique(client: httpx.Client) -> None:

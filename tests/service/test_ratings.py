@@ -63,8 +63,8 @@ def movies(model: Recommender) -> list[str]:
 def rate(client: httpx.Client, user: str, movie: str, rating: float) -> dict[str, Any]:
     answer = client.post("/api/ratings", json={"user": user, "movie": movie, "rating": rating})
     assert answer.status_code == 200, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
+    stored: dict[str, Any] = answer.json()
+    return stored
 
 
 def failure(answer: Any, status: int, code: str) -> str:
@@ -85,9 +85,9 @@ def test_ratings_are_stored_replaced_repeated_and_read(service: httpx.Client, mo
     assert rate(service, "ann", movies[0], 2)["replaced"] == 2.0
     several = {"user": "ann", "ratings": {movies[1]: 5, movies[0]: 2}}
     assert service.post("/api/ratings/batch", json=several).json() == {"written": 2}
-    found = service.get("/api/users/ann/ratings").json()
-    assert {row["movie"]: row["rating"] for row in found["ratings"]} == {movies[0]: 2.0, movies[1]: 5.0}
-    assert "history" not in found or found["history"] is None
+    content = service.get("/api/users/ann/ratings").json()
+    assert {row["movie"]: row["rating"] for row in content["ratings"]} == {movies[0]: 2.0, movies[1]: 5.0}
+    assert "history" not in content or content["history"] is None
     history = service.get("/api/users/ann/ratings", params={"history": True}).json()["history"]
     assert [(row["movie"], row["rating"]) for row in history] == [(movies[0], 4.0), (movies[0], 2.0), (movies[1], 5.0)]
 
@@ -150,8 +150,8 @@ def test_unusual_ids_are_stored_and_exported(
     for user, stars in given.items():
         assert service.post("/api/ratings/batch", json={"user": user, "ratings": stars}).json() == {"written": 9}
     for user, stars in given.items():
-        found = service.get(f"/api/users/{quote(user, safe='')}/ratings").json()
-        assert (found["user"], {row["movie"]: row["rating"] for row in found["ratings"]}) == (user, stars)
+        content = service.get(f"/api/users/{quote(user, safe='')}/ratings").json()
+        assert (content["user"], {row["movie"]: row["rating"] for row in content["ratings"]}) == (user, stars)
     removed = service.delete(f"/api/users/{quote(UNUSUAL[-1], safe='')}/ratings/{movies[0]}")
     assert removed.json() == {"deleted": 1}
     del given[UNUSUAL[-1]][movies[0]]
@@ -232,9 +232,9 @@ def test_the_service_survives_restarts_of_the_database(
         server.start()
         rate(client, "ann", movies[0], 4)
         server.stop()
-        one = {"user": "ann", "movie": movies[0], "rating": 1}
+        body = {"user": "ann", "movie": movies[0], "rating": 1}
         for answer in (
-            client.post("/api/ratings", json=one),
+            client.post("/api/ratings", json=body),
             client.post("/api/ratings/batch", json={"user": "ann", "ratings": {movies[0]: 1}}),
             client.get("/api/users/ann/ratings"),
             client.delete(f"/api/users/ann/ratings/{movies[0]}"),
@@ -263,9 +263,9 @@ def test_a_hanging_database_delays_no_other_requests(model_dir: Path, movies: li
         works = [asyncio.create_task(ledger.call("hang", lambda _: hold.wait(30), timeout=0.5)) for _ in range(20)]
         lists = await asyncio.to_thread(client.post, "/api/recommendations", json={"ratings": {movies[0]: 4}})
         assert lists.status_code == 200
-        found = await asyncio.gather(*works, return_exceptions=True)
+        outcomes = await asyncio.gather(*works, return_exceptions=True)
         hold.set()
-        return [getattr(error, "code", error) for error in found]
+        return [getattr(error, "code", error) for error in outcomes]
 
     with serving(app) as client:
         assert asyncio.run(hang(client)) == ["database_unavailable"] * 20

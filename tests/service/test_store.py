@@ -101,9 +101,9 @@ def test_deleted_users_leave_nothing_in_the_files(tmp_path: Path) -> None:
     store.put("someone-who-leaves", {"1": 1.0}, now=100)
     store.put("someone-who-stays", {"1": 1.0}, now=100)
     store.delete_user("someone-who-leaves")
-    found = b"".join(path.read_bytes() for path in tmp_path.iterdir())
-    assert b"someone-who-stays" in found
-    assert b"someone-who-leaves" not in found
+    content = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert b"someone-who-stays" in content
+    assert b"someone-who-leaves" not in content
     store.close()
 
 
@@ -175,7 +175,7 @@ def test_concurrent_replacements_have_one_order(store: Store) -> None:
     changes = [change.rating for change in store.history("ann") if change.rating is not None]
     assert sorted(changes) == values, "each change is kept"
     assert [rated.rating for rated in store.ratings("ann")] == changes[-1:], "the last one counts"
-    seen = {(one.replaced, one.rating) for (one,) in written}
+    seen = {(rating.replaced, rating.rating) for (rating,) in written}
     assert seen == {(None, changes[0]), *pairwise(changes)}, "each says truly what it replaced"
     other.close()
 
@@ -231,8 +231,8 @@ def test_locks_are_awaited_up_to_the_timeout(database: URL) -> None:
         held.result()
         assert [written.rating for written in waiting.result()] == [2.0]
     assert hasty.put("ann", {"1": 3.0})[0].replaced == 2.0, "a store that gave up goes on"
-    for one in (hasty, patient, holder):
-        one.close()
+    for store in (hasty, patient, holder):
+        store.close()
 
 
 def test_full_disk(tmp_path: Path) -> None:

@@ -255,8 +255,8 @@ def test_model_changes_under_load_fail_no_request(
     def visit() -> None:
         with httpx.Client(base_url=client.base_url, timeout=30) as own:
             while not stop.is_set():
-                found = asked(own)
-                answers.append(expected.index(found) if found in expected else -1)
+                movies = asked(own)
+                answers.append(expected.index(movies) if movies in expected else -1)
 
     def watched_visit() -> None:
         try:

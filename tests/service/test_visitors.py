@@ -80,12 +80,12 @@ def test_pages_add_up_to_the_list(
         more = answer.json()["more"]
         assert more == (len(pages) < len(whole))
     assert [movie["rank"] for movie in pages] == list(range(1, len(whole) + 1))
-    found, expected = [movie["movie_id"] for movie in pages], [line.movie.movie_id for line in whole]
-    assert sorted(found) == sorted(expected)
+    ids_of_pages, expected = [movie["movie_id"] for movie in pages], [line.movie.movie_id for line in whole]
+    assert sorted(ids_of_pages) == sorted(expected)
     if "diversity" not in wishes:
-        assert found == expected
+        assert ids_of_pages == expected
     offset = client.post("/api/recommendations", json={"ratings": ratings, "offset": 3, "k": 7} | wishes)
-    assert ids(offset) == found[3:10]
+    assert ids(offset) == ids_of_pages[3:10]
 
 
 def test_intervals_match_the_library(client: httpx.Client, model: Recommender, ratings: dict[str, float]) -> None:
@@ -150,8 +150,8 @@ def test_movies_by_title_genre_and_year(client: httpx.Client, model: Recommender
     wanted = model.catalogue.movie(7)
     assert wanted.title is not None
     assert wanted.year is not None
-    found = client.get("/api/movies", params={"q": wanted.title}).json()
-    assert wanted.movie_id in [movie["movie_id"] for movie in found["movies"]]
+    matches = client.get("/api/movies", params={"q": wanted.title}).json()
+    assert wanted.movie_id in [movie["movie_id"] for movie in matches["movies"]]
     narrowed = client.get("/api/movies", params={"genre": wanted.genres[0].upper(), "year": wanted.year}).json()
     mask = model.catalogue.matching(wanted.genres[0], wanted.year)
     assert sorted(movie["movie_id"] for movie in narrowed["movies"]) == sorted(
@@ -170,9 +170,9 @@ def test_movies_by_id(client: httpx.Client, model: Recommender) -> None:
 
 def test_similar_movies_match_the_library(client: httpx.Client, model: Recommender) -> None:
     movie = model.items.id(4)
-    found = client.get(f"/api/movies/{movie}/similar", params={"k": 5}).json()["movies"]
+    similar = client.get(f"/api/movies/{movie}/similar", params={"k": 5}).json()["movies"]
     expected = [asdict(other) | {"similarity": value} for other, value in model.similar(movie, 5)]
-    assert [row | {"genres": tuple(row["genres"])} for row in found] == expected
+    assert [row | {"genres": tuple(row["genres"])} for row in similar] == expected
 
 
 @pytest.mark.parametrize("who", ["visitor", "user"])
@@ -183,16 +183,21 @@ def test_explanations_match_the_library_and_add_up(
     asked: dict[str, Any] = {"ratings": ratings} if who == "visitor" else {"user": model.users.id(0)}
     expected = model.explain(asked.get("user"), movie=movie, ratings=asked.get("ratings")).to_json()
     answer = client.post("/api/explanations", json=asked | {"movie": movie, "neighbours": 3}).json()
-    for found, whole in ((answer, expected), (answer["ranking"], expected["ranking"])):
-        assert found["neighbours"] == list(whole["neighbours"][:3])
-        assert found["others"]["number"] == len(whole["neighbours"]) - 3
-        assert [part["contribution"] for part in found["because"]] == [
+    for explanation, whole in ((answer, expected), (answer["ranking"], expected["ranking"])):
+        assert explanation["neighbours"] == list(whole["neighbours"][:3])
+        assert explanation["others"]["number"] == len(whole["neighbours"]) - 3
+        assert [part["contribution"] for part in explanation["because"]] == [
             part["contribution"] for part in whole["because"]
         ]
-        parts = found["movie"] + found.get("mean", 0.0) + found.get("user", 0.0) + found["movie_free"]
-        total = found["prediction"] if "prediction" in found else found["score"]
-        heard = sum(part["contribution"] for part in found["neighbours"]) + found["others"]["contribution"]
-        assert parts + found["movie_side"] + heard == pytest.approx(total, abs=1e-3)
+        parts = (
+            explanation["movie"]
+            + explanation.get("mean", 0.0)
+            + explanation.get("user", 0.0)
+            + explanation["movie_free"]
+        )
+        total = explanation["prediction"] if "prediction" in explanation else explanation["score"]
+        heard = sum(part["contribution"] for part in explanation["neighbours"]) + explanation["others"]["contribution"]
+        assert parts + explanation["movie_side"] + heard == pytest.approx(total, abs=1e-3)
 
 
 def test_explanations_have_the_interval_of_lists(

@@ -87,8 +87,8 @@ class PostgreSQL:
         """Run a statement as the owner of everything."""
         with psycopg.connect(
             host=str(self.folder), user="owner", password=PASSWORD, dbname="postgres", autocommit=True
-        ) as one:
-            one.execute(statement.encode())
+        ) as connection:
+            connection.execute(statement.encode())
 
     def version(self) -> str:
         """Its version, such as "15.13"."""
