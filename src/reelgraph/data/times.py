@@ -92,7 +92,8 @@ def _seconds_of_dates(cells: pa.Array) -> pa.Array:
         return np.asarray(pc.fill_null(pc.cast(digits, pa.int64()), 0).to_numpy(zero_copy_only=False), np.int64)
 
     year, month, day, hour, minute, second = map(part, ("year", "month", "day", "hour", "minute", "second"))
-    offset = np.asarray([_offset(zone or "") for zone in pc.struct_field(parts, "zone").to_pylist()], np.int64)
+    zones = pc.fill_null(pc.struct_field(parts, "zone"), "").dictionary_encode()
+    offset = np.asarray([_offset(zone) for zone in zones.dictionary.to_pylist()], np.int64)[zones.indices.to_numpy()]
     is_month = (month >= 1) & (month <= 12)
     months = ((year - 1970) * 12 + np.where(is_month, month - 1, 0)).astype("datetime64[M]")
     days_in_month = ((months + 1).astype("datetime64[D]") - months.astype("datetime64[D]")).astype(np.int64)
