@@ -134,6 +134,15 @@ def test_stray_quotes_cost_no_row(tmp_path: Path, notes: dict[int, str], separat
     assert [[cell or "" for cell in row] for row in rows] == written
 
 
+@pytest.mark.parametrize("ids", ["{}", "u{}", "A{:09d}X", "{0:08x}-00{0}a-4{0}bc"])
+def test_quotes_that_pair_up_by_chance_swallow_no_row(tmp_path: Path, ids: str) -> None:
+    written = [(ids.format(row), f"m{row % 7}", row % 5 + 1, 'close"' if row % 2 else '"open') for row in range(40)]
+    (tmp_path / "r.csv").write_text("".join(",".join(map(str, row)) + "\n" for row in [("a", "b", "c", "d"), *written]))
+    rows, malformed = read(tmp_path / "r.csv", "a", "b", "c", "d", header=1)
+    assert malformed == []
+    assert rows == [tuple(map(str, row)) for row in written]
+
+
 def test_a_malformed_row_costs_only_itself(tmp_path: Path) -> None:
     text = 'id,text,stars\n1,"two\nlines",3\n2,"two\nlines",4,more\n3,a,5\n4\n5,"open,4\n6,"b, c",4\n'
     (tmp_path / "f.csv").write_text(text)

@@ -21,6 +21,8 @@ from reelgraph.errors import DataError
 NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
 LONGEST_CELL = 1 << 26  # bytes; a quote that is closed later is a character
 _NUMBER = re.compile(rb"\s*" + NUMBER.encode() + rb"\s*")
+_CODE = re.compile(rb"\s*[\w.:-]*\d[\w.:-]*\s*")
+
 _QUOTED_TEXT = re.compile(rb'(?:[^"]++|"")*+')
 _ESCAPED_TEXT = re.compile(rb'(?:[^"\\]++|""|\\.|\\\n)*+')
 
@@ -62,6 +64,7 @@ class Dialect:
         escaped: whether a quote within them is written \" rather than "".
         width: cells in a row; 0 if unknown.
         numeric: columns that hold numbers.
+        codes: other columns that hold ids such as B000123 or 2018-01-02: a word with a digit.
     """
 
     separator: bytes
@@ -69,6 +72,7 @@ class Dialect:
     escaped: bool = False
     width: int = 0
     numeric: tuple[int, ...] = ()
+    codes: tuple[int, ...] = ()
 
     @cached_property
     def _unquoted(self) -> re.Pattern[bytes]:
@@ -105,7 +109,7 @@ class Dialect:
         if row is not None and row[0] <= stop + 1 and len(row[1]) != self.width:
             plain = text[start:stop].removesuffix(b"\r").split(self.separator)
             least = 1 if self.separator == b"\t" else 2
-            return (row[0], plain) if len(self.numeric) >= least and self._is_row(plain) else row
+            return (row[0], plain) if self._num_patterns >= least and self._is_row(plain) else row
         if row is None or row[0] <= stop + 1:
             return row
         line = self._split(text[start:stop], 0, final=True)
@@ -145,13 +149,22 @@ class Dialect:
     def _holds_rows(self, text: bytes) -> bool:
         """Whether every line of a quoted cell's row looks like a row of its own: the same cells, numbers in place."""
         lines = text.rstrip(b"\r\n").split(b"\n")
-        if len(self.numeric) < (1 if len(lines) > 2 else 2):
+        if self._num_patterns < (1 if len(lines) > 2 else 2):
             return False
         rows = (self._split(line, 0, final=True) for line in lines)
         return all(row is not None and self._is_row(row[1]) for row in rows)
 
     def _is_row(self, cells: Sequence[bytes]) -> bool:
-        return len(cells) == self.width and all(_NUMBER.fullmatch(cells[column]) for column in self.numeric)
+        return (
+            len(cells) == self.width
+            and all(_NUMBER.fullmatch(cells[column]) for column in self.numeric)
+            and all(_CODE.fullmatch(cells[column]) for column in self.codes)
+        )
+
+    @property
+    def _num_patterns(self) -> int:
+        """The number of columns that show whether cells are a row."""
+        return len(self.numeric) + len(self.codes)
 
     def regular_part(self, text: bytes, *, final: bool) -> tuple[int, int] | None:
         """How far the text consists of whole rows whose quotes are regular.
@@ -345,12 +358,14 @@ class RowReader:
 
 
 def with_columns(dialect: Dialect, rows: Sequence[Sequence[bytes]]) -> Dialect:
-    """The dialect with the width of the first row, and the columns with numbers in at least 90 % of the others."""
+    """The dialect with the width of the first row, and the columns with numbers or codes in 90 % of the others."""
     width = len(rows[0]) if rows else 0
     body = [row for row in rows[1:] if len(row) == width]
-    numeric = []
-    for column in range(width) if len(body) > 2 else ():
-        numbers = sum(_NUMBER.fullmatch(row[column]) is not None for row in body)
-        if numbers >= 0.9 * len(body):
-            numeric.append(column)
-    return replace(dialect, width=width, numeric=tuple(numeric))
+
+    def columns(pattern: re.Pattern[bytes]) -> list[int]:
+        matches = [sum(pattern.fullmatch(row[column]) is not None for row in body) for column in range(width)]
+        return [column for column in range(width) if len(body) > 2 and matches[column] >= 0.9 * len(body)]
+
+    numeric = columns(_NUMBER)
+    codes = [column for column in columns(_CODE) if column not in numeric]
+    return replace(dialect, width=width, numeric=tuple(numeric), codes=tuple(codes))

@@ -141,7 +141,9 @@ def _detect(path: Path, sample: bytes, encoding: str, fewest: int, *, whole: boo
         layouts = [best, _sampled(_separated(base, BLANKS), body, whole)]
         best = max(filter(None, layouts), key=_agreement)
     if b'\\"' in body and best.dialect.quoted:
-        escaped = _sampled(replace(best, dialect=replace(best.dialect, escaped=True, width=0, numeric=())), body, whole)
+        escaped = _sampled(
+            replace(best, dialect=replace(best.dialect, escaped=True, width=0, numeric=(), codes=())), body, whole
+        )
         best = max(filter(None, [best, escaped]), key=_agreement)
     if len(best.first) < fewest:
         line = body.splitlines()[0].decode()[:60]
