@@ -127,6 +127,7 @@ def test_unknown_ids_in_paths(client: httpx.Client, model: Recommender, route: R
     ("path", "body"),
     [
         ("/api/explanations", {"movie": "zz", "ratings": {}}),
+        ("/api/explanations", {"movie": "1e+99999999999999999999", "ratings": {}}),
         ("/api/explanations", {"movie": "10", "user": "zz"}),
         ("/api/recommendations", {"genre": "Dramma"}),
         ("/api/ratings", {"user": "u", "movie": "zz", "rating": 3}),

@@ -21,7 +21,7 @@ NULL_MARKERS = (
 )  # fmt: skip
 
 BLANKS = " \t\r\n\v\f\u00a0\ufeff"
-_FLOAT = r"-?(0|[1-9][0-9]*)[.]0*|-?[1-9]([.][0-9]+)?e[+][0-9]+"  # 1e5 may be a code, 1e+05 is a number
+_FLOAT = r"-?(0|[1-9][0-9]*)[.]0*|-?[1-9]([.][0-9]+)?e[+][0-9]{1,3}"  # 1e5 may be a code, 1e+05 is a number
 _EXACT = 2.0**53  # below it every whole number has a float of its own
 
 
