@@ -130,7 +130,7 @@ def test_a_zip_that_grows_too_large_is_refused(client: httpx.Client) -> None:
     part = RATINGS + 120 * blank
     bomb = zipped({f"ratings-{number}.csv": part for number in range(3)})
     assert len(bomb) < 200_000
-    assert "32 MB" in refused(client.post("/api/exports", content=bomb), 422)
+    assert "16 MB" in refused(client.post("/api/exports", content=bomb), 422)
     # The same with a directory that promises small entries.
     false = bytearray(zipped({"ratings.csv": RATINGS + 400 * blank}))
     size = false.rindex(b"PK\x01\x02") + 24

@@ -8,6 +8,7 @@ import struct
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Literal
 
@@ -20,7 +21,7 @@ from reelgraph.errors import DataError
 
 List = Literal["rated", "watched", "watchlist"]
 # A real export has a few megabytes and some thousand films. The bytes are of all files of a zip, unpacked.
-_MOST_BYTES, _MOST_FILMS, _LONGEST_TITLE = 32_000_000, 200_000, 500
+_MOST_BYTES, _MOST_FILMS, _LONGEST_TITLE = 16_000_000, 200_000, 500
 _DAMAGE = (*DAMAGE, NotImplementedError, RuntimeError, ValueError, struct.error)  # RuntimeError: encrypted
 _LETTERBOXD, _IMDB, _TRAKT = 5.0, 10.0, 10.0  # the highest rating of each service
 _TRAKT_LISTS: dict[str, List] = {
@@ -167,9 +168,9 @@ def _films(name: str, text: str) -> list[Film] | None:
     first = text.split("\n", 1)[0]
     header = next(csv.reader([first.strip("\r")]), [])
     if {"Name", "Year", "Letterboxd URI"} <= set(header):
-        return list(_letterboxd_films(name, _rows(text)))
+        return list(islice(_letterboxd_films(name, _rows(text)), _MOST_FILMS + 1))
     if {"Const", "Title"} <= set(header):
-        return list(_imdb_films(_rows(text)))
+        return list(islice(_imdb_films(_rows(text)), _MOST_FILMS + 1))
     return None
 
 
