@@ -173,6 +173,7 @@ def _roles(
     if "id" not in roles and rating_column in names:
         roles["id"] = str(rating_column)
     plain = {plain_name(name): name for name in reversed(names)}
+    plain |= {plain_name(name): name for name in names if name in {CANONICAL[role], *synonyms}}  # exact names first
     for name, known in synonyms.items():
         matches = [plain[each] for each in known if each in plain and plain[each] not in roles.values()]
         if name not in roles and matches:
