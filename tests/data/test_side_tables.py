@@ -114,3 +114,15 @@ def test_imdb_and_tmdb_ids_come_from_the_links(tmp_path: Path) -> None:
     (tmp_path / "links.csv").write_text("from,to\na,b\n")
     assert "imdbId" not in add_links(read_items(tmp_path / "movies.csv"), links, ignore, lines.append).column_names
     assert "links.csv" in lines[-1]
+
+
+def test_the_year_of_the_title_precedes_a_later_release(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text(
+        "movieId,title,release_date\n1,Heavy (1995),01-Jan-1996\n2,Fargo,1997-02-14\n3,Heat,\n"
+    )
+    assert read_items(tmp_path / "m.csv")["year"].to_pylist() == [1995, 1997, None]
+
+
+def test_an_occupation_of_none_is_a_value(tmp_path: Path) -> None:
+    (tmp_path / "u.csv").write_text("userId,occupation\n1,none\n2,None\n3,artist\n")
+    assert read_users(tmp_path / "u.csv")["occupation"].to_pylist() == ["none", None, "artist"]

@@ -52,6 +52,7 @@ _ITEM_NAMES = {
 
 _USER_NAMES = {"id": ("userid", *sorted(SYNONYMS["user"]), "id")}
 
+_YEAR_ALONE = r"^\s*(?P<year>1[89][0-9]{2}|20[0-9]{2})([.]0)?\s*$"
 _YEAR = r"(?:^|[^0-9])(?P<year>1[89][0-9]{2}|20[0-9]{2})(?:[^0-9]|$)"
 
 
@@ -200,15 +201,18 @@ def _join_flags(table: pa.Table) -> pa.Table:
 
 
 def _year(table: pa.Table) -> pa.ChunkedArray | pa.Array | None:
-    """The year from its own column or a date, else from the end of the title."""
-    years: pa.ChunkedArray | None = None
-    for name in ("year", "release"):
-        if name in table.column_names:
-            text = pc.struct_field(pc.extract_regex(table[name], _YEAR), "year")
-            year = pc.cast(text, pa.int32())
-            years = year if years is None else pc.coalesce(years, year)
+    """The year from its own column, else from the end of the title, else from a date of release."""
+
+    def matched(name: str, pattern: str) -> pa.Array:
+        text = pc.struct_field(pc.extract_regex(table[name].combine_chunks(), pattern), "year")
+        return pc.cast(text, pa.int32())
+
+    # MovieLens has dates of a later release, such as the American one, beside the year in the title.
+    years = []
+    if "year" in table.column_names:
+        years.append(matched("year", _YEAR_ALONE))
     if "title" in table.column_names:
         titles = table["title"].to_pylist()
-        year = pa.array([None if title is None else year_in(title) for title in titles], pa.int32())
-        years = year if years is None else pc.coalesce(years, year)
-    return years
+        years.append(pa.array([None if title is None else year_in(title) for title in titles], pa.int32()))
+    years += [matched(name, _YEAR) for name in ("year", "release") if name in table.column_names]
+    return pc.coalesce(*years) if years else None

@@ -16,7 +16,7 @@ from reelgraph.errors import DataError, UnknownIdError
 
 # Spellings of a missing value: those that pandas reads as one, and those of MySQL and Python.
 NULL_MARKERS = (
-    "", "nan", "NaN", "NAN", "-nan", "-NaN", "NULL", "null", "None", "none", "NONE", "NA", "N/A", "n/a", "<NA>",
+    "", "nan", "NaN", "NAN", "-nan", "-NaN", "NULL", "null", "None", "NA", "N/A", "n/a", "<NA>",
     "<null>", "#N/A", "#N/A N/A", "#NA", "\\N", "NaT", "1.#QNAN", "-1.#QNAN", "1.#IND", "-1.#IND",
 )  # fmt: skip
 
