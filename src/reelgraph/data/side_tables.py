@@ -52,7 +52,7 @@ _ITEM_NAMES = {
 
 _USER_NAMES = {"id": ("userid", *sorted(SYNONYMS["user"]), "id")}
 
-_YEAR_ALONE = r"^\s*(?P<year>1[89][0-9]{2}|20[0-9]{2})([.]0)?\s*$"
+_YEAR_ALONE = r"^\s*(?P<year>1[89][0-9]{2}|20[0-9]{2})(?:[.]0)?\s*$"
 _YEAR = r"(?:^|[^0-9])(?P<year>1[89][0-9]{2}|20[0-9]{2})(?:[^0-9]|$)"
 
 
