@@ -43,12 +43,12 @@ def refused(path: Path, error: type[ReelgraphError], **config: Any) -> str:
         (b"\x7fELF\x00\x01" * 99, "found binary data"),
     ],
 )
-def test_text_that_cannot_be_used(tmp_path: Path, content: str | bytes, message: str) -> None:
+def test_unusable_text_is_refused(tmp_path: Path, content: str | bytes, message: str) -> None:
     (tmp_path / "r.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
     assert message in refused(tmp_path / "r.csv", DataError)
 
 
-def test_parquet_that_cannot_be_used(tmp_path: Path) -> None:
+def test_unusable_parquet_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "r.parquet"
     table = pa.table({"userId": range(5000), "movieId": range(5000), "rating": [1.0, 2.0] * 2500})
     pq.write_table(table, path)
@@ -67,7 +67,7 @@ def test_parquet_that_cannot_be_used(tmp_path: Path) -> None:
     assert "rating is not a number in 5,000" in refused(path, DataError)
 
 
-def test_paths_that_are_no_ratings(tmp_path: Path) -> None:
+def test_paths_without_ratings_are_refused(tmp_path: Path) -> None:
     assert "none.csv: expected a file, found none" in refused(tmp_path / "none.csv", DataError)
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "notes.txt").write_text("x")
@@ -86,7 +86,7 @@ def test_paths_that_are_no_ratings(tmp_path: Path) -> None:
         ({"scale": (6, 10)}, DataError, "found none of 3: rating is outside the scale 6-10 (given by --scale) in 3"),
     ],
 )
-def test_settings_that_do_not_fit(
+def test_settings_that_do_not_fit_the_data_are_refused(
     tmp_path: Path, config: dict[str, Any], error: type[ReelgraphError], message: str
 ) -> None:
     (tmp_path / "r.csv").write_text(GOOD)
@@ -103,7 +103,7 @@ def test_strict_refuses_any_refused_row(tmp_path: Path) -> None:
     assert prepare(find(tmp_path / "r.csv"), DataConfig(strict=True), tmp_path / "p", lambda line: None).is_dir()
 
 
-def test_what_is_there_already_stays(tmp_path: Path) -> None:
+def test_existing_output_is_kept(tmp_path: Path) -> None:
     (tmp_path / "r.csv").write_text(GOOD)
     out = tmp_path / "p"
     prepare(find(tmp_path / "r.csv"), DataConfig(), out, lambda line: None)

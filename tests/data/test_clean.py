@@ -37,7 +37,9 @@ def test_the_scale_is_inferred() -> None:
 @pytest.mark.parametrize(
     ("low", "high", "step"), [(1.0, 5.0, 1.0), (0.5, 5.0, 0.5), (1.0, 10.0, 1.0), (1.0, 100.0, 1.0)]
 )
-def test_slips_are_refused_and_the_reason_names_the_scale(tmp_path: Path, low: float, high: float, step: float) -> None:
+def test_typing_errors_are_refused_and_the_reason_names_the_scale(
+    tmp_path: Path, low: float, high: float, step: float
+) -> None:
     levels = int((high - low) / step) + 1
     rows: list[tuple[object, ...]] = [
         (user, movie, f"{low + step * ((7 * user + movie) % levels):g}") for user in range(60) for movie in range(60)
@@ -65,7 +67,7 @@ def test_missing_cells_are_counted_by_column(tmp_path: Path) -> None:
     assert not any(line.startswith("timestamp:") for line in lines), "the file has no such column"
 
 
-def test_a_scale_that_is_given_holds(tmp_path: Path) -> None:
+def test_a_given_scale_is_used(tmp_path: Path) -> None:
     rows: list[tuple[object, ...]] = [(user, movie, (user + movie) % 7) for user in range(5) for movie in range(5)]
     data = load_prepared(prepare_rows(tmp_path, rows, scale=(1, 4)))
     assert data.scale == (1, 4)

@@ -63,7 +63,7 @@ def test_ids_come_back_as_they_went_in(tmp_path: Path) -> None:
     assert found == {(u, m, float(r)) for u, m, r in (line.split(";") for line in lines)}
 
 
-def test_side_tables_join_in_by_id(tmp_path: Path, tables: Path) -> None:
+def test_side_tables_are_joined_by_id(tmp_path: Path, tables: Path) -> None:
     data = load_prepared(prepare(find(tables), DataConfig(), tmp_path / "p", lambda line: None))
     for index in range(len(data.items)):
         movie = int(data.items.id(index)) // 10 - 1
@@ -72,7 +72,7 @@ def test_side_tables_join_in_by_id(tmp_path: Path, tables: Path) -> None:
         assert data.user_table["gender"][index].as_py() == "FM"[(int(data.users.id(index)) - 1) % 2]
 
 
-def test_directories_that_cannot_be_read(tmp_path: Path, tables: Path) -> None:
+def test_unreadable_directories_are_refused(tmp_path: Path, tables: Path) -> None:
     prepared = prepare(find(tables), DataConfig(), tmp_path / "p", lambda line: None)
     manifest = json.loads((prepared / "manifest.json").read_text())
     copy = Path(shutil.copytree(prepared, tmp_path / "copy"))

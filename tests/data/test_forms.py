@@ -62,7 +62,7 @@ FOLDERS = {
 
 @pytest.mark.parametrize("name", FOLDERS)
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-8"])
-def test_the_three_generations_are_prepared(tmp_path: Path, name: str, encoding: str) -> None:
+def test_movielens_folders_of_three_generations_are_prepared(tmp_path: Path, name: str, encoding: str) -> None:
     folder = tmp_path / name
     folder.mkdir()
     for file, text in FOLDERS[name].items():
@@ -168,7 +168,7 @@ def test_parts_beside_movies_in_a_folder_are_found(tmp_path: Path) -> None:
     assert {row["movieId"]: row["title"] for row in data.item_table.to_pylist()} == {"5": "A", "6": "B"}
 
 
-def test_times_of_numbers_in_one_file_and_of_text_in_the_other(tmp_path: Path) -> None:
+def test_numeric_and_text_times_in_two_files(tmp_path: Path) -> None:
     times = [10**12 - 5000, 10**12, None]
     rows = pa.table({"userId": [1, 1, 2], "movieId": [1, 2, 1], "rating": [1, 2, 3], "timestamp": times})
     pq.write_table(rows, tmp_path / "r.parquet")
@@ -182,7 +182,7 @@ def test_times_of_numbers_in_one_file_and_of_text_in_the_other(tmp_path: Path) -
     assert data.rejects.num_rows == 0
 
 
-def test_files_of_one_name_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_of_the_same_name_are_distinguished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for folder, text in (("train", "a,1,x\na,1,4\nb,2,5\nb,1,2\n"), ("test", "z,1,oops\na,1,3\n")):
         (tmp_path / folder).mkdir()
@@ -197,7 +197,7 @@ def test_files_of_one_name_are_told_apart(tmp_path: Path, monkeypatch: pytest.Mo
     assert (data.test.rating.tolist(), sorted(data.train.rating.tolist())) == ([3], [2, 5])
 
 
-def test_a_test_file_of_strangers_works_and_is_counted(tmp_path: Path) -> None:
+def test_a_test_file_without_known_ids_is_counted(tmp_path: Path) -> None:
     (tmp_path / "r.csv").write_text("userId,movieId,rating\na,1,3\nb,2,4\na,2,5\n")
     (tmp_path / "t.csv").write_text("userId,movieId,rating\ny,1,3\nz,9,4\nz,1,4\n")
     data = loaded(find(tmp_path / "r.csv", test=tmp_path / "t.csv"), tmp_path / "p", split="given", valid_share=0)

@@ -69,7 +69,7 @@ def test_side_tables_and_test_ratings_may_be_frames(arrow: pa.Table, tables: Pat
         ({"userId": [1, 2], "movieId": [1], "rating": [1.0, 2.0]}, "ratings: "),
     ],
 )
-def test_what_is_no_table_is_named(value: object, said: str) -> None:
+def test_other_types_are_refused_by_name(value: object, said: str) -> None:
     with pytest.raises(DataError) as refused:
         load(value)
     assert said in str(refused.value)
@@ -82,5 +82,5 @@ def test_mixed_columns_become_text_and_missing_cells_stay_missing() -> None:
 
 
 @pytest.mark.parametrize("value", [pd.Series({"1": 5.0}), {"1": 5.0}, "r.csv", Path("r.csv"), [(1, 2)], pd.DataFrame])
-def test_what_is_no_frame(value: object) -> None:
+def test_values_that_are_not_frames(value: object) -> None:
     assert not is_frame(value)

@@ -22,7 +22,7 @@ def write(folder: Path, scale: int = 5, time: str = "1000") -> Path:
     return folder / "ratings.csv"
 
 
-def test_side_columns_of_any_name_come_through(tmp_path: Path) -> None:
+def test_side_columns_may_have_any_name(tmp_path: Path) -> None:
     names = ["movieId", "Title", "title", "a.b", "c`d", "e f", "g'h", "item_index2", "row", "reason"]
     cells = ["3", *(f"cell {place}" for place in range(1, len(names)))]
     (tmp_path / "items.csv").write_text(f"{','.join(names)}\n{','.join(cells)}\n", encoding="utf-8")
@@ -39,7 +39,7 @@ def test_an_output_path_with_a_quote_is_written(tmp_path: Path) -> None:
     assert len(load_prepared(out).train) + len(load_prepared(out).valid) + len(load_prepared(out).test) == len(PAIRS)
 
 
-def test_temporary_files_may_lie_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_temporary_directory_may_have_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     odd = tmp_path / "it's [a] *"
     odd.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(odd))
@@ -48,13 +48,13 @@ def test_temporary_files_may_lie_anywhere(tmp_path: Path, monkeypatch: pytest.Mo
     assert list(odd.iterdir()) == []
 
 
-def test_a_scale_that_is_used_to_less_than_half_is_taken_from_the_ratings(tmp_path: Path) -> None:
+def test_a_barely_used_scale_is_inferred_from_the_ratings(tmp_path: Path) -> None:
     out = prepare(sources.find(write(tmp_path, scale=20)), DataConfig(), tmp_path / "prepared", lambda line: None)
     highest = max((user * movie) % 20 + 1 for user, movie in PAIRS)
     assert load_prepared(out).scale == (1, highest)
 
 
-def test_a_split_that_needs_times_names_unreadable_ones_as_the_cause(tmp_path: Path) -> None:
+def test_time_splits_report_unreadable_times(tmp_path: Path) -> None:
     source = sources.find(write(tmp_path, time="5/6/2012"))
     with pytest.raises(DataError, match=r"timestamp is not a number or date in 25 .*write times as seconds since 1970"):
         prepare(source, DataConfig(split="last"), tmp_path / "prepared", lambda line: None)

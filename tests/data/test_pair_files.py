@@ -51,7 +51,7 @@ def test_files_without_a_header_get_one(tmp_path: Path) -> None:
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(st.tuples(ID, ID, TEXT), min_size=1, max_size=15))
-def test_any_ids_come_out_of_predictions_as_they_went_in(tmp_path: Path, rows: list[tuple[str, str, str]]) -> None:
+def test_predictions_keep_the_spelling_of_ids(tmp_path: Path, rows: list[tuple[str, str, str]]) -> None:
     with (tmp_path / "p.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator="\n")
         writer.writerows([("userId", "movieId", "note"), *rows])
@@ -75,7 +75,7 @@ def test_parquet_pairs(tmp_path: Path) -> None:
     assert (rows.user_ids, rows.movie_ids, rows.rating.tolist()) == (["7", "8"], ["x", "y"], [4.5, 3.0])
 
 
-def test_of_a_visitors_ratings_of_one_movie_the_last_counts(tmp_path: Path) -> None:
+def test_the_last_rating_of_a_movie_counts(tmp_path: Path) -> None:
     (tmp_path / "my.csv").write_text("movieId,rating\n1,2\n007,4.5\n1, 3 \n")
     assert read_visitor(tmp_path / "my.csv") == {"1": 3, "007": 4.5}
     (tmp_path / "bare.csv").write_text("1;2\n7;4.5\n")
@@ -113,7 +113,7 @@ def test_rows_that_cannot_be_used(
     assert message in str(caught.value)
 
 
-def test_a_parquet_that_is_cut_short_or_empty_or_damaged(tmp_path: Path) -> None:
+def test_damaged_parquet_files_are_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"userId": range(999), "movieId": range(999)}), tmp_path / "p.parquet")
     whole = (tmp_path / "p.parquet").read_bytes()
     for length in (0, 10, len(whole) // 2, len(whole) - 1):
@@ -134,7 +134,7 @@ def lists(*users: str) -> list[pa.Table]:
     ]
 
 
-def test_lists_carry_the_ids_types_of_the_data(tmp_path: Path) -> None:
+def test_lists_keep_the_types_of_ids(tmp_path: Path) -> None:
     assert write_lists(lists("7", "12"), {"user": "int64", "item": "string"}, tmp_path / "l.parquet") == 4
     found = pq.read_table(tmp_path / "l.parquet")
     assert found["userId"].to_pylist() == [7, 7, 12, 12]
@@ -142,7 +142,7 @@ def test_lists_carry_the_ids_types_of_the_data(tmp_path: Path) -> None:
     assert found["rank"].to_pylist() == [1, 2] * 2
 
 
-def test_lists_come_in_row_groups_worth_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lists_have_large_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("reelgraph.recommend.output.GROUP_ROWS", 5)
     users = [str(user) for user in range(7)]
     assert write_lists(iter(lists(*users)), {}, tmp_path / "l.parquet") == 14
@@ -166,7 +166,7 @@ def test_ids_go_back_to_numbers_where_they_were_numbers(kind: str, ids: list[str
     assert as_type(pa.chunked_array([ids]), kind).to_pylist() == expected
 
 
-def test_lists_that_break_off_leave_the_older_file(tmp_path: Path) -> None:
+def test_failed_lists_keep_the_older_file(tmp_path: Path) -> None:
     (tmp_path / "l.parquet").write_text("older")
 
     def broken() -> object:
@@ -194,7 +194,7 @@ def test_times_are_read_as_preparation_reads_them(cell: str, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("cell", ["", "soon", "2012-13-05", "2012-06-05T25:20:30+02:00", "1e30", "nan", "20120605x"])
-def test_what_is_no_time_is_none(cell: str, tmp_path: Path) -> None:
+def test_unreadable_times_are_missing(cell: str, tmp_path: Path) -> None:
     (tmp_path / "p.csv").write_text(f"userId,movieId,timestamp\n1,2,{cell}\n1,3,5\n")
     times = read_pairs(tmp_path / "p.csv", {}).timestamps
     assert times is not None

@@ -133,7 +133,7 @@ def test_a_part_of_ml_1m_is_prepared_alike(movielens: Path, tmp_path: Path) -> N
 
 @pytest.mark.usefixtures("spark")
 @pytest.mark.parametrize("split", ["random", "time", "last", "given"])
-def test_dirty_rows_are_judged_alike(tmp_path: Path, split: str) -> None:
+def test_dirty_rows_get_the_same_reasons(tmp_path: Path, split: str) -> None:
     prepared = both(tmp_path / "out", dirty(tmp_path, split), split=split, valid_share=0.3, test_share=0.3)
     reasons = load_prepared(prepared).manifest["reasons"]
     assert reasons["rating is not a number"] == (4 if split == "given" else 3)
@@ -158,7 +158,7 @@ def drawn(draw: Any) -> dict[str, Any]:
 
 @pytest.mark.usefixtures("spark")
 @pytest.mark.parametrize("split", ["random", "time", "last", "given"])
-def test_whatever_the_rows_they_are_prepared_alike(tmp_path_factory: pytest.TempPathFactory, split: str) -> None:
+def test_random_rows_are_prepared_alike(tmp_path_factory: pytest.TempPathFactory, split: str) -> None:
     # The same examples every time, and none made smaller: each starts some fifty jobs.
     @settings(
         max_examples=2,
@@ -207,7 +207,7 @@ def odd_cells(rng: random.Random, count: int) -> list[str]:
 
 
 @pytest.mark.usefixtures("spark")
-def test_whatever_is_in_a_cell_it_is_read_alike(tmp_path: Path) -> None:
+def test_random_cells_are_read_alike(tmp_path: Path) -> None:
     cells = odd_cells(random.Random(0), 8000)
     same = {"userId": ["u"] * len(cells), "movieId": ["m"] * len(cells), "malformed": pa.nulls(len(cells), pa.string())}
     times = parse_times(pa.array(cells[::-1]))._asdict()

@@ -247,7 +247,7 @@ def dirty_rows(rng: random.Random, count: int) -> list[Row]:
 @example(seed=1, kind="time", shares=(0.1, 0.1))
 @example(seed=2, kind="last", shares=(0.1, 0.1))
 @example(seed=3, kind="given", shares=(0.1, 0.1))
-def test_dirty_rows_come_out_as_the_oracle_says(
+def test_dirty_rows_match_a_plain_implementation(
     tmp_path: Path, seed: int, kind: str, shares: tuple[float, float]
 ) -> None:
     rng = random.Random(seed)

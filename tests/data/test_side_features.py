@@ -23,7 +23,7 @@ def test_sets_categories_and_codes_become_indicators() -> None:
     assert found["code=2"] == [0, 1, 0, 1, 0, 1, 0]
 
 
-def test_measures_fall_into_bands_of_equally_many() -> None:
+def test_numbers_become_bands_of_equal_size() -> None:
     found = features(age=[str(n) for n in range(400)])
     assert len(found) == 8
     total = np.sum(list(found.values()), axis=0)
@@ -31,11 +31,11 @@ def test_measures_fall_into_bands_of_equally_many() -> None:
     assert {int(sum(column)) for column in found.values()} <= set(range(48, 53))
 
 
-def test_names_and_constants_are_left_out() -> None:
+def test_names_and_constants_are_no_features() -> None:
     assert features(title=[f"t{n}" for n in range(99)], zip=[f"z{n}" for n in range(99)], same=["s"] * 99) == {}
 
 
-def test_later_rows_are_encoded_as_the_first_ones_were() -> None:
+def test_later_rows_use_the_encoding_of_the_first() -> None:
     """Rows after the known ones change no feature: no new band, no new value, no other edge."""
     years = [1950 + place for place in range(40)]
     first = pa.table({"movieId": [str(n) for n in range(40)], "year": years, "genres": ["Drama", "War"] * 20})
@@ -55,7 +55,7 @@ def test_later_rows_are_encoded_as_the_first_ones_were() -> None:
     assert "genres=Opera" not in by_name
 
 
-def test_a_later_row_that_is_no_number_has_no_band() -> None:
+def test_later_text_in_a_numeric_column_has_no_band() -> None:
     first = pa.table({"movieId": [str(n) for n in range(40)], "length": [str(60 + n) for n in range(40)]})
     more = pa.table({"movieId": ["x", "y"], "length": ["long", "61"]})
     whole = encode(pa.concat_tables([first, more]), 40)

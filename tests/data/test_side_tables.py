@@ -21,7 +21,7 @@ def row(table: pa.Table, **wanted: str) -> dict[str, object]:
     return next(dict(line) for line in table.to_pylist() if line[key] == value)
 
 
-def test_the_real_movie_tables(movielens: Path) -> None:
+def test_movielens_movie_tables(movielens: Path) -> None:
     oldest = read_items(movielens / "ml-100k" / "u.item")
     assert oldest.num_rows == 1682
     assert row(oldest, movieId="1") == {
@@ -38,7 +38,7 @@ def test_the_real_movie_tables(movielens: Path) -> None:
     assert "(no genres listed)" not in newest["genres"].to_pylist()
 
 
-def test_the_real_user_tables(movielens: Path) -> None:
+def test_movielens_user_tables(movielens: Path) -> None:
     oldest = read_users(movielens / "ml-100k" / "u.user")
     assert row(oldest, userId="1") == {
         "userId": "1",
@@ -51,7 +51,7 @@ def test_the_real_user_tables(movielens: Path) -> None:
     assert row(middle, userId="1") == {"userId": "1", "gender": "F", "age": "1", "occupation": "10", "zip": "48067"}
 
 
-def test_any_table_with_ids_will_do(tmp_path: Path) -> None:
+def test_any_table_with_ids_is_accepted(tmp_path: Path) -> None:
     (tmp_path / "films.csv").write_text('item_id,title,studio\n007,"Matrix, The (1999)",W\n8,Untitled,\n007,Again,X\n')
     table = read_items(tmp_path / "films.csv")
     assert table.to_pylist() == [
@@ -64,7 +64,7 @@ def test_any_table_with_ids_will_do(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_tables_that_cannot_be_used(tmp_path: Path) -> None:
+def test_unusable_tables_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("name,title\nx,y\n")
     with pytest.raises(DataError, match="expected a column movieId, found name, title"):
         read_items(tmp_path / "a.csv")

@@ -27,7 +27,7 @@ def splits(path: Path) -> dict[tuple[str, str], tuple[str, int]]:
     }
 
 
-def test_random_keeps_a_rating_in_its_split_when_others_come_and_go(tmp_path: Path) -> None:
+def test_random_splits_do_not_depend_on_other_ratings(tmp_path: Path) -> None:
     whole = splits(prepare_rows(tmp_path, ROWS))
     half = splits(prepare_rows(tmp_path, ROWS[::2]))
     assert all(whole[pair] == split for pair, split in half.items())
@@ -44,7 +44,7 @@ def test_random_keeps_a_rating_in_its_split_when_others_come_and_go(tmp_path: Pa
         assert abs(found["test"] - share * 1200) < 60
 
 
-def test_time_cuts_the_newest_off(tmp_path: Path) -> None:
+def test_time_split_takes_the_newest_share(tmp_path: Path) -> None:
     found = splits(prepare_rows(tmp_path, ROWS, split="time", test_share=0.2, valid_share=0.25))
     times: dict[str, list[int]] = {}
     for split, time in found.values():

@@ -26,7 +26,7 @@ def test_a_column_of_numbers_has_the_unit_of_most_of_them(unit: str, kind: pa.Da
     assert unit_of(count_units(parse_times(column).number)) == unit
 
 
-def test_a_number_of_another_unit_is_no_time() -> None:
+def test_numbers_of_another_unit_are_missing() -> None:
     assert read_seconds(pa.array([*SECONDS, SECONDS[0] * 1000])).tolist() == [*SECONDS, NO_TIME]
 
 
@@ -52,7 +52,7 @@ def test_dates_may_have_a_zone_and_need_no_seconds(cell: str, expected: str) -> 
     "cell",
     ["", "nan", "soon", "2012-13-05", "2013-02-29", "2012-06-05 24:00:00", "2012-06-05 10:60", "1e99", "5/6/2012"],
 )
-def test_other_text_is_no_time(cell: str) -> None:
+def test_other_text_is_missing(cell: str) -> None:
     assert read_seconds(pa.array([cell, "10"])).tolist() == [NO_TIME, 10]
 
 
