@@ -19,6 +19,7 @@ NULL_MARKERS = (
     "", "nan", "NaN", "NAN", "-nan", "-NaN", "NULL", "null", "None", "NA", "N/A", "n/a", "<NA>",
     "<null>", "#N/A", "#N/A N/A", "#NA", "\\N", "NaT", "1.#QNAN", "-1.#QNAN", "1.#IND", "-1.#IND",
 )  # fmt: skip
+_MARKERS = frozenset(NULL_MARKERS)
 
 BLANKS = " \t\r\n\v\f\u00a0\ufeff"
 _FLOAT = r"-?(0|[1-9][0-9]*)[.]0*|-?[1-9]([.][0-9]+)?e[+][0-9]{1,3}"  # 1e5 may be a code, 1e+05 is a number
@@ -30,6 +31,8 @@ def canonical_id(value: object) -> str | None:
 
     Blanks around it do not count, whole-number floats are integers, all other text stays as it is.
     """
+    if isinstance(value, str) and value.isalnum():  # most ids, and the service checks many of them in a request
+        return None if value in _MARKERS else value
     if isinstance(value, pa.Scalar):
         value = value.as_py()
     if isinstance(value, bytes):
@@ -37,7 +40,7 @@ def canonical_id(value: object) -> str | None:
     if isinstance(value, float | np.floating | Decimal) and float(value).is_integer() and abs(float(value)) < _EXACT:
         return str(int(value))
     text = str(value).strip(BLANKS)
-    if text in NULL_MARKERS:
+    if text in _MARKERS:
         return None
     return _as_integer(text) if re.fullmatch(_FLOAT, text) else text
 
