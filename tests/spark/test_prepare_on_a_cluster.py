@@ -76,7 +76,8 @@ def test_the_command_line_prepares_the_same_rows_on_a_cluster(
     done = command("prepare", source, "--engine", cluster.url, "--stage", tmp_path, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert "WARN" not in done.stderr
-    assert all(line.startswith(("Spark, stage", "ratings.csv:", "rating scale:")) for line in done.stderr.splitlines())
+    report = ("Spark, stage", "ratings.csv:", "movies.csv:", "links.csv:", "rating scale:")
+    assert all(line.startswith(report) for line in done.stderr.splitlines()), done.stderr
     compare(expected, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["out"], "no intermediate files are left"
 
