@@ -118,7 +118,7 @@ def test_update_and_forget(command: Command, model_dir: Path, tmp_path: Path) ->
     assert 0 <= change["distance"]["prediction"] < 1
     assert {file.name: file.read_bytes() for file in model_dir.iterdir()} == before, "the old model is unchanged"
     model = open_model(tmp_path / "m2")
-    assert model.catalogue.movie(model.items.index("99")).title == "New One (2001)"
+    assert model.catalogue.movie(model.items.index("99")).title == "New One"
     assert {model.items.id(int(item)) for item in model.predictor.seen(model.users.index("x"))[0]} == {"10", "99"}
     told = command("update", model_dir, "new.csv", "--out", "m3", "--steps", 0, cwd=tmp_path).stdout
     assert "1 new users and 1 new movies, 0 steps" in told
