@@ -189,7 +189,7 @@ def test_incomplete_models(command: Command, model_dir: Path, tmp_path: Path) ->
     ("options", "message"),
     [
         (("--user", "61"), "similar ids are 6"),
-        (("--user", "nobody"), "expected one of the model's 60 user ids"),
+        (("--user", "nobody"), "expected one of the 60 user ids"),
         (("--user", "1", "-k", "0"), "k: expected 1 to 80 (the catalogue), found 0"),
         (("--user", "1", "-k", "81"), "k: expected 1 to 80 (the catalogue), found 81"),
         (("--user", "1", "--genre", "Dramma"), "try Drama"),
@@ -214,7 +214,7 @@ def test_impossible_lists(
         ("movieId,rating\n101,4\n", "my.csv: expected movies of the model, such as"),
         ("movieId,rating\n10,9\n", "rating of movie 10: expected 1 to 5, found 9"),
         ("movieId,rating\n10,good\n", "expected a number as rating, found 'good' in row 1"),
-        ("movieId,rating\n10,4\n20\n", "expected 2 columns in every row, found 1 in row 2"),
+        ("movieId,rating\n10,4\n20\n", "expected 2 cells, found 1 in row 2"),
         ("movieId\n10\n", "expected cells separated by"),
     ],
 )
@@ -228,7 +228,7 @@ def test_unreadable_visitor_ratings(
 def test_unreadable_pairs_and_test_ratings(command: Command, model_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "p.csv").write_text("userId,movieId\n1,\n")
     line = line_of(command("predict", model_dir, "p.csv", "--out", "out.csv", cwd=tmp_path))
-    assert "expected a movieId in every row, found none in row 1" in line
+    assert "row 1: expected a movie id, found none" in line
     (tmp_path / "t.csv").write_text("userId,movieId,rating\n1,10,inf\n")
     assert "expected a number as rating, found 'inf' in row 1" in line_of(
         command("evaluate", model_dir, "t.csv", cwd=tmp_path)

@@ -31,10 +31,11 @@ def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[by
 
 
 def error_of(done: subprocess.CompletedProcess[bytes]) -> bytes:
-    """The one line of stderr of a refused command."""
+    """The one error of a refused command; the report on its files may stand before it."""
     assert done.returncode == 2, done.stderr
-    (line,) = done.stderr.splitlines()
+    *report, line = done.stderr.splitlines()
     assert line.startswith(b"error: ")
+    assert not any(text.startswith((b"error", b"Traceback")) for text in report)
     return line
 
 

@@ -35,7 +35,7 @@ def split_genres(cells: Sequence[str | None], *, blanks: bool = False) -> list[s
     known: dict[str, str | None] = {}
     for cell in cells:
         if cell is not None and cell not in known:
-            known[cell] = _joined(split(cell))
+            known[cell] = None if cell.strip() in _NO_GENRES else _joined(split(cell))
     return [None if cell is None else known[cell] for cell in cells]
 
 

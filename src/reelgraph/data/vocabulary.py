@@ -90,7 +90,8 @@ def require_ids(ids: Iterable[object], what: str, where: str) -> list[str]:
     for row, value in enumerate(ids, start=1):
         name = canonical_id(value)
         if name is None:
-            raise DataError(f"{where} {row:,}: expected a {what} id, found {str(value)!r}", "fill it in or remove it")
+            cell = "none" if value is None else repr(str(value))
+            raise DataError(f"{where} {row:,}: expected a {what} id, found {cell}", "fill it in or remove it")
         names.append(name)
     return names
 

@@ -140,8 +140,10 @@ def suspected_codes(f: Any, rows: DataFrame, scale: Scale) -> list[Code]:
         return []
     value = f.col("value")
     rows = rows.where((value >= scale.low) & (value <= scale.high))
-    ends = rows.agg(f.min("value").alias("low"), f.max("value").alias("high"), f.count(f.lit(1)).alias("rows"))
-    low, high, count = (ends.collect()[0][name] for name in ("low", "high", "rows"))
+    ends = rows.agg(
+        f.min("value").alias("low"), f.max("value").alias("high"), f.count(f.lit(1)).alias("rows")
+    ).collect()
+    low, high, count = (ends[0][name] for name in ("low", "high", "rows"))
     if not count:
         return []
     inner = rows.agg(
