@@ -137,7 +137,7 @@ def settings(max_steps: int, **others: Any) -> Any:
     """Settings of the fits measured here."""
     from reelgraph.config import TrainConfig  # noqa: PLC0415
 
-    return TrainConfig(dim=DIM, ranking=False, tune="none", max_steps=max_steps, **others)
+    return TrainConfig(dim=DIM, ranking=False, tune="none", max_steps=max_steps, use_all=False, **others)
 
 
 def floor(data: Dataset, pairs: Interactions, made: Path) -> float:

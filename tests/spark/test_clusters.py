@@ -38,7 +38,7 @@ def test_a_killed_worker_is_replaced(cluster: Cluster) -> None:
 def test_a_program_ends_with_its_parent(tmp_path: Path) -> None:
     # Another Python process starts a program that sleeps, and is killed before it can stop it.
     code = (
-        "import os, time; from pathlib import Path; from clusters import Program; "
+        "import os, time; from pathlib import Path; from tests.support.clusters import Program; "
         "Program(['sh', '-c', 'echo child $$; exec sleep 600'], Path('log'), os.environ); "
         "print('started', flush=True); time.sleep(600)"
     )
