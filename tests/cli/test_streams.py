@@ -6,17 +6,17 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from reelgraph import artifact
+from tests.support.clusters import until
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 PYTHON = [sys.executable, "-m", "reelgraph"]
@@ -181,15 +181,11 @@ main(sys.argv[1:])
     assert process.stdout is not None
     assert process.stdout.readline() == "started\n"
 
-    def interrupt() -> None:
-        while process.poll() is None:
-            time.sleep(0.5)
-            process.send_signal(signal.SIGINT)
-
-    sender = threading.Thread(target=interrupt)
-    sender.start()
+    busy = psutil.Process(process.pid)
+    before = busy.cpu_times().user
+    until(lambda: busy.cpu_times().user > before + 0.5, "the query does not run")
+    process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    sender.join()
     assert (process.returncode, err.strip()) == (130, "reelgraph: interrupted")
 
 

@@ -89,7 +89,7 @@ def test_the_last_rating_of_a_movie_counts(tmp_path: Path) -> None:
         ("userId,movieId,rating\na,1,\n", {}, DataError, "a number as rating, found None in row 1"),
         ("userId,movieId,rating\na,1,1e999\n", {}, DataError, "a number as rating, found '1e999' in row 1"),
         ("userId,movieId,rating\na,1,1_0\n", {}, DataError, "a number as rating, found '1_0' in row 1"),
-        ("userId,movieId,rating\na,1,4\n,2,4\n", {}, DataError, "row 2: expected a user id, found 'None'"),
+        ("userId,movieId,rating\na,1,4\n,2,4\n", {}, DataError, "row 2: expected a user id, found none"),
         ("userId,movieId,rating\na,1,4\na,NULL,4\n", {}, DataError, "row 2: expected a movie id, found 'NULL'"),
         ("userId,movieId,rating\na,1,4\na,2\n", {}, DataError, "expected 3 cells, found 2 in row 2: 'a,2'"),
         ("userId,movieId,rating\n", {}, DataError, "rows below the header, found none"),
