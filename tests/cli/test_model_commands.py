@@ -15,6 +15,18 @@ from reelgraph.recommend.recommender import open_model
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
+def test_search_prints_ids_that_other_commands_take(command: Command, model_dir: Path) -> None:
+    rows = json.loads(command("search", model_dir, "the", "movie", 5, "--json").stdout)
+    assert rows[0]["title"] == "Movie, The 5"
+    screen = command("search", model_dir, "movie", "-k", 3).stdout
+    assert screen.count("Movie") == 4, "the table's title and three movies"
+    by_title = command("similar", model_dir, "--movie", "movie the 5", "--json").stdout
+    assert by_title == command("similar", model_dir, "--movie", 50, "--json").stdout
+    refused = command("explain", model_dir, "--user", 1, "--movie", "movie")
+    assert refused.returncode == 2
+    assert "expected one movie, found" in refused.stderr
+
+
 def test_similar_movies_and_users(command: Command, model_dir: Path) -> None:
     model = open_model(model_dir)
     rows = json.loads(command("similar", model_dir, "--movie", 50, "-k", 4, "--json").stdout)

@@ -155,6 +155,14 @@ def show_list(title: str, suggestions: Sequence[Suggestion]) -> None:
     show_table(title, ["", "movie", "title", "year", "genres", "stars"], rows, left=(1, 2, 4))
 
 
+def show_movies(title: str, rows: Sequence[dict[str, Any]]) -> None:
+    """Movies with their ids, titles, years and genres."""
+    if not rows:
+        say(f"{title}: none")
+        return
+    show_table(title, ["movie", "title", "year", "genres"], [_movie_cells(row) for row in rows], left=(0, 1, 3))
+
+
 def show_similar(title: str, rows: Sequence[dict[str, Any]]) -> None:
     """Movies or users with their similarities."""
     if rows and "movie_id" in rows[0]:

@@ -132,7 +132,7 @@ def doctor(engine: str | None, stage: str | None) -> None:
 
 for command in (
     train.train, data.prepare, recommend.predict, evaluate.evaluate, evaluate.report, recommend.recommend,
-    recommend.similar, recommend.explain, train.update, train.forget, serve.serve, serve.export, data.plan,
-    evaluate.bench, doctor,
+    recommend.search, recommend.similar, recommend.explain, train.update, train.forget, serve.serve, serve.export,
+    data.plan, evaluate.bench, doctor,
 ):  # fmt: skip
     commands.add_command(command)

@@ -1,4 +1,4 @@
-"""The commands `predict`, `recommend`, `similar` and `explain`."""
+"""The commands `predict`, `recommend`, `search`, `similar` and `explain`."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -167,7 +167,22 @@ def _write_by_spark(model: Path, out: Path, choice: dict[str, Any], **where: Any
 
 @click.command()
 @click.argument("model", type=PATH)
-@click.option("--movie", help="a movie of the training data")
+@click.argument("title", nargs=-1, required=True)
+@click.option("-k", type=click.IntRange(min=1), default=10, show_default=True, help="number of movies")
+@JSON
+def search(model: Path, title: tuple[str, ...], k: int, as_json: bool) -> None:
+    """Find movies by the words of their TITLE and year, best match first, and print their ids."""
+    text = " ".join(title)
+    rows = [asdict(movie) for movie in open_model(model).search(text, k)]
+    if as_json:
+        console.show_json(rows)
+    else:
+        console.show_movies(f"Movies that match {text!r}", rows)
+
+
+@click.command()
+@click.argument("model", type=PATH)
+@click.option("--movie", help="a movie of the training data: its id or its title")
 @click.option("--user", help="a user of the training data")
 @click.option("-k", type=int, default=10, show_default=True, help="length of the list")
 @JSON
@@ -178,8 +193,10 @@ def similar(model: Path, movie: str | None, user: str | None, k: int, as_json: b
         raise ConfigError(f"similar: expected one of --movie and --user, found {given}", "give one")
     recommender = open_model(model)
     if movie is not None:
-        rows = [asdict(other) | {"similarity": value} for other, value in recommender.similar(movie, k)]
-        title = f"Movies similar to {recommender.catalogue.movie(recommender.items.index(movie))}"
+        item = recommender.titles.movie(movie)
+        similar = recommender.similar(recommender.items.id(item), k)
+        rows = [asdict(other) | {"similarity": value} for other, value in similar]
+        title = f"Movies similar to {recommender.catalogue.movie(item)}"
     else:
         rows = [{"user_id": other, "similarity": value} for other, value in recommender.similar_users(user, k)]
         title = f"Users with a taste similar to user {user}"
@@ -193,7 +210,7 @@ def similar(model: Path, movie: str | None, user: str | None, k: int, as_json: b
 @click.argument("model", type=PATH)
 @click.option("--user", help="a user of the training data")
 @RATINGS
-@click.option("--movie", required=True, help="the movie to explain")
+@click.option("--movie", required=True, help="the movie to explain: its id or its title")
 @click.option("--plot", type=PATH, help="draw the most important ratings as a graph: a .svg or .png file")
 @JSON
 def explain(
@@ -205,7 +222,8 @@ def explain(
         raise ConfigError(f"explain: expected one of --user and --ratings, found {given}", "give one")
     recommender = open_model(model)
     visitor = None if ratings is None else _match(recommender, ratings).ratings
-    explanation = recommender.explain(user, movie=movie, ratings=visitor)
+    item = recommender.items.id(recommender.titles.movie(movie))
+    explanation = recommender.explain(user, movie=item, ratings=visitor)
     if plot is not None:
         from reelgraph.recommend import explain_plot  # noqa: PLC0415
 

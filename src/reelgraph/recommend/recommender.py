@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -21,6 +22,7 @@ from reelgraph.recommend.catalogue import Movie
 from reelgraph.recommend.explain import Explanation, explain
 from reelgraph.recommend.lists import Choice, ListMaker, ListOptions, Suggestion
 from reelgraph.recommend.predictor import Person, Predictor
+from reelgraph.recommend.title_search import TitleIndex
 from reelgraph.recommend.visitor import Visitor
 
 
@@ -38,6 +40,11 @@ class Recommender:
     def id_types(self) -> dict[str, str]:
         """Arrow types of the ids in the source files, by "user" and "item"; "string" for text files."""
         return dict(self.artifact.manifest["data"]["source"]["id_types"])
+
+    @cached_property
+    def titles(self) -> TitleIndex:
+        """The movies by title; takes a second for each 50,000 movies on first use."""
+        return TitleIndex(self.catalogue, self.predictor.item_counts)
 
     def __repr__(self) -> str:
         config = self.artifact.manifest["config"]["model"] + ("" if self.ranker is None else " with ranking head")
@@ -142,6 +149,10 @@ class Recommender:
         """
         weights = self.lists.weights(Choice(**options))
         return self.lists.ordering.scores(self.predictor.people(user_index), weights)[0]
+
+    def search(self, text: str, k: int = 10) -> list[Movie]:
+        """Movies whose titles or years match a text as people type it, best match first; see `TitleIndex.find`."""
+        return [self.catalogue.movie(item) for item in self.titles.find(text)[:k]]
 
     def similar(self, movie: object, k: int = 10) -> list[tuple[Movie, float]]:
         """The `k` most similar movies and the cosine similarities of their states, most similar first.

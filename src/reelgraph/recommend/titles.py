@@ -15,6 +15,15 @@ _LETTERS = str.maketrans({
     "ø": "o", "æ": "ae", "œ": "oe", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "\u0131": "i", "\u2019": "'", "&": " and ",
 })  # fmt: skip
 
+_ROMAN = ("i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x", "xi", "xii", "xiii")
+_SPELLED = (
+    "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen",
+)  # fmt: skip
+# All spellings of a number, digits first, by each of them.
+NUMBERS = {
+    word: spellings for spellings in zip(map(str, range(1, 14)), _ROMAN, _SPELLED, strict=True) for word in spellings
+}
+
 
 def words(text: str) -> list[str]:
     """The words of a text in lower case and without accents: "Amélie (2001)" is amelie, 2001."""

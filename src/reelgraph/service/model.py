@@ -22,8 +22,8 @@ from reelgraph.files import MANIFEST
 from reelgraph.recommend.lists import Choice
 from reelgraph.recommend.matching import FilmIndex
 from reelgraph.recommend.recommender import Recommender, open_model
+from reelgraph.recommend.title_search import TitleIndex
 from reelgraph.service.errors import ServiceError
-from reelgraph.service.title_search import TitleIndex
 
 _INCOMPLETE = "copy the whole model under another name, then rename it"
 _UNUSABLE = "train the model again; the previous one stays in service"
@@ -199,8 +199,7 @@ def _open(held: "HeldFiles") -> Served:
     predictor = recommender.predictor
     total = np.bincount(predictor.seen_item, predictor.seen_rating, minlength=len(predictor.items))
     means = np.divide(total, predictor.item_counts, out=np.full(len(total), np.nan), where=predictor.item_counts > 0)
-    titles = TitleIndex(predictor.catalogue, predictor.item_counts)
-    return Served(recommender, titles, means, held, datetime.now(UTC))
+    return Served(recommender, recommender.titles, means, held, datetime.now(UTC))
 
 
 def check(model: Recommender, path: Path) -> None:
