@@ -1,7 +1,5 @@
 """Time and memory of a command, and the description of the machine, for the benchmarks."""
 
-import os
-import platform
 import subprocess
 import sys
 import time
@@ -11,6 +9,7 @@ from typing import Any
 
 import psutil
 
+from reelgraph import machine
 from reelgraph._version import __version__
 
 EVERY = 0.2  # seconds between two memory samples
@@ -21,7 +20,7 @@ def describe(command: str) -> dict[str, Any]:
     return {
         "reelgraph": __version__,
         "date": time.strftime("%Y-%m-%d"),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
+        "machine": machine.describe(),
         "command": command,
     }
 

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import platform
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from reelgraph import machine
 from reelgraph._version import __version__
 from reelgraph.bench import datasets
 from reelgraph.bench.datasets import Report
@@ -23,7 +23,6 @@ from reelgraph.bench.results import KIND, RESULTS, read_results
 from reelgraph.data.dataset import load_prepared, merge
 from reelgraph.errors import DataError
 from reelgraph.files import new_file, output_errors
-from reelgraph.machine import peak_memory
 from reelgraph.metrics.ranking import evaluate_ranking
 from reelgraph.metrics.ratings import mae, rmse
 
@@ -109,7 +108,7 @@ def _describe_run(command: str) -> dict[str, Any]:
     return {
         "reelgraph": __version__,
         "date": time.strftime("%Y-%m-%d"),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
+        "machine": machine.describe(),
         "python": platform.python_version(),
         "command": command,
     }
@@ -161,7 +160,11 @@ def measure(data_path: Path, method: str, seed: int, budget: float) -> dict[str,
     if fitted.score is not None:
         ranking = evaluate_ranking(fitted.score, both, test, len(data.items), data.scale[1])
         row |= {"ndcg": ranking.ndcg, "recall": ranking.recall, "coverage": ranking.coverage}
-    row |= {"tune_seconds": trial.tune_seconds, "fit_seconds": trial.fit_seconds, "memory_gb": peak_memory() / 1e9}
+    row |= {
+        "tune_seconds": trial.tune_seconds,
+        "fit_seconds": trial.fit_seconds,
+        "memory_gb": machine.peak_memory() / 1e9,
+    }
     return row | {"tried": trial.tried, "settings": dict(trial.settings)}
 
 

@@ -19,6 +19,7 @@ from reelgraph.errors import ConfigError, DataError
 RATINGS = ("ratings.csv", "ratings.dat", "u.data", "ratings.parquet")
 CANONICAL = {"user": "userId", "item": "movieId", "rating": "rating", "timestamp": "timestamp"}
 NEEDED = ("user", "item", "rating")
+SAMPLE = Path(str(resources.files("reelgraph.data"))) / "sample"  # the bundled ratings
 
 PAIR = ("user", "item")
 _LINKS = ("links.csv", "links.csv.gz")
@@ -77,8 +78,7 @@ def find(
         test: test ratings, likewise.
     """
     if ratings is None:
-        sample = Path(str(resources.files("reelgraph.data"))) / "sample"
-        source = Source(sample / "ratings.parquet", sample / "movies.parquet")
+        source = Source(SAMPLE / "ratings.parquet", SAMPLE / "movies.parquet")
     elif ratings.is_dir() or is_archive(ratings):
         source = _in_folder(ratings)
     else:

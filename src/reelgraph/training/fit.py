@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from reelgraph import machine
 from reelgraph._version import __version__
 from reelgraph.arrays import Float32s, Floats, Indices
 from reelgraph.artifact import Artifact
@@ -97,6 +98,7 @@ def take_part(
             del recommender, runner, rankings  # frees their graphs before a larger one is built
             artifact = add_held_out(artifact, fitted, *runs)
             recommender = Recommender(artifact)
+    artifact.manifest["given"] = config.model_dump(mode="json", include=fitted.given)
     artifact.manifest["seconds"] = time.monotonic() - started
     if checkpoints is not None and not fitted.interrupted:
         shutil.rmtree(checkpoints.directory, ignore_errors=True)
@@ -237,6 +239,11 @@ def make_artifact(fitted: Fitted, data: Dataset) -> Artifact:
         },
         "libraries": {"reelgraph": __version__, "python": platform.python_version()}
         | {name: version(name) for name in LIBRARIES},
+        "machine": {
+            "name": machine.describe(),
+            "vectors": torch.backends.cpu.get_cpu_capability(),
+            "threads": torch.get_num_threads(),
+        },
         "data": data.manifest,
         "scale": data.manifest["scale"],
         "standardise": {"mean": model.graph.mean, "std": model.graph.std},

@@ -5,6 +5,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from reelgraph._version import __version__
 from reelgraph.config import DataConfig
 from reelgraph.data import side_tables
 from reelgraph.data.dataset import KIND, VERSION
+from reelgraph.data.parquet_files import parts_of
 from reelgraph.data.prepare import clean
 from reelgraph.data.prepare.fingerprint import describe_splits
 from reelgraph.data.prepare.passes import (
@@ -32,7 +34,8 @@ from reelgraph.data.prepare.passes import (
 )
 from reelgraph.data.prepare.stage import Staged, stage_ratings
 from reelgraph.data.rows import Malformed
-from reelgraph.data.sources import CANONICAL, Source
+from reelgraph.data.sources import CANONICAL, SAMPLE, Source
+from reelgraph.data.stored_files import sha256_of
 from reelgraph.engines.engine import Run, check_name, check_seen, check_whole, open_engine
 from reelgraph.engines.spark_jobs import Observer
 from reelgraph.errors import ConfigError, DataError
@@ -255,4 +258,20 @@ def _manifest(
         "split": split | {"fingerprints": splits["fingerprints"]},
         "source": {"files": [file.to_json() for file in staged], "id_types": dict(staged[0].id_types)},
         "side": {side: path and path.name for side, path in (("items", source.items), ("users", source.users))},
+        "settings": config.model_dump(mode="json", include=config.model_fields_set - {"stage"}),
+        "inputs": _inputs(source, staged),
+    }
+
+
+def _inputs(source: Source, staged: list[Staged]) -> dict[str, Any]:
+    """Path and checksum of every input by its name in `Source`; files of the bundled sample have no path."""
+    sums = {"ratings": staged[0].sha256, "test": staged[-1].sha256}
+    paths = {field.name: getattr(source, field.name) for field in fields(source)}
+    return {
+        name: {
+            "path": None if path.parent == SAMPLE else str(path.absolute()),
+            "sha256": sums.get(name) or sha256_of(parts_of(path)),
+        }
+        for name, path in paths.items()
+        if path is not None
     }
