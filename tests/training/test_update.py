@@ -13,7 +13,7 @@ from reelgraph.errors import ConfigError, DataError, UnknownIdError
 from reelgraph.metrics.ratings import rmse
 from reelgraph.recommend.recommender import Recommender, open_model
 from reelgraph.training.fit import fit
-from reelgraph.training.update import distance, forget, rebuild, update
+from reelgraph.training.update import compare, forget, rebuild, update
 from tests.support.worlds import checkerboard, dataset, interactions, moody, settings
 
 
@@ -209,15 +209,17 @@ def test_distance_from_a_full_fit(data: Dataset) -> None:
     train = data.train.take(np.random.default_rng(0).random(len(data.train)) < 0.33)
     config = settings(ranking=True, max_steps=60, rank_max_steps=40, rank_dim=6, tune="none", refit=False)
     model = fit(replace(data, train=train), config).artifact
-    found = distance(model)
+    found, seconds = compare(model)
+    assert seconds > 0
     assert found.pairs > 1000
     assert found.users == 40
     assert 0 <= found.prediction < 1
     assert 0.3 < found.overlap <= 1
     wild = {name: -array if name.endswith("item.state") else array for name, array in model.weights.items()}
     upset = Artifact(model.manifest, wild, model.users, model.items, model.seen, model.history, model.rejects)
-    assert distance(upset).prediction > 2 * found.prediction
-    assert distance(upset).overlap < found.overlap
+    far, _ = compare(upset)
+    assert far.prediction > 2 * found.prediction
+    assert far.overlap < found.overlap
 
 
 def test_bad_updates_are_refused(model: Artifact, data: Dataset) -> None:

@@ -11,7 +11,7 @@ import click
 
 from reelgraph import machine
 from reelgraph._version import __version__
-from reelgraph.cli import console, data, evaluate, recommend, serve, train
+from reelgraph.cli import compare, console, data, evaluate, recommend, serve, train
 from reelgraph.errors import ReelgraphError, StoppedError
 from reelgraph.files import temporary_directory
 
@@ -133,6 +133,6 @@ def doctor(engine: str | None, stage: str | None) -> None:
 for command in (
     train.train, data.prepare, recommend.predict, evaluate.evaluate, evaluate.report, recommend.recommend,
     recommend.search, recommend.similar, recommend.explain, train.update, train.forget, serve.serve, serve.export,
-    data.plan, evaluate.bench, doctor,
+    data.plan, evaluate.bench, compare.diff, compare.rerun, doctor,
 ):  # fmt: skip
     commands.add_command(command)

@@ -87,21 +87,23 @@ def update(
     number = updates.WARM_STEPS if steps is None else steps
     new_model, change = updates.update(old_model, *given, item_table=item_table, steps=number)
     artifact.write_artifact(new_model, out)
-    distance = updates.distance(new_model) if compare else None
+    found = updates.compare(new_model) if compare else None
     if as_json:
-        console.show_json(asdict(change) | {"distance": None if distance is None else asdict(distance)})
+        distance = None if found is None else asdict(found[0]) | {"seconds": found[1]}
+        console.show_json(asdict(change) | {"distance": distance})
         return
     console.say(
         f"{change.added:,} ratings added and {change.replaced:,} replaced, {change.new_users:,} new users and "
         f"{change.new_movies:,} new movies, {change.steps} steps, {change.seconds:.1f} s; model in {out}"
     )
-    if distance is None:
+    if found is None:
         console.say("To measure the difference from a full training, use --compare.")
     else:
+        apart, seconds = found
         console.say(
-            f"Compared with a full training ({distance.seconds:.1f} s), predictions differ by "
-            f"{distance.prediction:.3f} (root mean square of {distance.pairs:,} pairs), and lists of 10 share "
-            f"{distance.overlap:.0%} of their movies ({distance.users:,} users)"
+            f"Compared with a full training ({seconds:.1f} s), predictions differ by "
+            f"{apart.prediction:.3f} (root mean square of {apart.pairs:,} pairs), and lists of 10 share "
+            f"{apart.overlap:.0%} of their movies ({apart.users:,} users)"
         )
 
 

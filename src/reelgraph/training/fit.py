@@ -98,7 +98,7 @@ def take_part(
             del recommender, runner, rankings  # frees their graphs before a larger one is built
             artifact = add_held_out(artifact, fitted, *runs)
             recommender = Recommender(artifact)
-    artifact.manifest["given"] = config.model_dump(mode="json", include=fitted.given)
+    artifact.manifest["given"] = config.model_dump(mode="json", include=set(fitted.given))
     artifact.manifest["seconds"] = time.monotonic() - started
     if checkpoints is not None and not fitted.interrupted:
         shutil.rmtree(checkpoints.directory, ignore_errors=True)

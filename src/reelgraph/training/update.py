@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from reelgraph.arrays import NO_ITEM, Float32s, Floats, Indices, Int64s
+from reelgraph.arrays import Float32s, Floats, Indices, Int64s
 from reelgraph.artifact import Artifact
 from reelgraph.config import LIKED, TrainConfig
 from reelgraph.data import side_features, side_tables
@@ -27,6 +27,7 @@ from reelgraph.data.rows import Malformed
 from reelgraph.data.sources import CANONICAL, NEEDED
 from reelgraph.data.vocabulary import Vocabulary, describe_overlap, require_ids
 from reelgraph.errors import ConfigError, DataError
+from reelgraph.evaluation.differences import Distance, distance
 from reelgraph.models import RankingModel, ResidualModel
 from reelgraph.models.graph import BipartiteGraph, build_graph
 from reelgraph.models.residual import SideFeatures
@@ -259,19 +260,8 @@ def update_model(
     return Recommender(update(model.artifact, *given, item_table=table, steps=steps, seed=seed)[0])
 
 
-@dataclass(frozen=True)
-class Distance:
-    """The difference between a model and a full fit to the same ratings."""
-
-    pairs: int  # random pairs of users and movies compared
-    prediction: float  # root mean squared difference of their predicted ratings, in the data's scale
-    users: int  # random users whose lists were compared
-    overlap: float  # share of movies in their lists of 10 that both models list
-    seconds: float  # duration of the full fit
-
-
-def distance(artifact: Artifact, seed: int = 0) -> Distance:
-    """Fit a new model to a model's ratings with its settings, and compare the two."""
+def compare(artifact: Artifact, seed: int = 0) -> tuple[Distance, float]:
+    """Fit a new model to a model's ratings with its settings; returns how the two differ and the seconds of the fit."""
     started = time.monotonic()
     config = artifact.manifest["config"] | {
         "tune": "none",
@@ -281,23 +271,11 @@ def distance(artifact: Artifact, seed: int = 0) -> Distance:
     }
     ranking = artifact.manifest.get("ranking")
     config |= {"rank_max_steps": ranking["steps"]} if ranking else {"ranking": False}
-    data = training_data(artifact)
-    train, users, items = data.train, data.users, data.items
-    whole, quick = fit(data, TrainConfig.model_validate(config)), Recommender(artifact)
-    seconds, rng = time.monotonic() - started, np.random.default_rng(seed)
-    some = rng.choice(np.unique(train.user_index), 5000), rng.choice(np.unique(train.item_index), 5000)
-    ids = [users.id(int(user)) for user in some[0]], [items.id(int(item)) for item in some[1]]
-    apart = whole.predictor.predict(*ids) - quick.predictor.predict(*ids)
-    readers = np.unique(some[0])[:500].astype(np.int32)
-    length = min(10, len(items))
-    lists = [model.list_indices(readers, k=length, include_seen=False) for model in (whole, quick)]
-    both = [
-        len(set(one[one != NO_ITEM]) & set(other[other != NO_ITEM])) / max((one != NO_ITEM).sum(), 1)
-        for one, other in zip(*lists, strict=True)
-    ]
-    return Distance(
-        len(apart), float(np.sqrt(np.mean(apart.astype(np.float64) ** 2))), len(readers), float(np.mean(both)), seconds
-    )
+    whole = fit(training_data(artifact), TrainConfig.model_validate(config))
+    seconds = time.monotonic() - started
+    apart = distance(whole, Recommender(artifact), seed)
+    assert apart is not None  # the same users and movies
+    return apart, seconds
 
 
 def _checked_ids(

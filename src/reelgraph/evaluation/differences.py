@@ -1,0 +1,108 @@
+"""How two models differ: in data, settings, versions, metrics, weights, predictions and lists."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from reelgraph.arrays import NO_ITEM
+from reelgraph.recommend.recommender import Recommender
+
+PAIRS, USERS, LENGTH = 5000, 500, 10  # compared at most
+
+# Entries of the manifest by section.
+SECTIONS = {
+    "data": ("data", "scale", "seen", "changes"),
+    "settings": ("config", "steps", "session"),
+    "versions": ("libraries", "machine", "processes"),
+    "metrics": ("metrics", "analysis", "ranking"),
+}
+_NO_DIFFERENCE = {"created", "path"}  # the same files may lie elsewhere
+
+Entries = dict[str, tuple[Any, Any]]  # both values by dotted name; None where a model has no such entry
+
+
+@dataclass(frozen=True)
+class Distance:
+    """The difference between the predictions and lists of two models, on the users and movies that both know."""
+
+    pairs: int  # random pairs of users and movies compared
+    prediction: float  # root mean squared difference of their predicted ratings, in the data's scale
+    users: int  # random users whose lists were compared
+    overlap: float  # share of movies in their lists of 10 that both models list
+
+
+@dataclass(frozen=True)
+class Differences:
+    """Everything that differs between two models; equal entries are left out."""
+
+    data: Entries
+    settings: Entries
+    versions: Entries
+    metrics: Entries
+    weights: dict[str, float | None]  # largest absolute difference by array; None where the shapes differ
+    distance: Distance | None  # None if they have no user or no movie in common
+
+    @property
+    def same_result(self) -> bool:
+        """Whether the two trainings gave identical weights and metrics."""
+        return not self.weights and not self.metrics
+
+
+def compare(one: Recommender, other: Recommender, seed: int = 0) -> Differences:
+    """Compare two models, which may know different users and movies."""
+    first, second = one.artifact, other.artifact
+    sections = {
+        name: _changed(*({key: model.manifest.get(key) for key in keys} for model in (first, second)))
+        for name, keys in SECTIONS.items()
+    }
+    weights: dict[str, float | None] = {}
+    for name in sorted(first.weights.keys() | second.weights.keys()):
+        left, right = first.weights.get(name), second.weights.get(name)
+        if left is None or right is None or left.shape != right.shape:
+            weights[name] = None
+        elif not np.array_equal(left, right):
+            weights[name] = float(np.abs(left - right).max())
+    return Differences(**sections, weights=weights, distance=distance(one, other, seed))
+
+
+def distance(one: Recommender, other: Recommender, seed: int = 0) -> Distance | None:
+    """Compare predictions of random pairs and lists of random users; None without a common user or movie."""
+    rng = np.random.default_rng(seed)
+    users, movies = (
+        [name for name in getattr(one, side).ids.to_pylist() if name in getattr(other, side)]
+        for side in ("users", "items")
+    )
+    if not users or not movies:
+        return None
+    readers, films = ([names[place] for place in rng.integers(0, len(names), PAIRS)] for names in (users, movies))
+    apart = one.predictor.predict(readers, films).astype(np.float64) - other.predictor.predict(readers, films)
+    readers = [users[place] for place in rng.permutation(len(users))[:USERS]]
+    both = [
+        len(mine & theirs) / max(len(mine), len(theirs)) if mine or theirs else 1.0
+        for mine, theirs in zip(_lists(one, readers), _lists(other, readers), strict=True)
+    ]
+    return Distance(PAIRS, float(np.sqrt(np.mean(apart**2))), len(readers), float(np.mean(both)))
+
+
+def _lists(model: Recommender, users: list[str]) -> list[set[str]]:
+    """The movies in each user's list."""
+    lists = model.list_indices(model.users.indices(users)[0], k=min(LENGTH, len(model.items)))
+    return [set(model.items.names(line[line != NO_ITEM])) for line in lists]
+
+
+def _changed(first: Any, second: Any) -> Entries:
+    one, other = dict(_flat(first)), dict(_flat(second))
+    names = list(dict.fromkeys([*one, *other]))
+    return {name: (one.get(name), other.get(name)) for name in names if one.get(name) != other.get(name)}
+
+
+def _flat(entry: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of nested objects by dotted name, without those that always differ."""
+    if not isinstance(entry, dict):
+        yield name, entry
+        return
+    for key, value in entry.items():
+        if key not in _NO_DIFFERENCE:
+            yield from _flat(value, f"{name}.{key}" if name else key)
