@@ -51,7 +51,7 @@ def test_lists_only_checks_its_arrays(copy: Path) -> None:
     weights = {name: array for name, array in load_file(copy / WEIGHTS).items() if name != "rank.item.bias"}
     save_file(weights, copy / WEIGHTS)
     manifest = json.loads((copy / "manifest.json").read_text())
-    manifest["files"][WEIGHTS]["bytes"] = (copy / WEIGHTS).stat().st_size
+    manifest["files"][WEIGHTS] = {"bytes": (copy / WEIGHTS).stat().st_size}
     (copy / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(ArtifactError, match=r"expected an array 'rank\.item\.bias', found none"):
         Recommender(read_artifact(copy, lists_only=True))
@@ -153,7 +153,7 @@ def test_an_artifact_replaces_only_an_artifact(model_dir: Path, tmp_path: Path) 
     target = tmp_path / "m"
     write_artifact(artifact, target)
     write_artifact(artifact, target)
-    assert [path.name for path in tmp_path.iterdir()] == ["m"]
+    assert {path.name for path in tmp_path.iterdir()} == {"m", ".m.previous"}
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     with pytest.raises(OutputError, match="found other files there"):

@@ -1,18 +1,30 @@
 """Atomic writing of files and directories."""
 
+import ctypes
 import errno
+import itertools
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
-import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from reelgraph.errors import DataError, OutputError
-from reelgraph.files import MANIFEST, check_target, new_directory, new_file, temporary_directory
+from reelgraph.files import (
+    MANIFEST,
+    check_target,
+    new_directory,
+    new_file,
+    previous_of,
+    read_whole,
+    temporary_directory,
+)
 
 KIND = "reelgraph-test"
 
@@ -27,6 +39,13 @@ def test_a_directory_is_replaced(tmp_path: Path) -> None:
     fill(tmp_path / "deep" / "out", "one")
     fill(tmp_path / "deep" / "out", "two")
     assert (tmp_path / "deep" / "out" / "data.txt").read_text() == "two"
+    assert previous_of(tmp_path / "deep" / "out") == tmp_path / "deep" / ".out.previous"
+    assert (tmp_path / "deep" / ".out.previous" / "data.txt").read_text() == "one"
+    fill(tmp_path / "deep" / "out", "three")
+    assert (tmp_path / "deep" / ".out.previous" / "data.txt").read_text() == "two"
+    assert {path.name for path in (tmp_path / "deep").iterdir()} == {"out", ".out.previous"}
+    with new_directory(tmp_path / "deep" / "out", KIND, keep=False) as directory:
+        (directory / MANIFEST).write_text("{}")
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["out"]
 
 
@@ -96,20 +115,96 @@ def test_unsuitable_targets_are_refused(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "file", "full", "ours"]
 
 
-def test_a_failed_rename_restores_the_earlier_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def audited(number: int, work: Callable[[], None], act: Callable[[], None]) -> int:
+    """Do the work with `act` before a call of the system; 0 if the work succeeds, 1 if not, 2 without such a call."""
+    calls = itertools.count(1)
+
+    def audit(event: str, _: tuple[object, ...]) -> None:
+        if event.startswith(("os.", "open", "shutil.", "ctypes.dlsym")) and next(calls) == number:
+            act()
+
+    sys.addaudithook(audit)
+    try:
+        work()
+    except OutputError:
+        return 1
+    return 0 if next(calls) > number else 2
+
+
+def at_each_call(work: Callable[[], None], act: Callable[[], None]) -> Iterator[int]:
+    """Do the work in forks of this process, with `act` before the first, second, ... call; yields their exit codes."""
+    for number in itertools.count(1):
+        child = os.fork()
+        if child == 0:
+            try:
+                os._exit(audited(number, work, act))
+            finally:
+                os._exit(3)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if code == 2:
+            return
+        yield code
+
+
+@pytest.fixture(params=["exchange", "two renames"])
+def out(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A target on a system that can, and on one that cannot, exchange two directories; the disk is not waited for."""
+    if request.param == "two renames":
+        monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: None)
+    monkeypatch.setattr(os, "fsync", lambda _: None)
     fill(tmp_path / "out", "old")
-    rename = Path.rename
+    return tmp_path / "out"
 
-    def fail_once(self: Path, target: Path) -> Path:
-        if target == tmp_path / "out" and ".old." not in self.name:
-            raise OSError(errno.EIO, "Input/output error")
-        return rename(self, target)
 
-    monkeypatch.setattr(Path, "rename", fail_once)
-    with pytest.raises(OutputError):
-        fill(tmp_path / "out", "new")
-    assert (tmp_path / "out" / "data.txt").read_text() == "old"
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+def content(path: Path) -> str:
+    return read_whole(path, (path / "data.txt").read_text)
+
+
+def test_a_kill_at_any_call_leaves_the_old_or_the_new_one(out: Path) -> None:
+    found = set()
+    for code in at_each_call(lambda: fill(out, "new"), lambda: os.kill(os.getpid(), signal.SIGKILL)):
+        assert code == -signal.SIGKILL
+        left = content(out)
+        found.add(left)
+        fill(out, "old")
+        assert content(previous_of(out)) == left
+        assert {path.name for path in out.parent.iterdir()} == {"out", ".out.previous"}
+    assert found == {"old", "new"}
+
+
+def test_an_error_at_any_call_leaves_the_old_or_the_new_one(out: Path) -> None:
+    def fail() -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    found = set()
+    for code in at_each_call(lambda: fill(out, "new"), fail):
+        found.add((code, content(out)))
+        fill(out, "old")
+        assert {path.name for path in out.parent.iterdir()} == {"out", ".out.previous"}
+    assert found - {(1, "new")} == {(1, "old"), (0, "new")}
+
+
+def test_readers_and_writers_do_not_disturb_one_another(out: Path) -> None:
+    def write(writer: int) -> None:
+        for number in range(25):
+            fill(out, f"{writer} {number}")
+
+    with ThreadPoolExecutor(2) as threads:
+        writing = [threads.submit(write, writer) for writer in range(2)]
+        reads = 0
+        while not all(work.done() for work in writing):
+            text = read_whole(out, lambda: [(out / "data.txt").read_text(), (out / "data.txt").read_text()])
+            assert text[0] == text[1]
+            reads += 1
+        for work in writing:
+            work.result()
+    assert reads > 10
+    assert {path.name for path in out.parent.iterdir()} == {"out", ".out.previous"}
+
+
+def test_what_is_read_must_exist(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        content(tmp_path / "nothing")
 
 
 def test_a_pipe_is_written_through(tmp_path: Path) -> None:
@@ -154,7 +249,9 @@ def test_links_stay_links_and_their_targets_are_replaced(tmp_path: Path) -> None
         fill(tmp_path / "directory", text)
         assert (tmp_path / "directory").is_symlink()
         assert (tmp_path / "folder" / "data.txt").read_text() == text
-    assert {path.name for path in tmp_path.iterdir()} == {"file", "target", "new", "made", "directory", "folder"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "file", "target", "new", "made", "directory", "folder", ".folder.previous"
+    }  # fmt: skip
 
 
 def test_links_in_a_circle_are_refused(tmp_path: Path) -> None:
@@ -183,26 +280,44 @@ def test_a_pipe_in_place_of_a_directory_is_refused(tmp_path: Path) -> None:
 def test_temporary_files_are_removed_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", None)
-    killed, running = tmp_path / "reelgraph-run-killed", tmp_path / "reelgraph-run-new"
-    for directory, age in ((killed, 3600), (running, 0)):
+    killed, other = tmp_path / "reelgraph-run-abcd_123", tmp_path / "reelgraph-run-of-another-program"
+    for directory in (killed, other):
         directory.mkdir()
         (directory / "file").touch()
-        os.utime(directory, (time.time() - age,) * 2)
     with temporary_directory():
         Path(tempfile.mkstemp()[1]).write_text("left behind")
         assert not killed.exists()
         with temporary_directory():
             assert Path(tempfile.gettempdir()).parent.parent == tmp_path
-    assert [path.name for path in tmp_path.iterdir()] == [running.name]
+    assert [path.name for path in tmp_path.iterdir()] == [other.name]
     assert tempfile.gettempdir() == str(tmp_path)
 
 
 def test_temporary_files_of_a_running_process_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", None)
-    with temporary_directory():
+    with temporary_directory(), new_file(tmp_path / "file") as temporary:
         own = Path(tempfile.gettempdir())
-        os.utime(own, (0, 0))
         monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-        with temporary_directory():
-            assert own.exists()
+        with temporary_directory(), new_file(tmp_path / "file") as second:
+            second.write_text("second")
+        assert own.exists()
+        temporary.write_text("first")
+    assert (tmp_path / "file").read_text() == "first"
+
+
+def test_names_may_be_as_long_as_the_file_system_allows(tmp_path: Path) -> None:
+    name = "\N{CYRILLIC SMALL LETTER IO}" * 127
+    with new_file(tmp_path / name) as temporary:
+        temporary.write_text("content")
+    assert (tmp_path / name).read_text() == "content"
+    fill(tmp_path / name[:122], "content")
+    with pytest.raises(OutputError, match="too long"):
+        fill(tmp_path / "x" / name, "content")
+
+
+def test_a_directory_may_be_the_present_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "out").mkdir()
+    monkeypatch.chdir(tmp_path / "out")
+    fill(Path(), "content")
+    assert (tmp_path / "out" / "data.txt").read_text() == "content"

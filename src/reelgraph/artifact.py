@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 from reelgraph.arrays import Float32s
 from reelgraph.data.dataset import Interactions
 from reelgraph.errors import ArtifactError
-from reelgraph.files import MANIFEST, new_directory
+from reelgraph.files import MANIFEST, new_directory, read_whole
 from reelgraph.scoring.scorers import needed_for_lists
 
 KIND = "reelgraph-artifact"
@@ -47,6 +47,7 @@ class Artifact:
     history: Sequence[dict[str, Any]] = ()
     rejects: pa.Table | None = None  # rows refused by the preparation, with reasons
     lists_only: bool = False  # only the arrays and columns for lists of training users were read
+    checksum: str = ""  # SHA-256 of the manifest that was read, which contains those of all other files
 
     @property
     def ratings(self) -> Interactions:
@@ -63,9 +64,12 @@ def numbers(table: pa.Table, name: str) -> npt.NDArray[Any]:
         raise ArtifactError(f"seen.parquet: expected numbers in {name}, found others ({error})", _REMEDY) from None
 
 
-def write_artifact(artifact: Artifact, path: Path) -> None:
-    """Write an artifact directory; an earlier artifact at `path` is replaced once the new one is complete."""
-    with new_directory(path, KIND) as directory:
+def write_artifact(artifact: Artifact, path: Path, *, keep: bool = True) -> None:
+    """Write an artifact directory; an earlier artifact at `path` is replaced once the new one is complete.
+
+    `keep` keeps the earlier one beside it, see `files.previous_of`.
+    """
+    with new_directory(path, KIND, keep=keep) as directory:
         save_file({name: np.asarray(array, order="C") for name, array in artifact.weights.items()}, directory / WEIGHTS)
         for name in TABLES:
             pq.write_table(getattr(artifact, name), directory / f"{name}.parquet", compression="zstd")
@@ -88,7 +92,11 @@ def _history_row(cells: dict[str, str]) -> dict[str, Any]:
 
 def read_artifact(path: Path, *, lists_only: bool = False) -> Artifact:
     """Read and check an artifact directory; `lists_only` skips what lists of training users do not need, most of it."""
-    manifest = _read_manifest(path)
+    return read_whole(path, lambda: _read(path, lists_only))
+
+
+def _read(path: Path, lists_only: bool) -> Artifact:
+    manifest, checksum = _read_manifest(path)
     for name, facts in manifest["files"].items():
         file = path / name
         if not file.is_file():
@@ -96,6 +104,8 @@ def read_artifact(path: Path, *, lists_only: bool = False) -> Artifact:
         if file.stat().st_size != facts["bytes"]:
             size = f"{file.stat().st_size:,}"
             raise ArtifactError(f"{file}: expected {facts['bytes']:,} bytes, found {size}", _REMEDY)
+        if (found := _describe(file)["sha256"]) != facts.get("sha256", found):
+            raise ArtifactError(f"{file}: expected SHA-256 {facts['sha256']}, found {found}", _REMEDY)
     try:
         with safe_open(path / WEIGHTS, "numpy") as file:
             names = [name for name in file.keys() if not lists_only or needed_for_lists(name)]  # noqa: SIM118 (no dict)
@@ -107,7 +117,9 @@ def read_artifact(path: Path, *, lists_only: bool = False) -> Artifact:
         rejects = _table(path / "rejects.parquet") if "rejects.parquet" in manifest["files"] else None
     except (OSError, SafetensorError, pa.ArrowException, KeyError, ValueError) as error:
         raise ArtifactError(f"{path}: expected a whole artifact, found a damaged file ({error})", _REMEDY) from None
-    artifact = Artifact(manifest, weights, **tables, history=history, rejects=rejects, lists_only=lists_only)
+    artifact = Artifact(
+        manifest, weights, **tables, history=history, rejects=rejects, lists_only=lists_only, checksum=checksum
+    )
     _check_shapes(artifact, path)
     return artifact
 
@@ -124,13 +136,15 @@ def _table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         return file.read(columns)
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
+def _read_manifest(path: Path) -> tuple[dict[str, Any], str]:
+    """The manifest and its SHA-256."""
     file = path / MANIFEST
     if not file.is_file():
         problem = f"{path}: expected a model directory with {MANIFEST}, found none"
         raise ArtifactError(problem, "name the --out directory of a training")
     try:
-        manifest = json.loads(file.read_text(encoding="utf-8"))
+        content = file.read_bytes()
+        manifest = json.loads(content)
     except (OSError, ValueError) as error:
         raise ArtifactError(f"{file}: expected JSON, found a damaged file ({error})", _REMEDY) from None
     if not isinstance(manifest, dict) or manifest.get("kind") != KIND:
@@ -146,7 +160,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     missing = [name for name in needed if name not in manifest["files"]]
     if missing:
         raise ArtifactError(f"{file}: expected an entry for {missing[0]}, found none", _REMEDY)
-    return manifest
+    return manifest, hashlib.sha256(content).hexdigest()
 
 
 def _check_shapes(artifact: Artifact, path: Path) -> None:

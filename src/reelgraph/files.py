@@ -1,23 +1,29 @@
 """Atomic writing of files and directories, and temporary directories."""
 
+import ctypes
 import errno
 import json
 import os
 import shutil
 import stat
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 from safetensors import SafetensorError
 
-from reelgraph.errors import OutputError
+from reelgraph.errors import OutputError, ReelgraphError
 
+Result = TypeVar("Result")
 MANIFEST = "manifest.json"
 _OWN = "reelgraph-run-"  # prefix of the directories for temporary files
-_JUST_MADE = 60.0  # seconds in which such a directory may not be locked yet
+_RANDOM = 8  # length of what `mkdtemp` appends to a prefix
+_EXCHANGE = 2  # RENAME_EXCHANGE of Linux and RENAME_SWAP of macOS
+_HERE = -100  # AT_FDCWD of Linux
+_NO_EXCHANGE = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 _REMEDIES = {
     errno.ENOSPC: "free some space or choose another --out",
@@ -56,108 +62,236 @@ def new_file(path: Path) -> Iterator[Path]:
                 with temporary.open("rb") as source, path.open("wb") as target:
                     shutil.copyfileobj(source, target)
             return
-        path = _follow(path)
-        if path.is_dir():
+        real = _follow(path)
+        if real.is_dir():
             raise OutputError(f"{path}: expected a file, found a directory", "choose another --out")
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
-        try:
+        with _workplace(real.parent, _prefix(real)) as work:
+            temporary = work / "output"
+            temporary.touch()
             yield temporary
             temporary.chmod(0o666 & ~_umask())
             _flush(temporary)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+            temporary.replace(real)
+            _flush(real.parent)
 
 
 def check_target(path: Path, kind: str, manifest: str = MANIFEST) -> None:
-    """Check that an output directory can be written: it is missing, empty, or an earlier result of the same kind."""
+    """Check that an output directory can be written: it is missing, empty, or an earlier result of the same kind.
+
+    Also removes what killed processes left there.
+    """
     with output_errors(path):
-        path = _follow(path)
-        if path.is_dir():
-            if any(path.iterdir()) and _kind_of(path / manifest) != kind:
-                problem = f"{path}: expected a new directory or an earlier {kind}, found other files there"
-                raise OutputError(problem, "choose another --out or empty it yourself")
-        elif path.exists():
+        recover(path)
+        real = _follow(path)
+        if real.exists() and not real.is_dir():
             raise OutputError(f"{path}: expected a directory, found a file", "choose another --out")
-        for parent in path.parents:
+        if os.path.ismount(real):
+            problem = f"{path}: expected a directory that can be replaced, found a mount point"
+            raise OutputError(problem, "choose a directory inside it")
+        for parent in real.parents:
             if parent.exists() and not parent.is_dir():
                 raise OutputError(f"{path}: expected {parent} to be a directory, found a file", "choose another --out")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent)).rmdir()
+        real.parent.mkdir(parents=True, exist_ok=True)
+        for place in (real, previous_of(path)):
+            if read_whole(place, partial(_is_foreign, place, kind, manifest)):
+                problem = f"{place}: expected a new directory or an earlier {kind}, found other files there"
+                raise OutputError(problem, "choose another --out or empty it yourself")
+        with _workplace(real.parent, _prefix(real)):
+            pass
 
 
 @contextmanager
-def new_directory(path: Path, kind: str, manifest: str = MANIFEST) -> Iterator[Path]:
-    """Yield a temporary sibling of `path` to fill; rename it to `path` if the block succeeds, else delete it.
+def new_directory(path: Path, kind: str, manifest: str = MANIFEST, *, keep: bool = True) -> Iterator[Path]:
+    """Yield a temporary directory to fill; put it at `path` if the block succeeds, else delete it.
 
     The block writes a manifest with this `kind`. An earlier result is replaced only when the new one is complete and
-    flushed; see also `check_target`.
+    flushed, and `path` names the one or the other at every moment; see also `check_target`. `keep` keeps the earlier
+    one at `previous_of(path)`.
     """
     check_target(path, kind, manifest)
     with output_errors(path):
-        path = _follow(path)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-        try:
+        real = _follow(path)
+        with _workplace(real.parent, _prefix(real)) as work:
+            temporary = work / "output"
+            temporary.mkdir()
             yield temporary
-            temporary.chmod(0o777 & ~_umask())
             for file in sorted(temporary.rglob("*")):
                 if file.is_file():  # safetensors creates private files.
                     file.chmod(0o666 & ~_umask())
                 _flush(file)
             _flush(temporary)
-            _swap(temporary, path)
-            _flush(path.parent)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            _replace(temporary, real, keep)
+            _flush(real.parent)
+
+
+def previous_of(path: Path) -> Path:
+    """Where the directory that `path` replaced last stays until `path` is replaced again."""
+    real = _follow(path)
+    return real.with_name(f".{real.name}.previous")
+
+
+def recover(path: Path) -> None:
+    """Move a directory back that a killed process moved aside to replace it; see `_replace`."""
+    with suppress(OSError):
+        real = _follow(path)
+        if not real.exists():
+            _aside(real).rename(real)
+
+
+def read_whole(path: Path, read: Callable[[], Result]) -> Result:
+    """Call `read`, which reads the directory `path`, again for as long as the directory is replaced meanwhile."""
+    while True:
+        before = _identity(path)
+        try:
+            result = read()
+        except (ReelgraphError, OSError):
+            if _identity(path) == before:
+                raise
+        else:
+            if _identity(path) == before:
+                return result
 
 
 @contextmanager
 def temporary_directory() -> Iterator[None]:
     """Keep temporary files in one directory that is removed at the end, as are those of killed processes."""
-    try:
-        own = Path(tempfile.mkdtemp(prefix=_OWN))
-    except OSError:  # Only what needs temporary files should fail.
+    with ExitStack() as stack:
+        with suppress(OSError):  # Only what needs temporary files should fail.
+            own = str(stack.enter_context(_workplace(Path(tempfile.gettempdir()), _OWN)))
+            before = tempfile.tempdir, os.environ.get("TMPDIR")
+            tempfile.tempdir = os.environ["TMPDIR"] = own
+            stack.callback(_set_temporary, *before)
         yield
-        return
-    before = tempfile.tempdir, os.environ.get("TMPDIR")
-    lock = _lock(own)
-    for other in own.parent.glob(f"{_OWN}*"):
-        with suppress(OSError):
-            if other.is_dir() and time.time() - other.stat().st_mtime > _JUST_MADE:
-                handle = _lock(other)
-                if handle is not None:
+
+
+def _set_temporary(directory: str | None, variable: str | None) -> None:
+    tempfile.tempdir = directory
+    if variable is None:
+        del os.environ["TMPDIR"]
+    else:
+        os.environ["TMPDIR"] = variable
+
+
+@contextmanager
+def _workplace(parent: Path, prefix: str) -> Iterator[Path]:
+    """A new directory, removed at the end, as are those of the same prefix whose processes were killed.
+
+    It is locked, which lasts as long as the process, so that others see that it is in use.
+    """
+    with suppress(OSError):
+        for other in parent.iterdir():
+            if other.name.startswith(prefix) and len(other.name) == len(prefix) + _RANDOM and not other.is_symlink():
+                lock = _lock(other, wait=False)
+                if lock is not None:
                     shutil.rmtree(other, ignore_errors=True)
-                    os.close(handle)
-    tempfile.tempdir = os.environ["TMPDIR"] = str(own)
+                    os.close(lock)
+    while True:
+        own = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+        lock = _lock(own, wait=True)
+        if own.is_dir():
+            break
+        if lock is not None:  # Another process found it before it was locked, and removed it.
+            os.close(lock)
     try:
-        yield
+        yield own
     finally:
-        tempfile.tempdir = before[0]
-        if before[1] is None:
-            del os.environ["TMPDIR"]
-        else:
-            os.environ["TMPDIR"] = before[1]
         shutil.rmtree(own, ignore_errors=True)
         if lock is not None:
             os.close(lock)
 
 
-def _lock(directory: Path) -> int | None:
-    """Lock a directory until the handle is closed or the process ends; None if it is in use."""
+def _prefix(target: Path) -> str:
+    """How the directories for temporary files beside a target begin, short enough for any name."""
+    return f".{target.name[:50]}.reelgraph-"
+
+
+def _lock(directory: Path, *, wait: bool) -> int | None:
+    """Lock a directory until the handle is closed or the process ends; None if it is in use or cannot be locked."""
     try:
         import fcntl  # noqa: PLC0415 (not on Windows)
 
-        handle = os.open(directory, os.O_RDONLY)
+        handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     except (ImportError, OSError):
         return None
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except OSError:
         os.close(handle)
         return None
     return handle
+
+
+def _replace(new: Path, path: Path, keep: bool) -> None:
+    """Put a complete directory at `path`, in one step; the directory of `new` is for what is to be removed.
+
+    Where the file system cannot exchange two directories, the earlier one is moved aside first, and `recover` moves it
+    back if the process is killed before the second step.
+    """
+    old = new
+    while True:
+        try:
+            new.rename(path)  # Nothing or an empty directory was there.
+            break
+        except OSError as error:
+            if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+                recover(path)
+                raise
+        try:
+            _exchange(new, path)
+            break
+        except FileNotFoundError:
+            continue  # Another process moved it aside.
+        except OSError as error:
+            if error.errno not in _NO_EXCHANGE:
+                raise
+        old = _aside(path)
+        with suppress(FileNotFoundError):
+            _retire(old, path, new.parent, keep)  # of a process killed after the second step
+        with suppress(FileNotFoundError):
+            path.rename(old)
+    with suppress(OSError):
+        _retire(old, path, new.parent, keep)
+
+
+def _retire(old: Path, path: Path, rest: Path, keep: bool) -> None:
+    """Keep a replaced directory as the previous one of `path`, and move the one before that to `rest`."""
+    previous = previous_of(path)
+    while old.exists():
+        with suppress(FileNotFoundError):
+            previous.rename(tempfile.mkdtemp(dir=rest))
+        try:
+            old.rename(previous if keep else tempfile.mkdtemp(dir=rest))
+        except OSError as error:
+            if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:  # Another process was faster.
+                raise
+
+
+def _exchange(one: Path, other: Path) -> None:
+    """Exchange two directories in one step; OSError with one of `_NO_EXCHANGE` where that is not possible."""
+    library: Any = ctypes.CDLL(None, use_errno=True) if os.name == "posix" else None
+    names = os.fsencode(one), os.fsencode(other)
+    if hasattr(library, "renameat2"):
+        failed = library.renameat2(_HERE, names[0], _HERE, names[1], _EXCHANGE)
+    elif hasattr(library, "renamex_np"):
+        failed = library.renamex_np(*names, _EXCHANGE)
+    else:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    if failed:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.replaced")
+
+
+def _identity(path: Path) -> tuple[int, ...] | None:
+    """Differs between a directory, the one that takes its place, and the same one moved back."""
+    recover(path)
+    try:
+        facts = path.stat()
+    except OSError:
+        return None
+    return facts.st_dev, facts.st_ino, facts.st_ctime_ns
 
 
 def _is_stream(path: Path) -> bool:
@@ -172,27 +306,15 @@ def _is_stream(path: Path) -> bool:
 
 
 def _follow(path: Path) -> Path:
-    """The file or directory that `path` links to, else `path` itself."""
-    if not path.is_symlink():
-        return path
+    """The absolute path of the file or directory that `path` names or links to."""
     target = Path(os.path.realpath(path))
     if target.is_symlink():
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
     return target
 
 
-def _swap(temporary: Path, path: Path) -> None:
-    if not path.exists():
-        temporary.rename(path)
-        return
-    older = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
-    path.replace(older)
-    try:
-        temporary.rename(path)
-    except OSError:
-        older.rename(path)
-        raise
-    shutil.rmtree(older, ignore_errors=True)
+def _is_foreign(directory: Path, kind: str, manifest: str) -> bool:
+    return directory.is_dir() and any(directory.iterdir()) and _kind_of(directory / manifest) != kind
 
 
 def _kind_of(file: Path) -> str | None:

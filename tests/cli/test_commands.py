@@ -211,7 +211,7 @@ def test_ctrl_c_saves_the_best_model_and_resume_continues(tables: Path, tmp_path
     assert command("train", tables, *options, "--out", "whole", cwd=tmp_path).returncode == 0
     weights = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("m", "whole")]
     assert weights[0] == weights[1]
-    assert sorted(os.listdir(tmp_path)) == ["m", "whole"]  # noqa: PTH208 (names are what is compared)
+    assert sorted(os.listdir(tmp_path)) == [".m.previous", "m", "whole"]  # noqa: PTH208 (names are what is compared)
 
 
 def test_ctrl_c_before_the_first_evaluation_leaves_only_a_checkpoint(tables: Path, tmp_path: Path) -> None:

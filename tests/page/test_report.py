@@ -65,7 +65,7 @@ def cells(page: Page, caption: str) -> list[list[str]]:
 @pytest.mark.parametrize("options", [{}, {"color_scheme": "dark"}, SMALL])
 def test_it_opens_from_disk(report: Callable[..., Page], model: Recommender, options: dict[str, Any]) -> None:
     manifest = model.artifact.manifest
-    page = report(export_page(model, "f" * 64), **options)
+    page = report(export_page(model), **options)
     assert cells(page, "Test ratings")[-1][2] == f"{manifest['metrics']['test']['model']['rmse']:.4f}"
     lists = manifest["analysis"]["lists"]
     rows = {row[0]: row[1:] for row in cells(page, "List quality by order and option")}
@@ -85,7 +85,7 @@ def test_it_opens_from_disk(report: Callable[..., Page], model: Recommender, opt
 
 
 def test_nothing_on_it_needs_a_server(report: Callable[..., Page], model: Recommender) -> None:
-    page = report(export_page(model, "f" * 64))
+    page = report(export_page(model))
     targets = page.locator("a[href]").evaluate_all("links => links.map((link) => link.getAttribute('href'))")
     assert targets
     assert all(page.locator(target).count() == 1 for target in targets), "links lead to parts of the page"
@@ -96,7 +96,7 @@ def test_nothing_on_it_needs_a_server(report: Callable[..., Page], model: Recomm
 
 
 def test_held_out_users_and_movies(report: Callable[..., Page], model: Recommender) -> None:
-    page = report(export_page(model, "f" * 64, cold=COLD))
+    page = report(export_page(model, cold=COLD))
     page.locator("#cold-panels summary").click()
     assert cells(page, "Error by number of known ratings") == [
         ["0", "1.0000", "1.0100", "0.3000"], ["5", "0.9375", "1.0000", "0.4000"],
@@ -107,7 +107,7 @@ def test_held_out_users_and_movies(report: Callable[..., Page], model: Recommend
 
 
 def test_it_prints_light_and_within_the_page(report: Callable[..., Page], model: Recommender) -> None:
-    page = report(export_page(model, "f" * 64, cold=COLD), color_scheme="dark", viewport={"width": 690, "height": 1000})
+    page = report(export_page(model, cold=COLD), color_scheme="dark", viewport={"width": 690, "height": 1000})
     page.emulate_media(media="print", color_scheme="dark")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     wide = (
@@ -128,4 +128,4 @@ def without_test_ratings(model: Recommender) -> str:
     """The page of the model as if it had been trained without test ratings."""
     manifest = {name: value for name, value in model.artifact.manifest.items() if name != "analysis"}
     manifest["metrics"] = {"valid": manifest["metrics"]["valid"]}
-    return export_page(Recommender(replace(model.artifact, manifest=manifest)), "f" * 64)
+    return export_page(Recommender(replace(model.artifact, manifest=manifest)))

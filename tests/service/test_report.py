@@ -13,8 +13,6 @@ from reelgraph.recommend.insights import describe
 from reelgraph.recommend.recommender import Recommender, open_model
 from reelgraph.service.report import export_page
 
-CHECKSUM = "0123456789abcdef"
-
 
 class Elements(HTMLParser):
     """Collects the text of each script element by its type, and every address that a browser would load."""
@@ -53,15 +51,15 @@ def model(model_dir: Path) -> Recommender:
 
 
 def test_it_carries_the_facts_of_the_model(model: Recommender) -> None:
-    facts = Elements(export_page(model, CHECKSUM)).facts
-    assert facts["model"]["artifact"]["id"] == CHECKSUM
+    facts = Elements(export_page(model)).facts
+    assert facts["model"]["artifact"]["id"] == model.artifact.checksum
     assert facts["model"]["metrics"] == model.artifact.manifest["metrics"]
     assert {name: facts[name] for name in describe(model)} == json.loads(json.dumps(describe(model)))
     assert facts["cold"] is None
 
 
 def test_it_loads_nothing(model: Recommender) -> None:
-    page = export_page(model, CHECKSUM)
+    page = export_page(model)
     elements = Elements(page)
     assert all(address.startswith("data:") for address in elements.addresses)
     assert "import " in dict(elements.scripts)["module"]
@@ -74,7 +72,7 @@ def test_another_evaluation_replaces_that_of_training(model: Recommender) -> Non
     analysis = copy.deepcopy(model.artifact.manifest["analysis"])
     analysis |= {"rmse": 0.125, "mae": 0.0625, "rmse_untimed": None, "similar": None}
     analysis["lists"]["default"]["ndcg"] = 0.75
-    facts = Elements(export_page(model, CHECKSUM, analysis)).facts
+    facts = Elements(export_page(model, analysis)).facts
     assert facts["model"]["metrics"]["test"] == {"model": {"rmse": 0.125, "mae": 0.0625}}
     assert facts["model"]["metrics"]["valid"] == model.artifact.manifest["metrics"]["valid"]
     assert facts["model"]["list_measures"]["default"]["ndcg"] == 0.75
@@ -85,7 +83,7 @@ def test_names_cannot_end_the_script_and_numbers_may_be_missing(model: Recommend
     analysis = copy.deepcopy(model.artifact.manifest["analysis"])
     name = "</script><script>alert(1)</script><!--"
     analysis["groups"]["genre"] = [analysis["groups"]["rating"][0] | {"name": name, "rmse": float("nan")}]
-    elements = Elements(export_page(model, CHECKSUM, analysis))
+    elements = Elements(export_page(model, analysis))
     assert [kind for kind, _ in elements.scripts] == ["classic", "application/json", "importmap", "module"]
     genre = elements.facts["groups"]["genre"][0]
     assert (genre["name"], genre["rmse"]) == (name, None)

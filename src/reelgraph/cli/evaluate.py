@@ -1,6 +1,5 @@
 """The commands `evaluate`, `report` and `bench`."""
 
-import hashlib
 import sys
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,7 @@ from reelgraph.config import TrainConfig
 from reelgraph.data import pair_files
 from reelgraph.data.vocabulary import describe_overlap
 from reelgraph.evaluation import quality
-from reelgraph.files import MANIFEST, new_file
+from reelgraph.files import new_file
 from reelgraph.metrics.ratings import EvaluationReport
 from reelgraph.recommend.recommender import Recommender, open_model
 
@@ -46,14 +45,13 @@ def report(model: Path, out: Path, test: Path | None, cold: bool, columns: dict[
     from reelgraph.service.report import export_page  # noqa: PLC0415
 
     recommender = open_model(model)
-    checksum = hashlib.sha256((model / MANIFEST).read_bytes()).hexdigest()
     analysis = None
     if test is not None:
         errors, measures = _evaluate(recommender, test, columns)
         analysis = errors.to_json() | measures
     cold_facts = _cold(recommender) if cold else None
     with new_file(out) as temporary:
-        temporary.write_text(export_page(recommender, checksum, analysis, cold_facts), encoding="utf-8")
+        temporary.write_text(export_page(recommender, analysis, cold_facts), encoding="utf-8")
     console.say(f"report in {out}")
 
 

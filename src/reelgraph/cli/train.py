@@ -119,6 +119,6 @@ def forget(model: Path, user: str, out: Path | None) -> None:
     from reelgraph.training import update as updates  # noqa: PLC0415
 
     new_model = updates.forget(old_model, user)
-    artifact.write_artifact(new_model, target)
+    artifact.write_artifact(new_model, target, keep=False)
     removed = old_model.seen.num_rows - new_model.seen.num_rows
     console.say(f"removed user {user} and {removed:,} ratings; model in {target}")

@@ -17,7 +17,7 @@ from reelgraph.arrays import Float32s, Indices, Int64s
 from reelgraph.data.parquet_files import parts_of
 from reelgraph.data.vocabulary import Vocabulary
 from reelgraph.errors import DataError
-from reelgraph.files import MANIFEST
+from reelgraph.files import MANIFEST, read_whole, recover
 
 KIND = "reelgraph-prepared"
 VERSION = 1
@@ -86,6 +86,10 @@ def load_prepared(path: Path) -> Dataset:
     Raises:
         DataError: if a file is missing or damaged, or the format version is unknown.
     """
+    return read_whole(path, lambda: _load(path))
+
+
+def _load(path: Path) -> Dataset:
     manifest = read_manifest(path)
     users, items = read_nodes(path)
     rejects = _read_table(path / "rejects.parquet")
@@ -136,6 +140,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
 
 def is_prepared(path: Path) -> bool:
     """Whether a path looks like a prepared directory; loading it checks the files."""
+    recover(path)
     return (path / MANIFEST).is_file() and (path / "ratings.parquet").exists()
 
 

@@ -90,7 +90,6 @@ def _lifespan(state: State) -> Callable[[FastAPI], AbstractAsyncContextManager[N
         finally:
             watcher.cancel()
             await asyncio.gather(watcher, return_exceptions=True)  # It may be reading a model.
-            for part in (state.ledger, state.current, state.insights):
-                part.close()
+            state.ledger.close()
 
     return lifespan

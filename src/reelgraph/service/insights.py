@@ -32,7 +32,7 @@ class Insights:
         leaderboard = None
         if bench is not None:
             leaderboard = _leaderboard(read_results(bench / RESULTS, "name the --out directory of a bench"))
-        return cls(leaderboard, None if compare is None else read(compare.resolve()))
+        return cls(leaderboard, None if compare is None else read(compare))
 
     @property
     def tag(self) -> str:
@@ -48,11 +48,6 @@ class Insights:
             statistics = self._computed[1]
         other = None if self.other is None else _model_facts(self.other)
         return {"model": _model_facts(model), "other": other, "leaderboard": self.leaderboard} | statistics
-
-    def close(self) -> None:
-        """Close the second model's files."""
-        if self.other is not None:
-            self.other.held.close()
 
 
 def _leaderboard(results: dict[str, Any]) -> dict[str, Any]:

@@ -1,13 +1,8 @@
 """The model in service, and its replacement while requests go on."""
 
 import hashlib
-import json
-import os
-import stat
-import tempfile
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -17,15 +12,14 @@ from typing import Any
 import numpy as np
 
 from reelgraph.arrays import Float64s
-from reelgraph.errors import ArtifactError, SetupError
-from reelgraph.files import MANIFEST
+from reelgraph.errors import ArtifactError
+from reelgraph.files import MANIFEST, previous_of
 from reelgraph.recommend.lists import Choice
 from reelgraph.recommend.matching import FilmIndex
 from reelgraph.recommend.recommender import Recommender, open_model
 from reelgraph.recommend.title_search import TitleIndex
 from reelgraph.service.errors import ServiceError
 
-_INCOMPLETE = "copy the whole model under another name, then rename it"
 _UNUSABLE = "train the model again; the previous one stays in service"
 _SAMPLE = 20  # movies that the sample visitor has rated
 Signature = tuple[Any, ...]
@@ -39,14 +33,14 @@ class Served:
         recommender: the model.
         titles: its movies by title.
         means: mean training rating of each movie, float64 `(num_items,)`, NaN without ratings.
-        held: its files.
+        path: its directory.
         since: when it went into service.
     """
 
     recommender: Recommender
     titles: TitleIndex
     means: Float64s
-    held: "HeldFiles"
+    path: Path
     since: datetime
 
     @cached_property
@@ -57,7 +51,7 @@ class Served:
     @property
     def checksum(self) -> str:
         """SHA-256 of the manifest, which contains the checksums of all other files."""
-        return self.held.checksum
+        return self.recommender.artifact.checksum
 
     @property
     def created(self) -> str | None:
@@ -83,7 +77,7 @@ class Current:
     def __init__(self, directory: Path, changed: Callable[[], None] = lambda: None) -> None:
         self.directory, self.changed = directory, changed
         self._served: Served | None = None
-        self._previous: HeldFiles | None = None
+        self._previous: tuple[Path, str] | None = None  # directory and checksum
         self._lock = threading.Lock()
         self._last_seen: Signature | None = None
         self._last_tried: Signature | None = None
@@ -123,31 +117,27 @@ class Current:
         return self.load()
 
     def rollback(self) -> Served:
-        """Put the previous model in service again, even if it has been deleted; a second rollback undoes the first."""
+        """Put the previous model in service again, from its directory or from beside the one that replaced it there.
+
+        A second rollback undoes the first.
+
+        Raises:
+            ServiceError: if there was no other model in service, or it has been deleted.
+        """
         with self._lock:
-            previous = self._previous
-            if previous is None:
+            if self._previous is None:
                 raise ServiceError("refused", "expected a previous model, found none")
-            self._previous = None  # `_switch` must not close the files that it is to serve.
-            try:
-                return self._switch(_open(previous))
-            except BaseException:
-                self._previous = previous
-                raise
+            path, checksum = self._previous
+            for place in (path, previous_of(path)):
+                if _checksum(place) == checksum and (served := read(place)).checksum == checksum:
+                    return self._switch(replace(served, path=path))
+            raise ServiceError("refused", f"expected the previous model in {path} or beside it, found others or none")
 
     def _switch(self, served: Served) -> Served:
         present, self._served = self._served, replace(served, since=datetime.now(UTC))
-        if self._previous is not None:
-            self._previous.close()
-        self._previous = None if present is None else present.held
+        self._previous = None if present is None else (present.path, present.checksum)
         self.changed()
         return self._served
-
-    def close(self) -> None:
-        """Close all files."""
-        for held in (self._previous, None if self._served is None else self._served.held):
-            if held is not None:
-                held.close()
 
 
 def newest(directory: Path) -> Path | None:
@@ -179,27 +169,21 @@ def read(path: Path) -> Served:
     Raises:
         ArtifactError: if it cannot be used.
     """
-    held = HeldFiles(path)
-    try:
-        return _open(held)
-    except BaseException:
-        held.close()
-        raise
-
-
-def _open(held: "HeldFiles") -> Served:
-    with held.folder() as folder:
-        try:
-            recommender = open_model(folder)
-            recommender.predictor.raters(0)  # Sorts by movie on first use, which no request should wait for.
-        except ArtifactError as error:
-            problem, remedy = (text.replace(str(folder), str(held.path)) for text in (error.problem, error.remedy))
-            raise ArtifactError(problem, remedy) from None
-    check(recommender, held.path)
+    path = path.resolve()  # A link may name another model by the time of a rollback.
+    recommender = open_model(path)
+    recommender.predictor.raters(0)  # Sorts by movie on first use, which no request should wait for.
+    check(recommender, path)
     predictor = recommender.predictor
     total = np.bincount(predictor.seen_item, predictor.seen_rating, minlength=len(predictor.items))
     means = np.divide(total, predictor.item_counts, out=np.full(len(total), np.nan), where=predictor.item_counts > 0)
-    return Served(recommender, recommender.titles, means, held, datetime.now(UTC))
+    return Served(recommender, recommender.titles, means, path, datetime.now(UTC))
+
+
+def _checksum(path: Path) -> str | None:
+    try:
+        return hashlib.sha256((path / MANIFEST).read_bytes()).hexdigest()
+    except OSError:
+        return None
 
 
 def check(model: Recommender, path: Path) -> None:
@@ -224,80 +208,3 @@ def check(model: Recommender, path: Path) -> None:
     choice = Choice(k=min(_SAMPLE, len(model.items)))
     if not all(lists.page(person, choice).suggestions for person in visitors):
         raise ArtifactError(f"{path}: expected sample lists with movies, found empty ones", _UNUSABLE)
-
-
-class HeldFiles:
-    """The files of a model directory, kept open.
-
-    Training replaces a directory by renaming a new one into its place. Open files stay readable after that, take no
-    memory, and disappear with the process.
-
-    Args:
-        path: the directory.
-
-    Raises:
-        ArtifactError: if it cannot be read, or its files do not match its manifest.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._handles: dict[str, int] = {}
-        try:
-            # Relative to an open directory, since another one of the same name may take its place meanwhile.
-            folder = os.open(path, os.O_RDONLY)
-            try:
-                for entry in os.scandir(folder):
-                    self._hold(entry.name, folder)
-            finally:
-                os.close(folder)
-            self.checksum = self._verified_checksum()
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            self.close()
-            raise ArtifactError(f"{path}: expected a whole model, found none ({error})", _INCOMPLETE) from None
-        except ArtifactError:
-            self.close()
-            raise
-
-    def _hold(self, name: str, folder: int) -> None:
-        handle = os.open(name, os.O_RDONLY | os.O_NONBLOCK, dir_fd=folder)
-        if stat.S_ISREG(os.fstat(handle).st_mode):
-            self._handles[name] = handle
-        else:
-            os.close(handle)
-
-    def _verified_checksum(self) -> str:
-        """The manifest's SHA-256, once all files have the checksums that it names."""
-        if MANIFEST not in self._handles:
-            raise ArtifactError(f"{self.path}: expected a model directory with {MANIFEST}, found none", _INCOMPLETE)
-        with open(self._handles[MANIFEST], "rb", closefd=False) as file:
-            text = file.read()
-        for name, facts in json.loads(text)["files"].items():
-            digest = self._digest(name) if name in self._handles else "no file"
-            if digest != facts["sha256"]:
-                expected = f"{name} of SHA-256 {facts['sha256'][:12]}"
-                raise ArtifactError(f"{self.path}: expected {expected}, found {digest[:12]}", _INCOMPLETE)
-        return hashlib.sha256(text).hexdigest()
-
-    def _digest(self, name: str) -> str:
-        os.lseek(self._handles[name], 0, os.SEEK_SET)
-        with open(self._handles[name], "rb", closefd=False) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-
-    @contextmanager
-    def folder(self) -> Iterator[Path]:
-        """A temporary directory with links to the open files."""
-        try:
-            directory = tempfile.TemporaryDirectory(prefix="reelgraph-")
-        except OSError as error:
-            problem = f"expected a directory for temporary files, found {error}"
-            raise SetupError(problem, "set TMPDIR to a directory that can be written") from None
-        with directory as name:
-            for file, handle in self._handles.items():
-                os.lseek(handle, 0, os.SEEK_SET)
-                (Path(name) / file).symlink_to(f"/dev/fd/{handle}")
-            yield Path(name)
-
-    def close(self) -> None:
-        """Close the files."""
-        while self._handles:
-            os.close(self._handles.popitem()[1])

@@ -15,18 +15,15 @@ STATIC = files("reelgraph.service").joinpath("static")
 ENTRY = "insights.js"
 
 
-def export_page(
-    model: Recommender, checksum: str, analysis: dict[str, Any] | None = None, cold: dict[str, Any] | None = None
-) -> str:
+def export_page(model: Recommender, analysis: dict[str, Any] | None = None, cold: dict[str, Any] | None = None) -> str:
     """The page with the JSON of `/api/insights`, its scripts and its styles inlined.
 
     Args:
         model: the model to report on.
-        checksum: SHA-256 of the model's manifest.
         analysis: an evaluation on test ratings that replaces the one made in training.
         cold: an evaluation on held-out users and movies, see `ColdReport.to_json`.
     """
-    artifact = {"id": checksum, "created": model.artifact.manifest.get("created"), "since": None}
+    artifact = {"id": model.artifact.checksum, "created": model.artifact.manifest.get("created"), "since": None}
     facts = {
         "model": {"artifact": artifact, **summarize(model, analysis)},
         "other": None,

@@ -63,7 +63,7 @@ def write_lists(batch: Batch, report: Callable[[str], None], observe: Observer |
     users = artifact.users.num_rows
     parts = min(batch.partitions or -(-users // PART_USERS), users)
     _check_choice(Recommender(artifact), batch, parts)
-    facts = _describe(batch, users, parts)
+    facts = _describe(batch, artifact.checksum, users, parts)
     with output_errors(batch.partial):
         _prepare_partial(batch, facts)
     missing = [part for part in range(parts) if _rows(batch.partial, part) is None]
@@ -88,7 +88,7 @@ def _check_choice(model: Recommender, batch: Batch, parts: int) -> None:
         raise ConfigError(f"--partitions: expected 1 or more, found {batch.partitions}", "choose another number")
 
 
-def _describe(batch: Batch, users: int, parts: int) -> dict[str, Any]:
+def _describe(batch: Batch, model: str, users: int, parts: int) -> dict[str, Any]:
     """The manifest of the parts; only parts with equal manifests belong together."""
     choice = dict(vars(batch.choice))
     for name in ("allow", "deny"):  # may be long, so a checksum identifies them
@@ -96,8 +96,6 @@ def _describe(batch: Batch, users: int, parts: int) -> dict[str, Any]:
             movies = sorted({str(movie) for movie in choice[name]})
             checksum = hashlib.sha256("\n".join(movies).encode()).hexdigest()
             choice[name] = f"{len(movies)} movies, sha256 {checksum}"
-    # The model's manifest holds the checksums of all its files.
-    model = hashlib.sha256((batch.model / MANIFEST).read_bytes()).hexdigest()
     facts = {"kind": KIND, "version": VERSION, "reelgraph": __version__, "model": model, "users": users}
     # The types as they are after reading the manifest.
     described: dict[str, Any] = json.loads(json.dumps(facts | {"partitions": parts} | choice))

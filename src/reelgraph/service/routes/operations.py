@@ -118,4 +118,4 @@ async def watch(state: State) -> None:
 
 
 def _facts(model: Served) -> dict[str, str | None]:
-    return model.facts | {"path": str(model.held.path)}
+    return model.facts | {"path": str(model.path)}
