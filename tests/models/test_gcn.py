@@ -5,11 +5,18 @@ from torch import nn
 from torch.nn import functional as F
 from torch_geometric.nn import GCNConv
 
-from reelgraph.models import GCNModel
+from reelgraph.models.gcn import GCNModel, to_data
 from reelgraph.models.graph import build_graph
 from tests.support.worlds import noisy
 
 USERS, ITEMS, DIM = 30, 25, 6
+
+
+def test_data_scales_ratings_to_the_unit_interval() -> None:
+    train = noisy()
+    data = to_data(build_graph(train, USERS, ITEMS), (1.0, 5.0))
+    assert torch.allclose(data.edge_attr[: len(train)], torch.from_numpy((train.rating - 1) / 4), atol=1e-6)
+    assert data.num_nodes == USERS + ITEMS
 
 
 def test_there_are_three_layers() -> None:

@@ -59,13 +59,6 @@ def test_ratings_are_standardised_and_values_follow_their_edges() -> None:
     assert int((matrix != 0).sum()) == 2 * len(train)
 
 
-def test_data_scales_ratings_to_the_unit_interval() -> None:
-    train = noisy()
-    data = build_graph(train, USERS, ITEMS).to_data((1.0, 5.0))
-    assert torch.allclose(data.edge_attr[: len(train)], torch.from_numpy((train.rating - 1) / 4), atol=1e-6)
-    assert data.num_nodes == USERS + ITEMS
-
-
 def naive(train: object, rating: np.ndarray, visible: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Biases and residuals by loops over the visible ratings."""
     user, item = train.user_index, train.item_index  # type: ignore[attr-defined]

@@ -9,8 +9,9 @@ from torch import nn
 
 from reelgraph.arrays import Float32s
 from reelgraph.errors import ArtifactError, ConfigError
-from reelgraph.models import GCNModel, ResidualModel
+from reelgraph.models import ResidualModel
 from reelgraph.models.base import RatingModel
+from reelgraph.models.gcn import GCNModel
 from reelgraph.models.graph import build_graph
 from reelgraph.scoring.base import Scorer, UserState
 from reelgraph.scoring.gcn import GCNScorer

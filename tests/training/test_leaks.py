@@ -12,8 +12,9 @@ from torch import Tensor
 
 from reelgraph.data.dataset import Dataset, Interactions, merge
 from reelgraph.errors import LeakError
-from reelgraph.models import GCNModel, ResidualModel, residual
+from reelgraph.models import ResidualModel, residual
 from reelgraph.models import graph as graph_module
+from reelgraph.models.gcn import GCNModel
 from reelgraph.models.graph import BipartiteGraph, View, build_graph, reveal
 from reelgraph.training.fit import fit
 from reelgraph.training.leaks import check_data, check_model

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch_geometric.data import Data
 from torch_geometric.nn import GCNConv
 
 from reelgraph.config import TrainConfig
@@ -18,6 +19,13 @@ from reelgraph.models.base import huber_loss
 from reelgraph.models.graph import BipartiteGraph
 
 NUM_LAYERS = 3
+
+
+def to_data(graph: BipartiteGraph, scale: tuple[float, float]) -> Data:
+    """The graph as PyG's `Data` with ratings scaled to [0, 1] as `edge_attr`, float32 `(2 * num_edges,)`."""
+    low, high = scale
+    rating = (graph.edge_attr * graph.std + graph.mean - low) / (high - low)
+    return Data(edge_index=graph.edge_index.long(), edge_attr=rating, num_nodes=graph.num_nodes)
 
 
 class GCNModel(nn.Module):
@@ -32,7 +40,7 @@ class GCNModel(nn.Module):
         super().__init__()
         if graph.shard.size > 1:
             raise ConfigError(f"gcn: expected one process, found {graph.shard.size}", "train --model residual")
-        data = graph.to_data(scale)
+        data = to_data(graph, scale)
         self.graph, self.scale, self.dropout = graph, scale, dropout
         self.register_buffer("edge_index", data.edge_index, persistent=False)
         self.register_buffer("edge_attr", data.edge_attr, persistent=False)

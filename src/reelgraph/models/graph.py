@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from torch import Tensor
-from torch_geometric.data import Data
 
 from reelgraph.arrays import BIAS_SWEEPS, ITEM_DAMPING, USER_DAMPING, Indices
 from reelgraph.data.dataset import Interactions
@@ -71,12 +70,6 @@ class BipartiteGraph:
     def pairs(self, user_index: Indices, item_index: Indices) -> tuple[Tensor, Tensor]:
         """User and item indices as nodes, int32 of the same shape."""
         return torch.from_numpy(user_index), torch.from_numpy(item_index) + self.num_users
-
-    def to_data(self, scale: tuple[float, float]) -> Data:
-        """The graph as PyG's `Data` with ratings scaled to [0, 1] as `edge_attr`, float32 `(2 * num_edges,)`."""
-        low, high = scale
-        rating = (self.edge_attr * self.std + self.mean - low) / (high - low)
-        return Data(edge_index=self.edge_index.long(), edge_attr=rating, num_nodes=self.num_nodes)
 
 
 def build_graph(train: Interactions, num_users: int, num_items: int, *, alone: bool = False) -> BipartiteGraph:

@@ -15,8 +15,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch_geometric.nn import MessagePassing
-from torch_geometric.typing import OptTensor
 
 from reelgraph.arrays import Float32s
 from reelgraph.config import TrainConfig
@@ -28,46 +26,33 @@ from reelgraph.models.sparse import Channels, Edges, PairProduct
 SCORED = 1 << 20  # most hidden ratings that a step predicts; with more, a random part of them
 
 
-class ResidualConv(MessagePassing):  # type: ignore[misc]  # PyG ships no types
+class ResidualConv(nn.Module):
     r"""Two message channels between the two sides of the graph.
 
     .. math:: h_v = |N_v|^{-1/2} \sum_{w \in N_v} ( y_w + \rho_{wv} x_w )
 
-    Shapes: implicit and residual are `(num_nodes, dim)`, the two edge weights `(num_edges,)` in the order of the
-    edges, degree `(num_nodes,)`, the result `(num_nodes, dim)`; all float32. Messages to movies are from all processes.
+    It is PyG's message passing with sums, written as sparse products that store no messages. Shapes: implicit and
+    residual are `(num_nodes, dim)`, the two edge weights `(2 * num_edges,)` in the order of the edges, degree
+    `(num_nodes,)`, the result `(num_nodes, dim)`; all floats. Messages to movies are from all processes.
     """
 
     def __init__(self, shard: Shard) -> None:
-        super().__init__(aggr="sum")
+        super().__init__()
         self.shard = shard
 
     def forward(
-        self, edges: Edges | Tensor, implicit: Tensor, residual: OptTensor, visible: Tensor, rho: OptTensor,
+        self, edges: Edges, implicit: Tensor, residual: Tensor | None, visible: Tensor, rho: Tensor | None,
         degree: Tensor,
     ) -> Tensor:  # fmt: skip
         """Sum the messages along the visible edges; `rho` and `visible` are zero on hidden edges.
 
-        `Edges` take sparse products; along any other `edge_index`, PyG computes each message. Without `residual` and
-        `rho` there is only the implicit channel.
+        Without `residual` and `rho` there is only the implicit channel.
         """
-        if isinstance(edges, Edges):
-            total = self.multiply(edges, implicit, residual, visible, rho)
-        else:
-            total = self.propagate(edges, implicit=implicit, residual=residual, visible=visible, rho=rho)
-        return total * degree.clamp(min=1).rsqrt().unsqueeze(1)
-
-    def message(self, implicit_j: Tensor, residual_j: OptTensor, visible: Tensor, rho: OptTensor) -> Tensor:
-        """The message of each edge, `(num_edges, dim)`."""
-        total = visible.unsqueeze(1) * implicit_j
-        return total if residual_j is None or rho is None else total + rho.unsqueeze(1) * residual_j
-
-    def multiply(self, edges: Edges, implicit: Tensor, residual: OptTensor, visible: Tensor, rho: OptTensor) -> Tensor:
-        """The sums of messages as sparse products."""
         tables, matrices = [implicit], [edges.matrix(visible)]
         if residual is not None and rho is not None:
             tables, matrices = [*tables, residual], [*matrices, edges.matrix(rho)]
         total: Tensor = Channels.apply(matrices, self.shard, *tables)  # type: ignore[no-untyped-call]
-        return total
+        return total * degree.clamp(min=1).rsqrt().unsqueeze(1)
 
 
 class ResidualModel(nn.Module):

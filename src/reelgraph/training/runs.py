@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import torch
@@ -10,9 +11,12 @@ from reelgraph.arrays import Float32s
 from reelgraph.config import LIKED, RANK_SHARE, TrainConfig, l2_rule, rank_l2_rule
 from reelgraph.data import side_features
 from reelgraph.data.dataset import Dataset, Interactions
-from reelgraph.models import GCNModel, RankingModel, ResidualModel
+from reelgraph.models import RankingModel, ResidualModel
 from reelgraph.models.graph import BipartiteGraph
 from reelgraph.training.validation import RankingValidation, RatingValidation
+
+if TYPE_CHECKING:
+    from reelgraph.models.gcn import GCNModel
 
 Moves = tuple[tuple[str, tuple[float, ...]], ...]
 
@@ -42,9 +46,11 @@ class RatingRuns:
         """RMSE on the validation ratings."""
         return RatingValidation(self.data.valid, self.data.scale) if len(self.data.valid) else None
 
-    def build(self, graph: BipartiteGraph, _: Interactions, config: TrainConfig) -> GCNModel | ResidualModel:
+    def build(self, graph: BipartiteGraph, _: Interactions, config: TrainConfig) -> "GCNModel | ResidualModel":
         """A new model over a graph of training ratings."""
         if config.model == "gcn":
+            from reelgraph.models.gcn import GCNModel  # noqa: PLC0415 (PyG takes longer to import than torch)
+
             return GCNModel(graph, scale=self.data.scale, dim=config.dim, dropout=config.dropout)
         user, item = self._features if config.side_features else (None, None)
         return ResidualModel(
