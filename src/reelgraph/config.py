@@ -69,7 +69,7 @@ class DataConfig(BaseModel):
         None, description="directory for intermediate files, shared by all workers of the engine; default: a temporary "
         "directory"
     )  # fmt: skip
-    matrix: bool = Field(False, description="RATINGS has a row for each user and a column for each movie")
+    matrix: bool = Field(False, description="the file has a row for each user and a column for each movie")
     strict: bool = Field(False, description="fail if any row is invalid")
 
     @field_validator("scale")

@@ -213,8 +213,8 @@ def test_impossible_lists(
     [
         ("movieId,rating\n101,4\n", "my.csv: expected movies of the model, such as"),
         ("movieId,rating\n10,9\n", "rating of movie 10: expected 1 to 5, found 9"),
-        ("movieId,rating\n10,good\n", "expected a number as rating, found 'good' in row 1"),
-        ("movieId,rating\n10,4\n20\n", "expected 2 cells, found 1 in row 2"),
+        ("movieId,rating\n10,good\n", "found 1 of 1 refused, the first in row 1: rating is not a number"),
+        ("movieId,rating\n10,4\n20\n30\n", "found 2 of 3 refused, the first in row 2: malformed row: expected 2 cells"),
         ("movieId\n10\n", "expected cells separated by"),
     ],
 )
@@ -228,9 +228,7 @@ def test_unreadable_visitor_ratings(
 def test_unreadable_pairs_and_test_ratings(command: Command, model_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "p.csv").write_text("userId,movieId\n1,\n")
     line = line_of(command("predict", model_dir, "p.csv", "--out", "out.csv", cwd=tmp_path))
-    assert "row 1: expected a movie id, found none" in line
+    assert "found 1 of 1 refused, the first in row 1: movie id is missing" in line
     (tmp_path / "t.csv").write_text("userId,movieId,rating\n1,10,inf\n")
-    assert "expected a number as rating, found 'inf' in row 1" in line_of(
-        command("evaluate", model_dir, "t.csv", cwd=tmp_path)
-    )
+    assert "row 1: rating is infinite" in line_of(command("evaluate", model_dir, "t.csv", cwd=tmp_path))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["p.csv", "t.csv"]

@@ -115,6 +115,38 @@ def test_a_report_on_new_visitors(command: Command, tables: Path, tmp_path: Path
     assert '"random_ndcg":' in page
 
 
+def test_a_malformed_row_costs_that_row(command: Command, model_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("userId,movieId,rating\n1,10,4\n1,20\n2,30,5\n3,10,-1\n")
+    (tmp_path / "deny.csv").write_text("movieId,note\n10,a\n20,b,c\n")
+    pairs = "(row 2; first: 1,20)"
+    for arguments, refused, left in (
+        (("evaluate", model_dir, "t.csv", "--missing=-1", "--json"), "refused 1 of 4 rows: malformed", '"pairs": 2'),
+        (("predict", model_dir, "t.csv", "--out", "o.csv"), pairs, ""),
+        (("update", model_dir, "t.csv", "--missing=-1", "--steps", 0, "--out", "u"), pairs, " 0 steps"),
+        (("recommend", model_dir, "--user", 1, "--deny", "deny.csv"), "deny.csv: refused 1 of 2 rows", ""),
+        (("recommend", model_dir, "--ratings", "t.csv", "--missing=-1"), "t.csv: refused 1 of 4 rows", ""),
+    ):
+        done = command(*arguments, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert refused in done.stderr
+        assert left in done.stdout
+        assert command(*arguments, "--strict", cwd=tmp_path).returncode == 2
+    assert [line.rpartition(",")[0] for line in (tmp_path / "o.csv").read_text().splitlines()] == [
+        "userId,movieId,rating", "1,10,4", "2,30,5", "3,10,-1",
+    ]  # fmt: skip
+
+
+def test_test_ratings_in_a_matrix(command: Command, model_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("userId,10,20,30\n1,4,,0\n2,,3,5\n")
+    done = command("evaluate", model_dir, "m.csv", "--matrix", "--missing", 0, "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["pairs"] == 3
+    command("predict", model_dir, "m.csv", "--matrix", "--out", "o.csv", cwd=tmp_path)
+    assert [line.rpartition(",")[0] for line in (tmp_path / "o.csv").read_text().splitlines()] == [
+        "userId,movieId,rating", "1,10,4", "1,30,0", "2,20,3", "2,30,5",
+    ]  # fmt: skip
+
+
 def test_update_and_forget(command: Command, model_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "new.csv").write_text(
         "userId,movieId,rating,timestamp\n1,10,5,2000000\nx,10,5,2000000\nx,99,2,2000050\n"

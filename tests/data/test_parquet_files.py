@@ -8,8 +8,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from reelgraph.data.parquet_files import as_text, as_words, is_parquet, read_parquet, schemas_of
+from reelgraph.data.parquet_files import as_text, as_words, is_parquet, schemas_of
+from reelgraph.data.sources import choose_columns, read_all
+from reelgraph.data.table_files import open_table
 from reelgraph.errors import DataError
+
+
+def read_parquet(path: Path) -> pa.Table:
+    table = open_table(path)
+    return read_all(table, choose_columns(table, {}, ()))[0]
 
 
 def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
@@ -42,6 +49,13 @@ def test_directories_without_a_table_are_refused(tmp_path: Path) -> None:
         read_parquet(tmp_path)
 
 
+def test_members_of_structs_are_columns(tmp_path: Path) -> None:
+    rows = [{"user": {"id": 1, "at": {"zip": "x"}}, "movie": [{"id": 7}]}, {"user": None, "movie": None}]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "r.parquet")
+    expected = {"user.id": ["1", None], "user.at.zip": ["x", None], "movie": ['[{"id": 7}]', None]}
+    assert read_parquet(tmp_path / "r.parquet").to_pydict() == expected
+
+
 NOON = datetime(1997, 12, 4, 12, 0, 0, tzinfo=UTC)
 
 
@@ -58,8 +72,8 @@ NOON = datetime(1997, 12, 4, 12, 0, 0, tzinfo=UTC)
         (pa.array(["b", "a", "b"]).dictionary_encode(), ["b", "a", "b"]),
         (pa.array([b"\x12" * 16], pa.binary(16)), ["12121212-1212-1212-1212-121212121212"]),
         (pa.array([b"\x12" * 16], pa.uuid()), ["12121212-1212-1212-1212-121212121212"]),
-        (pa.array([["War", "Drama"], [], ["War"], None]), ["War|Drama", "", "War", None]),
-        (pa.array([[1, 2]], pa.large_list(pa.int8())), ["1|2"]),
+        (pa.array([["War", "Drama"], [], ["War"], None]), ['["War", "Drama"]', "[]", '["War"]', None]),
+        (pa.array([[1, 2]], pa.large_list(pa.int8())), ["[1, 2]"]),
         (pa.array([date(1970, 1, 2), date(1969, 12, 31)]), ["86400", "-86400"]),
         (pa.array([NOON], pa.timestamp("s", "UTC")), ["881236800"]),
         (pa.array([NOON], pa.timestamp("us", "America/New_York")), ["881236800"]),

@@ -1,5 +1,7 @@
 """Movie and user tables of every kind."""
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -62,6 +64,30 @@ def test_any_table_with_ids_is_accepted(tmp_path: Path) -> None:
     assert read_items(tmp_path / "f.parquet").to_pylist() == [
         {"movieId": "1", "year": 1999, "length": "90"}, {"movieId": "2", "year": None, "length": "120"},
     ]  # fmt: skip
+
+
+GENRES = [["Crime", "Drama"], ["War"], None]
+STRUCTS: dict[str, Sequence[object]] = {
+    "texts": GENRES,
+    "objects": [names and [{"id": n, "name": name} for n, name in enumerate(names)] for names in GENRES],
+    "elements": [names and [{"element": {"id": 1, "name": name}} for name in names] for names in GENRES],
+    "list within": [names and {"list": [{"id": 1, "name": name} for name in names]} for names in GENRES],
+    "single": [{"id": 3, "name": "Drama"}, {"id": 4, "name": "War"}, None],
+    "with null": [["Crime", "Drama", None], ["War"], []],
+}
+
+
+@pytest.mark.parametrize("ending", ["parquet", "json", "jsonl"])
+@pytest.mark.parametrize("form", STRUCTS)
+def test_genres_in_nested_columns(form: str, ending: str, tmp_path: Path) -> None:
+    rows = [{"movieId": n, "genres": cell} for n, cell in enumerate(STRUCTS[form])]
+    path = tmp_path / f"movies.{ending}"
+    if ending == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    else:
+        path.write_text(json.dumps(rows) if ending == "json" else "".join(json.dumps(row) + "\n" for row in rows))
+    expected = ["Drama" if form == "single" else "Crime|Drama", "War", None]
+    assert read_items(path)["genres"].to_pylist() == expected
 
 
 def test_unusable_tables_are_refused(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def read(path: Path, **options: Any) -> tuple[list[tuple[str | None, ...]], list
     """The cells of the columns that are needed, and the malformed rows."""
     table = open_table(path, **options)
     chosen = choose_columns(table, {}, NEEDED)
-    cells, malformed = read_all(table, chosen)
+    cells, _, malformed = read_all(table, chosen)
     columns = [cells[chosen.roles[role]].to_pylist() for role in NEEDED]
     return list(zip(*columns, strict=True)), [(row.row, row.text) for row in malformed]
 
@@ -63,7 +63,7 @@ def test_nested_and_missing_keys_of_json(tmp_path: Path) -> None:
     (tmp_path / "r.json").write_text(json.dumps(rows))
     table = open_table(tmp_path / "r.json")
     chosen = choose_columns(table, {"user": "user.id"}, NEEDED)
-    cells, _ = read_all(table, chosen)
+    cells, *_ = read_all(table, chosen)
     assert cells.to_pydict() == {"user.id": ["1", "true", None], "item": ["a", "b", "c"], "rating": ["3", None, None]}
 
 
@@ -173,3 +173,39 @@ def test_the_movies_of_an_archive_can_be_named(tmp_path: Path) -> None:
     source = find(tmp_path / "a.zip", items=Path("x/my.csv"))
     assert source.items is not None
     assert read_items(source.items).num_rows == 20
+
+
+RECORDS = [{"user_id": n % 3, "movie_id": n, "rating": 4.5} for n in range(6)]
+TABLES: dict[str, object] = {
+    "objects": RECORDS,
+    "columns of lists": {name: [record[name] for record in RECORDS] for name in RECORDS[0]},
+    "columns of objects": {name: {str(n): row[name] for n, row in enumerate(RECORDS)} for name in RECORDS[0]},
+    "names and rows": {"columns": list(RECORDS[0]), "index": [0], "data": [list(row.values()) for row in RECORDS]},
+    "table": {"schema": {"fields": [{"name": "user_id"}]}, "data": RECORDS},
+    "typed": [row | {"user_id": {"$oid": str(row["user_id"])}, "movie_id": {"$numberInt": str(row["movie_id"])}}
+              for row in RECORDS],
+    "lists of objects": [row | {"tags": [{"id": 1}, {"id": 2}]} for row in RECORDS],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", TABLES)
+def test_json_tables_as_libraries_write_them(form: str, tmp_path: Path) -> None:
+    (tmp_path / "r.json").write_text(json.dumps(TABLES[form]))
+    assert read(tmp_path / "r.json")[0] == [(str(n % 3), str(n), "4.5") for n in range(6)]
+
+
+def test_several_files_of_ratings_are_parts_or_refused(tmp_path: Path) -> None:
+    header, text = "userId,movieId,rating\n", "1,2,3\n"
+    for name in ("ratings_1.csv", "ratings_2.csv", "movies.csv"):
+        (tmp_path / name).write_text(header + text)
+    assert read(tmp_path)[0] == [("1", "2", "3")] * 2
+    (tmp_path / "ratings_new.csv").write_text(header)
+    with pytest.raises(DataError, match=r"one file of ratings, found ratings_1\.csv, ratings_2\.csv, ratings_new\.csv"):
+        read(tmp_path)
+    (tmp_path / "ratings.csv").write_text(header + text)
+    assert read(tmp_path)[0] == [("1", "2", "3")]
+
+
+def test_exact_names_of_columns_come_first(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text("user,score,rating,movie,userId\nann,9,4.5,x,1\nbob,8,3.5,x,2\n")
+    assert read(tmp_path / "r.csv")[0] == [("1", "x", "4.5"), ("2", "x", "3.5")]

@@ -190,5 +190,9 @@ def test_a_user_who_has_rated_everything_gets_no_list(tables: Path, tmp_path: Pa
     done = command("evaluate", "m", "some.csv", "--json", cwd=tmp_path)
     assert json.loads(done.stdout)["seen_pairs"] == 30
     assert [line for line in done.stderr.splitlines() if "--no-use-all" in line and "30 of 31" in line]
+    screen = command("evaluate", "m", "some.csv", cwd=tmp_path).stdout
+    assert "RMSE (too low: of known ratings)" in screen
+    write("others.csv", sorted((*pair, "3") for pair in pairs - rated)[:40])
+    assert "RMSE  " in command("evaluate", "m", "others.csv", cwd=tmp_path).stdout
     assert "seen" in json.loads((tmp_path / "m" / "manifest.json").read_text())
     assert "seen" not in open_model(tmp_path / "u").artifact.manifest

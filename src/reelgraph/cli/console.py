@@ -93,7 +93,11 @@ def show_errors(metrics: dict[str, dict[str, dict[str, float]]]) -> None:
 
 def show_evaluation(report: EvaluationReport) -> None:
     """Errors on test ratings, over all of them and by group."""
-    rows = [("pairs", f"{report.pairs:,}"), ("RMSE", f"{report.rmse:.4f}"), ("MAE", f"{report.mae:.4f}")]
+    known = " (too low: of known ratings)" if report.seen_pairs else ""
+    rows = [("pairs", f"{report.pairs:,}")]
+    if report.seen_pairs:
+        rows.append(("pairs among the model's own ratings", f"{report.seen_pairs:,}"))
+    rows += [(f"RMSE{known}", f"{report.rmse:.4f}"), (f"MAE{known}", f"{report.mae:.4f}")]
     if report.rmse_untimed is not None and report.mae_untimed is not None:
         rows.append(("RMSE without the time of rating", f"{report.rmse_untimed:.4f}"))
         rows.append(("MAE without the time of rating", f"{report.mae_untimed:.4f}"))
@@ -104,8 +108,6 @@ def show_evaluation(report: EvaluationReport) -> None:
     rows.append(("users without training ratings", f"{report.unknown_users:,}"))
     rows.append(("movies without training ratings", f"{report.unknown_movies:,}"))
     rows.append(("pairs with such a user or movie", f"{report.unknown_pairs:,}"))
-    if report.seen_pairs:
-        rows.append(("pairs among the model's own ratings", f"{report.seen_pairs:,}"))
     show_table("Evaluation", ["", ""], rows)
     header = ["", "pairs", "RMSE", "MAE", "mean predicted", "mean actual"]
     for name, groups in (report.groups | {"calibration": report.calibration}).items():

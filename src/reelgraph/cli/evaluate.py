@@ -9,8 +9,8 @@ import click
 from rich.table import Table
 
 from reelgraph.cli import console, progress
-from reelgraph.cli.options import COLUMNS, JSON, PATH
-from reelgraph.config import TrainConfig
+from reelgraph.cli.options import JSON, PATH, reading
+from reelgraph.config import DataConfig, TrainConfig
 from reelgraph.data import pair_files
 from reelgraph.data.vocabulary import describe_overlap
 from reelgraph.evaluation import quality
@@ -23,10 +23,13 @@ from reelgraph.recommend.recommender import Recommender, open_model
 @click.argument("model", type=PATH)
 @click.argument("test", type=PATH)
 @JSON
-@COLUMNS
-def evaluate(model: Path, test: Path, as_json: bool, columns: dict[str, str] | None) -> None:
-    """Measure the predictions, lists, explanations and similar movies of MODEL on the ratings in TEST."""
-    report, measures = _evaluate(open_model(model), test, columns)
+@reading()
+def evaluate(config: DataConfig, model: Path, test: Path, as_json: bool) -> None:
+    """Measure the predictions, lists, explanations and similar movies of MODEL on the ratings in TEST.
+
+    TEST must be ratings that MODEL does not know: train it on other files, or with --no-use-all.
+    """
+    report, measures = _evaluate(open_model(model), test, config)
     if as_json:
         console.show_json(report.to_json() | measures)
     else:
@@ -39,15 +42,15 @@ def evaluate(model: Path, test: Path, as_json: bool, columns: dict[str, str] | N
 @click.option("--out", type=PATH, required=True, help="HTML file to write")
 @click.option("--test", type=PATH, help="test ratings [default: the results of training]")
 @click.option("--cold/--no-cold", default=False, help="also fit twice more, to measure held-out users and movies")
-@COLUMNS
-def report(model: Path, out: Path, test: Path | None, cold: bool, columns: dict[str, str] | None) -> None:
+@reading()
+def report(config: DataConfig, model: Path, out: Path, test: Path | None, cold: bool) -> None:
     """Write the service's insights page about MODEL to one HTML file."""
     from reelgraph.service.report import export_page  # noqa: PLC0415
 
     recommender = open_model(model)
     analysis = None
     if test is not None:
-        errors, measures = _evaluate(recommender, test, columns)
+        errors, measures = _evaluate(recommender, test, config)
         analysis = errors.to_json() | measures
     cold_facts = _cold(recommender) if cold else None
     with new_file(out) as temporary:
@@ -105,11 +108,10 @@ def bench(
     progress.note(", ".join(map(str, [out / results.RESULTS, out / compare.TABLE, *pictures])))
 
 
-def _evaluate(
-    model: Recommender, test: Path, columns: dict[str, str] | None
-) -> tuple[EvaluationReport, dict[str, Any]]:
+def _evaluate(model: Recommender, test: Path, config: DataConfig) -> tuple[EvaluationReport, dict[str, Any]]:
     """The prediction errors on test ratings, and the quality of lists, explanations and similar movies."""
-    rows = pair_files.read_ratings(test, columns or {})
+    scale = model.predictor.low, model.predictor.high
+    rows = progress.noted(pair_files.read_ratings(test, config, scale))
     progress.note(describe_overlap(str(test), (model.users, rows.user_ids), (model.items, rows.movie_ids)))
     report = model.predictor.evaluate(rows.user_ids, rows.movie_ids, rows.rating, rows.timestamps)
     if report.warning is not None:

@@ -3,7 +3,7 @@
 import re
 import tomllib
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import wraps
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar, cast, get_args, get_origin
@@ -56,10 +56,6 @@ class ColumnsOption(click.ParamType[Any]):
         return {role.strip(): name.strip() for role, _, name in pairs}
 
 
-COLUMNS = click.option("--columns", type=ColumnsOption(), help=DataConfig.model_fields["columns"].description)
-ITEM_COLUMNS = click.option(
-    "--item-columns", type=ColumnsOption(), help=DataConfig.model_fields["item_columns"].description
-)
 JSON = click.option("--json", "as_json", is_flag=True, help="print JSON")
 
 
@@ -90,25 +86,37 @@ def data_options(command: Command) -> Command:
     return cast("Command", run)
 
 
-def settings_of(*configs: type[BaseModel]) -> Callable[[Command], Command]:
-    """Add an option for every field of the settings, whose description is the help; the command gets the settings."""
+def settings_of(*configs: type[BaseModel], only: Collection[str] = ()) -> Callable[[Command], Command]:
+    """Add an option for every field of the settings, whose description is the help; the command gets the settings.
+
+    Args:
+        configs: classes of settings.
+        only: names of the fields that get an option; default: all.
+    """
+    fields = [
+        (name, field) for config in configs for name, field in config.model_fields.items() if not only or name in only
+    ]
 
     def decorate(command: Command) -> Command:
         @wraps(command)
         def run(*files: Files, config_file: Path | None = None, **given: Any) -> Any:
-            values = {name: given.pop(name) for config in configs for name in config.model_fields}
+            values = {name: given.pop(name) for name, _ in fields}
             return command(*files, *(read_settings(config, config_file, values) for config in configs), **given)
 
-        for config in reversed(configs):
-            for name, field in reversed(config.model_fields.items()):
-                option = name.replace("_", "-")
-                flag = f"--{option}/--no-{option}" if field.annotation is bool else f"--{option}"
-                shown = field.default is not None and field.default != {} and not isinstance(field.default, bool)
-                text = f"{field.description}" + (f" [{field.default}]" if shown else "")
-                run = click.option(flag, name, type=_type_of(field.annotation), default=None, help=text)(run)
+        for name, field in reversed(fields):
+            option = name.replace("_", "-")
+            flag = f"--{option}/--no-{option}" if field.annotation is bool else f"--{option}"
+            shown = field.default is not None and field.default != {} and not isinstance(field.default, bool)
+            text = f"{field.description}" + (f" [{field.default}]" if shown else "")
+            run = click.option(flag, name, type=_type_of(field.annotation), default=None, help=text)(run)
         return cast("Command", run)
 
     return decorate
+
+
+def reading(*others: str) -> Callable[[Command], Command]:
+    """Add the options for files that a trained model is given; the command gets a `DataConfig` with them."""
+    return settings_of(DataConfig, only=("columns", "missing", "matrix", "strict", *others))
 
 
 def read_settings(config: type[Config], file: Path | None, given: dict[str, Any]) -> Config:

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from reelgraph.config import TrainConfig
+from reelgraph.data.pair_files import Rows
 from reelgraph.engines.spark_jobs import JobProgress
 
 if TYPE_CHECKING:
@@ -33,6 +34,13 @@ class JobReport:
 def note(line: str) -> None:
     """Print one line on stderr."""
     _stderr().print(escape(line))
+
+
+def noted(rows: Rows) -> Rows:
+    """Print what is wrong with rows of a file; returns its usable rows."""
+    for line in rows.report():
+        note(line)
+    return rows
 
 
 @contextmanager

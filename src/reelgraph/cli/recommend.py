@@ -10,7 +10,8 @@ import click
 import pyarrow as pa
 
 from reelgraph.cli import console, progress
-from reelgraph.cli.options import COLUMNS, JSON, PATH
+from reelgraph.cli.options import JSON, PATH, reading, settings_of
+from reelgraph.config import DataConfig
 from reelgraph.data import pair_files
 from reelgraph.data.vocabulary import describe_overlap
 from reelgraph.engines.engine import check_name
@@ -23,6 +24,7 @@ from reelgraph.recommend.recommender import Recommender, open_model
 RATINGS = click.option(
     "--ratings", type=PATH, help="a new user: a file with movieId and rating, or a Letterboxd, IMDb or Trakt export"
 )
+VISITOR = settings_of(DataConfig, only=("columns", "missing", "strict"))
 DIRECTORY = click.Path(path_type=Path, exists=True, file_okay=False)
 PART = 4096  # users listed between two updates of the progress bar
 
@@ -32,11 +34,11 @@ PART = 4096  # users listed between two updates of the progress bar
 @click.argument("pairs_file", metavar="PAIRS", type=PATH)
 @click.option("--out", type=PATH, required=True, help="CSV file for the pairs with their predictions")
 @click.option("--interval", "level", type=float, help="add columns low and high that hold this share of ratings: 0.9")
-@COLUMNS
-def predict(model: Path, pairs_file: Path, out: Path, level: float | None, columns: dict[str, str] | None) -> None:
+@reading()
+def predict(config: DataConfig, model: Path, pairs_file: Path, out: Path, level: float | None) -> None:
     """Add a `prediction` column to the userId, movieId rows of PAIRS, in the same order."""
     predictor = open_model(model).predictor
-    rows = pair_files.read_pairs(pairs_file, columns or {})
+    rows = progress.noted(pair_files.read_pairs(pairs_file, config))
     users, movies = (predictor.users, rows.user_ids), (predictor.items, rows.movie_ids)
     progress.note(describe_overlap(str(pairs_file), users, movies))
     predictions = {"prediction": predictor.predict(rows.user_ids, rows.movie_ids, rows.timestamps)}
@@ -72,9 +74,11 @@ def predict(model: Path, pairs_file: Path, out: Path, level: float | None, colum
     "--stage", type=DIRECTORY, help="directory for unfinished parts that Spark's workers share [beside --out]"
 )
 @click.option("--resume", is_flag=True, help="keep the finished parts of an interrupted --all with Spark")
+@VISITOR
 def recommend(
-    model: Path, user: str | None, ratings: Path | None, everyone: bool, as_json: bool, out: Path | None, engine: str,
-    partitions: int | None, stage: Path | None, resume: bool, only_watchlist: bool, **choice: Any,
+    config: DataConfig, model: Path, user: str | None, ratings: Path | None, everyone: bool, as_json: bool,
+    out: Path | None, engine: str, partitions: int | None, stage: Path | None, resume: bool, only_watchlist: bool,
+    **choice: Any,
 ) -> None:  # fmt: skip
     """Recommend movies to a --user, to a new user with --ratings, or to --all users."""
     if (user is not None) + (ratings is not None) + everyone != 1:
@@ -88,8 +92,7 @@ def recommend(
             "recommend: expected --engine, --partitions, --stage and --resume only with --all and Spark",
             "add --all and --engine spark, or remove them",
         )
-    choice["allow"] = None if choice["allow"] is None else pair_files.read_movies(choice["allow"])
-    choice["deny"] = () if choice["deny"] is None else pair_files.read_movies(choice["deny"])
+    choice |= _movie_lists(choice["allow"], choice["deny"], config)
     if everyone:
         if out is None:
             raise ConfigError("recommend --all: expected --out FILE.parquet, found none", "name a file for the lists")
@@ -100,7 +103,7 @@ def recommend(
         return
     recommender = open_model(model)
     if ratings is not None:
-        suggestions = _for_visitor(recommender, ratings, only_watchlist, choice)
+        suggestions = _for_visitor(recommender, ratings, config, only_watchlist, choice)
         title = f"For the ratings in {ratings.name}"
     else:
         suggestions, title = recommender.recommend(user, **choice), f"For user {user}"
@@ -115,19 +118,29 @@ def recommend(
         console.show_list(title, suggestions)
 
 
-def _match(recommender: Recommender, path: Path) -> Matched:
+def _movie_lists(allow: Path | None, deny: Path | None, config: DataConfig) -> dict[str, Any]:
+    """The movies in the files of --allow and --deny, as options of a list."""
+    lists = {
+        name: progress.noted(pair_files.read_movies(path, config)).movie_ids
+        for name, path in (("allow", allow), ("deny", deny))
+        if path is not None
+    }
+    return {"allow": None, "deny": ()} | lists
+
+
+def _match(recommender: Recommender, path: Path, config: DataConfig) -> Matched:
     """Match the films of a file to the model's; those that it does not know are reported."""
-    matched = match_file(recommender, path)
+    matched = match_file(recommender, path, config, progress.note)
     for line in matched.report():
         progress.note(f"{path.name}: {line}")
     return matched
 
 
 def _for_visitor(
-    recommender: Recommender, path: Path, only_watchlist: bool, choice: dict[str, Any]
+    recommender: Recommender, path: Path, config: DataConfig, only_watchlist: bool, choice: dict[str, Any]
 ) -> list[lists.Suggestion]:
     """The list for the person of an export or ratings file, without what they have watched."""
-    matched = _match(recommender, path)
+    matched = _match(recommender, path, config)
     if not choice["include_seen"]:
         choice["deny"] = [*choice["deny"], *matched.watched]
     if only_watchlist:
@@ -213,15 +226,17 @@ def similar(model: Path, movie: str | None, user: str | None, k: int, as_json: b
 @click.option("--movie", required=True, help="the movie to explain: its id or its title")
 @click.option("--plot", type=PATH, help="draw the most important ratings as a graph: a .svg or .png file")
 @JSON
+@VISITOR
 def explain(
-    model: Path, user: str | None, ratings: Path | None, movie: str, plot: Path | None, as_json: bool
+    config: DataConfig, model: Path, user: str | None, ratings: Path | None, movie: str, plot: Path | None,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Explain the prediction of MODEL for a --movie, and a --user or a new user's --ratings."""
     if (user is None) == (ratings is None):
         given = "none" if user is None else "both"
         raise ConfigError(f"explain: expected one of --user and --ratings, found {given}", "give one")
     recommender = open_model(model)
-    visitor = None if ratings is None else _match(recommender, ratings).ratings
+    visitor = None if ratings is None else _match(recommender, ratings, config).ratings
     item = recommender.items.id(recommender.titles.movie(movie))
     explanation = recommender.explain(user, movie=item, ratings=visitor)
     if plot is not None:

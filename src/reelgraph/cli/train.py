@@ -7,11 +7,11 @@ import click
 
 from reelgraph import artifact, machine, planning
 from reelgraph.cli import console, progress
-from reelgraph.cli.options import COLUMNS, ITEM_COLUMNS, JSON, PATH, Files, data_options, settings_of
+from reelgraph.cli.options import JSON, PATH, Files, data_options, reading, settings_of
 from reelgraph.config import DataConfig, TrainConfig
 from reelgraph.data import pair_files, side_tables
 from reelgraph.data.dataset import read_manifest
-from reelgraph.data.rows import Malformed
+from reelgraph.data.rows import Malformed, describe_refused
 from reelgraph.files import check_target
 
 
@@ -63,24 +63,25 @@ def train(
 @click.option("--items", type=PATH, help="movie table with the titles, years, genres and side features of new movies")
 @click.option("--steps", type=click.IntRange(min=0), help="training steps on all ratings [default: a few]")
 @click.option("--compare", is_flag=True, help="also train a full model and report how much the two differ")
-@ITEM_COLUMNS
 @JSON
-@COLUMNS
+@reading("item_columns")
 def update(
-    model: Path, ratings: Path, out: Path, items: Path | None, steps: int | None, compare: bool, as_json: bool,
-    columns: dict[str, str] | None, item_columns: dict[str, str] | None,
+    config: DataConfig, model: Path, ratings: Path, out: Path, items: Path | None, steps: int | None, compare: bool,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Add the ratings in RATINGS to MODEL without training it anew; users and movies may be new."""
     check_target(out, artifact.KIND)
     old_model = artifact.read_artifact(model)
-    rows = pair_files.read_ratings(ratings, columns or {})
+    scale = old_model.manifest["scale"]
+    rows = progress.noted(pair_files.read_ratings(ratings, config, (scale["low"], scale["high"])))
     item_table = None
     if items is not None:
-        rating_column = (columns or {}).get("item")
         refused: list[Malformed] = []
-        item_table = side_tables.read_items(items, refused.append, columns=item_columns, rating_column=rating_column)
-        if refused:
-            progress.note(side_tables.show_refused(items, refused))
+        item_table = side_tables.read_items(
+            items, refused.append, columns=config.item_columns, rating_column=config.columns.get("item")
+        )
+        for line in describe_refused(items.name, refused):
+            progress.note(line)
     given = rows.user_ids, rows.movie_ids, rows.rating, rows.timestamps
     from reelgraph.training import update as updates  # noqa: PLC0415
 

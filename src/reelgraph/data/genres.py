@@ -82,7 +82,8 @@ def _members(cell: str) -> list[str]:
 def _names_in(value: Any) -> list[str]:
     if isinstance(value, dict):
         name = next((value[key] for key in _NAMES if isinstance(value.get(key), str)), None)
-        return [name] if name is not None else [each for each in value.values() if isinstance(each, str)]
+        members = value.values() if name is None else [name]
+        return [each for member in members if isinstance(member, str | dict | list) for each in _names_in(member)]
     if isinstance(value, list | tuple | set):
         return [name for member in value for name in _names_in(member)]
     return [] if value is None else [str(value)]

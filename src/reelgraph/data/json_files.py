@@ -65,7 +65,10 @@ class JsonTable:
                 sample.append(record)
             if len(sample) == SAMPLE_ROWS:
                 break
-        names = tuple(dict.fromkeys(name for record in sample for name in record))
+        found = {name: None for record in sample for name in record}
+        # The null in place of an object is no column beside those of its members.
+        heads = {name.rpartition(".")[0] for name in found if "." in name}
+        names = tuple(name for name in found if name not in heads or any(record.get(name) for record in sample))
         if not names:
             raise DataError(f"{path}: expected JSON objects, found none", "write an object for each row")
         rows = tuple(tuple(record.get(name) or "" for name in names) for record in sample)
@@ -106,11 +109,27 @@ def _records(path: Path, encoding: str) -> Iterator[dict[str, str | None] | str]
         if len(lines) > 1 and any(isinstance(_parse(line), dict) for line in lines):
             yield from (_parse(line) for line in itertools.chain(lines, text) if line.strip())
             return
-        for value in _values("".join(lines), text, path):
-            members = value.values() if isinstance(value, dict) else ()
-            tables = [member for member in members if isinstance(member, list) and any(map(_is_object, member))]
-            records = tables[0] if len(tables) == 1 else [value]
-            yield from (_flat(record) if isinstance(record, dict) else json.dumps(record) for record in records)
+        head = "".join(lines).lstrip()
+        values = _values(head, text, path)
+        first = list(itertools.islice(values, 2))
+        if len(first) == 1 and head.startswith("{"):
+            first = _rows_of(first[0])
+        for record in itertools.chain(first, values):
+            yield _flat(record) if isinstance(record, dict) else json.dumps(record)
+
+
+def _rows_of(value: dict[str, Any]) -> list[Any]:
+    """The rows in an object that is a whole table: a member with objects, or columns as pandas writes them."""
+    members = list(value.values())
+    if isinstance(value.get("columns"), list) and isinstance(value.get("data"), list):
+        return [dict(zip(value["columns"], row, strict=False)) for row in value["data"]]
+    tables = [member for member in members if isinstance(member, list) and any(map(_is_object, member))]
+    for kind in (list, dict):
+        alike = len(members) > 1 and all(isinstance(member, kind) for member in members)
+        if alike and len(tables) < len(members) and len({len(member) for member in members}) == 1:
+            columns = [member if kind is list else member.values() for member in members]
+            return [dict(zip(value, cells, strict=True)) for cells in zip(*columns, strict=True)]
+    return tables[0] if len(tables) == 1 else [value]
 
 
 def _values(rest: str, text: Any, path: Path) -> Iterator[Any]:
@@ -151,7 +170,10 @@ def _flat(record: dict[str, Any], prefix: str = "") -> dict[str, str | None]:
     cells: dict[str, str | None] = {}
     for key, value in record.items():
         if isinstance(value, dict):
-            cells |= _flat(value, f"{prefix}{key}.")
+            # MongoDB writes a value of a type, such as {"$oid": "5a9427648b0beebeb69579e7"}.
+            names = list(value)
+            is_typed = len(names) == 1 and names[0].startswith("$")
+            cells |= _flat({key: value[names[0]]}, prefix) if is_typed else _flat(value, f"{prefix}{key}.")
         else:
             cells[f"{prefix}{key}"] = _text(value)
     return cells

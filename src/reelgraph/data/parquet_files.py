@@ -1,5 +1,6 @@
 """Parquet files and directories of them, with typed columns as text."""
 
+import json
 import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,13 @@ _ROWS = 1 << 20  # in a batch
 _ENDINGS = {".parquet", ".pq"}
 
 
+def flattened(table: pa.Table) -> pa.Table:
+    """A table with a column for each member of a struct, whose name is joined to that of the struct by a dot."""
+    while any(pa.types.is_struct(kind) for kind in table.schema.types):
+        table = table.flatten()
+    return table
+
+
 def is_parquet(path: Path) -> bool:
     """Whether a path is a Parquet file by its ending, or a directory with such files."""
     return path.suffix.lower() in _ENDINGS or (path.is_dir() and bool(parts_of(path)))
@@ -42,7 +50,7 @@ def schemas_of(path: Path) -> list[pa.Schema]:
     for part in parts_of(path):
         check_file(part)
         with _damage_reported(part):
-            schemas.append(pq.read_schema(_file_or_bytes(part)))
+            schemas.append(flattened(pq.read_schema(_file_or_bytes(part)).empty_table()).schema)
         names, first = schemas[-1].names, schemas[0].names
         check_names(part, names)
         if set(names) != set(first):
@@ -59,18 +67,9 @@ def batches_of(path: Path, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """Stream some columns of a table with their types, at most a million rows at a time."""
     for part in parts_of(path):
         with _damage_reported(part), pq.ParquetFile(_file_or_bytes(part)) as file:
-            yield from file.iter_batches(batch_size=_ROWS, columns=list(names))
-
-
-def read_parquet(path: Path) -> pa.Table:
-    """A whole Parquet file or directory, every column as text."""
-    names = schemas_of(path)[0].names
-    batches = list(batches_of(path, names))
-    columns = []
-    for name in names:
-        with _damage_reported(path):
-            columns.append(pa.chunked_array([as_text(batch[name]) for batch in batches], pa.string()))
-    return pa.Table.from_arrays(columns, names=names)
+            for batch in file.iter_batches(batch_size=_ROWS, columns=list(names)):
+                nested = any(pa.types.is_struct(kind) for kind in batch.schema.types)
+                yield flattened(pa.table(batch)).to_batches()[0] if nested and batch.num_rows else batch
 
 
 def ahead(items: Iterator[Item]) -> Iterator[Item]:
@@ -130,7 +129,7 @@ def _damage_reported(path: Path) -> Iterator[None]:
 
 
 def as_text(column: pa.Array) -> pa.Array:
-    """A typed column as strings: whole floats as integers, UUIDs in hex, times as seconds, lists joined by "|"."""
+    """A typed column as strings: whole floats as integers, UUIDs in hex, times as seconds, lists in JSON."""
     kind = column.type
     if isinstance(kind, pa.BaseExtensionType):
         column, kind = column.storage, column.storage.type
@@ -142,8 +141,11 @@ def as_text(column: pa.Array) -> pa.Array:
         )
     if is_time(kind):
         return pc.cast(as_seconds(column), pa.string())
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return pc.cast(pc.binary_join(pc.cast(column, pa.list_(pa.string())), "|"), pa.string())
+    if pa.types.is_nested(kind):
+        texts = (
+            None if cell is None else json.dumps(cell, ensure_ascii=False, default=str) for cell in column.to_pylist()
+        )
+        return pa.array(texts, pa.string())
     if pa.types.is_floating(kind):
         return _float_text(column)
     return pc.cast(column, pa.string())

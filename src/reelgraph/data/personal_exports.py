@@ -6,12 +6,13 @@ import json
 import re
 import struct
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Literal
 
+from reelgraph.config import DataConfig
 from reelgraph.data.pair_files import read_visitor
 from reelgraph.data.rows import NUMBER
 from reelgraph.data.sources import SYNONYMS, plain_name
@@ -58,10 +59,17 @@ class Film:
         return self.title if self.year is None else f"{self.title} ({self.year})"
 
 
-def read_films(path: Path) -> tuple[Film, ...]:
+def read_films(
+    path: Path, config: DataConfig | None = None, report: Callable[[str], None] = lambda _: None
+) -> tuple[Film, ...]:
     """The films of a Letterboxd, IMDb or Trakt export, or of a file with `movieId` and `rating`.
 
     A zip is searched for the files that it is known to hold. Of several ratings of a film the last one counts.
+
+    Args:
+        path: the file.
+        config: how a file with `movieId` and `rating` is read.
+        report: called with each line on its refused rows.
 
     Raises:
         DataError: if the file cannot be read, or holds no film.
@@ -71,7 +79,10 @@ def read_films(path: Path) -> tuple[Film, ...]:
         with _open(path) as file:
             films = _exported(str(path), file)
     if films is None:
-        ratings = read_visitor(path)
+        rows = read_visitor(path, config or DataConfig())
+        for line in rows.report():
+            report(line)
+        ratings = dict(zip(rows.movie_ids, rows.rating.tolist(), strict=True))
         films = [_plain_film(movie, stars) for movie, stars in ratings.items()]
     return tuple(films)
 

@@ -39,6 +39,26 @@ class Malformed:
     reason: str
 
 
+def describe_refused(name: str, refused: Sequence[Malformed], total: int | None = None) -> list[str]:
+    """A line for each reason, with the number of rows and the first ones.
+
+    Args:
+        name: the table, for messages.
+        refused: the rows.
+        total: how many rows the table has, if known.
+    """
+    by_reason: dict[str, list[Malformed]] = {}
+    for row in refused:
+        by_reason.setdefault(row.reason, []).append(row)
+    lines = []
+    for reason, rows in by_reason.items():
+        numbers = ", ".join(f"{row.row:,}" for row in rows[:3]) + (", ..." if len(rows) > 3 else "")
+        count = f"{len(rows):,}" if total is None else f"{len(rows):,} of {total:,}"
+        first = " ".join(rows[0].text[:80].split())
+        lines.append(f"{name}: refused {count} rows: {reason} (row {numbers}; first: {first})")
+    return lines
+
+
 @dataclass(frozen=True)
 class Block:
     """Consecutive rows of a file.

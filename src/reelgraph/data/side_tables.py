@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -54,12 +53,6 @@ _USER_NAMES = {"id": ("userid", *sorted(SYNONYMS["user"]), "id")}
 
 _YEAR_ALONE = r"^\s*(?P<year>1[89][0-9]{2}|20[0-9]{2})(?:[.]0)?\s*$"
 _YEAR = r"(?:^|[^0-9])(?P<year>1[89][0-9]{2}|20[0-9]{2})(?:[^0-9]|$)"
-
-
-def show_refused(path: Path, refused: Sequence[Malformed]) -> str:
-    """A line on the refused rows of a table."""
-    rows, first = "row" if len(refused) == 1 else "rows", refused[0]
-    return f"{path.name}: refused {len(refused):,} {rows}: {first.reason} (first row {first.row:,}: {first.text[:80]})"
 
 
 def read_items(
@@ -136,7 +129,7 @@ def _read(
         header = 0 if len(names) == len(file.rows[0]) else 1
         names = names if not header else tuple(cell.strip() for cell in file.rows[0])
     check_names(path, names)
-    table, malformed = read_all(file, Columns(names, {}, header))
+    table, numbers, malformed = read_all(file, Columns(names, {}, header))
     for row in malformed:
         refuse(replace(row, reason=f"malformed row: {row.reason}"))
     roles = _roles(path, role, table.column_names, columns, rating_column)
@@ -149,7 +142,6 @@ def _read(
     table = pa.table({name: nulls_for_markers(table[name]) for name in table.column_names})
     ids = canonical_ids(table[identity].combine_chunks())
     table = table.set_column(table.column_names.index(identity), identity, ids)
-    numbers = np.setdiff1d(np.arange(1, table.num_rows + len(malformed) + 1), [row.row for row in malformed])
     for place in pc.indices_nonzero(pc.is_null(ids)).to_pylist():
         cells = ",".join(cell or "" for cell in table.slice(place, 1).to_pylist()[0].values())
         refuse(Malformed(int(numbers[place]), cells, f"{'movie' if role == 'item' else 'user'} id is missing"))
@@ -177,6 +169,9 @@ def _roles(
     plain |= {plain_name(name): name for name in names if name in {CANONICAL[role], *synonyms}}  # exact names first
     for name, known in synonyms.items():
         matches = [plain[each] for each in known if each in plain and plain[each] not in roles.values()]
+        if name == "genres" and not matches:  # the member of an object
+            inner = [column for column in names if "." in column and not column.endswith(".id")]
+            matches = [column for column in inner if plain_name(column.partition(".")[0]) in known]
         if name not in roles and matches:
             roles[name] = matches[0]
     return roles

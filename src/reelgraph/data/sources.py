@@ -6,9 +6,11 @@ from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from reelgraph.arrays import Int64s
 from reelgraph.data.parquet_files import is_parquet
 from reelgraph.data.rows import NUMBER, Block, Malformed
 from reelgraph.data.stored_files import exists, is_archive
@@ -26,10 +28,12 @@ _LINKS = ("links.csv", "links.csv.gz")
 
 # Names of columns without case and punctuation: MovieLens, Amazon, BookCrossing, Anime, RecBole and common ones.
 SYNONYMS = {
-    "user": {"userid", "user", "uid", "reviewerid", "customerid", "profileid"},
-    "item": {"movieid", "itemid", "item", "movie", "iid", "asin", "parentasin", "isbn", "animeid", "filmid"},
+    "user": {"userid", "user", "uid", "useridx", "reviewerid", "customerid", "profileid"},
+    "item": {"movieid", "itemid", "item", "movie", "iid", "movieidx", "itemidx", "asin", "parentasin", "isbn",
+             "animeid", "filmid"},
     "rating": {"rating", "ratings", "stars", "star", "score", "overall", "bookrating", "userrating", "starrating"},
-    "timestamp": {"timestamp", "time", "ts", "date", "datetime", "unixreviewtime", "ratedat", "unixtime"},
+    "timestamp": {"timestamp", "time", "ts", "date", "datetime", "unixreviewtime", "ratedat", "unixtime",
+                  "createdat", "reviewdate", "ratingdate", "ratingtime", "ratingtimestamp"},
 }  # fmt: skip
 
 # MovieLens files without a header, and the order of columns that goes with `::`.
@@ -253,7 +257,8 @@ def roles_of(path: Path, names: Sequence[str], columns: Mapping[str, str], neede
             )
     roles = {}
     for role, synonyms in SYNONYMS.items():
-        inferred = next((name for name in names if plain_name(name) in synonyms), None)
+        fitting = [name for name in names if plain_name(name) in synonyms]
+        inferred = min(fitting, key=lambda name: plain_name(name) != CANONICAL[role].lower(), default=None)
         if columns.get(role, inferred) is not None:
             roles[role] = columns.get(role) or inferred or ""
     missing = [role for role in needed if role not in roles]
@@ -267,7 +272,8 @@ def roles_of(path: Path, names: Sequence[str], columns: Mapping[str, str], neede
                 f"name the column of ratings with --columns rating={name}; views, likes and play counts are "
                 "not ratings: give each pair a rating first, such as one made of the counts"
             )
-        raise DataError(f"{path}: expected a column {wanted}, found {', '.join(names)}", remedy)
+        shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+        raise DataError(f"{path}: expected a column {wanted}, found {shown}", remedy)
     return roles
 
 
@@ -283,10 +289,10 @@ def read_columns(table: Table, chosen: Columns, wanted: Sequence[str]) -> Iterat
             yield block
 
 
-def read_all(table: Table, chosen: Columns) -> tuple[pa.Table, list[Malformed]]:
-    """All columns of a table as text, and its malformed rows."""
+def read_all(table: Table, chosen: Columns) -> tuple[pa.Table, Int64s, list[Malformed]]:
+    """All columns of a table as text, the number of each row, and the malformed rows."""
     blocks = list(read_columns(table, chosen, chosen.names))
     schema = pa.schema([(name, pa.string()) for name in chosen.names])
-    return pa.Table.from_batches([block.cells for block in blocks], schema), [
-        row for block in blocks for row in block.malformed
-    ]
+    numbers = np.concatenate([np.empty(0, np.int64), *(block.rows for block in blocks)])
+    malformed = [row for block in blocks for row in block.malformed]
+    return pa.Table.from_batches([block.cells for block in blocks], schema), numbers, malformed

@@ -49,8 +49,11 @@ def files_by_role(folder: Path) -> dict[str, list[Path]]:
         for pattern in patterns:
             matches = [file for file in files if re.fullmatch(pattern, _plain_name(file))]
             if matches:
-                matches.sort(key=lambda file: (len(file.parts), file.name))
-                roles[role] = matches if "combined_data" in pattern and len(matches) > 1 else matches[:1]
+                depth = min(len(file.parts) for file in matches)
+                matches = [file for file in matches if len(file.parts) == depth]
+                if role == "ratings":
+                    _check_parts(folder, matches)
+                roles[role] = sorted(matches) if role == "ratings" else matches[:1]
                 break
     if "ratings" not in roles:
         taken = {file for chosen in roles.values() for file in chosen}
@@ -59,6 +62,13 @@ def files_by_role(folder: Path) -> dict[str, list[Path]]:
         if tables and len({re.sub(r"[^.]*", "", _plain_name(file), count=1) for file in tables}) == 1:
             roles["ratings"] = tables
     return roles
+
+
+def _check_parts(folder: Path, files: Sequence[Path]) -> None:
+    """Refuse several files of ratings unless they are parts, whose names differ in numbers alone."""
+    if len({re.sub(r"[0-9]+", "0", _plain_name(file)) for file in files}) > 1:
+        names = ", ".join(file.name for file in files[:4])
+        raise DataError(f"{folder}: expected one file of ratings, found {names}", "name the ratings file itself")
 
 
 def _subdirectories(folder: Path) -> list[Path]:

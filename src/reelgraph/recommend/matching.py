@@ -3,10 +3,11 @@
 import difflib
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from reelgraph.config import DataConfig
 from reelgraph.data.personal_exports import Film, read_films
 from reelgraph.errors import DataError
 from reelgraph.recommend.catalogue import Movie
@@ -49,13 +50,21 @@ class Matched:
         return lines
 
 
-def match_file(model: Recommender, path: Path) -> Matched:
+def match_file(
+    model: Recommender, path: Path, config: DataConfig | None = None, report: Callable[[str], None] = lambda _: None
+) -> Matched:
     """Read an export or a ratings file and match it with a model.
+
+    Args:
+        model: the model.
+        path: the file.
+        config: how a ratings file is read.
+        report: called with each line on refused rows of a ratings file.
 
     Raises:
         DataError: if the file cannot be used, or none of its films is known to the model.
     """
-    films = read_films(path)
+    films = read_films(path, config, report)
     matched = match(model, films)
     if films and not (matched.watched or matched.watchlist):
         raise DataError(

@@ -23,7 +23,7 @@ from reelgraph.data import side_features, side_tables
 from reelgraph.data.dataset import NO_TIME, Dataset, Interactions
 from reelgraph.data.frames import TableLike, is_frame, write_frame
 from reelgraph.data.pair_files import rows_of
-from reelgraph.data.rows import Malformed
+from reelgraph.data.rows import Malformed, describe_refused
 from reelgraph.data.sources import CANONICAL, NEEDED
 from reelgraph.data.vocabulary import Vocabulary, describe_overlap, require_ids
 from reelgraph.errors import ConfigError, DataError
@@ -254,8 +254,8 @@ def update_model(
         path = write_frame(items, ("movieId", "title"), "items", Path(folder)) if is_frame(items) else items
         refused: list[Malformed] = []
         table = None if path is None else side_tables.read_items(Path(path), refused.append)
-        if path is not None and refused:
-            warnings.warn(side_tables.show_refused(Path(path), refused), stacklevel=2)
+        for line in describe_refused("items" if is_frame(items) else Path(path or "").name, refused):
+            warnings.warn(line, stacklevel=2)
     given = rows.user_ids, rows.movie_ids, rows.rating, rows.timestamps
     return Recommender(update(model.artifact, *given, item_table=table, steps=steps, seed=seed)[0])
 
