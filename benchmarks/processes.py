@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 from measuring import describe
 
-from reelgraph import machine
 from reelgraph.config import TrainConfig
 from reelgraph.data.dataset import load_prepared
 from reelgraph.files import new_file
@@ -94,7 +93,6 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    machine.set_environment()
     if arguments.child:
         child(arguments.prepared[0], arguments.steps)
         return

@@ -255,7 +255,6 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="run sizes again that have results")
     parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
     asked = parser.parse_args()
-    machine.set_environment()
     if asked.child:
         name, answer, *arguments = asked.child
         Path(answer).write_text(json.dumps(CHILDREN[name](*arguments)), encoding="utf-8")

@@ -21,7 +21,6 @@ BEFORE = 5  # steps
 
 def main() -> None:
     """Take some steps and profile one more."""
-    machine.set_environment()
     from torch.profiler import ProfilerActivity, profile  # noqa: PLC0415 (PyTorch reads the environment now)
 
     from reelgraph.models.sparse import quiet_sparse  # noqa: PLC0415

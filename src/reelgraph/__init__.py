@@ -9,7 +9,10 @@ model.recommend(user="1", k=10, genre="Drama")
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from reelgraph import machine
 from reelgraph._version import __version__
+
+machine.set_environment()
 
 if TYPE_CHECKING:
     from reelgraph.config import DataConfig, TrainConfig

@@ -30,11 +30,13 @@ def describe() -> str:
 
 
 def set_environment() -> None:
-    """Limit the busy waiting of OpenMP's threads, unless the user has set it; call before importing PyTorch.
+    """Limit the busy waiting of OpenMP's threads, unless the user has set it; PyTorch reads this when it is imported.
 
     Busy waiting makes a step several times as long when the machine does other work, and gains nothing otherwise.
     """
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # GNU's library, of PyTorch on Linux
+        os.environ.setdefault("KMP_BLOCKTIME", "1")  # LLVM's and Intel's, in milliseconds
 
 
 @contextmanager

@@ -9,16 +9,14 @@ from typing import NoReturn, TextIO
 
 import click
 
-from reelgraph import machine
 from reelgraph._version import __version__
-from reelgraph.cli import compare, console, data, evaluate, recommend, serve, train
+from reelgraph.cli import compare, console, data, demo, evaluate, recommend, serve, train
 from reelgraph.errors import ReelgraphError, StoppedError
 from reelgraph.files import temporary_directory
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit: 0 success, 2 bad input or environment, 130 interrupted, 1 internal error."""
-    machine.set_environment()
     _prepare_streams()
     stdout = sys.stdout
     try:
@@ -113,7 +111,7 @@ def commands(context: click.Context) -> None:
     """Predict ratings and recommend movies with a graph neural network."""
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
-    elif context.invoked_subcommand not in {"doctor", "serve"}:
+    elif context.invoked_subcommand not in {"demo", "doctor", "serve"}:
         context.with_resource(temporary_directory())
 
 
@@ -133,6 +131,6 @@ def doctor(engine: str | None, stage: str | None) -> None:
 for command in (
     train.train, data.prepare, recommend.predict, evaluate.evaluate, evaluate.report, recommend.recommend,
     recommend.search, recommend.similar, recommend.explain, train.update, train.forget, serve.serve, serve.export,
-    data.plan, evaluate.bench, compare.diff, compare.rerun, doctor,
+    data.plan, evaluate.bench, compare.diff, compare.rerun, demo.demo, doctor,
 ):  # fmt: skip
     commands.add_command(command)

@@ -7,6 +7,7 @@ import math
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
 from types import FrameType
@@ -158,8 +159,8 @@ class Protocol(HttpToolsProtocol):
         self._refuse(ServiceError("invalid", msg), 400)
 
 
-def run(directory: Path, settings: Settings, keys: Keys) -> None:
-    """Serve until the process is told to stop.
+def run(directory: Path, settings: Settings, keys: Keys, ready: Callable[[str], None] | None = None) -> None:
+    """Serve until the process is told to stop; `ready` is called with the URL once the port is open.
 
     Without any key and without `open`, a service for this machine alone makes a key for this run and prints it.
 
@@ -177,7 +178,8 @@ def run(directory: Path, settings: Settings, keys: Keys) -> None:
     listener = _listen(settings)
     start_logging()
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    lines = [f"reelgraph serves {directory} at http://{host}:{listener.getsockname()[1]}"]
+    url = f"http://{host}:{listener.getsockname()[1]}"
+    lines = [f"reelgraph serves {directory} at {url}"]
     if keys == Keys() and settings.local and not settings.open:
         keys = generated_keys()
         assert keys.write is not None
@@ -185,6 +187,8 @@ def run(directory: Path, settings: Settings, keys: Keys) -> None:
     app = create_app(directory, settings, keys, changed=release_memory)
     sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()
+    if ready is not None:
+        ready(url)
     server_of(app, settings).run(sockets=[listener])
 
 

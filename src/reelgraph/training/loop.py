@@ -2,6 +2,7 @@
 
 import math
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -84,7 +85,7 @@ class Fit:
         Calls `observe` after every step; a checkpoint saved by it is complete.
         """
         config, progress, started = self.config, self.progress, time.monotonic() - self.progress.seconds
-        with _stop_signal() as stop_asked, kept_memory():
+        with _stop_signal() as stop_asked, kept_memory(), short_waits():
             while not (self.done or progress.interrupted):
                 self.model.train()
                 loss = self.model.loss(config)
@@ -187,6 +188,31 @@ def history_rows(progress: Progress) -> list[dict[str, float | None]]:
     """The history as rows of `history.csv`; None for measures that do not apply."""
     rows = (asdict(line) for line in progress.history)
     return [{name: None if math.isnan(value) else value for name, value in row.items()} for row in rows]
+
+
+@contextmanager
+def short_waits() -> Iterator[None]:
+    """Limit the busy waiting of OpenMP's threads where PyTorch was imported before `machine.set_environment`.
+
+    GNU's library waits briefly in a process with more threads than processors (`gomp_throttled_spin_count_var`), so
+    another thread here holds a pool of threads that sleep.
+    """
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        torch.ones(1 << 20).sum()  # large enough for all threads
+        held.set()
+        done.wait()
+
+    if torch.get_num_threads() == 1:
+        yield
+        return
+    threading.Thread(target=hold, daemon=True).start()
+    held.wait()
+    try:
+        yield
+    finally:
+        done.set()
 
 
 @contextmanager
