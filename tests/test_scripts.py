@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 from tests.support import programs
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMANDS = ("script/quickstart", "script/test", ".ci/run")
+COMMANDS = ("script/quickstart", "script/test", "script/supply", ".ci/run")
 SOURCED = "script/environment.sh"
 PYTEST = "pytest -n,2,--dist,loadfile,--no-loadscope-reorder"
 FOR_GRAPHICS = re.compile(r"nvidia-|cuda-|triton")

@@ -69,7 +69,7 @@ def test_files_copied_by_the_dockerfile_exist_and_are_not_ignored() -> None:
     ignored, *kept = (DEPLOY / "Dockerfile.dockerignore").read_text(encoding="utf-8").split()
     assert ignored == "*"
     sources = [word for line in re.findall(r"^COPY (?!--)(.+) \S+$", DOCKERFILE, re.MULTILINE) for word in line.split()]
-    assert {"src", "constraints.txt", "docs/deploy/requirements.txt"} <= set(sources)
+    assert {"src", "docs/deploy/requirements.lock"} <= set(sources)
     for source in sources:
         assert (ROOT / source).exists()
         assert f"!{source}" in kept
