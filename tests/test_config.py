@@ -137,3 +137,4 @@ def test_step_size_of_the_ranking_head_grows_with_the_number_of_ratings() -> Non
     assert small.l2 == pytest.approx(1e-4)
     assert large.l2 == pytest.approx(5.5e-6, rel=0.02)
     assert TrainConfig(rank_l2=0.5).for_ranking(810_000).l2 == 0.5
+    assert (small.dim, large.dim, TrainConfig(rank_dim=9).for_ranking(810_000).dim) == (64, 128, 9)

@@ -26,8 +26,9 @@ _MANY, _MORE_STEPS = 1_000_000, 0.5
 RANKING = ("dim", "l2", "hide", "newcomers", "dropout", "max_steps")
 _RANK_L2_AT, _RANK_L2_POWER = 1.0e-4, 1.25
 _RANK_RATE_POWER = 0.176  # of the number of ratings: the step size is 0.02, halved after 100 steps, at 80 thousand
+_RANK_WIDER = 300_000  # ratings from which on 128 dimensions rank better than 64
 _RANKING_LOOP: dict[str, Any] = {
-    "model": "residual", "learning_rate": 0.02, "decay_steps": 100.0, "average": 0.98, "eval_every": 20, "patience": 5,
+    "model": "residual", "learning_rate": 0.02, "decay_steps": 100.0, "average": 0.98, "eval_every": 10, "patience": 3,
     "side_l2": 1.0,
 }  # fmt: skip
 
@@ -137,7 +138,10 @@ class TrainConfig(BaseModel):
         5e-4, ge=0, lt=1, description="relative decrease of the RMSE that counts as lower for --patience"
     )
     ranking: bool = Field(True, description="train a ranking head in addition to the rating head")
-    rank_dim: int = Field(128, ge=1, le=1024, description="size of user and movie vectors of the ranking head")
+    rank_dim: int | None = Field(
+        None, ge=1, le=1024, description="size of user and movie vectors of the ranking head; default: 64, or 128 from "
+        "300,000 training ratings"
+    )  # fmt: skip
     temperature: float = Field(0.1, gt=0, description="softmax temperature of the ranking head")
     rank_l2: float | None = Field(
         None, ge=0, description="L2 strength of the ranking head; default: depends on the number of ratings"
@@ -149,7 +153,7 @@ class TrainConfig(BaseModel):
         0.2, ge=0, lt=1, description="share of the users treated as new in each step of the ranking head"
     )
     rank_dropout: float = Field(0.2, ge=0, lt=1, description="dropout rate of the ranking head")
-    rank_max_steps: int = Field(400, ge=1, description="maximum number of steps of the ranking head")
+    rank_max_steps: int = Field(200, ge=1, description="maximum number of steps of the ranking head")
     tune: Literal["none", "quick", "full"] = Field(
         "quick", description="tune settings on validation ratings; quick takes up to three times as long as none"
     )
@@ -181,10 +185,11 @@ class TrainConfig(BaseModel):
     def for_ranking(self, num_ratings: int) -> "TrainConfig":
         """Settings of the loop for a ranking head with `num_ratings` training ratings."""
         l2 = rank_l2_rule(num_ratings) if self.rank_l2 is None else self.rank_l2
-        own = {name: getattr(self, f"rank_{name}") for name in RANKING if name != "l2"}
+        dim = (64 if num_ratings < _RANK_WIDER else 128) if self.rank_dim is None else self.rank_dim
+        own = {name: getattr(self, f"rank_{name}") for name in RANKING} | {"l2": l2, "dim": dim}
         larger = (num_ratings / _L2_RATINGS) ** _RANK_RATE_POWER
         rate = {name: _RANKING_LOOP[name] * larger for name in ("learning_rate", "decay_steps")}
-        return self.model_copy(update=_RANKING_LOOP | own | rate | {"l2": l2})
+        return self.model_copy(update=_RANKING_LOOP | own | rate)
 
     def refit_steps(self, num_ratings: int, best: int) -> int:
         """Steps of the refit after a fit on `num_ratings` training ratings with a given best step."""

@@ -158,7 +158,7 @@ HEADS = {
     ),
     "rank": HeadCost(
         model=Cost(number=60), step=Cost(fixed=3.5e8, rating=61, number=19), validation=Cost(),
-        kept=Cost(rating=35, number=10), seconds=Cost(3e-2, rating=2.2e-7), best=150,
+        kept=Cost(rating=35, number=10), seconds=Cost(3e-2, rating=2.2e-7), best=60,
     ),
 }  # fmt: skip
 
@@ -203,7 +203,7 @@ def plan(size: Size, config: TrainConfig, speed: Speed, memory: Memory | None) -
     parts = tuple(_parts(size, config, speed))
     train = Stage("train", sum(part.seconds for part in parts), max(part.memory for part in parts), most=True)
     prepare = Stage("prepare", speed.seconds(PREPARE_SECONDS.of(size)), PREPARE.of(size))
-    lists = Stage("recommend --all", speed.seconds(LISTS_SECONDS.of(size)), LISTS.of(size, _dims(config)))
+    lists = Stage("recommend --all", speed.seconds(LISTS_SECONDS.of(size)), LISTS.of(size, _dims(size, config)))
     return Plan(size, prepare, train, parts, lists, memory)
 
 
@@ -233,11 +233,13 @@ def _parts(size: Size, config: TrainConfig, speed: Speed) -> Iterator[Stage]:
     if config.refit:
         held += REFIT.of(size) * len(heads)
         yield Stage("refit", refit_seconds, held + refit_memory)
-    yield Stage("evaluate and save", speed.seconds(EVALUATE_SECONDS.of(size)), held + EVALUATE.of(size, _dims(config)))
+    yield Stage(
+        "evaluate and save", speed.seconds(EVALUATE_SECONDS.of(size)), held + EVALUATE.of(size, _dims(size, config))
+    )
 
 
-def _dims(config: TrainConfig) -> int:
-    return config.dim + (config.rank_dim if config.ranking else 0)
+def _dims(size: Size, config: TrainConfig) -> int:
+    return config.dim + (config.for_ranking(size.ratings).dim if config.ranking else 0)
 
 
 def _widest(config: TrainConfig) -> int:

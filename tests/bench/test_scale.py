@@ -136,7 +136,7 @@ def test_plans_say_what_was_measured(committed: dict[str, Any]) -> None:
         size = Size(row["ratings"], row["users"], row["movies"])
         found = plan(size, TrainConfig(dim=scale.DIM, ranking=False, tune="none"), speed, None)
         step = speed.seconds(HEADS["residual"].seconds.of(size, scale.DIM))
-        rank_step = speed.seconds(HEADS["rank"].seconds.of(size, TrainConfig().rank_dim))
+        rank_step = speed.seconds(HEADS["rank"].seconds.of(size, TrainConfig().for_ranking(size.ratings).dim))
         for said, measured, beside, factor in (
             (found.train.memory, 1e9 * row["fit"]["memory_gb"], 4e8, 1.4),
             (found.prepare.memory, 1e9 * row["prepare"]["memory_gb"], 3e8, 1.4),

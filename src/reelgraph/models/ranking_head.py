@@ -24,11 +24,14 @@ from torch import Tensor, nn
 from reelgraph.arrays import Float32s
 from reelgraph.config import TrainConfig
 from reelgraph.models.graph import FEW, BipartiteGraph, View, draws, dropout, hide_ratings, reveal
+from reelgraph.models.linear_start import RESIDUAL, low_rank_ease
 from reelgraph.models.residual import ResidualConv, SideFeatures, initial
 
 CELLS = 1 << 22  # most scores of a step; with more users times movies, a step takes some of the users
 LARGE_CATALOGUE = 20_000  # movies from which on the softmax is sampled
 DRAWS = 4096
+NOISE, SPREAD = 0.1, 0.3  # of the start: factor on the initial noise, and root mean square of the movies' e
+CONTRAST, POPULARITY = 0.25, 1.0  # root mean square of its scores without bias, and weight of log popularity
 PARTS = 3.0  # of which a state is the mean: own table, one hop, two hops
 
 
@@ -62,6 +65,38 @@ class RankingModel(nn.Module):
         self.free = nn.Parameter(torch.randn(graph.num_items, dim) * init)  # q
         self.bias = nn.Parameter(torch.zeros(graph.num_items))
         self.item_side = SideFeatures(item_features, dim)
+
+    @torch.no_grad()
+    def start_linear(self) -> None:
+        """Set the tables to those of `low_rank_ease`: e to Q, x to a part of it, and q so that z_i is W_i, scaled.
+
+        The initial noise becomes small. The movies' biases start at the logarithm of their liked ratings.
+        """
+        graph, shard, users = self.graph, self.graph.shard, self.graph.num_users
+        view, dim = reveal(graph), self.implicit.shape[1]
+        norm = view.degree[users:].clamp(min=1).rsqrt().unsqueeze(1)
+        rows = graph.user + shard.users[0], graph.item - users, view.rho[: graph.num_edges], self.liked.to(norm.dtype)
+        user, item, residual, liked = (shard.every(row) for row in rows)
+        found = norm.new_zeros(2, graph.num_items, dim)
+        if shard.rank == 0:  # Machines may round differently.
+            with torch.random.fork_rng(devices=[]):
+                sizes = shard.num_users, graph.num_items
+                found = torch.stack(low_rank_ease(user, item, residual, liked, sizes, dim))
+        movies, wanted = shard.add(found, "start")
+        for table in (self.implicit, self.residual, self.free):
+            table.mul_(NOISE)
+        movies *= SPREAD * graph.num_items**0.5
+        self.implicit[users:] += movies
+        self.residual[users:] += RESIDUAL * movies
+        likes = torch.bincount(item, liked, graph.num_items).log1p()
+        self.bias.copy_(POPULARITY * (likes - likes.mean()))
+        self.eval()
+        state_user, state_item = self.encode(view)
+        wanted = wanted / norm
+        square = shard.add(state_user.T @ state_user) * (wanted.T @ wanted)
+        size = (square.sum() / (shard.num_users * graph.num_items)).sqrt()  # of the scores
+        if size > 0:
+            self.free.add_(PARTS * (wanted * self.temperature * CONTRAST / size - state_item))
 
     def hops(self, view: View, implicit: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
         """h1 and h2, each float32 `(num_nodes, dim)`."""

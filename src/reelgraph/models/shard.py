@@ -50,6 +50,14 @@ class Shard:
         part = pairs.take(slice(*np.searchsorted(pairs.user_index, self.users)))
         return replace(part, user_index=part.user_index - np.int32(self.users[0]))
 
+    def every(self, value: Tensor) -> Tensor:
+        """The values of all ratings, `(num_edges,)`, from those of this process's ratings."""
+        if self.size == 1:
+            return value
+        whole = value.new_zeros(self.num_edges)
+        whole[slice(*self.edges)] = value
+        return self.add(whole, "start")
+
     def own(self, table: Tensor) -> Tensor:
         """The rows of this process's users and of all movies, out of a table of all nodes."""
         if self.size == 1:

@@ -12,6 +12,7 @@ import torch
 
 from reelgraph.config import TrainConfig
 from reelgraph.data.dataset import Interactions, merge
+from reelgraph.models import RankingModel
 from reelgraph.models.graph import BipartiteGraph, build_graph
 from reelgraph.training import checkpoint
 from reelgraph.training.leaks import check_model
@@ -103,9 +104,11 @@ class Runner:
         phase = self.runs.prefix + phase
         torch.manual_seed(config.seed)
         model: Any = self.runs.build(graph, train, config)
-        check_model(model, train)
         if state is not None:
             model.load_state_dict(state)
+        elif isinstance(model, RankingModel):
+            model.start_linear()
+        check_model(model, train)
         fit = Fit(model, config, valid, give_up)
         if self.checkpoints is None:
             return Run(model, fit.run(lambda progress: self.observe(phase, progress, config)), config, train)
