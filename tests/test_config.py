@@ -55,27 +55,11 @@ def test_settings_are_frozen() -> None:
 
 
 def test_rates_depend_on_the_number_of_ratings_unless_given() -> None:
-    assert TrainConfig().rates(80_000) == pytest.approx((4.1e-4, 0.01, 100, 20))
-    assert TrainConfig().rates(160_000) == pytest.approx((4.1e-4 / 2**0.83, 0.01, 100, 20))
-    assert TrainConfig(l2=0.0).rates(32_000_000) == pytest.approx((0, 0.01 / 4, 400, 10))
-    assert TrainConfig(l2=0.3, learning_rate=0.5, decay_steps=0, patience=3).rates(32_000_000) == (0.3, 0.5, 0, 3)
-    assert TrainConfig(model="gcn").rates(32_000_000) == (0, 0.01, 0, 10)
-
-
-def test_a_refit_on_many_ratings_continues_the_decay_of_the_step_size() -> None:
-    config, many = TrainConfig(l2=0.1), 32_000_000
-    assert config.continue_from(1_000_000, 300) is None
-    assert config.refit_steps(1_000_000, 300) == 300
-    later = config.continue_from(many, 300)
-    assert later is not None
-    assert (later.max_steps, later.l2) == (config.refit_steps(many, 300), 0.1) == (150, 0.1)
-    before, after = config.rates(many), later.rates(many)
-    for step in (0, 100):
-        was = before.learning_rate / (1 + (300 + step) / before.decay_steps)
-        assert after.learning_rate / (1 + step / after.decay_steps) == pytest.approx(was)
-    steady = TrainConfig(decay_steps=0).continue_from(many, 300)
-    assert steady is not None
-    assert steady.rates(many)[1:3] == (before.learning_rate, 0)
+    assert TrainConfig().rates(80_000) == pytest.approx((4.1e-4, 0.01, 100))
+    assert TrainConfig().rates(160_000) == pytest.approx((4.1e-4 / 2**0.83, 0.01, 100))
+    assert TrainConfig(l2=0.0).rates(32_000_000) == pytest.approx((0, 0.01 / 4, 400))
+    assert TrainConfig(l2=0.3, learning_rate=0.5, decay_steps=0).rates(32_000_000) == (0.3, 0.5, 0)
+    assert TrainConfig(model="gcn").rates(32_000_000) == (0, 0.01, 0)
 
 
 def test_gcn_has_its_own_defaults() -> None:

@@ -101,7 +101,7 @@ def test_unreadable_files_are_refused(tmp_path: Path) -> None:
 def test_training_is_the_sum_of_its_parts() -> None:
     found = planned()
     assert [part.name.split(" for")[0] for part in found.parts] == [
-        "load", "rating head", "search", "ranking head", "search", "refit", "evaluate and save",
+        "load", "rating head", "search", "ranking head", "refit", "evaluate and save",
     ]  # fmt: skip
     assert found.train.seconds == pytest.approx(sum(part.seconds for part in found.parts))
     assert found.train.memory == max(part.memory for part in found.parts)
@@ -151,7 +151,7 @@ def test_memory_matches_a_real_fit(sizes: tuple[int, int, int, int]) -> None:
 
 
 def test_the_search_may_enlarge_a_dimension_that_is_not_set() -> None:
-    free, fixed = planned(ranking=False), planned(ranking=False, dim=32)
+    free, fixed = planned(ranking=False, tune="full"), planned(ranking=False, tune="full", dim=32)
     assert free.parts[2].memory > fixed.parts[2].memory
     assert fixed.parts[2].memory > fixed.parts[1].memory  # the best model is kept
     assert planned(dim=128, ranking=False).train.memory == planned(dim=128, ranking=False, tune="full").train.memory

@@ -92,11 +92,12 @@ def test_without_validation_exactly_max_steps_are_taken() -> None:
     assert model.count.item() == pytest.approx(9, abs=1e-3)
 
 
-def test_step_size_halves_after_decay_steps() -> None:
+@pytest.mark.parametrize("before", [0, 2])
+def test_step_size_halves_after_decay_steps(before: int) -> None:
     model = Scripted([])
     config = TrainConfig(**CALM, learning_rate=1.0, decay_steps=4.0, max_steps=6)
-    Fit(model, config, None).run(lambda progress: None)
-    assert model.count.item() == pytest.approx(sum(1 / (1 + step / 4) for step in range(6)), abs=1e-3)
+    Fit(model, config, None, before).run(lambda progress: None)
+    assert model.count.item() == pytest.approx(sum(1 / (1 + step / 4) for step in range(before, before + 6)), abs=1e-3)
 
 
 def test_the_running_average_is_validated_and_kept() -> None:
