@@ -127,7 +127,7 @@ class TrainConfig(BaseModel):
     max_steps: int = Field(400, ge=1, description="maximum number of steps")
     eval_every: int = Field(10, ge=1, description="steps between evaluations on validation ratings")
     patience: int = Field(
-        12, ge=1, description="stop after this many evaluations without a lower validation RMSE; default for gcn: 20"
+        10, ge=1, description="stop after this many evaluations without a lower validation RMSE; default for gcn: 20"
     )
     session: bool = Field(True, description="use the time of rating if the ratings have timestamps")
     side_features: bool = Field(True, description="use the columns of --items and --users as side features")

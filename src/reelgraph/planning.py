@@ -149,7 +149,7 @@ LOAD_SECONDS, EVALUATE_SECONDS = Cost(rating=1.2e-7), Cost(fixed=2.0, rating=2.5
 HEADS = {
     "residual": HeadCost(
         model=Cost(number=84), step=Cost(rating=23, number=110), validation=Cost(message=0.72), kept=Cost(number=48),
-        seconds=Cost(4e-3, rating=2.2e-8, message=1.3e-9), best=400,
+        seconds=Cost(4e-3, rating=2.2e-8, message=1.3e-9), best=250,
     ),
     "gcn": HeadCost(
         model=Cost(number=28), step=Cost(rating=60, number=60, message=80), validation=Cost(), kept=Cost(number=16),
