@@ -1,7 +1,9 @@
 """Writing and reading model directories, and refusing damaged ones."""
 
 import json
+import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -146,6 +148,26 @@ def test_ratings_with_invalid_indices_are_refused(copy: Path, column: str, index
     change_manifest(copy, files=files | {"seen.parquet": {"bytes": (copy / "seen.parquet").stat().st_size}})
     with pytest.raises(ArtifactError, match=rf"seen\.parquet: expected {column} below \d+, found .*{index}"):
         read_artifact(copy)
+
+
+def test_a_reader_meets_only_whole_models(
+    model_dir: Path, other_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    models = [read_artifact(path) for path in (model_dir, other_dir)]
+    known, target = [model.weights["rank.item.bias"].tobytes() for model in models], tmp_path / "m"
+    write_artifact(models[0], target)
+
+    def replace_it() -> None:
+        for number in range(50):
+            write_artifact(models[number % 2], target)
+
+    with ThreadPoolExecutor(1) as threads:
+        writing, found = threads.submit(replace_it), set()
+        while not writing.done():
+            found.add(known.index(read_artifact(target).weights["rank.item.bias"].tobytes()))
+        writing.result()
+    assert found == {0, 1}
 
 
 def test_an_artifact_replaces_only_an_artifact(model_dir: Path, tmp_path: Path) -> None:

@@ -15,14 +15,16 @@ from typing import Any, TypeVar
 
 from safetensors import SafetensorError
 
-from reelgraph.errors import OutputError, ReelgraphError
+from reelgraph.errors import OutputError
 
 Result = TypeVar("Result")
 MANIFEST = "manifest.json"
 _OWN = "reelgraph-run-"  # prefix of the directories for temporary files
+_MARK = ".reelgraph-"  # in the names of directories for temporary files beside a target
 _RANDOM = 8  # length of what `mkdtemp` appends to a prefix
 _EXCHANGE = 2  # RENAME_EXCHANGE of Linux and RENAME_SWAP of macOS
 _HERE = -100  # AT_FDCWD of Linux
+_TAKEN = {errno.ENOTEMPTY, errno.EEXIST}  # a directory with files is there
 _NO_EXCHANGE = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 _REMEDIES = {
@@ -144,12 +146,23 @@ def read_whole(path: Path, read: Callable[[], Result]) -> Result:
         before = _identity(path)
         try:
             result = read()
-        except (ReelgraphError, OSError):
+        except Exception:  # Parts of two directories may fit together in no way.
             if _identity(path) == before:
                 raise
         else:
             if _identity(path) == before:
                 return result
+
+
+def remove(directory: Path) -> None:
+    """Remove a directory as far as possible, but for files that are being written there."""
+    with suppress(OSError):
+        for part in directory.iterdir():
+            if part.is_dir() and _MARK not in part.name:
+                shutil.rmtree(part, ignore_errors=True)
+            elif not part.is_dir():
+                part.unlink(missing_ok=True)
+        directory.rmdir()
 
 
 @contextmanager
@@ -202,7 +215,7 @@ def _workplace(parent: Path, prefix: str) -> Iterator[Path]:
 
 def _prefix(target: Path) -> str:
     """How the directories for temporary files beside a target begin, short enough for any name."""
-    return f".{target.name[:50]}.reelgraph-"
+    return f".{target.name[:50]}{_MARK}"
 
 
 def _lock(directory: Path, *, wait: bool) -> int | None:
@@ -233,7 +246,7 @@ def _replace(new: Path, path: Path, keep: bool) -> None:
             new.rename(path)  # Nothing or an empty directory was there.
             break
         except OSError as error:
-            if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+            if error.errno not in _TAKEN:
                 recover(path)
                 raise
         try:
@@ -247,8 +260,11 @@ def _replace(new: Path, path: Path, keep: bool) -> None:
         old = _aside(path)
         with suppress(FileNotFoundError):
             _retire(old, path, new.parent, keep)  # of a process killed after the second step
-        with suppress(FileNotFoundError):
+        try:
             path.rename(old)
+        except OSError as error:
+            if error.errno not in {*_TAKEN, errno.ENOENT}:  # Another process was faster.
+                raise
     with suppress(OSError):
         _retire(old, path, new.parent, keep)
 
@@ -262,7 +278,7 @@ def _retire(old: Path, path: Path, rest: Path, keep: bool) -> None:
         try:
             old.rename(previous if keep else tempfile.mkdtemp(dir=rest))
         except OSError as error:
-            if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:  # Another process was faster.
+            if error.errno not in _TAKEN:  # Another process was faster.
                 raise
 
 

@@ -1,7 +1,6 @@
 """Training from a data set to a model: search, fit, calibration, refit and test."""
 
 import platform
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -34,6 +33,7 @@ from reelgraph.scoring.scorers import scorer_for
 from reelgraph.scoring.session import Queries, Residuals, SessionEffect, choose
 from reelgraph.training.fit_ranking import RankingHead, fit_ranking_head
 from reelgraph.training.leaks import check_data
+from reelgraph.training.loop import history_rows
 from reelgraph.training.runner import Checkpoints, Observe, Run, Runner
 from reelgraph.training.runs import RankingRuns, RatingRuns
 from reelgraph.training.tuning import Trial, search
@@ -52,7 +52,8 @@ def fit(
 ) -> Recommender:
     """Train a model.
 
-    The fit stops by validation error. It then goes on for half as many steps on training and validation ratings.
+    The fit stops by validation error. A second fit on training and validation ratings then takes the best number of
+    steps; above a million training ratings it starts from the first fit's weights and takes half as many.
 
     Args:
         data: the ratings; test ratings are used once, after training.
@@ -72,6 +73,8 @@ def fit(
     recommender = take_part(data, config or TrainConfig(**settings), observe=observe, checkpoints=checkpoints)
     if recommender is None:
         raise RuntimeError("only rank 0 of a distributed training returns a model: call take_part")
+    if checkpoints is not None:
+        checkpoints.remove(recommender.artifact)
     return recommender
 
 
@@ -98,8 +101,6 @@ def take_part(
             recommender = Recommender(artifact)
     artifact.manifest["given"] = config.model_dump(mode="json", include=set(fitted.given))
     artifact.manifest["seconds"] = time.monotonic() - started
-    if checkpoints is not None and not fitted.interrupted:
-        shutil.rmtree(checkpoints.directory, ignore_errors=True)
     return recommender
 
 
@@ -132,8 +133,10 @@ def tune_and_fit(runner: Runner, config: TrainConfig) -> Fitted:
     """Fit the rating model to the training ratings with the settings that validation chooses."""
     given = frozenset(name for name in config.model_fields_set if getattr(config, name) is not None)
     best = search(runner, config, given)
-    history = [{"phase": "fit"} | row for row in best.run.history]
-    return Fitted(given, best.run, runner.whole(best.run), best.trials, best.run.steps, history, best.interrupted)
+    progress = best.run.progress
+    history = [{"phase": "fit"} | row for row in history_rows(progress)]
+    steps = progress.best_step or progress.step
+    return Fitted(given, best.run, runner.whole(best.run), best.trials, steps, history, best.interrupted)
 
 
 def learn_from_validation(fitted: Fitted, data: Dataset) -> Fitted:

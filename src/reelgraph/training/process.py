@@ -83,6 +83,7 @@ def fit_and_write(
     model = take_part(load_prepared(prepared), config, observe=observe, checkpoints=checkpoints)
     if model is not None:
         model.save(out)
+        checkpoints.remove(model.artifact)
     return model
 
 

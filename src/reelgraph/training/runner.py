@@ -10,13 +10,15 @@ from typing import Any
 
 import torch
 
-from reelgraph.config import TrainConfig, refit_steps
+from reelgraph.artifact import Artifact
+from reelgraph.config import TrainConfig
 from reelgraph.data.dataset import Interactions, merge
+from reelgraph.files import remove
 from reelgraph.models import RankingModel
 from reelgraph.models.graph import BipartiteGraph, build_graph
 from reelgraph.training import checkpoint
 from reelgraph.training.leaks import check_model
-from reelgraph.training.loop import Fit, Progress, history_rows
+from reelgraph.training.loop import Fit, Progress
 from reelgraph.training.runs import Runs
 from reelgraph.training.validation import Validation
 
@@ -34,6 +36,11 @@ class Checkpoints:
     directory: Path  # of one file per phase, such as `fit.safetensors`; removed after a complete training
     resume: bool = False
 
+    def remove(self, artifact: Artifact) -> None:
+        """Remove the checkpoints if the training is complete."""
+        if not artifact.manifest["interrupted"]:
+            remove(self.directory)
+
 
 @dataclass(frozen=True)
 class Run:
@@ -43,20 +50,6 @@ class Run:
     progress: Progress
     config: TrainConfig
     train: Interactions  # the ratings it was fitted to
-    before: int  # steps of the run that it continues, and its history
-    earlier: list[dict[str, Any]]
-
-    @property
-    def steps(self) -> int:
-        """The steps that lead to the model."""
-        return self.before + (self.progress.best_step or self.progress.step)
-
-    @property
-    def history(self) -> list[dict[str, Any]]:
-        """The rows of `history.csv` from the first step on."""
-        rows, lines = history_rows(self.progress), self.progress.history
-        own = [row | {"step": self.before + line.step} for row, line in zip(rows, lines, strict=True)]
-        return [row for row in self.earlier if row["step"] <= self.before] + own
 
 
 @dataclass(frozen=True)
@@ -67,26 +60,29 @@ class Runner:
     observe: Observe  # called after every step with the phase, its progress and its settings
     checkpoints: Checkpoints | None = None  # None keeps none
 
-    def fit(self, phase: str, config: TrainConfig, start: Run | None = None) -> Run:
+    def fit(self, phase: str, config: TrainConfig, give_up: Callable[[Progress], bool] | None = None) -> Run:
         """Fit on the training ratings, stopping by validation where there are validation ratings; see `Fit`.
 
-        With a start, go on from its weights and its step size. The phase names the checkpoint; it must be the same when
-        the fit is resumed.
+        The phase names the checkpoint; it must be the same when the fit is resumed.
         """
-        return self._run(phase, self._graph, self.runs.data.train, self.runs.valid, config, start)
+        return self._run(phase, self._graph, self.runs.data.train, self.runs.valid, config, give_up)
 
     def refit(self, chosen: Run, rescale: bool) -> Run:
-        """Continue the chosen fit on training and validation ratings together, with its settings.
+        """Fit on training and validation ratings, from the weights of the first fit where ratings are many.
 
-        `rescale` adapts the L2 strength to the number of ratings.
+        Settings and steps are those of the chosen fit; `rescale` adapts the L2 strength to the number of ratings.
         """
         data, config = self.runs.data, chosen.config
         train = merge(data.train, data.valid)
+        best = chosen.progress.best_step or chosen.progress.step
         if rescale:
             change = self.runs.l2_rule(len(train)) / self.runs.l2_rule(len(data.train))
             config = config.model_copy(update={"l2": config.rates(len(data.train)).l2 * change})
-        later = config.model_copy(update={"max_steps": refit_steps(chosen.steps)})
-        return replace(self._run("refit", self._build(train), train, None, later, chosen), config=config)
+        graph, state, exact = self._build(train), None, config.continue_from(len(data.train), best)
+        if exact is not None:
+            state = map_tables(chosen.model, whole_state(chosen.model), graph.shard.own)
+        exact = exact or config.model_copy(update={"max_steps": best})
+        return replace(self._run("refit", graph, train, None, exact, state=state), config=config)
 
     def whole(self, run: Run) -> Any:
         """A run's model with all users; in a distributed training None in all processes but rank 0."""
@@ -110,21 +106,19 @@ class Runner:
 
     def _run(
         self, phase: str, graph: BipartiteGraph, train: Interactions, valid: Validation | None, config: TrainConfig,
-        start: Run | None = None,
+        give_up: Callable[[Progress], bool] | None = None, state: State | None = None,
     ) -> Run:  # fmt: skip
         phase = self.runs.prefix + phase
         torch.manual_seed(config.seed)
         model: Any = self.runs.build(graph, train, config)
-        if start is not None:
-            model.load_state_dict(map_tables(start.model, whole_state(start.model), graph.shard.own))
+        if state is not None:
+            model.load_state_dict(state)
         elif isinstance(model, RankingModel):
             model.start_linear()
         check_model(model, train)
-        fit = Fit(model, config, valid, 0 if start is None else start.steps)
-        run = Run(model, fit.progress, config, train, fit.before, [] if start is None else start.history)
+        fit = Fit(model, config, valid, give_up)
         if self.checkpoints is None:
-            fit.run(lambda progress: self.observe(phase, progress, config))
-            return run
+            return Run(model, fit.run(lambda progress: self.observe(phase, progress, config)), config, train)
         path = self.checkpoints.directory / f"{phase.replace(' ', '-')}.safetensors"
         identity = {"settings": config.model_dump(mode="json", exclude=RESUMABLE), "data": self._identity}
         if self.checkpoints.resume and path.exists():
@@ -139,8 +133,7 @@ class Runner:
                 checkpoint.save(fit, path, identity)
                 saved = time.monotonic()
 
-        fit.run(keep)
-        return run
+        return Run(model, fit.run(keep), config, train)
 
     @cached_property
     def _identity(self) -> dict[str, Any]:
