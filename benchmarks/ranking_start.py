@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--seeds", default="0,1", help="of tables and blocks [0,1]")
     parser.add_argument("--random", action="store_true")
     parser.add_argument("--block", action="store_true")
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()
     changes = {name: float(value) if "." in value else int(value) for name, value in map(_pair, given.changes)}
     runs = [fit(given, int(seed), changes) for seed in given.seeds.split(",")]
     measures = np.mean([run[0] for run in runs], axis=0)
