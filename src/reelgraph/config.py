@@ -17,9 +17,8 @@ _L2_AT, _L2_RATINGS, _L2_POWER = 4.1e-4, 8.0e4, 0.83
 # (benchmarks/scale.py), whose best first steps are 0.005 and 0.003.
 _RATE, _DECAY_STEPS, _RATE_RATINGS, _RATE_POWER = 0.01, 100.0, 1e6, 0.4
 
-# Above so many training ratings, patience is shorter, because the validation error is less noisy, and the refit
-# continues from the fit for a share of its steps, in half the time of a refit from scratch (docs/experiments.md).
-_MANY, _MORE_STEPS = 1_000_000, 0.5
+# The refit continues the fit for this share of its steps, and is as good as one from scratch (docs/experiments.md).
+_MORE_STEPS = 0.5
 
 # Settings that exist as `rank_*` for the ranking head, and the loop's other settings for it, chosen by validation
 # nDCG@10 on the same data sets.
@@ -33,12 +32,12 @@ _RANKING_LOOP: dict[str, Any] = {
 }  # fmt: skip
 
 _GCN_DEFAULTS = {
-    "learning_rate": 0.01, "decay_steps": 0.0, "average": 0.0, "eval_every": 1, "l2": 0.0, "tune": "none",
-    "ranking": False,
+    "learning_rate": 0.01, "decay_steps": 0.0, "average": 0.0, "eval_every": 1, "patience": 20, "l2": 0.0,
+    "tune": "none", "ranking": False,
 }  # fmt: skip
 
-BUDGETS = {"none": 0.0, "quick": 2.0, "full": 30.0}  # time of the search, in plain trainings (fit and refit)
-RANK_SHARE = 0.375  # share of the budget for the ranking head, whose steps are slower
+TRIALS = {"none": 0, "quick": 8, "full": 30}  # most trials of the search, for each head
+PROBE_STEPS = 20  # of a trial of the quick search
 LIMITS = {"dim": (1, 128), "hide": (0.02, 0.6), "huber_delta": (1.0, 10.0)}  # bounds of the search
 
 
@@ -89,12 +88,11 @@ class DataConfig(BaseModel):
 
 
 class Rates(NamedTuple):
-    """L2 strength, initial step size of Adam, steps after which it is halved, and patience."""
+    """L2 strength, initial step size of Adam, and steps after which it is halved."""
 
     l2: float
     learning_rate: float
     decay_steps: float
-    patience: int
 
 
 class TrainConfig(BaseModel):
@@ -126,12 +124,11 @@ class TrainConfig(BaseModel):
         "number of ratings"
     )  # fmt: skip
     average: float = Field(0.98, ge=0, lt=1, description="decay of the moving average of the weights, 0 for none")
-    max_steps: int = Field(1000, ge=1, description="maximum number of steps")
+    max_steps: int = Field(400, ge=1, description="maximum number of steps")
     eval_every: int = Field(10, ge=1, description="steps between evaluations on validation ratings")
-    patience: int | None = Field(
-        None, ge=1, description="stop after this many evaluations without a lower validation RMSE; default: 20, or 10 "
-        "above a million training ratings"
-    )  # fmt: skip
+    patience: int = Field(
+        10, ge=1, description="stop after this many evaluations without a lower validation RMSE; default for gcn: 20"
+    )
     session: bool = Field(True, description="use the time of rating if the ratings have timestamps")
     side_features: bool = Field(True, description="use the columns of --items and --users as side features")
     min_improvement: float = Field(
@@ -155,7 +152,9 @@ class TrainConfig(BaseModel):
     rank_dropout: float = Field(0.2, ge=0, lt=1, description="dropout rate of the ranking head")
     rank_max_steps: int = Field(200, ge=1, description="maximum number of steps of the ranking head")
     tune: Literal["none", "quick", "full"] = Field(
-        "quick", description="tune settings on validation ratings; quick takes up to three times as long as none"
+        "quick",
+        description="tune settings on validation ratings: quick continues the fit for a few steps with other "
+        "settings, full repeats it with each",
     )
     refit: bool = Field(
         True, description="train again on training and validation ratings with the best number of steps"
@@ -191,19 +190,6 @@ class TrainConfig(BaseModel):
         rate = {name: _RANKING_LOOP[name] * larger for name in ("learning_rate", "decay_steps")}
         return self.model_copy(update=_RANKING_LOOP | own | rate)
 
-    def refit_steps(self, num_ratings: int, best: int) -> int:
-        """Steps of the refit after a fit on `num_ratings` training ratings with a given best step."""
-        return best if num_ratings <= _MANY else math.ceil(_MORE_STEPS * best)
-
-    def continue_from(self, num_ratings: int, step: int) -> "TrainConfig | None":
-        """Settings of a refit that continues from the best step of a fit and its decay; None if it starts anew."""
-        if num_ratings <= _MANY:
-            return None
-        rates, steps = self.rates(num_ratings), self.refit_steps(num_ratings, step)
-        decay = 1 + step / rates.decay_steps if rates.decay_steps else 1.0
-        later = {"learning_rate": rates.learning_rate / decay, "decay_steps": rates.decay_steps * decay}
-        return self.model_copy(update=later | {"max_steps": steps})
-
     def rates(self, num_ratings: int) -> Rates:
         """Settings that depend on the number of training ratings: as given, else by rule."""
         slower = slower_rule(num_ratings)
@@ -211,8 +197,12 @@ class TrainConfig(BaseModel):
             l2_rule(num_ratings) if self.l2 is None else self.l2,
             _RATE / slower if self.learning_rate is None else self.learning_rate,
             _DECAY_STEPS * slower if self.decay_steps is None else self.decay_steps,
-            (20 if num_ratings <= _MANY else 10) if self.patience is None else self.patience,
         )
+
+
+def refit_steps(best: int) -> int:
+    """Steps of the refit after a fit with a given best step."""
+    return math.ceil(_MORE_STEPS * best)
 
 
 def rank_l2_rule(num_ratings: int) -> float:

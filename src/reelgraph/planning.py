@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from reelgraph.config import BUDGETS, LIMITS, RANK_SHARE, DataConfig, TrainConfig
+from reelgraph.config import LIMITS, PROBE_STEPS, TRIALS, DataConfig, TrainConfig, refit_steps
 from reelgraph.data import side_tables, sources
 from reelgraph.data.dataset import is_prepared, read_manifest
 from reelgraph.data.parquet_files import ParquetTable, as_text, batches_of
@@ -19,7 +19,7 @@ from reelgraph.errors import DataError, SetupError
 from reelgraph.machine import Memory
 
 _NO_IDS = pa.nulls(0, pa.string())  # pa.array would import pandas
-WIDER = {"none": 1, "quick": 2, "full": 4}  # how many times the search may enlarge the node states
+WIDER = {"none": 1, "quick": 1, "full": 4}  # how many times the search may enlarge the node states
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,6 @@ class Speed:
 
 
 MEASURED = Speed(1.68e8, 2)
-TRAINED = 0.81  # share of training ratings with the default split
 DATA = Cost(fixed=4.2e8, rating=20, node=450)  # libraries; indices, ratings, times; ids
 LOAD = Cost(rating=80)  # the file as Arrow reads it, freed afterwards
 GRAPH = Cost(rating=23)  # of the training ratings
@@ -150,7 +149,7 @@ LOAD_SECONDS, EVALUATE_SECONDS = Cost(rating=1.2e-7), Cost(fixed=2.0, rating=2.5
 HEADS = {
     "residual": HeadCost(
         model=Cost(number=84), step=Cost(rating=23, number=110), validation=Cost(message=0.72), kept=Cost(number=48),
-        seconds=Cost(4e-3, rating=2.2e-8, message=1.3e-9), best=400,
+        seconds=Cost(4e-3, rating=2.2e-8, message=1.3e-9), best=250,
     ),
     "gcn": HeadCost(
         model=Cost(number=28), step=Cost(rating=60, number=60, message=80), validation=Cost(), kept=Cost(number=16),
@@ -212,22 +211,22 @@ def _parts(size: Size, config: TrainConfig, speed: Speed) -> Iterator[Stage]:
     held = DATA.of(size) * config.processes
     yield Stage("load", speed.seconds(LOAD_SECONDS.of(size)), held + LOAD.of(size))
     held += GRAPH.of(size)
-    budget, ratings = BUDGETS[config.tune], max(1, int(TRAINED * size.ratings))
-    heads = [("rating head", HEADS[config.model], config, budget, _widest(config))]
+    heads = [("rating head", HEADS[config.model], config, TRIALS[config.tune], _widest(config))]
     if config.ranking:
         ranking = config.for_ranking(size.ratings)
-        heads.append(("ranking head", HEADS["rank"], ranking, RANK_SHARE * budget, ranking.dim))
+        heads.append(("ranking head", HEADS["rank"], ranking, TRIALS["full"] * (config.tune == "full"), ranking.dim))
     refit_seconds, refit_memory = 0.0, 0.0
     for name, head, settings, trials, widest in heads:
         dim = settings.dim
         best = min(head.best, settings.max_steps)
-        steps = min(best + settings.rates(ratings).patience * settings.eval_every, settings.max_steps)
+        steps = min(best + settings.patience * settings.eval_every, settings.max_steps)
         step = speed.seconds(head.seconds.of(size, dim))
-        refit = settings.refit_steps(ratings, best) * step if config.refit else 0.0
+        refit = refit_steps(best) * step if config.refit else 0.0
         yield Stage(name, steps * step, held + head.bytes(size, dim) + head.validation.of(size, dim))
         if trials:
-            trial = head.bytes(size, widest) + head.validation.of(size, widest) + head.kept.of(size, dim)
-            yield Stage(f"search for the {name}'s settings", trials * (steps * step + refit), held + trial, most=True)
+            trial = head.bytes(size, widest) + head.validation.of(size, widest) + 2 * head.kept.of(size, dim)
+            each = PROBE_STEPS if config.tune == "quick" else steps
+            yield Stage(f"search for the {name}'s settings", trials * each * step, held + trial, most=True)
         held += head.kept.of(size, dim)
         refit_seconds, refit_memory = refit_seconds + refit, max(refit_memory, head.bytes(size, dim))
     if config.refit:

@@ -23,6 +23,7 @@ from reelgraph.models.graph import BipartiteGraph, View, dropout, hide_ratings, 
 from reelgraph.models.shard import Shard
 from reelgraph.models.sparse import Channels, Edges, PairProduct
 
+SIDE_START = 0.3  # times PyTorch's initial maps of side features, which are too large beside the tables
 SCORED = 1 << 20  # most hidden ratings that a step predicts; with more, a random part of them
 
 
@@ -83,6 +84,9 @@ class ResidualModel(nn.Module):
         self.offset = nn.Parameter(torch.zeros(graph.num_nodes))  # c
         self.user_side = SideFeatures(user_features, dim)
         self.item_side = SideFeatures(item_features, dim)
+        with torch.no_grad():
+            for parameter in (*self.user_side.parameters(), *self.item_side.parameters()):
+                parameter.mul_(SIDE_START)
         self.register_buffer("gain", torch.tensor(1.0))  # of the side features of unrated movies; see `fit_gain`
 
     def encode(self, view: View, known: Tensor) -> Tensor:

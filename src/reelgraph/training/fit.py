@@ -33,7 +33,6 @@ from reelgraph.scoring.scorers import scorer_for
 from reelgraph.scoring.session import Queries, Residuals, SessionEffect, choose
 from reelgraph.training.fit_ranking import RankingHead, fit_ranking_head
 from reelgraph.training.leaks import check_data
-from reelgraph.training.loop import history_rows
 from reelgraph.training.runner import Checkpoints, Observe, Run, Runner
 from reelgraph.training.runs import RankingRuns, RatingRuns
 from reelgraph.training.tuning import Trial, search
@@ -52,8 +51,7 @@ def fit(
 ) -> Recommender:
     """Train a model.
 
-    The fit stops by validation error. A second fit on training and validation ratings then takes the best number of
-    steps; above a million training ratings it starts from the first fit's weights and takes half as many.
+    The fit stops by validation error. It then goes on for half as many steps on training and validation ratings.
 
     Args:
         data: the ratings; test ratings are used once, after training.
@@ -133,10 +131,8 @@ def tune_and_fit(runner: Runner, config: TrainConfig) -> Fitted:
     """Fit the rating model to the training ratings with the settings that validation chooses."""
     given = frozenset(name for name in config.model_fields_set if getattr(config, name) is not None)
     best = search(runner, config, given)
-    progress = best.run.progress
-    history = [{"phase": "fit"} | row for row in history_rows(progress)]
-    steps = progress.best_step or progress.step
-    return Fitted(given, best.run, runner.whole(best.run), best.trials, steps, history, best.interrupted)
+    history = [{"phase": "fit"} | row for row in best.run.history]
+    return Fitted(given, best.run, runner.whole(best.run), best.trials, best.run.steps, history, best.interrupted)
 
 
 def learn_from_validation(fitted: Fitted, data: Dataset) -> Fitted:

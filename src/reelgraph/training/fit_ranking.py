@@ -11,7 +11,6 @@ from reelgraph.config import LIKED, RANKING, TrainConfig
 from reelgraph.data.dataset import Dataset
 from reelgraph.metrics.ranking import user_ndcg
 from reelgraph.models import RankingModel
-from reelgraph.training.loop import history_rows
 from reelgraph.training.runner import Run, Runner
 from reelgraph.training.tuning import SURE, search
 
@@ -63,12 +62,12 @@ def fit_ranking_head(
         blend, ndcg = choose_blend(model, data, stars)
     facts = {
         "liked": liked,
-        "steps": run.progress.best_step or run.progress.step,
+        "steps": run.steps,
         "blend": blend,
         "valid_ndcg": ndcg,
         "tuning": [asdict(trial) for trial in tuned.trials],
     }
-    history = [{"phase": "rank fit"} | row for row in history_rows(run.progress)]
+    history = [{"phase": "rank fit"} | row for row in run.history]
     return RankingHead(run, model, facts, history, tuned.interrupted, "l2" in fixed)
 
 

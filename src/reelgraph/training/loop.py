@@ -69,10 +69,10 @@ class Fit:
         self,
         model: Model,
         config: TrainConfig,
-        valid: Validation | None,  # None takes exactly `max_steps` steps
-        give_up: Callable[[Progress], bool] | None = None,  # whether to stop early; depends on the progress alone
+        valid: Validation | None,  # None takes all steps up to `max_steps`
+        before: int = 0,  # steps that the model has taken already; the step size goes on from there
     ) -> None:
-        self.model, self.config, self.valid, self.give_up = model, config, valid, give_up
+        self.model, self.config, self.valid, self.before = model, config, valid, before
         self.shard = model.graph.shard
         self.rates = config.rates(self.shard.num_edges)
         groups = model.parameter_groups(self.rates.l2, self.rates.l2 * config.side_l2)
@@ -110,9 +110,8 @@ class Fit:
 
     @property
     def done(self) -> bool:
-        """Whether the last step is taken, patience has run out, or the fit is given up."""
-        finished = self.progress.step >= self.config.max_steps or self._idle() >= self.rates.patience
-        return finished or (self.give_up is not None and self.give_up(self.progress))
+        """Whether the last step is taken or patience has run out."""
+        return self.progress.step >= self.config.max_steps or self._idle() >= self.config.patience
 
     def _idle(self) -> int:
         """Evaluations since the error last fell by `min_improvement` or more."""
@@ -166,10 +165,10 @@ class Fit:
             raise TrainingError(f"step {step}: expected finite gradients, found norm {norm.item()}", _SMALLER_STEPS)
 
     def _set_learning_rate(self) -> None:
-        # Hyperbolic decay does not depend on the last step, so early stopping and refit take the same steps.
+        # Hyperbolic decay does not depend on the last step, so fits can stop early, and later ones go on from there.
         rate, steps = self.rates.learning_rate, self.rates.decay_steps
         for group in self.optimizer.param_groups:
-            group["lr"] = rate / (1 + self.progress.step / steps) if steps else rate
+            group["lr"] = rate / (1 + (self.before + self.progress.step) / steps) if steps else rate
 
     @torch.no_grad()
     def _update_average(self) -> None:

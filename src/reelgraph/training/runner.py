@@ -11,14 +11,14 @@ from typing import Any
 import torch
 
 from reelgraph.artifact import Artifact
-from reelgraph.config import TrainConfig
+from reelgraph.config import TrainConfig, refit_steps
 from reelgraph.data.dataset import Interactions, merge
 from reelgraph.files import remove
 from reelgraph.models import RankingModel
 from reelgraph.models.graph import BipartiteGraph, build_graph
 from reelgraph.training import checkpoint
 from reelgraph.training.leaks import check_model
-from reelgraph.training.loop import Fit, Progress
+from reelgraph.training.loop import Fit, Progress, history_rows
 from reelgraph.training.runs import Runs
 from reelgraph.training.validation import Validation
 
@@ -50,6 +50,20 @@ class Run:
     progress: Progress
     config: TrainConfig
     train: Interactions  # the ratings it was fitted to
+    before: int  # steps of the run that it continues, and its history
+    earlier: list[dict[str, Any]]
+
+    @property
+    def steps(self) -> int:
+        """The steps that lead to the model."""
+        return self.before + (self.progress.best_step or self.progress.step)
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """The rows of `history.csv` from the first step on."""
+        rows, lines = history_rows(self.progress), self.progress.history
+        own = [row | {"step": self.before + line.step} for row, line in zip(rows, lines, strict=True)]
+        return [row for row in self.earlier if row["step"] <= self.before] + own
 
 
 @dataclass(frozen=True)
@@ -60,29 +74,26 @@ class Runner:
     observe: Observe  # called after every step with the phase, its progress and its settings
     checkpoints: Checkpoints | None = None  # None keeps none
 
-    def fit(self, phase: str, config: TrainConfig, give_up: Callable[[Progress], bool] | None = None) -> Run:
+    def fit(self, phase: str, config: TrainConfig, start: Run | None = None) -> Run:
         """Fit on the training ratings, stopping by validation where there are validation ratings; see `Fit`.
 
-        The phase names the checkpoint; it must be the same when the fit is resumed.
+        With a start, go on from its weights and its step size. The phase names the checkpoint; it must be the same when
+        the fit is resumed.
         """
-        return self._run(phase, self._graph, self.runs.data.train, self.runs.valid, config, give_up)
+        return self._run(phase, self._graph, self.runs.data.train, self.runs.valid, config, start)
 
     def refit(self, chosen: Run, rescale: bool) -> Run:
-        """Fit on training and validation ratings, from the weights of the first fit where ratings are many.
+        """Continue the chosen fit on training and validation ratings together, with its settings.
 
-        Settings and steps are those of the chosen fit; `rescale` adapts the L2 strength to the number of ratings.
+        `rescale` adapts the L2 strength to the number of ratings.
         """
         data, config = self.runs.data, chosen.config
         train = merge(data.train, data.valid)
-        best = chosen.progress.best_step or chosen.progress.step
         if rescale:
             change = self.runs.l2_rule(len(train)) / self.runs.l2_rule(len(data.train))
             config = config.model_copy(update={"l2": config.rates(len(data.train)).l2 * change})
-        graph, state, exact = self._build(train), None, config.continue_from(len(data.train), best)
-        if exact is not None:
-            state = map_tables(chosen.model, whole_state(chosen.model), graph.shard.own)
-        exact = exact or config.model_copy(update={"max_steps": best})
-        return replace(self._run("refit", graph, train, None, exact, state=state), config=config)
+        later = config.model_copy(update={"max_steps": refit_steps(chosen.steps)})
+        return replace(self._run("refit", self._build(train), train, None, later, chosen), config=config)
 
     def whole(self, run: Run) -> Any:
         """A run's model with all users; in a distributed training None in all processes but rank 0."""
@@ -106,19 +117,21 @@ class Runner:
 
     def _run(
         self, phase: str, graph: BipartiteGraph, train: Interactions, valid: Validation | None, config: TrainConfig,
-        give_up: Callable[[Progress], bool] | None = None, state: State | None = None,
+        start: Run | None = None,
     ) -> Run:  # fmt: skip
         phase = self.runs.prefix + phase
         torch.manual_seed(config.seed)
         model: Any = self.runs.build(graph, train, config)
-        if state is not None:
-            model.load_state_dict(state)
+        if start is not None:
+            model.load_state_dict(map_tables(start.model, whole_state(start.model), graph.shard.own))
         elif isinstance(model, RankingModel):
             model.start_linear()
         check_model(model, train)
-        fit = Fit(model, config, valid, give_up)
+        fit = Fit(model, config, valid, 0 if start is None else start.steps)
+        run = Run(model, fit.progress, config, train, fit.before, [] if start is None else start.history)
         if self.checkpoints is None:
-            return Run(model, fit.run(lambda progress: self.observe(phase, progress, config)), config, train)
+            fit.run(lambda progress: self.observe(phase, progress, config))
+            return run
         path = self.checkpoints.directory / f"{phase.replace(' ', '-')}.safetensors"
         identity = {"settings": config.model_dump(mode="json", exclude=RESUMABLE), "data": self._identity}
         if self.checkpoints.resume and path.exists():
@@ -133,7 +146,8 @@ class Runner:
                 checkpoint.save(fit, path, identity)
                 saved = time.monotonic()
 
-        return Run(model, fit.run(keep), config, train)
+        fit.run(keep)
+        return run
 
     @cached_property
     def _identity(self) -> dict[str, Any]:

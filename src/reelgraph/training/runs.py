@@ -8,7 +8,7 @@ import pyarrow as pa
 import torch
 
 from reelgraph.arrays import Float32s
-from reelgraph.config import LIKED, RANK_SHARE, TrainConfig, l2_rule, rank_l2_rule
+from reelgraph.config import LIKED, TrainConfig, l2_rule, rank_l2_rule
 from reelgraph.data import side_features
 from reelgraph.data.dataset import Dataset, Interactions
 from reelgraph.models import RankingModel, ResidualModel
@@ -28,6 +28,7 @@ RATING_MOVES: Moves = (
     ("hide", (0.6, 1.6)),
     ("huber_delta", (1.6,)),
 )
+QUICK = {"l2"}  # what the quick search tries
 GCN_SETTINGS = {"l2", "dim", "huber_delta"}
 RANKING_MOVES: Moves = (("l2", (1.5, 0.67)), ("temperature", (1.4, 0.7)))
 
@@ -38,7 +39,6 @@ class RatingRuns:
 
     data: Dataset
     prefix = ""  # begins the names of the phases
-    budget_share = 1.0  # of the search
     l2_rule = staticmethod(l2_rule)
 
     @property
@@ -58,9 +58,10 @@ class RatingRuns:
             user_features=None if user is None else user[slice(*graph.shard.users)], item_features=item,
         )  # fmt: skip
 
-    def moves(self, config: TrainConfig) -> Moves:
+    def moves(self, config: TrainConfig, quick: bool) -> Moves:
         """The changes of settings that a search tries."""
         used = GCN_SETTINGS if config.model == "gcn" else {name for name, _ in RATING_MOVES}
+        used = used & QUICK if quick else used
         if not config.side_features or all(features is None for features in self._features):
             used = used - {"side_l2"}
         return tuple(move for move in RATING_MOVES if move[0] in used)
@@ -76,7 +77,6 @@ class RankingRuns:
 
     data: Dataset
     prefix = "rank "
-    budget_share = RANK_SHARE
     l2_rule = staticmethod(rank_l2_rule)
 
     @property
@@ -98,9 +98,9 @@ class RankingRuns:
             item_features=self._features if config.side_features else None,
         )  # fmt: skip
 
-    def moves(self, _: TrainConfig) -> Moves:
-        """The changes of settings that a search tries."""
-        return RANKING_MOVES
+    def moves(self, _: TrainConfig, quick: bool) -> Moves:
+        """The changes of settings that a search tries; nothing has helped often enough for a quick one."""
+        return () if quick else RANKING_MOVES
 
     @cached_property
     def _features(self) -> Float32s | None:
