@@ -193,7 +193,7 @@ def test_update_and_forget(command: Command, model_dir: Path, tmp_path: Path) ->
         (("recommend", "M", "--user", 1, "--order", "best"), "'best' is not one of"),
         (("recommend", "M", "--user", 1, "--deny", "nothing.csv"), "nothing.csv"),
         (("update", "M", "nothing.csv", "--out", "m2"), "nothing.csv"),
-        (("update", "M", "bad.csv", "--out", "m2"), "expected 1 to 5, the scale of the model"),
+        (("update", "M", "bad.csv", "--out", "m2"), "rating is outside the scale 1-5 of the model"),
         (("update", "M", "good.csv", "--items", "nothing.csv", "--out", "m2"), "nothing.csv"),
         (("update", "M", "good.csv", "--out", "good.csv"), "good.csv"),
         (("forget", "M", "--user", "nobody"), "nobody"),

@@ -97,6 +97,7 @@ BAD_ROWS = {
     "a,2,": "rating is missing",
     "a,2,nan": "rating is NaN",
     "a,2,1e999": "rating is infinite",
+    "a,2,-inf": "rating is infinite",
     "a,2,1_0": "rating is not a number",
     "a,2,11": "rating is outside the scale 0-10 of the model",
 }

@@ -11,7 +11,10 @@ import httpx
 import numpy as np
 import pytest
 
+from reelgraph.recommend.insights import describe
 from reelgraph.recommend.recommender import Recommender
+from reelgraph.training.fit import fit
+from tests.support.worlds import checkerboard, settings
 
 
 def as_listed(model: Recommender, *args: Any, **wishes: Any) -> list[dict[str, Any]]:
@@ -304,3 +307,24 @@ def test_visitor_requests_do_not_touch_the_disk(
         watching.clear()
     assert seen_by_visits == []
     assert watched, "the hook sees what a reload opens"
+
+
+def test_no_list_or_report_holds_a_rated_movie(serve: Callable[..., httpx.Client], tmp_path: Path) -> None:
+    data = checkerboard()
+    model = fit(data, settings(use_all=True, tune="none", max_steps=5))
+    model.save(tmp_path / "model")
+    rated = {pair for part in (data.train, data.valid, data.test) for pair in zip(*data.raw_ids(part), strict=True)}
+    assert len(data.valid)
+    assert len(data.test)
+    users, movies = model.users.ids.to_pylist(), model.items.ids.to_pylist()
+    client = serve(tmp_path / "model")
+    listed_count = dict.fromkeys(movies, 0)
+    for user in users:
+        answer = ids(client.get(f"/api/users/{user}/recommendations", params={"k": len(movies)}))
+        assert sorted(answer) == sorted(movie for movie in movies if (user, movie) not in rated)
+        for movie in ids(client.get(f"/api/users/{user}/recommendations", params={"k": 10})):
+            listed_count[movie] += 1
+    most = describe(model)["lists"]["most"]
+    assert {movie["movie_id"]: movie["lists"] for movie in most} == {
+        movie["movie_id"]: listed_count[movie["movie_id"]] for movie in most
+    }

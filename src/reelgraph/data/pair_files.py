@@ -187,6 +187,8 @@ def _fault(cell: str | None, codes: Sequence[float], scale: tuple[float, float] 
     text = (cell or "").strip(BLANKS)
     if text in NULL_MARKERS:
         return "rating is NaN" if "nan" in text.lower() else "rating is missing"
+    if text.lower().lstrip("+-") in {"inf", "infinity"}:
+        return "rating is infinite"
     if not _FINITE.fullmatch(text):
         return "rating is not a number"
     value = float(text)
