@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
+from scipy.sparse import coo_matrix
 
 from reelgraph.data.dataset import Dataset
 from reelgraph.data.frames import as_arrow, is_frame
@@ -25,6 +27,24 @@ def arrow(tables: Path) -> pa.Table:
     )
 
 
+class Lazy:
+    """A frame that is computed when it is collected, as polars has them."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self._table = table
+
+    def collect(self) -> pa.Table:
+        return self._table
+
+    def sink_parquet(self) -> None: ...
+
+
+def categories(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    encoded = pc.cast(column, pa.string()).combine_chunks().dictionary_encode()
+    texts = pc.cast(encoded.dictionary, pa.string_view())
+    return pa.chunked_array([pa.DictionaryArray.from_arrays(pc.cast(encoded.indices, pa.uint32()), texts)])
+
+
 FORMS: dict[str, Any] = {
     "arrow": lambda table: table,
     "record batches": lambda table: pa.RecordBatchReader.from_batches(table.schema, table.to_batches()),
@@ -35,6 +55,10 @@ FORMS: dict[str, Any] = {
     "mapping of arrays": lambda table: {name: table[name].to_numpy() for name in table.column_names},
     "tuples": lambda table: list(zip(*table.to_pydict().values(), strict=True)),
     "dicts": lambda table: table.to_pylist(),
+    "numpy records": lambda table: table.to_pandas().to_records(index=False),
+    "run-end encoded": lambda table: table.set_column(0, "userId", pc.run_end_encode(table["userId"])),
+    "categories of polars": lambda table: table.set_column(1, "movieId", categories(table["movieId"])),
+    "lazy": Lazy,
 }
 
 
@@ -74,6 +98,14 @@ def test_other_types_are_refused_by_name(value: object, said: str) -> None:
         load(value)
     assert said in str(refused.value)
     assert ".parquet" not in str(refused.value)
+
+
+def test_repeated_names_and_sparse_matrices_are_refused() -> None:
+    frame = pd.DataFrame([(1, 2, 3.0, 4.0)], columns=["userId", "movieId", "rating", "rating"])
+    with pytest.raises(DataError, match="found 'rating' twice"):
+        as_arrow(frame, NAMES, "ratings")
+    with pytest.raises(DataError, match="found coo_matrix"):
+        as_arrow(coo_matrix(np.eye(3)), NAMES, "ratings")
 
 
 def test_mixed_columns_become_text_and_missing_cells_stay_missing() -> None:

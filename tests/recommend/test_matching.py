@@ -72,6 +72,30 @@ def test_a_letterboxd_zip_has_ratings_watched_and_watchlist(model: Any, tmp_path
     assert "6" not in matched.ratings, "watched without a rating; deleted entries do not count"
 
 
+def test_a_letterboxd_zip_may_hold_one_folder(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "letterboxd.zip", "w") as archive:
+        archive.writestr("letterboxd-ann/ratings.csv", LETTERBOXD)
+        archive.writestr("letterboxd-ann/deleted/ratings.csv", LETTERBOXD.replace("Amelie", "Gone"))
+        archive.writestr("__MACOSX/ratings.csv", b"\0")
+    films = read_films(tmp_path / "letterboxd.zip")
+    assert [film.title for film in films] == ["The Matrix", "Amelie", "Solaris", "Fargo", "Heart"]
+
+
+OTHER_EXPORTS = {
+    "IMDb before 2017": 'position,const,Title,You rated,Year\n"1","tt0116282","Fargo é","9","1996"\n',
+    "CSV of Trakt": "rated_at,type,title,year,trakt_rating,trakt_id,imdb_id,tmdb_id,rating\n"
+    "2020-01-01,movie,Fargo é,1996,8.5,1,tt0116282,,9\n2020-01-01,show,Fargo,2014,8,2,tt2802850,,8\n",
+}
+
+
+@pytest.mark.parametrize("name", OTHER_EXPORTS)
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_exports_of_other_forms(name: str, encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "export.csv").write_text(OTHER_EXPORTS[name], encoding=encoding)
+    (film,) = read_films(tmp_path / "export.csv")
+    assert (film.title, film.year, film.ids, film.rating) == ("Fargo é", 1996, {"imdb": "tt0116282"}, 9.0)
+
+
 def test_imdb_is_matched_by_id_and_scaled(model: Any, write: Callable[[str, str], Path]) -> None:
     text = (
         "Const,Your Rating,Date Rated,Title,Original Title,URL,Title Type,Year\n"

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from reelgraph.data.text_files import check_names
 from reelgraph.errors import DataError
 
 TableLike = Any  # a path as text or Path, a DataFrame, a mapping of columns, or a sequence of tuples or dicts
@@ -19,8 +21,10 @@ def is_frame(value: object) -> bool:
     """Whether a value is a DataFrame or table: pandas, polars, Arrow, DuckDB, Spark, or a mapping of columns."""
     if isinstance(value, type):
         return False
-    if any(hasattr(value, name) for name in ("__arrow_c_stream__", "__dataframe__", "toArrow")):
+    if any(hasattr(value, name) for name in ("__arrow_c_stream__", "__dataframe__", "toArrow", "sink_parquet")):
         return not _is_series(value)
+    if _fields(value):
+        return True
     return isinstance(value, Mapping) and bool(value) and all(_is_column(column) for column in value.values())
 
 
@@ -37,10 +41,16 @@ def as_arrow(value: object, names: Sequence[str], what: str) -> pa.Table:
     """
     if is_frame(value):
         table = _frame(value, what)
-        return table.drop_columns([name for name in table.column_names if name.startswith(_INDEX)])
+        table = table.drop_columns([name for name in table.column_names if name.startswith(_INDEX)])
+        check_names(Path(what), table.column_names)
+        return pa.table([_storable(column) for column in table.columns], names=table.column_names)
     if isinstance(value, str | bytes | Path | Mapping) or not isinstance(value, Iterable):
         raise _no_table(what, type(value).__name__)
-    return _rows(list(value), names, what)
+    try:
+        rows = list(value)
+    except TypeError:  # such as a sparse matrix
+        raise _no_table(what, type(value).__name__) from None
+    return _rows(rows, names, what)
 
 
 def write_frame(value: object, names: Sequence[str], what: str, folder: Path) -> Path:
@@ -54,6 +64,21 @@ def _is_series(value: object) -> bool:
     return hasattr(value, "to_frame") and not hasattr(value, "columns")
 
 
+def _fields(value: object) -> tuple[str, ...]:
+    """The names of the fields of a structured numpy array; empty for anything else."""
+    return getattr(getattr(value, "dtype", None), "names", None) or ()
+
+
+def _storable(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column in a type that Parquet has: run-end encoded values and texts of polars' categories are written out."""
+    if pa.types.is_run_end_encoded(column.type):
+        return pa.chunked_array([pc.run_end_decode(chunk) for chunk in column.chunks], column.type.value_type)
+    if pa.types.is_dictionary(column.type) and pa.types.is_string_view(column.type.value_type):
+        texts = [pc.cast(chunk.dictionary, pa.string()).take(chunk.indices) for chunk in column.chunks]
+        return pa.chunked_array(texts, pa.string())
+    return column
+
+
 def _is_column(value: object) -> bool:
     return isinstance(value, list | tuple) or hasattr(value, "__array__") or hasattr(value, "__arrow_c_array__")
 
@@ -62,6 +87,9 @@ def _frame(value: Any, what: str) -> pa.Table:
     try:
         if isinstance(value, pa.Table):
             return value
+        if hasattr(value, "sink_parquet"):  # lazy, of polars
+            value = value.collect()
+        value = {name: value[name] for name in _fields(value)} or value
         if isinstance(value, Mapping):
             return pa.table({str(name): _column(list(column)) for name, column in value.items()})
         if hasattr(value, "toArrow"):  # PySpark
@@ -72,6 +100,7 @@ def _frame(value: Any, what: str) -> pa.Table:
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         # A pandas column of mixed Python objects has no Arrow type; as text it has one.
         if hasattr(value, "columns") and hasattr(value, "dtypes"):
+            check_names(Path(what), [str(name) for name in value.columns])
             return pa.table({str(name): _column(value[name].tolist()) for name in value.columns})
         raise DataError(f"{what}: expected a table, found {error}", "pass columns of equal length") from None
 

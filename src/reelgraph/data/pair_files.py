@@ -187,9 +187,8 @@ def _fault(cell: str | None, codes: Sequence[float], scale: tuple[float, float] 
     text = (cell or "").strip(BLANKS)
     if text in NULL_MARKERS:
         return "rating is NaN" if "nan" in text.lower() else "rating is missing"
-    if text.lower().lstrip("+-") in {"inf", "infinity"}:
-        return "rating is infinite"
-    if not _FINITE.fullmatch(text):
+    is_infinite = text.lower().lstrip("+-") in {"inf", "infinity"}
+    if not is_infinite and not _FINITE.fullmatch(text):
         return "rating is not a number"
     value = float(text)
     if not math.isfinite(value):

@@ -142,10 +142,12 @@ def _texts(name: str, file: BinaryIO) -> Iterator[tuple[str, str]]:
                 yield PurePosixPath(name).name, _decoded(content)
             return
         with zipfile.ZipFile(file) as archive:
-            for entry in archive.infolist():
+            entries = [entry for entry in archive.infolist() if not entry.filename.startswith("__MACOSX/")]
+            # Letterboxd keeps deleted entries and lists in folders; its own tables are at the top.
+            top = min((len(PurePosixPath(entry.filename).parts) for entry in entries if not entry.is_dir()), default=1)
+            for entry in entries:
                 place = PurePosixPath(entry.filename)
-                # Letterboxd keeps deleted entries and lists in folders; its own tables are at the top.
-                if place.suffix == ".json" or (place.suffix == ".csv" and len(place.parts) == 1):
+                if place.suffix == ".json" or (place.suffix == ".csv" and len(place.parts) == top):
                     content = _unpacked(archive, entry, left)
                     left -= len(content)
                     if left < 0:
@@ -169,7 +171,10 @@ def _unpacked(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, most: int) -> by
 def _decoded(content: bytes) -> str:
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return content.decode("utf-16", "replace")
-    return content.decode("utf-8-sig", "replace")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252", "replace")
 
 
 def _films(name: str, text: str) -> list[Film] | None:
@@ -180,7 +185,9 @@ def _films(name: str, text: str) -> list[Film] | None:
     header = next(csv.reader([first.strip("\r")]), [])
     if {"Name", "Year", "Letterboxd URI"} <= set(header):
         return list(islice(_letterboxd_films(name, _rows(text)), _MOST_FILMS + 1))
-    if {"Const", "Title"} <= set(header):
+    if {"trakt_id", "title"} <= set(header):
+        return [film for row in _rows(text) if (film := _trakt_film(_nested(row))) is not None]
+    if {"Const", "Title"} <= set(header) or {"const", "Title"} <= set(header):
         return list(islice(_imdb_films(_rows(text)), _MOST_FILMS + 1))
     return None
 
@@ -237,12 +244,11 @@ def _letterboxd_films(name: str, rows: Iterator[dict[str, str]]) -> Iterator[Fil
 
 def _imdb_films(rows: Iterator[dict[str, str]]) -> Iterator[Film]:
     for row in rows:
-        if row.get("Const"):
-            title = row.get("Original Title") or row["Title"]
-            film = Film(
-                (row["Title"] or title)[:_LONGEST_TITLE], _year(row.get("Year")), {"imdb": row["Const"]}, "watchlist"
-            )
-            yield _rated(film, row.get("Your Rating"), _IMDB)
+        const = row.get("Const") or row.get("const")  # before 2017 the names were others
+        if const:
+            title = row["Title"] or row.get("Original Title") or ""
+            film = Film(title[:_LONGEST_TITLE], _year(row.get("Year")), {"imdb": const}, "watchlist")
+            yield _rated(film, row.get("Your Rating") or row.get("You rated"), _IMDB)
 
 
 def _trakt_films(text: str) -> list[Film] | None:
@@ -255,6 +261,13 @@ def _trakt_films(text: str) -> list[Film] | None:
     if not any(set(entry) & _TRAKT_LISTS.keys() for entry in entries):
         return None
     return [film for entry in entries if (film := _trakt_film(entry)) is not None]
+
+
+def _nested(row: Mapping[str, str]) -> dict[str, Any]:
+    """A row of Trakt's CSV as an entry of its JSON."""
+    ids = {kind: row.get(f"{kind}_id") for kind in ("imdb", "tmdb")}
+    movie = {"title": row.get("title"), "year": row.get("year"), "ids": ids} if row.get("type") == "movie" else None
+    return {name: cell for name, cell in row.items() if cell} | {"movie": movie}
 
 
 def _trakt_film(entry: Mapping[str, Any]) -> Film | None:
