@@ -6,6 +6,8 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from reelgraph.errors import ConfigError
+
 _STRICT = ConfigDict(frozen=True, extra="forbid")
 LIKED = 0.8  # a rating of at least this share of the scale's highest makes a movie relevant
 
@@ -69,6 +71,9 @@ class DataConfig(BaseModel):
         None, description="directory for intermediate files, shared by all workers of the engine; default: a temporary "
         "directory"
     )  # fmt: skip
+    implicit: bool = Field(
+        False, description="RATINGS holds views, likes or play counts instead of ratings: train lists without stars"
+    )
     matrix: bool = Field(False, description="the file has a row for each user and a column for each movie")
     strict: bool = Field(False, description="fail if any row is invalid")
 
@@ -100,7 +105,9 @@ class TrainConfig(BaseModel):
 
     model_config = _STRICT
 
-    model: Literal["residual", "gcn"] = Field("residual", description="rating model")
+    model: Literal["residual", "gcn", "ranking"] = Field(
+        "residual", description="rating model, or ranking for the ranking head alone, the default with --implicit"
+    )
     seed: int = Field(0, ge=0, lt=2**63, description="random seed of the training")
     dim: int = Field(32, ge=1, le=1024, description="size of user and movie vectors")
     hide: float = Field(
@@ -180,6 +187,14 @@ class TrainConfig(BaseModel):
         if self.model == "gcn" and self.processes > 1:
             raise ValueError("expected 1 for gcn, which trains in one process")
         return self
+
+    def without_stars(self) -> "TrainConfig":
+        """Settings for views, likes or counts: the ranking head alone."""
+        if "model" in self.model_fields_set and self.model != "ranking":
+            raise ConfigError(f"--model {self.model}: expected ratings, found views, likes or counts", "leave it out")
+        if not self.ranking:
+            raise ConfigError("--no-ranking: expected ratings, found views, likes or counts", "leave it out")
+        return self.model_copy(update={"model": "ranking"})
 
     def for_ranking(self, num_ratings: int) -> "TrainConfig":
         """Settings of the loop for a ranking head with `num_ratings` training ratings."""

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,7 @@ def size_of(
     source = sources.find(ratings, items, users, test)
     count, known = 0, {"user": _NO_IDS, "item": _NO_IDS}
     for path in (source.ratings, source.test):
-        for batch in () if path is None else _read_ids(path, config.columns, config.matrix):
+        for batch in () if path is None else _read_ids(path, config):
             count += batch.num_rows
             for role, ids in known.items():
                 known[role] = pc.unique(pa.concat_arrays([ids, as_text(pc.unique(batch[role]))]))
@@ -75,10 +75,10 @@ def size_of(
     return Size(count, distinct["user"], distinct["item"])
 
 
-def _read_ids(path: Path, columns: Mapping[str, str], matrix: bool) -> Iterator[pa.RecordBatch]:
+def _read_ids(path: Path, config: DataConfig) -> Iterator[pa.RecordBatch]:
     """The columns `user` and `item` of a ratings file, found as in preparation."""
-    table = open_table(path, matrix=matrix)
-    chosen = sources.choose_columns(table, columns, sources.NEEDED)
+    table = open_table(path, matrix=config.matrix)
+    chosen = sources.choose_columns(table, config.columns, sources.PAIR if config.implicit else sources.NEEDED)
     names = [chosen.roles["user"], chosen.roles["item"]]
     wanted = list(dict.fromkeys(names))
     if isinstance(table, ParquetTable):
@@ -211,7 +211,9 @@ def _parts(size: Size, config: TrainConfig, speed: Speed) -> Iterator[Stage]:
     held = DATA.of(size) * config.processes
     yield Stage("load", speed.seconds(LOAD_SECONDS.of(size)), held + LOAD.of(size))
     held += GRAPH.of(size)
-    heads = [("rating head", HEADS[config.model], config, TRIALS[config.tune], _widest(config))]
+    heads = []
+    if config.model != "ranking":
+        heads.append(("rating head", HEADS[config.model], config, TRIALS[config.tune], _widest(config)))
     if config.ranking:
         ranking = config.for_ranking(size.ratings)
         heads.append(("ranking head", HEADS["rank"], ranking, TRIALS["full"] * (config.tune == "full"), ranking.dim))
@@ -238,7 +240,7 @@ def _parts(size: Size, config: TrainConfig, speed: Speed) -> Iterator[Stage]:
 
 
 def _dims(size: Size, config: TrainConfig) -> int:
-    return config.dim + (config.for_ranking(size.ratings).dim if config.ranking else 0)
+    return config.dim * (config.model != "ranking") + (config.for_ranking(size.ratings).dim if config.ranking else 0)
 
 
 def _widest(config: TrainConfig) -> int:

@@ -113,6 +113,16 @@ def test_ml_latest_small_is_prepared_alike(movielens: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.usefixtures("spark")
+@pytest.mark.parametrize("split", ["random", "given"])
+def test_counts_are_prepared_alike(tmp_path: Path, split: str) -> None:
+    prepared = load_prepared(both(tmp_path, dirty(tmp_path, split), split=split, implicit=True))
+    assert prepared.manifest["implicit"]["repeats"] > 0
+    assert {float(rating) for part in (prepared.train, prepared.valid, prepared.test) for rating in part.rating} == {
+        1.0
+    }
+
+
+@pytest.mark.usefixtures("spark")
 def test_ml_100k_with_its_given_test_is_prepared_alike(movielens: Path, tmp_path: Path) -> None:
     names = {"items": Path("u.item"), "users": Path("u.user"), "test": Path("u1.test")}
     prepared = load_prepared(both(tmp_path, find(movielens / "ml-100k" / "u1.base", **names), split="given"))

@@ -67,8 +67,8 @@ def test_long_titles_are_wrapped(explanation: Explanation, tmp_path: Path) -> No
 def test_failures_leave_no_file(explanation: Explanation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match=r"\.svg or \.png.*'g\.pdf'"):
         draw(explanation, tmp_path / "g.pdf")
-    with pytest.raises(TypeError):
-        draw(replace(explanation, prediction=None), tmp_path / "g.svg")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="format"):
+        draw(replace(explanation, prediction="many"), tmp_path / "g.svg")
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(SetupError, match=r"pip install 'reelgraph\[plot\]'"):
         draw(explanation, tmp_path / "g.svg")

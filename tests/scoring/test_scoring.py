@@ -169,7 +169,7 @@ def test_missing_arrays_and_unknown_models_are_refused() -> None:
     del weights["item.bias"]
     with pytest.raises(ArtifactError, match=r"expected an array 'item\.bias', found none"):
         scorer_for("residual", weights, (1.0, 0.0))
-    with pytest.raises(ArtifactError, match="expected model residual or gcn, found 'other'"):
+    with pytest.raises(ArtifactError, match="expected a model of residual, gcn, ranking, found 'other'"):
         scorer_for("other", weights, (1.0, 0.0))
 
 

@@ -61,6 +61,13 @@ def checkerboard(users: int = 40, items: int = 30, seed: int = 0) -> Dataset:
     return dataset(splits[0], splits[1], splits[2], users, items)
 
 
+def views(users: int = 40, items: int = 30, seed: int = 0) -> list[tuple[str, str]]:
+    """Two groups: each user has seen two thirds of the movies of the own group, which all users like equally well."""
+    rng = np.random.default_rng(seed)
+    own = [(user, item) for user in range(users) for item in range(user % 2, items, 2)]
+    return [(f"u{user}", f"m{item}") for user, item in own if rng.random() < 0.67]
+
+
 def moody(users: int = 60, sessions: int = 4, length: int = 10, seed: int = 0) -> Dataset:
     """Random ratings in sessions of a few minutes on different days; each session has an offset of its own."""
     rng = np.random.default_rng(seed)

@@ -116,10 +116,8 @@ def _show(found: Differences, names: tuple[str, str], as_json: bool) -> None:
     if apart is None:
         console.say("The models have no user or no movie in common.")
         return
-    console.say(
-        f"Predictions differ by {apart.prediction:.3g} (root mean square of {apart.pairs:,} pairs), "
-        f"and lists of 10 share {apart.overlap:.0%} of their movies ({apart.users:,} users)"
-    )
+    text = str(apart)
+    console.say(text[0].upper() + text[1:])
 
 
 def _cell(value: Any) -> str:

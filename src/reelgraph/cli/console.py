@@ -60,12 +60,15 @@ def show_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]],
 
 def show_data(manifest: dict[str, Any]) -> None:
     """Users, movies, ratings, density, scale and split of prepared data."""
-    counts, scale, split = manifest["counts"], manifest["scale"], manifest["split"]
+    counts, scale, split, implicit = (
+        *(manifest[name] for name in ("counts", "scale", "split")),
+        manifest.get("implicit"),
+    )
     pairs = counts["users"] * counts["movies"]
     rows = [(name, f"{counts[name]:,}") for name in ("users", "movies", "ratings")]
     rows += [
         ("density", f"{counts['ratings'] / pairs:.2%}" if pairs else "-"),
-        ("scale", f"{scale['low']:g} to {scale['high']:g}"),
+        ("scale", f"{scale['low']:g} to {scale['high']:g}") if implicit is None else ("counts", implicit["counts"]),
         (f"split ({split['kind']})", " / ".join(f"{counts[name]:,} {name}" for name in ("train", "valid", "test"))),
     ]
     optional = {
@@ -78,17 +81,18 @@ def show_data(manifest: dict[str, Any]) -> None:
 
 
 def show_errors(metrics: dict[str, dict[str, dict[str, float]]]) -> None:
-    """RMSE and MAE of the model and the baselines on the validation and test ratings."""
+    """RMSE and MAE, or measures of lists, of the model and the baselines on the validation and test ratings."""
     splits = {split: label for split, label in (("valid", "validation"), ("test", "test")) if split in metrics}
+    names = {name: MEASURES.get(name, name.upper()) for split in splits for name in metrics[split]["model"]}
     rows = []
     for predictor, label in PREDICTORS.items():
         errors = [metrics[split].get(predictor) for split in splits]
         if any(errors):
-            cells = [f"{row[name]:.4f}" if row else "" for row in errors for name in ("rmse", "mae")]
+            cells = [f"{row[name]:.4f}" if row else "" for row in errors for name in names]
             rows.append([label, *cells])
     if splits:
-        header = ["", *(f"{label} {name}" for label in splits.values() for name in ("RMSE", "MAE"))]
-        show_table("Errors", header, rows, bold=PREDICTORS["model"])
+        header = ["", *(f"{label} {name}" for label in splits.values() for name in names.values())]
+        show_table("Errors" if "rmse" in names else "Lists", header, rows, bold=PREDICTORS["model"])
 
 
 def show_evaluation(report: EvaluationReport) -> None:
@@ -123,7 +127,7 @@ def show_list_measures(lists: dict[str, dict[str, float | None]]) -> None:
     """Ranking measures of each order, and the cost of diversity and of a popularity penalty."""
     names = ("ndcg", "recall", "precision", "hit_rate", "coverage", "novelty", "diversity")
     rows = []
-    for name in ("order rank", "order stars", "order blend", "diversity 0.3", "popularity penalty 0.3"):
+    for name in ("order rank", "order stars", "order blend", "popularity", "diversity 0.3", "popularity penalty 0.3"):
         if name in lists:
             default = lists[name] == lists["default"] and name.startswith("order")
             rows.append([name + " (default)" * default, *(_number(lists[name][measure]) for measure in names)])
@@ -146,15 +150,16 @@ def show_quality(quality: dict[str, Any]) -> None:
 
 
 def show_list(title: str, suggestions: Sequence[Suggestion]) -> None:
-    """A recommendation list: movies with titles, years, genres and predicted stars."""
+    """A recommendation list: movies with titles, years, genres and predicted stars, or else scores."""
     if not suggestions:
         say(f"{title}: no movie passes these filters")
         return
+    stars = suggestions[0].prediction is not None
     rows = [
-        [str(rank), *_movie_cells(asdict(line.movie)), f"{line.prediction:.2f}"]
+        [str(rank), *_movie_cells(asdict(line.movie)), f"{line.prediction if stars else line.score:.2f}"]
         for rank, line in enumerate(suggestions, start=1)
     ]
-    show_table(title, ["", "movie", "title", "year", "genres", "stars"], rows, left=(1, 2, 4))
+    show_table(title, ["", "movie", "title", "year", "genres", "stars" if stars else "score"], rows, left=(1, 2, 4))
 
 
 def show_movies(title: str, rows: Sequence[dict[str, Any]]) -> None:
@@ -182,7 +187,7 @@ def show_explanation(explanation: Explanation) -> None:
         ratings = sum(neighbour.contribution for neighbour in explanation.neighbours)
         total = explanation.movie_free + explanation.movie_side + ratings
         say(f"seen from the movie: the ratings of {len(explanation.neighbours):,} users add {total:+.2f}")
-    if explanation.ranking is not None:
+    if explanation.ranking is not None and explanation.prediction is not None:
         ranking = explanation.ranking
         say(f"ranking score {ranking.score:.2f}: {ranking.movie:+.2f} from the movie itself; largest contributions:")
         for reason in ranking.because[:5]:

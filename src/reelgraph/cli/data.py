@@ -43,6 +43,8 @@ def plan(
     num_movies: float | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Estimate the time and memory that preparing, training and listing need on this machine."""
+    if data_config.implicit:
+        config = config.without_stars()
     counts = [int(count) for count in (num_ratings, num_users, num_movies) if count]
     if counts and (files.ratings is not None or len(counts) < 3):
         expected = "either RATINGS or all of --num-ratings, --num-users and --num-movies"

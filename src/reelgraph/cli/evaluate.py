@@ -31,10 +31,11 @@ def evaluate(config: DataConfig, model: Path, test: Path, as_json: bool) -> None
     """
     report, measures = _evaluate(open_model(model), test, config)
     if as_json:
-        console.show_json(report.to_json() | measures)
-    else:
+        console.show_json(measures if report is None else report.to_json() | measures)
+        return
+    if report is not None:
         console.show_evaluation(report)
-        console.show_quality(measures)
+    console.show_quality(measures)
 
 
 @click.command()
@@ -51,7 +52,7 @@ def report(config: DataConfig, model: Path, out: Path, test: Path | None, cold: 
     analysis = None
     if test is not None:
         errors, measures = _evaluate(recommender, test, config)
-        analysis = errors.to_json() | measures
+        analysis = measures if errors is None else errors.to_json() | measures
     cold_facts = _cold(recommender) if cold else None
     with new_file(out) as temporary:
         temporary.write_text(export_page(recommender, analysis, cold_facts), encoding="utf-8")
@@ -59,6 +60,7 @@ def report(config: DataConfig, model: Path, out: Path, test: Path | None, cold: 
 
 
 def _cold(model: Recommender) -> dict[str, Any] | None:
+    model.predictor.require_stars("--cold")
     from reelgraph.evaluation.cold_start import evaluate_cold  # noqa: PLC0415
     from reelgraph.training.fit import fit  # noqa: PLC0415
     from reelgraph.training.update import training_data  # noqa: PLC0415
@@ -108,14 +110,19 @@ def bench(
     progress.note(", ".join(map(str, [out / results.RESULTS, out / compare.TABLE, *pictures])))
 
 
-def _evaluate(model: Recommender, test: Path, config: DataConfig) -> tuple[EvaluationReport, dict[str, Any]]:
-    """The prediction errors on test ratings, and the quality of lists, explanations and similar movies."""
-    scale = model.predictor.low, model.predictor.high
+def _evaluate(model: Recommender, test: Path, config: DataConfig) -> tuple[EvaluationReport | None, dict[str, Any]]:
+    """The prediction errors on test ratings, if the model predicts any, and the quality of lists and explanations."""
+    predictor, report = model.predictor, None
+    scale = (predictor.low, predictor.high) if predictor.has_stars else None
     rows = progress.noted(pair_files.read_ratings(test, config, scale))
     progress.note(describe_overlap(str(test), (model.users, rows.user_ids), (model.items, rows.movie_ids)))
-    report = model.predictor.evaluate(rows.user_ids, rows.movie_ids, rows.rating, rows.timestamps)
-    if report.warning is not None:
-        progress.note(f"warning: {report.warning}")
-    return report, quality.measure_quality(
-        model, quality.known_pairs(model, rows.user_ids, rows.movie_ids, rows.rating)
-    )
+    if predictor.has_stars:
+        report = predictor.evaluate(rows.user_ids, rows.movie_ids, rows.rating, rows.timestamps)
+        pairs = predictor.known_pairs(rows.user_ids, rows.movie_ids, rows.rating)
+        warning = report.warning
+    else:
+        pairs = predictor.known_pairs(rows.user_ids, rows.movie_ids)
+        warning = predictor.warn_of_seen(pairs)
+    if warning is not None:
+        progress.note(f"warning: {warning}")
+    return report, quality.measure_quality(model, pairs)

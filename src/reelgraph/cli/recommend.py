@@ -38,6 +38,7 @@ PART = 4096  # users listed between two updates of the progress bar
 def predict(config: DataConfig, model: Path, pairs_file: Path, out: Path, level: float | None) -> None:
     """Add a `prediction` column to the userId, movieId rows of PAIRS, in the same order."""
     predictor = open_model(model).predictor
+    predictor.require_stars("predict")
     rows = progress.noted(pair_files.read_pairs(pairs_file, config))
     users, movies = (predictor.users, rows.user_ids), (predictor.items, rows.movie_ids)
     progress.note(describe_overlap(str(pairs_file), users, movies))

@@ -27,6 +27,8 @@ def train(
 ) -> None:
     """Train a model on RATINGS: a file, a MovieLens folder, a prepared directory, or by default the bundled sample."""
     check_target(out, artifact.KIND)
+    if data_config.implicit:
+        config = config.without_stars()
     if plan_check and not planning.elsewhere(config, data_config.engine):
         planning.check(planning.size_of(*files, data_config), config, machine.free_memory())
     # Importing torch takes seconds; the errors above are reported before.
@@ -72,8 +74,9 @@ def update(
     """Add the ratings in RATINGS to MODEL without training it anew; users and movies may be new."""
     check_target(out, artifact.KIND)
     old_model = artifact.read_artifact(model)
+    stars = old_model.manifest["config"]["model"] != "ranking"
     scale = old_model.manifest["scale"]
-    rows = progress.noted(pair_files.read_ratings(ratings, config, (scale["low"], scale["high"])))
+    rows = progress.noted(pair_files.read_ratings(ratings, config, (scale["low"], scale["high"]) if stars else None))
     item_table = None
     if items is not None:
         refused: list[Malformed] = []
@@ -82,7 +85,7 @@ def update(
         )
         for line in describe_refused(items.name, refused):
             progress.note(line)
-    given = rows.user_ids, rows.movie_ids, rows.rating, rows.timestamps
+    given = rows.user_ids, rows.movie_ids, rows.rating if stars else None, rows.timestamps
     from reelgraph.training import update as updates  # noqa: PLC0415
 
     number = updates.WARM_STEPS if steps is None else steps
@@ -101,11 +104,7 @@ def update(
         console.say("To measure the difference from a full training, use --compare.")
     else:
         apart, seconds = found
-        console.say(
-            f"Compared with a full training ({seconds:.1f} s), predictions differ by "
-            f"{apart.prediction:.3f} (root mean square of {apart.pairs:,} pairs), and lists of 10 share "
-            f"{apart.overlap:.0%} of their movies ({apart.users:,} users)"
-        )
+        console.say(f"Compared with a full training ({seconds:.1f} s), {apart}")
 
 
 @click.command()

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from reelgraph.arrays import Float32s, Indices, Int64s
+from reelgraph.config import LIKED
 from reelgraph.data.parquet_files import parts_of
 from reelgraph.data.vocabulary import Vocabulary
 from reelgraph.errors import DataError
@@ -73,6 +74,16 @@ class Dataset:
     rejects: pa.Table
     scale: tuple[float, float]
     manifest: dict[str, Any]
+
+    @property
+    def implicit(self) -> bool:
+        """Whether these are views, likes or counts rather than ratings; all of them are then 1."""
+        return self.manifest.get("implicit") is not None
+
+    @property
+    def liked(self) -> float:
+        """The lowest rating that makes a movie relevant to its user."""
+        return LIKED * self.scale[1]
 
     def raw_ids(self, pairs: Interactions) -> tuple[list[str], list[str]]:
         """The user ids and the movie ids of ratings."""

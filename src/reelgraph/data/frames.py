@@ -28,6 +28,11 @@ def is_frame(value: object) -> bool:
     return isinstance(value, Mapping) and bool(value) and all(_is_column(column) for column in value.values())
 
 
+def is_row(value: object) -> bool:
+    """Whether an element of a list is a row rather than a single cell."""
+    return isinstance(value, Iterable) and not isinstance(value, str | bytes)
+
+
 def as_arrow(value: object, names: Sequence[str], what: str) -> pa.Table:
     """A DataFrame, a mapping of columns, or a sequence of tuples or dicts as an Arrow table.
 

@@ -16,17 +16,17 @@ from reelgraph.config import DataConfig
 from reelgraph.data.dataset import NO_TIME
 from reelgraph.data.frames import TableLike, as_arrow
 from reelgraph.data.parquet_files import as_text, flattened
-from reelgraph.data.prepare.clean import CODE
+from reelgraph.data.prepare.clean import CODE, EXPECTED, NEGATIVE, NOT_LIKED
 from reelgraph.data.prepare.clean import NO_TIME as UNREADABLE_TIME
 from reelgraph.data.rows import NUMBER, Malformed, describe_refused
-from reelgraph.data.sources import CANONICAL, NEEDED, PAIR, choose_columns, read_all, roles_of
+from reelgraph.data.sources import CANONICAL, NEEDED, NO, PAIR, YES, choose_columns, read_all, roles_of
 from reelgraph.data.table_files import open_table
 from reelgraph.data.times import read_seconds
 from reelgraph.data.vocabulary import BLANKS, NULL_MARKERS, canonical_ids, nulls_for_markers
 from reelgraph.errors import DataError
 
 _FINITE = re.compile(NUMBER)
-_STRICT = DataConfig(strict=True)
+_LIKES = dict.fromkeys(YES, "1") | dict.fromkeys(NO, "0")
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,9 @@ class Rows:
         return lines
 
 
-def rows_of(value: TableLike, needed: Sequence[str], what: str, order: Sequence[str] = ()) -> Rows:
+def rows_of(
+    value: TableLike, needed: Sequence[str], what: str, order: Sequence[str] = (), *, implicit: bool = False
+) -> Rows:
     """The rows of a file, a DataFrame, a mapping of columns, or a sequence of tuples or dicts; all must be usable.
 
     Args:
@@ -96,18 +98,25 @@ def rows_of(value: TableLike, needed: Sequence[str], what: str, order: Sequence[
         needed: roles that must be there.
         what: name of the argument, for messages.
         order: roles of the cells of tuples; `needed` if not given.
+        implicit: whether they are views, likes or counts, of which those of 0 are left out.
     """
+    config = DataConfig(strict=True, implicit=implicit)
     if isinstance(value, str | Path):
-        return _read(Path(value), _STRICT, tuple(needed), empty=True)
+        return _read(Path(value), config, tuple(needed), empty=True)
     table = flattened(as_arrow(value, [CANONICAL[role] for role in order or needed], what))
     columns = [as_text(column.combine_chunks()) for column in table.columns]
     table = pa.table(columns, names=table.column_names)
     rows = Rows(what, table, roles_of(Path(what), table.column_names, {}, needed), np.arange(1, table.num_rows + 1))
-    return _checked(rows, _STRICT, needed, None)
+    return _checked(rows, config, needed, None)
 
 
-def read_ratings(path: Path, config: DataConfig, scale: tuple[float, float]) -> Rows:
-    """Read test or new ratings: user, movie, and a rating within the scale; see `DataConfig` for how."""
+def read_ratings(path: Path, config: DataConfig, scale: tuple[float, float] | None) -> Rows:
+    """Read test or new ratings: user, movie, and a rating within the scale; see `DataConfig` for how.
+
+    Without a scale, they are views, likes or counts; those of 0 are refused.
+    """
+    if scale is None:
+        return _read(path, config.model_copy(update={"implicit": True}), PAIR)
     return _read(path, config, NEEDED, scale=scale)
 
 
@@ -117,8 +126,8 @@ def read_pairs(path: Path, config: DataConfig) -> Rows:
 
 
 def read_visitor(path: Path, config: DataConfig) -> Rows:
-    """Read a visitor's ratings: movie and rating."""
-    return _read(path, config, ("item", "rating"), empty=True)
+    """Read a visitor's ratings: movie and rating, or with `implicit` movie and perhaps a count."""
+    return _read(path, config, ("item",) if config.implicit else ("item", "rating"), empty=True)
 
 
 def read_movies(path: Path, config: DataConfig) -> Rows:
@@ -158,10 +167,10 @@ def _checked(rows: Rows, config: DataConfig, needed: Sequence[str], scale: tuple
         if role in needed:
             missing = pc.is_null(rows._ids(role))
             reasons = pc.coalesce(reasons, pc.if_else(missing, f"{what} id is missing", None))
-    if "rating" in rows.columns and ("rating" in needed or config.missing):
+    if "rating" in rows.columns and ("rating" in needed or config.missing or config.implicit):
         cells = rows.table[rows.columns["rating"]].combine_chunks().dictionary_encode("encode")
-        faults = [_fault(cell, config.missing, scale) for cell in cells.dictionary.to_pylist()]
-        if "rating" not in needed:
+        faults = [_fault(cell, config, scale) for cell in cells.dictionary.to_pylist()]
+        if "rating" not in needed and not config.implicit:
             faults = [fault if fault and fault.startswith(CODE) else None for fault in faults]
         reasons = pc.coalesce(reasons, pa.array(faults, pa.string()).take(cells.indices))
     places = pc.indices_nonzero(pc.is_valid(reasons))
@@ -171,7 +180,7 @@ def _checked(rows: Rows, config: DataConfig, needed: Sequence[str], scale: tuple
     refused = sorted([*rows.refused, *found], key=lambda row: row.row)
     usable = pc.is_null(reasons)
     kept = Rows(rows.name, rows.table.filter(usable), rows.columns, rows.numbers[usable.to_numpy(False)], refused)
-    wrong = [row for row in refused if not row.reason.startswith(CODE)]
+    wrong = [row for row in refused if not row.reason.startswith(EXPECTED)]
     if wrong and (config.strict or len(wrong) > kept.table.num_rows):
         expected, total = "only" if config.strict else "mostly", len(refused) + kept.table.num_rows
         raise DataError(
@@ -182,9 +191,11 @@ def _checked(rows: Rows, config: DataConfig, needed: Sequence[str], scale: tuple
     return kept
 
 
-def _fault(cell: str | None, codes: Sequence[float], scale: tuple[float, float] | None) -> str | None:
+def _fault(cell: str | None, config: DataConfig, scale: tuple[float, float] | None) -> str | None:
     """Why a rating cannot be used, in the words of `prepare`; None if it can."""
-    text = (cell or "").strip(BLANKS)
+    text, codes = (cell or "").strip(BLANKS), config.missing
+    if config.implicit:
+        text = _LIKES.get(text.lower(), text)
     if text in NULL_MARKERS:
         return "rating is NaN" if "nan" in text.lower() else "rating is missing"
     is_infinite = text.lower().lstrip("+-") in {"inf", "infinity"}
@@ -195,6 +206,7 @@ def _fault(cell: str | None, codes: Sequence[float], scale: tuple[float, float] 
         return "rating is infinite"
     if value in codes:
         return f"{CODE} ({', '.join(f'{code:g}' for code in codes)})"
-    if scale is not None and not np.float32(scale[0]) <= np.float32(value) <= np.float32(scale[1]):
-        return f"rating is outside the scale {scale[0]:g}-{scale[1]:g} of the model"
-    return None
+    if config.implicit:
+        return NEGATIVE if value < 0 else None if value else NOT_LIKED
+    outside = scale is not None and not np.float32(scale[0]) <= np.float32(value) <= np.float32(scale[1])
+    return f"rating is outside the scale {scale[0]:g}-{scale[1]:g} of the model" if scale and outside else None

@@ -82,19 +82,21 @@ def read_films(
         rows = read_visitor(path, config or DataConfig())
         for line in rows.report():
             report(line)
-        ratings = dict(zip(rows.movie_ids, rows.rating.tolist(), strict=True))
+        implicit = config is not None and config.implicit
+        given = [1.0] * len(rows.movie_ids) if implicit else rows.rating.tolist()
+        ratings = dict(zip(rows.movie_ids, given, strict=True))
         films = [_plain_film(movie, stars) for movie, stars in ratings.items()]
     return tuple(films)
 
 
-def read_upload(name: str, content: bytes) -> tuple[Film, ...]:
-    """The same for a file in memory; a plain ratings file must be text with a header.
+def read_upload(name: str, content: bytes, *, stars: bool = True) -> tuple[Film, ...]:
+    """The same for a file in memory; a plain ratings file must be text with a header, without `stars` of movies alone.
 
     Raises:
         DataError: if the file cannot be read, or holds no film.
     """
     films = _exported(name, io.BytesIO(content))
-    return tuple(_plain_films(name, _decoded(content)) if films is None else films)
+    return tuple(_plain_films(name, _decoded(content), stars) if films is None else films)
 
 
 def _open(path: Path) -> BinaryIO:
@@ -192,8 +194,11 @@ def _films(name: str, text: str) -> list[Film] | None:
     return None
 
 
-def _plain_films(name: str, text: str) -> Iterator[Film]:
-    """The films of a text with columns for movie and rating; with semicolons, the ratings may have decimal commas."""
+def _plain_films(name: str, text: str, stars: bool) -> Iterator[Film]:
+    """The films of a text with columns for movie and, with `stars`, rating.
+
+    With semicolons, the ratings may have decimal commas.
+    """
     first = text.split("\n", 1)[0]
     separator = max(",;\t", key=first.count)
     try:
@@ -203,7 +208,7 @@ def _plain_films(name: str, text: str) -> Iterator[Film]:
             next((place for place, cell in enumerate(header) if cell in SYNONYMS[role]), None)
             for role in ("item", "rating")
         )
-        if item is None or rating is None:
+        if item is None or (rating is None and stars):
             raise DataError(
                 f"{name}: expected an export of Letterboxd, IMDb or Trakt, or a table with movieId and rating, found "
                 f"{first[:40].strip()!r}",
@@ -214,11 +219,11 @@ def _plain_films(name: str, text: str) -> Iterator[Film]:
         raise DataError(f"{name}: expected a CSV file, found {error}", "export it again") from None
 
 
-def _plain_rows(name: str, rows: Iterator[list[str]], item: int, rating: int) -> Iterator[Film]:
+def _plain_rows(name: str, rows: Iterator[list[str]], item: int, rating: int | None) -> Iterator[Film]:
     for number, row in enumerate((row for row in rows if row), 1):
         _check_number(name, number)
         movie = canonical_id(row[item]) if item < len(row) else None
-        stars = row[rating].strip().replace(",", ".") if rating < len(row) else ""
+        stars = "1" if rating is None else row[rating].strip().replace(",", ".") if rating < len(row) else ""
         if movie is None or not re.fullmatch(NUMBER, stars):
             shown = ",".join(row)[:60]
             raise DataError(f"{name}: expected a movie and a rating in row {number:,}, found {shown!r}", "correct it")

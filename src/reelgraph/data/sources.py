@@ -36,6 +36,14 @@ SYNONYMS = {
                   "createdat", "reviewdate", "ratingdate", "ratingtime", "ratingtimestamp"},
 }  # fmt: skip
 
+# Names of a column of counts or likes, where a rating is not needed.
+COUNTS = {
+    "count", "counts", "plays", "playcount", "views", "viewcount", "watches", "watchcount", "listens", "clicks",
+    "purchases", "quantity", "weight", "like", "likes", "liked", "viewed", "watched", "played", "favorite",
+}  # fmt: skip
+
+YES, NO = ("true", "yes", "t", "y"), ("false", "no", "f", "n")  # words for a like and for none
+
 # MovieLens files without a header, and the order of columns that goes with `::`.
 _MOVIELENS = re.compile(r"u\.data|u[1-5ab]\.(base|test)|ratings\.dat|r[1-5ab]\.(train|test)")
 RATING_PLACE = 2  # in the usual order
@@ -192,6 +200,8 @@ def _roles_by_content(table: Table, names: tuple[str, ...], needed: Sequence[str
             "add a header or --columns",
         )
     order = [*needed, *(role for role in CANONICAL if role not in needed)]
+    if "rating" not in needed and len(names) > RATING_PLACE and _are_times([row[RATING_PLACE].strip() for row in rows]):
+        order.remove("rating")
     known = _MOVIELENS.fullmatch(table.path.name.casefold()) or table.format == "::"
     if "rating" not in needed or "user" not in needed or (known and len(names) <= len(order)):
         return dict(zip(order, names[: len(order)], strict=False))
@@ -257,8 +267,13 @@ def roles_of(path: Path, names: Sequence[str], columns: Mapping[str, str], neede
             )
     roles = {}
     for role, synonyms in SYNONYMS.items():
-        fitting = [name for name in names if plain_name(name) in synonyms]
-        inferred = min(fitting, key=lambda name: plain_name(name) != CANONICAL[role].lower(), default=None)
+        known = (COUNTS, synonyms) if role == "rating" and role not in needed else (synonyms,)
+        fitting = [name for group in known for name in names if plain_name(name) in group]
+        inferred = min(
+            fitting,
+            key=lambda name: (plain_name(name) not in known[0], plain_name(name) != CANONICAL[role].lower()),
+            default=None,
+        )
         if columns.get(role, inferred) is not None:
             roles[role] = columns.get(role) or inferred or ""
     missing = [role for role in needed if role not in roles]
@@ -269,8 +284,8 @@ def roles_of(path: Path, names: Sequence[str], columns: Mapping[str, str], neede
         if missing == ["rating"]:
             name = "NAME" if free == list(names) else free[0]
             remedy = (
-                f"name the column of ratings with --columns rating={name}; views, likes and play counts are "
-                "not ratings: give each pair a rating first, such as one made of the counts"
+                f"name the column of ratings with --columns rating={name}, or, if these are views, likes or play "
+                "counts, train lists on them with --implicit (implicit=True)"
             )
         shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
         raise DataError(f"{path}: expected a column {wanted}, found {shown}", remedy)

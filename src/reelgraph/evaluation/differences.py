@@ -28,9 +28,15 @@ class Distance:
     """The difference between the predictions and lists of two models, on the users and movies that both know."""
 
     pairs: int  # random pairs of users and movies compared
-    prediction: float  # root mean squared difference of their predicted ratings, in the data's scale
+    prediction: float | Any  # root mean squared difference of their predicted ratings; None without stars
     users: int  # random users whose lists were compared
     overlap: float  # share of movies in their lists of 10 that both models list
+
+    def __str__(self) -> str:
+        lists = f"lists of 10 share {self.overlap:.0%} of their movies ({self.users:,} users)"
+        if self.prediction is None:
+            return lists
+        return f"predictions differ by {self.prediction:.3g} (root mean square of {self.pairs:,} pairs), and {lists}"
 
 
 @dataclass(frozen=True)
@@ -77,13 +83,16 @@ def distance(one: Recommender, other: Recommender, seed: int = 0) -> Distance | 
     if not users or not movies:
         return None
     readers, films = ([names[place] for place in rng.integers(0, len(names), PAIRS)] for names in (users, movies))
-    apart = one.predictor.predict(readers, films).astype(np.float64) - other.predictor.predict(readers, films)
+    prediction = None
+    if one.predictor.has_stars and other.predictor.has_stars:
+        apart = one.predictor.predict(readers, films).astype(np.float64) - other.predictor.predict(readers, films)
+        prediction = float(np.sqrt(np.mean(apart**2)))
     readers = [users[place] for place in rng.permutation(len(users))[:USERS]]
     both = [
         len(mine & theirs) / max(len(mine), len(theirs)) if mine or theirs else 1.0
         for mine, theirs in zip(_lists(one, readers), _lists(other, readers), strict=True)
     ]
-    return Distance(PAIRS, float(np.sqrt(np.mean(apart**2))), len(readers), float(np.mean(both)))
+    return Distance(PAIRS, prediction, len(readers), float(np.mean(both)))
 
 
 def _lists(model: Recommender, users: list[str]) -> list[set[str]]:

@@ -7,7 +7,7 @@ import numpy as np
 from reelgraph.arrays import Floats, Indices, Ints
 from reelgraph.config import LIKED
 from reelgraph.data.dataset import Interactions
-from reelgraph.metrics.ranking import evaluate_lists
+from reelgraph.metrics.ranking import evaluate_lists, lists_by_score
 from reelgraph.recommend.lists import ORDERS, ListOptions
 from reelgraph.recommend.recommender import Recommender
 
@@ -35,7 +35,8 @@ def measure_lists(model: Recommender, test: Interactions, seed: int = 0) -> dict
     if len(users) > MAX_USERS:
         sample = np.random.default_rng(seed).choice(users, MAX_USERS, replace=False)
         test = test.take(np.isin(test.user_index, sample))
-    kept = [order for order in ORDERS if order != "rank" or model.ranker is not None]
+    stars = model.predictor.has_stars
+    kept = [order for order in ORDERS if (model.ranker is not None if order == "rank" else stars)]
     orders: dict[str, ListOptions] = {f"order {order}": {"order": order} for order in kept}  # type: ignore[typeddict-item]
     seen, length = model.artifact.ratings, min(20, len(model.items))
 
@@ -47,7 +48,14 @@ def measure_lists(model: Recommender, test: Interactions, seed: int = 0) -> dict
         return evaluate_lists(lists, seen, test, len(model.items), model.predictor.high, states=states).to_json()
 
     by_order = {name: measures(options) for name, options in orders.items()}
-    default = {"default": by_order["order blend"]}
+    default = {"default": by_order[f"order {'blend' if stars else 'rank'}"]}
+    if not stars:  # The baseline of ratings models is in their errors.
+        counts = model.predictor.item_counts.astype(np.float64)
+        popular = lists_by_score(lambda users: np.tile(counts, (len(users), 1)), seen)
+        states = model.lists.ordering.unit_states
+        by_order["popularity"] = evaluate_lists(
+            popular, seen, test, len(model.items), model.predictor.high, states=states
+        ).to_json()
     return by_order | default | {name: measures(options) for name, options in OPTIONS.items()}
 
 
@@ -60,11 +68,12 @@ def deletion_test(model: Recommender, test: Interactions, seed: int = 0) -> dict
     the mean absolute changes; None if no user has enough ratings or the model's predictions are not sums.
     """
     candidates = np.flatnonzero(model.predictor.user_counts[test.user_index] > 2 * DELETED)
-    if model.scorer.fold_in is None or not len(candidates):
+    stars = model.predictor.has_stars
+    if (stars and model.scorer.fold_in is None) or not len(candidates):
         return None
     rng = np.random.default_rng(seed)
     changes: dict[str, list[tuple[float, float]]] = {"prediction": [], "ranking": []}
-    heads = [("prediction", _stars_and_parts)] + ([("ranking", _score_and_parts)] if model.ranker else [])
+    heads = [("prediction", _stars_and_parts)] * stars + [("ranking", _score_and_parts)] * (model.ranker is not None)
     for row in rng.choice(candidates, min(MAX_PAIRS, len(candidates)), replace=False):
         items, stars = model.predictor.seen(int(test.user_index[row]))
         movie = int(test.item_index[row])
@@ -137,11 +146,3 @@ def _genre_and_lift(model: Recommender, pairs: list[tuple[int, Indices]]) -> dic
         if genres_of is not None:
             genres += (genres_of[others] & genres_of[movie]).any(1).tolist()
     return {"genre": float(np.mean(genres)) if genres else None, "lift": float(np.mean(lifts)) if lifts else None}
-
-
-def known_pairs(model: Recommender, users: list[str], movies: list[str], rating: Floats) -> Interactions:
-    """Test ratings of known users and movies by the model's indices, sorted by user and movie."""
-    (user, user_known), (item, item_known) = model.users.indices(users), model.items.indices(movies)
-    kept = np.flatnonzero(user_known & item_known)
-    kept = kept[np.lexsort((item[kept], user[kept]))]
-    return Interactions(user[kept], item[kept], np.asarray(rating, np.float32)[kept], None)

@@ -16,6 +16,7 @@ from reelgraph.data.dataset import Interactions
 
 _BLOCK_FLOATS = 1 << 23  # scores held at a time, 32 MB as float32
 _BY_USER = ("ndcg", "recall", "precision", "average_precision", "reciprocal_rank", "hit_rate")
+RECALL_LENGTH = 20  # of the lists for recall
 Score = Callable[[Indices], Floats]  # user indices to scores of all movies, (num_users, num_items)
 Lists = Callable[[Indices], Indices]  # user indices to lists, best first, then `NO_ITEM`, (num_users, length)
 
@@ -54,7 +55,7 @@ def evaluate_lists(
     high: float,
     *,
     k: int = 10,
-    recall_k: int = 20,
+    recall_k: int = RECALL_LENGTH,
     states: Floats | None = None,
 ) -> RankingReport:
     """Evaluate lists without the movies in `seen`, made for blocks of users to bound memory.
@@ -95,7 +96,7 @@ def user_ndcg(
     return np.empty(0) if result is None else result[0][0]
 
 
-def lists_by_score(score: Score, seen: Interactions, length: int = 20) -> Lists:
+def lists_by_score(score: Score, seen: Interactions, length: int = RECALL_LENGTH) -> Lists:
     """Lists of the movies with the highest scores but those in `seen`, sorted by user; ties go to the lower index."""
 
     def lists(users: Indices) -> Indices:

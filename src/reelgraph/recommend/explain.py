@@ -1,5 +1,6 @@
 """Explanations: predictions and ranking scores as sums over ratings."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,11 +16,12 @@ class Reason:
     """The signed contribution of one of the user's ratings, which is in the data's scale."""
 
     movie: Movie
-    rating: float
+    rating: float | Any  # None in a model without stars
     contribution: float
 
     def __str__(self) -> str:
-        return f"because you gave {self.movie} {self.rating:g} stars: {self.contribution:+.2f}"
+        given = f"you gave {self.movie} {self.rating:g} stars" if self.rating is not None else f"of {self.movie}"
+        return f"because {given}: {self.contribution:+.2f}"
 
 
 @dataclass(slots=True)  # A popular movie has thousands of neighbours, and frozen instances are three times slower.
@@ -27,7 +29,7 @@ class Neighbour:
     """The signed contribution of another user's rating of the movie."""
 
     user_id: str
-    rating: float
+    rating: float | Any
     contribution: float
 
 
@@ -48,14 +50,14 @@ class Score:
 
 @dataclass(frozen=True)
 class Explanation:
-    """A prediction in the data's scale.
+    """A prediction in the data's scale; in a model without stars, `ranking` holds the explanation.
 
     It is `mean + user + movie + free + side +` all of `because`, and also
     `mean + user + movie + movie_free + movie_side +` all of `neighbours`.
     """
 
     target: Movie
-    prediction: float  # the sum, not clipped to the scale
+    prediction: float | Any  # the sum, not clipped to the scale; None in a model without stars
     mean: float  # mean rating
     user: float  # user bias
     movie: float  # movie bias
@@ -73,19 +75,26 @@ class Explanation:
 
     def text(self, most: int = 5) -> list[str]:
         """Lines for the console: the prediction, the baseline and the `most` largest contributions."""
-        lines = [
-            f"{self.target}: {self.prediction:.2f} stars predicted",
-            f"movies are rated {self.mean:.2f} on average",
-            f"your ratings are {_than_average(self.user)}",
-            f"this movie's are {_than_average(self.movie)}",
-        ]
+        because, others = self.because, "ratings"
+        if self.prediction is not None:
+            lines = [
+                f"{self.target}: {self.prediction:.2f} stars predicted",
+                f"movies are rated {self.mean:.2f} on average",
+                f"your ratings are {_than_average(self.user)}",
+                f"this movie's are {_than_average(self.movie)}",
+            ]
+        else:
+            assert self.ranking is not None
+            because, others = self.ranking.because, "movies"
+            own = f"{self.ranking.movie:+.2f} from the movie itself"
+            lines = [f"{self.target}: ranking score {self.ranking.score:.2f}", own]
         if self.free or self.side:
             lines.append(f"what is known of you besides your ratings: {self.free + self.side:+.2f}")
-        lines += [str(reason) for reason in self.because[:most]]
-        rest = self.because[most:]
+        lines += [str(reason) for reason in because[:most]]
+        rest = because[most:]
         if rest:
             total = sum(reason.contribution for reason in rest)
-            lines.append(f"your {len(rest)} other ratings together: {total:+.2f}")
+            lines.append(f"your {len(rest)} other {others} together: {total:+.2f}")
         return lines
 
 
@@ -102,6 +111,7 @@ def explain(predictor: Predictor, person: Person, item: int) -> Explanation:
     std = predictor.std
     mean, because = parts.mean * std + predictor.mean, parts.because * std
     user, movie, free, side = (part * std for part in (parts.user, parts.movie, parts.free, parts.side))
+    prediction = mean + user + movie + free + side + float(because.sum(dtype=np.float64))
     ranking = None
     if predictor.ranker is not None:
         score = predictor.ranker.parts(item, own, others)
@@ -115,7 +125,7 @@ def explain(predictor: Predictor, person: Person, item: int) -> Explanation:
         )
     return Explanation(
         target=predictor.catalogue.movie(item),
-        prediction=mean + user + movie + free + side + float(because.sum(dtype=np.float64)),
+        prediction=prediction if predictor.has_stars else None,
         mean=mean,
         user=user,
         movie=movie,
@@ -130,16 +140,22 @@ def explain(predictor: Predictor, person: Person, item: int) -> Explanation:
 
 
 def _reasons(predictor: Predictor, person: Person, parts: Float32s) -> tuple[Reason, ...]:
-    movie = predictor.catalogue.movie
+    movie, rating = predictor.catalogue.movie, _shown(predictor, person.ratings)
     return tuple(
-        Reason(movie(int(person.rated[place])), float(person.ratings[place]), float(parts[place]))
+        Reason(movie(int(person.rated[place])), rating[place], float(parts[place]))
         for place in _largest_first(parts).tolist()
     )
 
 
 def _neighbours(predictor: Predictor, raters: Indices, ratings: Float32s, parts: Float32s) -> tuple[Neighbour, ...]:
     order = _largest_first(parts)
-    return tuple(map(Neighbour, predictor.users.names(raters[order]), ratings[order].tolist(), parts[order].tolist()))
+    shown = _shown(predictor, ratings[order])
+    return tuple(map(Neighbour, predictor.users.names(raters[order]), shown, parts[order].tolist()))
+
+
+def _shown(predictor: Predictor, ratings: Float32s) -> Sequence[float | None]:
+    """The ratings, or None for each in a model without stars."""
+    return ratings.tolist() if predictor.has_stars else [None] * len(ratings)
 
 
 def _largest_first(parts: Float32s) -> Int64s:

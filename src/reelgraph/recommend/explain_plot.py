@@ -19,7 +19,8 @@ _STYLE: Any = {"svg.fonttype": "none", "svg.hashsalt": "reelgraph", "font.family
 def draw(explanation: Explanation, path: Path) -> None:
     """Draw an explanation to a .svg or .png file.
 
-    Green edges raise the prediction and red ones lower it; their width is the size of the contribution, in stars.
+    Green edges raise the prediction and red ones lower it; their width is the size of the contribution, in stars, or
+    in a model without stars to the ranking score.
     """
     kind = path.suffix.lower().removeprefix(".")
     if kind not in {"svg", "png"}:
@@ -30,7 +31,9 @@ def draw(explanation: Explanation, path: Path) -> None:
     except ImportError as error:
         problem = f"--plot: expected matplotlib, found none that can be imported ({error})"
         raise SetupError(problem, "pip install 'reelgraph[plot]'") from None
-    reasons, neighbours = explanation.because[:MAX_NODES], explanation.neighbours[:MAX_NODES]
+    parts = explanation if explanation.prediction is not None else explanation.ranking
+    assert parts is not None
+    reasons, neighbours = parts.because[:MAX_NODES], parts.neighbours[:MAX_NODES]
     rows = max(len(reasons), len(neighbours), 1)
     figure = Figure(figsize=(13, 1.6 + 0.6 * rows), layout="constrained")
     axes = figure.add_subplot()
@@ -40,18 +43,27 @@ def draw(explanation: Explanation, path: Path) -> None:
     middle = -(rows - 1) / 2
     sizes = [abs(reason.contribution) for reason in reasons] + [abs(other.contribution) for other in neighbours]
     largest = max(sizes, default=1.0) or 1.0
-    labels = [f"{_wrapped(reason.movie)}\n{reason.rating:g} stars" for reason in reasons]
+    labels = [_wrapped(reason.movie) + _stars("\n{:g} stars", reason.rating) for reason in reasons]
     _column(axes, (0.0, 1.0, 2.0), middle, reasons, labels, largest)
-    labels = [f"user {neighbour.user_id}: {neighbour.rating:g}" for neighbour in neighbours]
+    labels = [f"user {neighbour.user_id}" + _stars(": {:g}", neighbour.rating) for neighbour in neighbours]
     _column(axes, (2.0, 3.0, 2.0), middle, neighbours, labels, largest)
     _node(axes, 0.0, middle, "you", 10)
-    _node(axes, 2.0, middle, f"{_wrapped(explanation.target)}\n{explanation.prediction:.2f} stars predicted", 10)
+    _node(
+        axes, 2.0, middle, _wrapped(explanation.target) + _stars("\n{:.2f} stars predicted", explanation.prediction), 10
+    )
     axes.set_title(_title(explanation), fontsize=10, loc="left")
     with new_file(path) as temporary, rc_context(_STYLE):
         figure.savefig(temporary, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
 
 
+def _stars(form: str, stars: float | None) -> str:
+    return "" if stars is None else form.format(stars)
+
+
 def _title(explanation: Explanation) -> str:
+    if explanation.prediction is None and (score := explanation.ranking) is not None:
+        own = score.score - score.movie
+        return f"ranking score {score.score:.2f}: the movie itself {score.movie:+.2f}, your movies {own:+.2f}"
     by_ratings = sum(reason.contribution for reason in explanation.because)
     title = f"{explanation.mean:.2f} on average, you {explanation.user:+.2f}, the movie {explanation.movie:+.2f}, "
     title += f"your ratings {by_ratings:+.2f}"

@@ -23,7 +23,12 @@ def summarize(model: Recommender, analysis: dict[str, Any] | None = None) -> dic
     """The model's kind, seed, training time, errors and list measures; `analysis` replaces the one made in training."""
     manifest = model.artifact.manifest
     metrics = dict(manifest.get("metrics") or {})
-    if analysis is not None:
+    if analysis is not None and not model.predictor.has_stars:
+        rows = {"popularity": analysis["lists"]["popularity"], "model": analysis["lists"]["default"]}
+        metrics["test"] = {
+            name: {measure: row[measure] for measure in ("ndcg", "recall")} for name, row in rows.items()
+        }
+    elif analysis is not None:
         metrics["test"] = {"model": {"rmse": analysis["rmse"], "mae": analysis["mae"]}}
         if analysis["rmse_untimed"] is not None:
             metrics["test"]["untimed"] = {"rmse": analysis["rmse_untimed"], "mae": analysis["mae_untimed"]}
@@ -40,7 +45,7 @@ def describe(model: Recommender, analysis: dict[str, Any] | None = None) -> dict
     """The model's data, training, errors by group, lists, explanations and similar movies; see `summarize`."""
     manifest = model.artifact.manifest
     analysis = analysis or manifest.get("analysis") or {}
-    groups = analysis["groups"] | {"calibration": analysis["calibration"]} if analysis else None
+    groups = analysis["groups"] | {"calibration": analysis["calibration"]} if "groups" in analysis else None
     return {
         "data": _data(model),
         "history": list(model.artifact.history),
@@ -63,11 +68,11 @@ def _data(model: Recommender) -> dict[str, Any]:
         "users": len(predictor.users),
         "movies": len(predictor.items),
         "ratings": len(predictor.seen_item),
-        "scale": {name: manifest["scale"].get(name) for name in ("low", "high", "step")},
+        "scale": predictor.scale_facts,
         "counts": data.get("counts") or {},
         "split": {name: value for name, value in (data.get("split") or {}).items() if name != "fingerprints"},
         "sources": [file["name"] for file in (data.get("source") or {}).get("files", [])],
-        "values": _histogram(value_groups(predictor.seen_rating)),
+        "values": _histogram(value_groups(predictor.seen_rating)) if predictor.has_stars else [],
         "user_ratings": _histogram(history_groups(predictor.user_counts)),
         "movie_ratings": _histogram(history_groups(predictor.item_counts)),
     }
@@ -97,7 +102,7 @@ def _lists(model: Recommender) -> dict[str, Any]:
 
 def _movie(model: Recommender, item: int) -> dict[str, Any]:
     ratings = model.predictor.raters(item)[1]
-    mean = float(np.mean(ratings, dtype=np.float64)) if len(ratings) else None
+    mean = float(np.mean(ratings, dtype=np.float64)) if len(ratings) and model.predictor.has_stars else None
     return {**asdict(model.catalogue.movie(item)), "ratings": len(ratings), "mean": mean}
 
 

@@ -110,7 +110,7 @@ class Suggestion:
 
     movie: Movie
     score: float
-    prediction: float
+    prediction: float | Any  # None without a rating model (typed as `re.Match.group` is)
 
     def to_json(self, rank: int) -> dict[str, Any]:
         """The suggestion at a rank as JSON values."""
@@ -163,6 +163,7 @@ class ListMaker:
         if order == "rank" and ranker is None:
             raise ConfigError("--order rank: expected a model with a ranking head, found none", "train --ranking")
         if order == "stars":
+            self.predictor.require_stars("--order stars")
             return Weights(0.0, 1.0, -penalty)
         if cold or ranker is None:
             return Weights(0.0, 1.0, self.popularity - penalty)
@@ -227,9 +228,10 @@ class ListMaker:
         entries = entries[offset : offset + choice.k]
         items = np.asarray([item for item, _, _ in entries], np.int32)
         stars = self.predictor.stars(np.asarray([standardised for _, _, standardised in entries], np.float64))
+        predictions = stars.tolist() if self.predictor.has_stars else [None] * len(entries)
         suggestions = [
             Suggestion(self.predictor.catalogue.movie(item), score, prediction)
-            for (item, score, _), prediction in zip(entries, stars.tolist(), strict=True)
+            for (item, score, _), prediction in zip(entries, predictions, strict=True)
         ]
         bounds = self.predictor.around(stars, items, len(person.rated))
         intervals: list[tuple[float, float] | None] = [None] * len(items)

@@ -24,7 +24,7 @@ class Matched:
     """The films of one person in terms of a model.
 
     Attributes:
-        ratings: stars in the model's scale, by movie id.
+        ratings: stars in the model's scale, by movie id; in a model without stars 1 for every watched movie.
         watched: movie ids that the person has seen, with or without a rating.
         watchlist: movie ids that the person wants to see.
         unmatched: films that the model does not know; the first ones with the movies of similar titles.
@@ -64,6 +64,8 @@ def match_file(
     Raises:
         DataError: if the file cannot be used, or none of its films is known to the model.
     """
+    if not model.predictor.has_stars:
+        config = (config or DataConfig()).model_copy(update={"implicit": True})
     films = read_films(path, config, report)
     matched = match(model, films)
     if films and not (matched.watched or matched.watchlist):
@@ -117,8 +119,12 @@ class FilmIndex:
             if film.list == "watchlist":
                 watchlist[movie] = None
                 continue
+            if film.rating == 0 and not self._model.predictor.has_stars:
+                continue
             watched[movie] = None
-            if film.rating is not None:
+            if not self._model.predictor.has_stars:
+                ratings[movie] = highest
+            elif film.rating is not None:
                 stars = film.rating if film.highest is None else film.rating * highest / film.highest
                 ratings[movie] = stars if film.highest is None else min(max(stars, lowest), highest)
         compared = [

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from reelgraph.arrays import Float32s, Floats, Indices, Int64s, Mask
 from reelgraph.artifact import Artifact, numbers
-from reelgraph.data.dataset import NO_TIME
+from reelgraph.data.dataset import NO_TIME, Interactions
 from reelgraph.data.vocabulary import Vocabulary
 from reelgraph.errors import ConfigError, DataError
 from reelgraph.metrics.ratings import EvaluationReport, RatedPairs, evaluate_predictions
@@ -51,10 +52,12 @@ class Predictor:
         self.users = Vocabulary.of(artifact.users, "user")
         self.catalogue = Catalogue(artifact.items)
         self.items = self.catalogue.items
-        self.low, self.high = float(manifest["scale"]["low"]), float(manifest["scale"]["high"])
+        self._scale = manifest["scale"]
+        self.low, self.high = float(self._scale["low"]), float(self._scale["high"])
         self.mean, self.std = float(manifest["standardise"]["mean"]), float(manifest["standardise"]["std"])
         span = self.high - self.low
         unit = (self.std / span, (self.mean - self.low) / span)
+        self.has_stars = manifest["config"]["model"] != "ranking"
         self.scorer = scorer_for(manifest["config"]["model"], artifact.weights, unit, lists_only=artifact.lists_only)
         self.ranker = ranker_for(artifact.weights)
         self._seen = seen
@@ -66,12 +69,39 @@ class Predictor:
         entry = manifest.get("intervals") or {}
         self._intervals = {name: read_intervals(entry.get(name)) for name in ("untimed", "timed")}
 
+    def require_stars(self, what: str) -> None:
+        """Refuse what needs predicted ratings in a model of views, likes or counts."""
+        if not self.has_stars:
+            raise ConfigError(
+                f"{what}: expected a model of ratings, found one of views, likes or counts, which has no stars",
+                "use recommend, similar or explain, or train on ratings",
+            )
+
+    @property
+    def scale_facts(self) -> dict[str, Any] | None:
+        """The scale of the ratings and its step as JSON values; None without stars."""
+        return {name: self._scale.get(name) for name in ("low", "high", "step")} if self.has_stars else None
+
+    def as_rating(self, given: Any) -> float | None:
+        """A rating that someone has given, or 1 for a like or a count; None unless it is one of this model's."""
+        if not isinstance(given, int | float | np.number) or not self.low <= given < np.inf:
+            return None
+        if not self.has_stars:
+            return self.high if given > 0 else None
+        return float(given) if given <= self.high else None
+
+    @property
+    def expected(self) -> str:
+        """What `as_rating` takes."""
+        return f"{self.low:g} to {self.high:g}" if self.has_stars else "a count above 0"
+
     def predict(self, user_ids: Sequence[str], movie_ids: Sequence[str], timestamps: Int64s | None = None) -> Float32s:
         """Predicted ratings in the data's scale, clipped to it, float32 of shape `(num_pairs,)`.
 
         An unknown user or movie is predicted from the known side of the pair. The times to predict for are in seconds
         since 1970 or `NO_TIME`.
         """
+        self.require_stars("predict")
         pairs = self._find(user_ids, movie_ids)
         return self._correct(pairs, self._predict(pairs), timestamps)
 
@@ -79,6 +109,7 @@ class Predictor:
         self, user_ids: Sequence[str], movie_ids: Sequence[str], level: float, timestamps: Int64s | None = None
     ) -> tuple[Float32s, Float32s]:
         """Lower and upper bounds of prediction intervals; see `predict` and `intervals.LEVELS`."""
+        self.require_stars("interval")
         pairs = self._find(user_ids, movie_ids)
         prediction = self._correct(pairs, self._predict(pairs), timestamps)
         low, high = self._interval(pairs, prediction, level, timestamps)
@@ -107,6 +138,7 @@ class Predictor:
         level: float = 0.9,
     ) -> EvaluationReport:
         """Prediction errors on test ratings, unknown users and movies included; arrays are `(num_pairs,)`."""
+        self.require_stars("evaluate")
         single = rating.astype(np.float32)  # as ratings are stored
         outside = np.flatnonzero(~((single >= np.float32(self.low)) & (single <= np.float32(self.high))))
         if len(outside):
@@ -124,11 +156,39 @@ class Predictor:
         return evaluate_predictions(
             RatedPairs(np.asarray(user_ids), np.asarray(movie_ids), rating, pairs.user_count, pairs.item_count),
             prediction,
-            seen_pairs=self._count_seen(pairs),
+            seen_pairs=self._count_seen(
+                *(index[pairs.user_known & pairs.item_known] for index in (pairs.user, pairs.item))
+            ),
             untimed=untimed if timed else None,
             interval=interval,
             years=np.where(pairs.item_known, self.catalogue.years[pairs.item], np.nan),
             genres={name: mask[pairs.item] & pairs.item_known for name, mask in genres},
+        )
+
+    def known_pairs(
+        self, user_ids: Sequence[str], movie_ids: Sequence[str], rating: Floats | None = None
+    ) -> Interactions:
+        """Test ratings of known users and movies by index, sorted by user and movie.
+
+        Without `rating`, they are views, likes or counts, of which a pair may have several.
+        """
+        (user, user_known), (item, item_known) = self.users.indices(user_ids), self.items.indices(movie_ids)
+        kept = np.flatnonzero(user_known & item_known)
+        kept = kept[np.lexsort((item[kept], user[kept]))]
+        if rating is None:
+            again = (np.diff(user[kept], prepend=-1) == 0) & (np.diff(item[kept], prepend=-1) == 0)
+            kept = kept[~again]
+            return Interactions(user[kept], item[kept], np.full(len(kept), self.high, np.float32), None)
+        return Interactions(user[kept], item[kept], np.asarray(rating, np.float32)[kept], None)
+
+    def warn_of_seen(self, pairs: Interactions) -> str | None:
+        """What makes lists look worse than they are on these known pairs; None if nothing does."""
+        seen = self._count_seen(pairs.user_index, pairs.item_index)
+        if not seen:
+            return None
+        return (
+            f"{seen:,} of {len(pairs):,} test pairs are among the model's own, and no list holds their movies; to "
+            "measure on them, train with --no-use-all (use_all=False)"
         )
 
     def seen(self, user_index: int) -> tuple[Indices, Float32s]:
@@ -183,10 +243,9 @@ class Predictor:
         counts = np.where(user_known, self.user_counts[user], 0), np.where(item_known, self.item_counts[item], 0)
         return _Pairs(user, user_known, item, item_known, *counts)
 
-    def _count_seen(self, pairs: _Pairs) -> int:
+    def _count_seen(self, user: Indices, item: Indices) -> int:
         """Number of pairs among the training ratings, by a binary search for all pairs at once."""
-        known = pairs.user_known & pairs.item_known & (pairs.user_count > 0)
-        user, item = pairs.user[known], pairs.item[known]
+        user, item = user[self.user_counts[user] > 0], item[self.user_counts[user] > 0]
         low, high = self.seen_start[user], self.seen_start[user + 1] - 1
         while (low < high).any():
             middle = (low + high) // 2

@@ -11,12 +11,13 @@ import pyarrow as pa
 
 from reelgraph.arrays import NO_ITEM, Float32s, Indices, Int64s, unit_states
 from reelgraph.artifact import Artifact, read_artifact, write_artifact
-from reelgraph.data.frames import TableLike, is_frame
+from reelgraph.data.frames import TableLike, is_frame, is_row
 from reelgraph.data.pair_files import Rows, rows_of
 from reelgraph.data.sources import CANONICAL, NEEDED, PAIR
 from reelgraph.data.times import seconds_of
 from reelgraph.data.vocabulary import describe_overlap
 from reelgraph.errors import ConfigError
+from reelgraph.metrics.ranking import RECALL_LENGTH, RankingReport, evaluate_lists
 from reelgraph.metrics.ratings import EvaluationReport
 from reelgraph.recommend.catalogue import Movie
 from reelgraph.recommend.explain import Explanation, explain
@@ -47,7 +48,9 @@ class Recommender:
         return TitleIndex(self.catalogue, self.predictor.item_counts)
 
     def __repr__(self) -> str:
-        config = self.artifact.manifest["config"]["model"] + ("" if self.ranker is None else " with ranking head")
+        model = self.artifact.manifest["config"]["model"]
+        head = "ranking head alone" if not self.predictor.has_stars else f"{model} with ranking head"
+        config = model if self.ranker is None else head
         counts = f"{len(self.users):,} users, {len(self.items):,} movies, {len(self.predictor.seen_item):,} ratings"
         return f"<Recommender: {config}, {counts}>"
 
@@ -93,8 +96,10 @@ class Recommender:
             timestamps: time of each rating; see `predict`.
 
         Raises:
+            ConfigError: if the model has no stars; see `evaluate_lists`.
             DataError: if a rating is outside the data's scale, or no user and no movie is known.
         """
+        self.predictor.require_stars("evaluate")
         rows = rows_of(test, NEEDED, "test", tuple(CANONICAL))
         describe_overlap("evaluate", (self.users, rows.user_ids), (self.items, rows.movie_ids))
         times = _times(rows, timestamps)
@@ -102,6 +107,26 @@ class Recommender:
         if report.warning is not None:
             warnings.warn(report.warning, stacklevel=2)
         return report
+
+    def evaluate_lists(self, test: TableLike) -> RankingReport:
+        """NDCG, recall and other measures of the default lists on test ratings of known users and movies.
+
+        Warns if the model has ratings of some of these pairs, which no list holds.
+
+        Args:
+            test: as in `evaluate`; for a model without stars, views, likes or counts.
+        """
+        stars = self.predictor.has_stars
+        rows = rows_of(test, NEEDED if stars else PAIR, "test", tuple(CANONICAL), implicit=not stars)
+        describe_overlap("evaluate_lists", (self.users, rows.user_ids), (self.items, rows.movie_ids))
+        pairs = self.predictor.known_pairs(rows.user_ids, rows.movie_ids, rows.rating if stars else None)
+        if (warning := self.predictor.warn_of_seen(pairs)) is not None:
+            warnings.warn(warning, stacklevel=2)
+        length = min(RECALL_LENGTH, len(self.items))
+        return evaluate_lists(
+            lambda users: self.list_indices(users, k=length), self.artifact.ratings, pairs, len(self.items),
+            self.predictor.high, states=self.lists.ordering.unit_states,
+        )  # fmt: skip
 
     def recommend(
         self, user: object = None, *, ratings: TableLike | None = None, **options: Unpack[ListOptions]
@@ -111,7 +136,7 @@ class Recommender:
         Args:
             user: a user id.
             ratings: a visitor's ratings by movie id, in the data's scale, in place of `user`. Without any rating, the
-                list is diverse and made of well-rated and often rated movies.
+                list is diverse and made of well-rated and often rated movies. For a model without stars, movie ids.
             **options: length, order and filters; see `lists.Choice`.
 
         Raises:
@@ -125,18 +150,21 @@ class Recommender:
         """Lists of all training users, or of those in a slice of their indices; see `recommend`.
 
         Yields:
-            Blocks of users, to bound memory: tables with `userId, movieId, rank, score, prediction`, rank from 1.
+            Blocks of users, to bound memory: tables with `userId, movieId, rank, score, prediction`, rank from 1, but
+            without `prediction` where the model has no stars.
         """
         index = np.arange(len(self.users), dtype=np.int32)[users]
         for block, lists in self.lists.of_users(index, Choice(**options)):
             row, place = np.nonzero(lists.item != NO_ITEM)
-            yield pa.table({
+            columns = {
                 "userId": self.users.ids.take(pa.array(block[row])),
                 "movieId": self.items.ids.take(pa.array(lists.item[row, place])),
                 "rank": (place + 1).astype(np.int32),
                 "score": lists.score[row, place].astype(np.float32),
-                "prediction": self.predictor.stars(lists.stars[row, place]),
-            })  # fmt: skip
+            }
+            if self.predictor.has_stars:
+                columns["prediction"] = self.predictor.stars(lists.stars[row, place])
+            yield pa.table(columns)
 
     def list_indices(self, users: Indices, **options: Unpack[ListOptions]) -> Indices:
         """Lists as movie indices, int32 `(num_users, k)`, `NO_ITEM` after the end of a short one."""
@@ -196,7 +224,7 @@ class Recommender:
             DataError: if a rating is outside the data's scale.
         """
         visitor = Visitor(self.lists)
-        visitor.rate_all({} if ratings is None else _ratings(ratings))
+        visitor.rate_all({} if ratings is None else _ratings(ratings, stars=self.predictor.has_stars))
         return visitor
 
     def person(self, user: object = None, ratings: TableLike | None = None) -> Person:
@@ -222,10 +250,17 @@ def _times(rows: Rows, timestamps: Iterable[Any] | None) -> Int64s | None:
     return rows.timestamps if timestamps is None else seconds_of(timestamps, rows.table.num_rows)
 
 
-def _ratings(ratings: object) -> Mapping[Any, Any]:
-    """A visitor's ratings by movie id, from a mapping, a Series, or a table of movies and ratings."""
+def _ratings(ratings: Any, *, stars: bool) -> Mapping[Any, Any]:
+    """A visitor's ratings by movie id, from a mapping, a Series, or a table of movies and ratings.
+
+    Without `stars`, likes or counts, which may also be a list of movie ids.
+    """
     if not is_frame(ratings) and hasattr(ratings, "items"):  # a dict or a pandas Series
         return dict(ratings.items())
+    if not stars:
+        is_ids = isinstance(ratings, list | tuple | set) and not any(map(is_row, ratings))
+        table = [(movie,) for movie in ratings] if is_ids else ratings
+        return dict.fromkeys(rows_of(table, ("item",), "ratings", ("item", "rating"), implicit=True).movie_ids, 1.0)
     rows = rows_of(ratings, ("item", "rating"), "ratings")
     return dict(zip(rows.movie_ids, rows.rating.tolist(), strict=True))
 

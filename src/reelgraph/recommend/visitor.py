@@ -29,18 +29,19 @@ class Visitor:
 
     def rate_all(self, ratings: Mapping[Any, float]) -> None:
         """Set ratings in the data's scale by movie id, all or none; see `rate`."""
-        items = {self._checked(movie, stars): float(stars) for movie, stars in ratings.items()}
+        items = dict(self._checked(movie, stars) for movie, stars in ratings.items())
         for item in items.keys() & self._ratings.keys():
             self._remove(item)
         self._ratings.update(items)
         index = np.fromiter(items, np.int32, len(items))
         self._add(index, np.fromiter(items.values(), np.float32, len(items)), 1)
 
-    def _checked(self, movie: object, stars: float) -> int:
-        item, low, high = self.predictor.items.index(movie), self.predictor.low, self.predictor.high
-        if not isinstance(stars, int | float | np.number) or not low <= stars <= high:
-            raise DataError(f"rating of movie {movie}: expected {low:g} to {high:g}, found {stars!r}", "correct it")
-        return item
+    def _checked(self, movie: object, stars: float) -> tuple[int, float]:
+        item, rating = self.predictor.items.index(movie), self.predictor.as_rating(stars)
+        if rating is None:
+            problem = f"rating of movie {movie}: expected {self.predictor.expected}, found {stars!r}"
+            raise DataError(problem, "correct it")
+        return item, rating
 
     def rate_indices(self, item_index: Indices, stars: Float32s) -> None:
         """Add ratings in the data's scale of movies not rated yet, by index, both `(num_ratings,)`."""
@@ -85,6 +86,7 @@ class Visitor:
 
     def predict(self) -> Float32s:
         """Predicted ratings of all movies in the data's scale, clipped to it, float32 of shape `(num_items,)`."""
+        self.predictor.require_stars("predict")
         return self.predictor.stars(self.predictor.scorer.score(self.person.state)[0])
 
     def explain(self, movie: object) -> Explanation:

@@ -1,4 +1,4 @@
-"""Numpy twin of `models.ranking_head`."""
+"""Numpy twin of `models.ranking_head`, and what stands for the rating model where there is none."""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from reelgraph.arrays import Float32s, Float64s, Ints, lengths, pair_products
-from reelgraph.scoring.base import FoldIn, Parts, Ratings
+from reelgraph.scoring.base import FoldIn, Parts, Ratings, UserState
 
 
 class Ranker:
@@ -58,3 +58,42 @@ class Ranker:
             movie_side=side,
             neighbours=np.asarray(neighbours @ user / np.sqrt(max(len(raters), 1)), np.float32),
         )
+
+
+class NoRatingModel:
+    """Stands for the rating model where the ranking head is alone: states without numbers, all predictions 0."""
+
+    fold_in, terms = None, 0
+
+    def __init__(self, num_items: int) -> None:
+        self.item_states, self.item_offset = np.zeros((num_items, 0), np.float32), np.zeros(num_items, np.float32)
+
+    def users(self, user_index: Ints) -> UserState:
+        """Empty states."""
+        return UserState(np.zeros((len(user_index), 0), np.float32), np.zeros(len(user_index), np.float32))
+
+    def visitor(self, item_index: Ints, rating: Float32s) -> UserState:  # noqa: ARG002
+        """One empty state."""
+        return self.users(np.zeros(1, np.int32))
+
+    def score(self, user: UserState, item_index: Ints | None = None) -> Float32s:
+        """Zeros; see `Scorer.score`."""
+        shape = (len(user.offset), len(self.item_offset)) if item_index is None else (len(user.offset),)
+        return np.zeros(shape, np.float32)
+
+    def pairs(self, user: UserState, item_index: Ints) -> Float64s:  # noqa: ARG002
+        """Zeros, `(num_users, num_movies)`."""
+        return np.zeros(item_index.shape)
+
+    def size(self, user: UserState) -> Float64s:
+        """Zeros, `(num_users,)`."""
+        return np.zeros(len(user.offset))
+
+    def without_movie(self, user: UserState) -> Float32s:
+        """Zeros, `(num_users,)`."""
+        return user.offset
+
+    def parts(self, user_index: int | None, item_index: int, user: UserState, own: Ratings, others: Ratings) -> Parts:  # noqa: ARG002
+        """No contributions."""
+        nothing = np.empty(0, np.float32)
+        return Parts(movie=0.0, because=nothing, movie_free=0.0, movie_side=0.0, neighbours=nothing)

@@ -7,7 +7,7 @@ from reelgraph.arrays import Float32s
 from reelgraph.errors import ArtifactError
 from reelgraph.scoring.base import Scorer
 from reelgraph.scoring.gcn import GCNScorer
-from reelgraph.scoring.ranking_head import Ranker
+from reelgraph.scoring.ranking_head import NoRatingModel, Ranker
 from reelgraph.scoring.residual import ResidualScorer
 
 # A letter is a length that must be the same everywhere: users, items, dim of the states, r: dim of the ranking head,
@@ -40,11 +40,13 @@ def scorer_for(
     model: str, weights: Mapping[str, Float32s], unit: tuple[float, float], *, lists_only: bool = False
 ) -> Scorer:
     """The scorer of a rating model, after a check of all arrays; see `GCNScorer` for `unit`."""
-    if model not in {"residual", "gcn"}:
-        raise ArtifactError(f"manifest.json: expected model residual or gcn, found {model!r}", "train again")
+    if model not in _SHAPES:
+        raise ArtifactError(f"manifest.json: expected a model of {', '.join(_SHAPES)}, found {model!r}", "train again")
     ranks = any(name.startswith("rank.") for name in weights)
     shapes = _SHAPES[model] | (_SHAPES["ranking"] if ranks else {})
     _check_arrays({name: shape for name, shape in shapes.items() if not lists_only or needed_for_lists(name)}, weights)
+    if model == "ranking":
+        return NoRatingModel(len(weights["rank.item.bias"]))
     return ResidualScorer(weights) if model == "residual" else GCNScorer(weights, unit)
 
 

@@ -175,7 +175,8 @@ def read(path: Path) -> Served:
     check(recommender, path)
     predictor = recommender.predictor
     total = np.bincount(predictor.seen_item, predictor.seen_rating, minlength=len(predictor.items))
-    means = np.divide(total, predictor.item_counts, out=np.full(len(total), np.nan), where=predictor.item_counts > 0)
+    rated = (predictor.item_counts > 0) & predictor.has_stars
+    means = np.divide(total, predictor.item_counts, out=np.full(len(total), np.nan), where=rated)
     return Served(recommender, recommender.titles, means, path, datetime.now(UTC))
 
 
@@ -193,7 +194,7 @@ def check(model: Recommender, path: Path) -> None:
     """
     predictor, lists = model.predictor, model.lists
     popular = np.argsort(-predictor.item_counts, kind="stable")[: min(_SAMPLE, len(model.items) // 2)].tolist()
-    stars = (predictor.low, predictor.high)
+    stars = (predictor.low if predictor.has_stars else predictor.high, predictor.high)
     sample = {model.items.id(item): stars[place % 2] for place, item in enumerate(popular)}
     visitors = [model.person(ratings={}), model.person(ratings=sample)]
     users = [model.person(model.users.id(user)) for user in range(min(3, len(model.users)))]

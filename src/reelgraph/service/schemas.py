@@ -104,11 +104,14 @@ class SimilarMovie(Movie):
 
 
 class ListedMovie(Movie):
-    """A movie of a list: rank, ranking score, predicted stars, and the interval that holds nine ratings of ten."""
+    """A movie of a list: rank, ranking score, predicted stars, and the interval that holds nine ratings of ten.
+
+    A model of views, likes or counts predicts no stars.
+    """
 
     rank: int
     score: float
-    prediction: float
+    prediction: float | None
     interval: tuple[float, float] | None
 
 
@@ -137,7 +140,9 @@ class ListRequest(RequestBody):
 
     model_config = _example({"ratings": {"260": 5, "1198": 4.5}, "k": 10})
 
-    ratings: Ratings = Field({}, description="the visitor's ratings by movie id; without ratings, a start list")
+    ratings: Ratings = Field(
+        {}, description="the visitor's ratings by movie id, 1 for a like; without ratings, a start list"
+    )
     k: Annotated[Length, Field(strict=True)] = 10
     genre: Genre | None = None
     year: Annotated[int, Field(strict=True, ge=0, le=9999)] | Years | None = Field(
@@ -193,7 +198,7 @@ class RatingContribution(BaseModel):
     """A rated movie's contribution."""
 
     movie: Movie
-    rating: float
+    rating: float | None
     contribution: float
 
 
@@ -201,7 +206,7 @@ class NeighbourContribution(BaseModel):
     """The contribution of another user's rating of the explained movie."""
 
     user_id: str
-    rating: float
+    rating: float | None
     contribution: float
 
 
@@ -230,10 +235,10 @@ class ScoreExplanation(Contributions):
 
 
 class ExplanationResponse(Contributions):
-    """A predicted rating, and the ranking score if the model has one, as sums of contributions."""
+    """A predicted rating and a ranking score as sums of contributions, whichever of the two the model has."""
 
     target: Movie
-    prediction: float
+    prediction: float | None
     interval: tuple[float, float] | None
     mean: float
     user: float
@@ -275,7 +280,7 @@ class CatalogueFacts(BaseModel):
     movies: int
     users: int
     ratings: int
-    scale: ScaleFacts
+    scale: ScaleFacts | None = Field(description="null for a model of views, likes or counts, whose ratings are 1")
     genres: list[GenreCount]
     years: tuple[int, int] | None
     artifact: ArtifactFacts
@@ -337,7 +342,7 @@ class DataFacts(BaseModel):
     users: int
     movies: int
     ratings: int
-    scale: dict[str, Any]
+    scale: dict[str, Any] | None
     counts: dict[str, int]
     split: dict[str, Any]
     sources: list[str]

@@ -18,21 +18,23 @@ from reelgraph.artifact import Artifact
 from reelgraph.config import TrainConfig
 from reelgraph.data.dataset import NO_TIME, Dataset, Interactions, merge
 from reelgraph.data.load import silent
-from reelgraph.errors import StoppedError
+from reelgraph.errors import ConfigError, StoppedError
 from reelgraph.evaluation import quality
 from reelgraph.metrics.baselines import baselines
+from reelgraph.metrics.ranking import Score, evaluate_ranking
 from reelgraph.metrics.ratings import mae, rmse
 from reelgraph.models import RankingModel, ResidualModel
 from reelgraph.models.base import HidesRatings, RatingModel
-from reelgraph.models.graph import build_graph, reveal
+from reelgraph.models.graph import BipartiteGraph, build_graph, reveal
 from reelgraph.models.shard import place
 from reelgraph.models.sparse import quiet_sparse
 from reelgraph.recommend.recommender import Recommender
 from reelgraph.scoring.intervals import calibrate
 from reelgraph.scoring.scorers import scorer_for
 from reelgraph.scoring.session import Queries, Residuals, SessionEffect, choose
-from reelgraph.training.fit_ranking import RankingHead, fit_ranking_head
+from reelgraph.training.fit_ranking import RankingHead, fit_ranking_head, score_of
 from reelgraph.training.leaks import check_data
+from reelgraph.training.loop import Progress
 from reelgraph.training.runner import Checkpoints, Observe, Run, Runner
 from reelgraph.training.runs import RankingRuns, RatingRuns
 from reelgraph.training.tuning import Trial, search
@@ -81,6 +83,10 @@ def take_part(
 ) -> Recommender | None:
     """Run this process's part of a training, see `fit`; returns the model in rank 0 and None in other processes."""
     started = time.monotonic()
+    if data.implicit:
+        config = config.without_stars()
+    elif config.model == "ranking":
+        raise ConfigError("--model ranking: expected views, likes or counts, found ratings", "leave it out")
     check_data(data, config.side_features)
     runs = RatingRuns(data), RankingRuns(data)
     runner, rankings = (Runner(kind, observe, checkpoints) for kind in runs)
@@ -89,7 +95,7 @@ def take_part(
         fitted = learn_from_validation(fitted, data)
         fitted = fit_head(fitted, rankings, config)
         fitted = refit_both(fitted, runner, rankings)
-        if fitted.model is None:
+        if place()[0]:
             return None
         artifact = make_artifact(fitted, data)
         recommender = judge_test(artifact, fitted, data)
@@ -116,8 +122,8 @@ class Fitted:
     """The state of a training between two of its steps."""
 
     given: frozenset[str]  # the settings that the user gave
-    run: Run  # the rating model's fit; its refit once there is one
-    model: RatingModel | None  # with all users; None in processes other than rank 0
+    run: Run  # the rating model's fit; its refit once there is one; without a model for counts
+    model: RatingModel | None  # with all users; None for counts and in processes other than rank 0
     trials: list[Trial]
     steps: int  # of the fit that validation chose
     history: list[dict[str, Any]]
@@ -128,8 +134,12 @@ class Fitted:
 
 
 def tune_and_fit(runner: Runner, config: TrainConfig) -> Fitted:
-    """Fit the rating model to the training ratings with the settings that validation chooses."""
+    """Fit the rating model, if any, to the training ratings with the settings that validation chooses."""
     given = frozenset(name for name in config.model_fields_set if getattr(config, name) is not None)
+    if config.model == "ranking":
+        return Fitted(
+            given, Run(None, Progress(), config, runner.runs.data.train, 0, []), None, [], 0, [], interrupted=False
+        )
     best = search(runner, config, given)
     history = [{"phase": "fit"} | row for row in best.run.history]
     return Fitted(given, best.run, runner.whole(best.run), best.trials, best.run.steps, history, best.interrupted)
@@ -182,26 +192,33 @@ def fit_head(fitted: Fitted, rankings: Runner, config: TrainConfig) -> Fitted:
     stars = None if fitted.model is None else star_scores(rankings.runs.data, fitted.model, fitted.run.config)
     try:
         head = fit_ranking_head(rankings, fitted.run.config, fitted.given, stars)
-    except StoppedError:  # The rating model is complete and worth keeping.
-        return replace(fitted, interrupted=True)
+    except StoppedError:
+        if fitted.run.model is None:
+            raise
+        return replace(fitted, interrupted=True)  # The rating model is complete and worth keeping.
     if head is None:
         return fitted
-    history = fitted.history + head.history
-    return replace(fitted, head=head, ranking=head.model, history=history, interrupted=head.interrupted)
+    history, steps = fitted.history + head.history, fitted.steps or head.facts["steps"]
+    return replace(fitted, head=head, ranking=head.model, history=history, steps=steps, interrupted=head.interrupted)
 
 
 def refit_both(fitted: Fitted, runner: Runner, rankings: Runner) -> Fitted:
     """Fit both models again on training and validation ratings; if interrupted, keep the first fits."""
     if not fitted.run.config.refit or not len(runner.runs.data.valid) or fitted.interrupted:
         return fitted
-    run, head = runner.refit(fitted.run, rescale="l2" not in fitted.given), None
+    run, head, model = fitted.run, None, None
+    if run.model is not None:
+        run = runner.refit(run, rescale="l2" not in fitted.given)
     interrupted = run.progress.interrupted
     if fitted.head is not None and not interrupted:
         head = fitted.head.refit(rankings)
         interrupted = head.progress.interrupted
     if interrupted:
         return replace(fitted, interrupted=True)
-    model = runner.whole(run)
+    if run.model is not None:
+        model = runner.whole(run)
+    elif head is not None:
+        run = replace(run, train=head.train)
     if isinstance(model, ResidualModel) and isinstance(fitted.model, ResidualModel):
         model.gain.copy_(fitted.model.gain)  # Only ratings that no fit has seen can teach it.
     return replace(fitted, run=run, model=model, ranking=None if head is None else rankings.whole(head))
@@ -210,7 +227,7 @@ def refit_both(fitted: Fitted, runner: Runner, rankings: Runner) -> Fitted:
 def make_artifact(fitted: Fitted, data: Dataset) -> Artifact:
     """The trained model as it is saved, before its errors are known."""
     model, train, config, head = fitted.model, fitted.run.train, fitted.run.config, fitted.head
-    assert model is not None
+    graph = graph_of(fitted)
     session = None if fitted.calibration is None else fitted.calibration.session
     seen: dict[str, Any] = {"user_index": train.user_index, "item_index": train.item_index, "rating": train.rating}
     if session is not None and isinstance(model, HidesRatings):
@@ -241,19 +258,33 @@ def make_artifact(fitted: Fitted, data: Dataset) -> Artifact:
         },
         "data": data.manifest,
         "scale": data.manifest["scale"],
-        "standardise": {"mean": model.graph.mean, "std": model.graph.std},
+        "standardise": {"mean": graph.mean, "std": graph.std},
     }
-    arrays = model.export() | ({} if fitted.ranking is None else fitted.ranking.export())
+    arrays = {
+        name: array for part in (model, fitted.ranking) if part is not None for name, array in part.export().items()
+    }
     weights = {name: value.numpy() for name, value in arrays.items()}
     return Artifact(manifest, weights, data.user_table, data.item_table, pa.table(seen), fitted.history, data.rejects)
+
+
+def graph_of(fitted: Fitted) -> BipartiteGraph:
+    """The graph of a fit with all users."""
+    models = [model for model in (fitted.model, fitted.ranking) if model is not None]
+    return models[0].graph
 
 
 def judge_test(artifact: Artifact, fitted: Fitted, data: Dataset) -> Recommender:
     """Measure the model on the test ratings; the manifest takes these errors and those on validation ratings."""
     recommender, metrics = Recommender(artifact), {}
-    if fitted.calibration is not None:
+    if fitted.model is None:
+        if fitted.head is not None and fitted.head.model is not None and len(data.valid):
+            metrics["valid"] = list_table(data, data.train, data.valid, score_of(fitted.head.model))
+        if len(data.test):
+            metrics["test"] = list_table(data, fitted.run.train, data.test, recommender.scores)
+            artifact.manifest["analysis"] = quality.measure_quality(recommender, data.test)
+    elif fitted.calibration is not None:
         metrics["valid"] = error_table(data, data.train, data.valid, fitted.calibration.errors)
-    if len(data.test):
+    if fitted.model is not None and len(data.test):
         report = recommender.predictor.evaluate(*data.raw_ids(data.test), data.test.rating, data.test.timestamp)
         rows = {"model": (report.rmse, report.mae)}
         if report.rmse_untimed is not None and report.mae_untimed is not None:
@@ -273,19 +304,18 @@ def add_held_out(artifact: Artifact, fitted: Fitted, ratings: RatingRuns, rankin
         ratings, rankings: the kinds of runs that fitted them.
     """
     data, model, head = ratings.data, fitted.model, fitted.head
-    assert model is not None
     every = fitted.run.train
     for part in (data.valid, data.test) if every is data.train else (data.test,):
         if len(part):
             times = np.full(len(part), NO_TIME) if part.timestamp is None else part.timestamp
             every = merge(every, replace(part, timestamp=times))
-    mean, std = model.graph.mean, model.graph.std
+    mean, std = graph_of(fitted).mean, graph_of(fitted).std
     standardised = torch.from_numpy((every.rating - np.float32(mean)) / np.float32(std))
     graph = build_graph(every, len(data.users), len(data.items), alone=True).standardised(standardised, mean, std)
     ranking = None
     if fitted.ranking is not None and head is not None:
         ranking = with_ratings(fitted.ranking, rankings.build(graph, every, head.run.config))
-    larger = with_ratings(model, ratings.build(graph, every, fitted.run.config))
+    larger = None if model is None else with_ratings(model, ratings.build(graph, every, fitted.run.config))
     larger_fit = replace(fitted, model=larger, ranking=ranking, run=replace(fitted.run, train=every))
     seen = {"train": len(data.train), "valid": len(data.valid), "test": len(data.test)}
     seen["after_metrics"] = len(every) - artifact.seen.num_rows
@@ -314,6 +344,14 @@ def star_scores(data: Dataset, model: RatingModel, config: TrainConfig) -> Calla
     unit = (model.graph.std / (high - low), (model.graph.mean - low) / (high - low))
     scorer = scorer_for(config.model, {name: value.numpy() for name, value in model.export().items()}, unit)
     return lambda users: scorer.score(scorer.users(users))
+
+
+def list_table(data: Dataset, train: Interactions, pairs: Interactions, score: Score) -> dict[str, dict[str, float]]:
+    """NDCG at 10 and recall at 20 of popularity in the same data, and of the model."""
+    count = np.bincount(train.item_index, minlength=len(data.items)).astype(np.float64)
+    rows: dict[str, Score] = {"popularity": lambda users: np.tile(count, (len(users), 1)), "model": score}
+    reports = {name: evaluate_ranking(row, train, pairs, len(data.items), data.scale[1]) for name, row in rows.items()}
+    return {name: {"ndcg": report.ndcg, "recall": report.recall} for name, report in reports.items()}
 
 
 def error_table(

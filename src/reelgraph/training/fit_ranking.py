@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from reelgraph.arrays import Floats, Indices
-from reelgraph.config import LIKED, RANKING, TrainConfig
+from reelgraph.config import RANKING, TrainConfig
 from reelgraph.data.dataset import Dataset
-from reelgraph.metrics.ranking import user_ndcg
+from reelgraph.metrics.ranking import Score, user_ndcg
 from reelgraph.models import RankingModel
 from reelgraph.training.runner import Run, Runner
 from reelgraph.training.tuning import SURE, search
@@ -49,9 +49,9 @@ def fit_ranking_head(
     """Fit the ranking head with the settings that rank the validation ratings best; None if nothing is liked.
 
     The user gave the settings in `given`. For user indices, `stars` gives the standardised predictions of all movies by
-    a rating model fitted without the validation ratings; it is None in processes other than rank 0.
+    a rating model fitted without the validation ratings; it is None without one and in processes other than rank 0.
     """
-    data, liked = runner.runs.data, LIKED * runner.runs.data.scale[1]
+    data, liked = runner.runs.data, runner.runs.data.liked
     if not (data.train.rating >= liked).any():
         return None
     fixed = frozenset(name.removeprefix("rank_") for name in given if name.startswith("rank_") or name == "temperature")
@@ -71,6 +71,12 @@ def fit_ranking_head(
     return RankingHead(run, model, facts, history, tuned.interrupted, "l2" in fixed)
 
 
+def score_of(model: RankingModel) -> Score:
+    """A function of user indices that gives their ranking scores of all movies."""
+    user, item, bias = (array.numpy() for array in model.scores())
+    return lambda users: user[users] @ item.T + bias
+
+
 def choose_blend(
     model: RankingModel, data: Dataset, stars: Callable[[Indices], Floats]
 ) -> tuple[float, dict[str, float] | None]:
@@ -78,13 +84,11 @@ def choose_blend(
 
     The weight is `BLEND` unless the best of `BLENDS` is better by more than `SURE` standard errors.
     """
-    user, item, bias = (array.numpy() for array in model.scores())
-    ndcgs = {}
+    rank, ndcgs = score_of(model), {}
     for weight in BLENDS:
 
         def score(users: Indices, weight: float = weight) -> Floats:
-            ranked: Floats = user[users] @ item.T + bias
-            return ranked + weight * stars(users) if weight else ranked
+            return rank(users) + weight * stars(users) if weight else rank(users)
 
         by_user = user_ndcg(score, data.train, data.valid, len(data.items), data.scale[1])
         if not len(by_user):

@@ -8,7 +8,7 @@ import pyarrow as pa
 import torch
 
 from reelgraph.arrays import Float32s
-from reelgraph.config import LIKED, TrainConfig, l2_rule, rank_l2_rule
+from reelgraph.config import TrainConfig, l2_rule, rank_l2_rule
 from reelgraph.data import side_features
 from reelgraph.data.dataset import Dataset, Interactions
 from reelgraph.models import RankingModel, ResidualModel
@@ -80,21 +80,16 @@ class RankingRuns:
     l2_rule = staticmethod(rank_l2_rule)
 
     @property
-    def liked(self) -> float:
-        """The rating from which on a movie counts as liked."""
-        return LIKED * self.data.scale[1]
-
-    @property
     def valid(self) -> RankingValidation | None:
         """NDCG of lists on the validation ratings."""
-        liked = (self.data.valid.rating >= self.liked).any()
+        liked = (self.data.valid.rating >= self.data.liked).any()
         return RankingValidation(self.data.valid, self.data.scale) if liked else None
 
     def build(self, graph: BipartiteGraph, train: Interactions, config: TrainConfig) -> RankingModel:
         """A new model over a graph of training ratings; `train` holds those of all processes."""
         return RankingModel(
-            graph, torch.from_numpy(graph.shard.local(train).rating >= self.liked), dim=config.dim, hide=config.hide,
-            newcomers=config.newcomers, dropout=config.dropout, temperature=config.temperature,
+            graph, torch.from_numpy(graph.shard.local(train).rating >= self.data.liked), dim=config.dim,
+            hide=config.hide, newcomers=config.newcomers, dropout=config.dropout, temperature=config.temperature,
             item_features=self._features if config.side_features else None,
         )  # fmt: skip
 

@@ -24,7 +24,7 @@ from reelgraph.data.dataset import NO_TIME, Dataset, Interactions
 from reelgraph.data.frames import TableLike, is_frame, write_frame
 from reelgraph.data.pair_files import rows_of
 from reelgraph.data.rows import Malformed, describe_refused
-from reelgraph.data.sources import CANONICAL, NEEDED
+from reelgraph.data.sources import CANONICAL, NEEDED, PAIR
 from reelgraph.data.vocabulary import Vocabulary, describe_overlap, require_ids
 from reelgraph.errors import ConfigError, DataError
 from reelgraph.evaluation.differences import Distance, distance
@@ -50,7 +50,7 @@ def rebuild(
     `facts` are added to the manifest's `changes`; `steps` of the training loop follow at a small step size.
     """
     manifest, weights = artifact.manifest, artifact.weights
-    if manifest["config"]["model"] != "residual":
+    if manifest["config"]["model"] == "gcn":
         raise ConfigError("update and forget: expected a residual model, found gcn", "train again on the new ratings")
     with torch.random.fork_rng(devices=[]), quiet_sparse():
         graph = _graph(artifact, ratings)
@@ -60,15 +60,17 @@ def rebuild(
         low, high = manifest["scale"]["low"], manifest["scale"]["high"]
         if steps:
             torch.manual_seed(seed)
-            Fit(rating_model, config.model_copy(update=warm), None).run(lambda _: None)
+            if rating_model is not None:
+                Fit(rating_model, config.model_copy(update=warm), None).run(lambda _: None)
             if ranking_model is not None and ranking_model.liked.any():
                 own = config.for_ranking(len(ratings)).model_copy(update=warm)
                 Fit(ranking_model, own, None).run(lambda _: None)
-        arrays = rating_model.export() | ({} if ranking_model is None else ranking_model.export())
+        models = [model for model in (rating_model, ranking_model) if model is not None]
+        arrays = {name: array for model in models for name, array in model.export().items()}
         seen: dict[str, Any] = {
             "user_index": ratings.user_index, "item_index": ratings.item_index, "rating": ratings.rating,
         }  # fmt: skip
-        if ratings.timestamp is not None:
+        if ratings.timestamp is not None and rating_model is not None:
             residual = hidden_residuals(rating_model, ratings, (low, high))
             seen |= {"timestamp": ratings.timestamp, "residual": residual}
     counts = manifest["data"].get("counts", {})
@@ -87,21 +89,25 @@ def rebuild(
 
 def restore(
     artifact: Artifact, graph: BipartiteGraph, ratings: Interactions
-) -> tuple[ResidualModel, RankingModel | None]:
+) -> tuple[ResidualModel | None, RankingModel | None]:
     """The models of an artifact over a graph of its nodes; contributions of side features are constants."""
     weights, config = artifact.weights, TrainConfig.model_validate(artifact.manifest["config"])
 
     def both(name: str, prefix: str = "") -> torch.Tensor:
         return torch.from_numpy(np.concatenate([weights[f"{prefix}{side}.{name}"] for side in ("user", "item")]))
 
-    dim = weights["item.state"].shape[1]
-    rating_model = ResidualModel(graph, dim=dim, hide=config.hide, newcomers=config.newcomers, dropout=config.dropout)
-    rating_model.user_side = SideFeatures.fixed(weights["user.side"])
-    rating_model.item_side = SideFeatures.fixed(weights["item.side"])
-    rating_model.gain.fill_(float(weights["gain"]))
-    with torch.no_grad():
-        for name in rating_model.node_tables:
-            getattr(rating_model, name).copy_(both(name))
+    rating_model = None
+    if "item.state" in weights:
+        dim = weights["item.state"].shape[1]
+        rating_model = ResidualModel(
+            graph, dim=dim, hide=config.hide, newcomers=config.newcomers, dropout=config.dropout
+        )
+        rating_model.user_side = SideFeatures.fixed(weights["user.side"])
+        rating_model.item_side = SideFeatures.fixed(weights["item.side"])
+        rating_model.gain.fill_(float(weights["gain"]))
+        with torch.no_grad():
+            for name in rating_model.node_tables:
+                getattr(rating_model, name).copy_(both(name))
     if "rank.item.state" not in weights:
         return rating_model, None
     ranking_model = RankingModel(
@@ -181,7 +187,7 @@ def update(
     artifact: Artifact,
     user_ids: list[str],
     movie_ids: list[str],
-    rating: Floats,
+    rating: Floats | None,
     timestamps: Int64s | None = None,
     *,
     item_table: pa.Table | None = None,
@@ -193,7 +199,7 @@ def update(
     Args:
         artifact: the model.
         user_ids, movie_ids: user and movie of each new rating.
-        rating: the ratings, in the model's scale; the last one of a user and movie counts.
+        rating: the ratings, in the model's scale; the last one of a user and movie counts. None for views or likes.
         timestamps: seconds since 1970 or `NO_TIME`, int64 `(num_ratings,)`; None without times.
         item_table: side columns of new movies, with their ids as `movieId`.
         steps: steps of the training loop on all ratings.
@@ -201,6 +207,7 @@ def update(
     """
     started = time.monotonic()
     scale = artifact.manifest["scale"]
+    rating = np.full(len(user_ids), scale["high"]) if rating is None else rating
     wrong = np.flatnonzero(~((rating >= scale["low"]) & (rating <= scale["high"])))
     if len(wrong):
         raise DataError(
@@ -249,14 +256,15 @@ def update_model(
         DataError: if a rating is outside the model's scale.
         ConfigError: if the model is `gcn`.
     """
-    rows = rows_of(ratings, NEEDED, "ratings", tuple(CANONICAL))
+    stars = model.predictor.has_stars
+    rows = rows_of(ratings, NEEDED if stars else PAIR, "ratings", tuple(CANONICAL), implicit=not stars)
     with tempfile.TemporaryDirectory(prefix="reelgraph-") as folder:
         path = write_frame(items, ("movieId", "title"), "items", Path(folder)) if is_frame(items) else items
         refused: list[Malformed] = []
         table = None if path is None else side_tables.read_items(Path(path), refused.append)
         for line in describe_refused("items" if is_frame(items) else Path(path or "").name, refused):
             warnings.warn(line, stacklevel=2)
-    given = rows.user_ids, rows.movie_ids, rows.rating, rows.timestamps
+    given = rows.user_ids, rows.movie_ids, rows.rating if stars else None, rows.timestamps
     return Recommender(update(model.artifact, *given, item_table=table, steps=steps, seed=seed)[0])
 
 

@@ -6,7 +6,7 @@ from string import ascii_lowercase, ascii_uppercase
 from typing import Any
 
 from reelgraph.data.rows import NUMBER
-from reelgraph.data.sources import CANONICAL, NEEDED
+from reelgraph.data.sources import CANONICAL, NEEDED, NO, YES
 from reelgraph.data.times import LATEST
 from reelgraph.data.vocabulary import NULL_MARKERS
 from reelgraph.errors import DataError
@@ -23,6 +23,9 @@ HIGHS = (1.0, 5.0, 10.0, 100.0)
 NO_TIME = "timestamp is not a number or date"
 TIME_REMEDY = "write times as seconds since 1970 or like 2012-06-05 10:20:30, or leave the column out"
 CODE = "rating is a code for no rating"
+NEGATIVE = "count is negative"
+NOT_LIKED = "count is 0: not viewed or liked"
+EXPECTED = (CODE, NOT_LIKED)  # reasons that are no fault of a row
 COMMON, FREQUENT = 0.1, 0.3  # shares from which on a low and a high value may be codes for no rating
 RARE = 0.001  # share of ratings outside a scale that counts as typing errors
 
@@ -179,8 +182,10 @@ def _suspicion(code: float, others: tuple[float, float], share: float) -> str:
     return ""
 
 
-def parse_ratings(f: Any, rows: DataFrame) -> DataFrame:
+def parse_ratings(f: Any, rows: DataFrame, *, implicit: bool = False) -> DataFrame:
     """Parse each distinct text of the column `rating` once, since regular expressions are slow.
+
+    With `implicit`, they are counts, and words such as true and no are 1 and 0.
 
     Returns:
         `rating`, the distinct texts; `value`, a double, or null if the text is not a number; `fault`, why the rating
@@ -191,6 +196,8 @@ def parse_ratings(f: Any, rows: DataFrame) -> DataFrame:
     r = f.col("r")
     # The engines cast different texts ("1d", "1_000", "1e999"), so cast only what looks like a number.
     number = f.when(r.rlike(_NUMBER), f.coalesce(f.expr("try_cast(r as double)"), f.lit(float("inf"))))
+    if implicit:
+        number = f.when(r.isin(*YES), f.lit(1.0)).when(r.isin(*NO), f.lit(0.0)).otherwise(number)
     value = f.when(r.isin(*_NAN), f.lit(float("nan"))).when(r.isin(*_INFINITE), f.lit(float("inf"))).otherwise(number)
     rows = rows.withColumn("value", value)
     # One engine keeps the sign of -0.
@@ -201,6 +208,8 @@ def parse_ratings(f: Any, rows: DataFrame) -> DataFrame:
         .when(f.isnan(f.col("value")), f.lit("rating is NaN"))
         .when(f.abs(f.col("value")) > f.lit(LARGEST), f.lit("rating is infinite"))
     )
+    if implicit:
+        fault = fault.when(f.col("value") < 0, f.lit(NEGATIVE)).when(f.col("value") == 0, f.lit(NOT_LIKED))
     return rows.withColumn("fault", fault).drop("r")
 
 
@@ -275,8 +284,8 @@ def missing_counts(f: Any, staged: DataFrame, checked: DataFrame) -> dict[str, d
     }
 
 
-def check_enough(checked: DataFrame, f: Any) -> None:
-    """Refuse ratings from which nothing can be learned."""
+def check_enough(checked: DataFrame, f: Any, *, implicit: bool = False) -> None:
+    """Refuse ratings from which nothing can be learned; ratings that are all the same teach lists alone."""
     columns = ("user_index", "item_index", "value")
     good = checked.where(f.col("reason").isNull() & (f.col("part") == f.lit(0)))
     facts = good.agg(
@@ -301,8 +310,9 @@ def check_enough(checked: DataFrame, f: Any) -> None:
     for name, what in (("user_index", "user"), ("item_index", "movie")):
         if facts[f"lowest_{name}"] == facts[f"highest_{name}"]:
             raise DataError(f"ratings: expected at least two {what}s, found one", "give more ratings")
-    if facts["lowest_value"] == facts["highest_value"]:
+    if facts["lowest_value"] == facts["highest_value"] and not implicit:
         raise DataError(
             f"ratings: expected ratings that differ, found {facts['lowest_value']:g} in every row",
-            "check which column holds the ratings (--columns rating=NAME); likes without a value are not ratings",
+            "check which column holds the ratings (--columns rating=NAME), or, if these are views or likes, train "
+            "lists on them with --implicit (implicit=True)",
         )

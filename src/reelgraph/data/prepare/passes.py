@@ -24,6 +24,7 @@ DataFrame = Any  # pyspark.sql.DataFrame or sqlframe's, which share no base clas
 IDS = {"user": "userId", "item": "movieId"}
 ROW = ("part", "row")
 DUPLICATE = "duplicate: a newer rating of the same user and movie is kept"
+REPEAT = "counted with another row of the same user and movie"  # of counts: no fault
 ALSO_IN_TEST = "also in the test file: kept there, not in training"
 
 
@@ -50,7 +51,7 @@ def parse_and_index(run: Run, config: DataConfig, units: Sequence[str | None]) -
         can be used), `unreadable_time`, `split`.
     """
     f = run.engine.functions
-    run.keep(clean.parse_ratings(f, staged_rows(run)), "words")
+    run.keep(clean.parse_ratings(f, staged_rows(run), implicit=config.implicit), "words")
     train, *test = (f.lit(UNITS[unit or "seconds"]) for unit in units)
     divisor = f.when(f.col("part") == f.lit(TEST), test[0]).otherwise(train) if test else train
     need_times = config.split not in BY_HASH
@@ -153,8 +154,10 @@ def _write_nodes(run: Run, role: str, name: str) -> None:
     pq.write_table(table, run.target / f"{role}s.parquet")
 
 
-def drop_duplicates(run: Run, rows: DataFrame) -> DataFrame:
+def drop_duplicates(run: Run, rows: DataFrame, reason: str = DUPLICATE) -> DataFrame:
     """Keep the newest rating of a user and movie, and drop those that the test file has; keeps `repeated`.
+
+    `reason` is that of the older ratings.
 
     Only pairs that occur again are sorted by age: most data has few or none, and counting is cheap.
     """
@@ -169,8 +172,8 @@ def drop_duplicates(run: Run, rows: DataFrame) -> DataFrame:
     again = again.withColumn("age", f.row_number().over(newest))
     tested = f.max("part").over(window.partitionBy("pair"))
     again = again.withColumn("tested", tested)
-    reason = f.when(f.col("age") > 1, f.lit(DUPLICATE)).when(f.col("part") < f.col("tested"), f.lit(ALSO_IN_TEST))
-    again = again.withColumn("reason", reason).where(f.col("reason").isNotNull())
+    cause = f.when(f.col("age") > 1, f.lit(reason)).when(f.col("part") < f.col("tested"), f.lit(ALSO_IN_TEST))
+    again = again.withColumn("reason", cause).where(f.col("reason").isNotNull())
     run.keep(again.select(*ROW, "reason"), "repeated")
     losers = run.read("repeated").select(*ROW)
     if not losers.count():

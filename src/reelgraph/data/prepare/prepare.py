@@ -21,7 +21,9 @@ from reelgraph.data.parquet_files import parts_of
 from reelgraph.data.prepare import clean
 from reelgraph.data.prepare.fingerprint import describe_splits
 from reelgraph.data.prepare.passes import (
+    DUPLICATE,
     IDS,
+    REPEAT,
     ROW,
     TRAIN,
     DataFrame,
@@ -81,7 +83,9 @@ def prepare(
             for role, table in (("item", source.items), ("user", source.users)):
                 if table is not None and (matches := check_table(run, role, table.name)) is not None:
                     report(matches)
-            _split(run, drop_duplicates(run, good), config)
+            _split(run, drop_duplicates(run, good, REPEAT if config.implicit else DUPLICATE), config)
+            if config.implicit:
+                facts["implicit"] = _count(run, facts["highest"], report)
             _write_rejects(run, checked, staged)
         _add_rejects(target / "rejects.parquet", side_rejects)
         facts["side_rejected"] = len(side_rejects)
@@ -106,6 +110,7 @@ def _stage(
             stage / f"{part}.parquet",
             str(path) if same_name else names[part],
             matrix=config.matrix,
+            implicit=config.implicit,
         )
         for part, path in files.items()
     ]
@@ -143,6 +148,12 @@ def _check(
         kinds = [f"{count:,} {kind}" for kind, count in (("null", missing["null"]), ("NaN", missing["nan"])) if count]
         if kinds and name in named:
             report(f"{name}: {' and '.join(kinds)}")
+    if config.implicit:
+        clean.check_enough(checked, f, implicit=True)
+        highest = checked.where(f.col("reason").isNull()).agg(f.max("value").alias("highest")).collect()[0]["highest"]
+        _report_lost_times(run, checked, config, staged, report)
+        unit = clean.Scale(0.0, 1.0, 1.0, inferred=True).to_json()
+        return checked.withColumn("value", f.lit(1.0)), {"columns": columns, "scale": unit, "highest": highest}
     scale = clean.infer_scale(f, checked.where(f.col("reason").isNull()), config.scale)
     if scale is not None:
         report(str(scale))
@@ -157,6 +168,15 @@ def _check(
     assert scale is not None
     _report_lost_times(run, checked, config, staged, report)
     return checked, {"columns": columns, "scale": scale.to_json()}
+
+
+def _count(run: Run, highest: float, report: Callable[[str], None]) -> dict[str, Any]:
+    """Report how views, likes or counts are taken; returns their entry in the manifest."""
+    f = run.engine.functions
+    repeats = int(run.read("repeated").where(f.col("reason") == f.lit(REPEAT)).count())
+    found = [f"counts up to {highest:g}"] * (highest > 1) + [f"{repeats:,} repeated pairs"] * (repeats > 0)
+    report(f"views, likes or counts ({', '.join(found) or 'each pair once'}): every pair counts as 1 (binary)")
+    return {"counts": "binary", "highest": float(highest), "repeats": repeats}
 
 
 def _report_lost_times(
@@ -195,7 +215,7 @@ def _write_rejects(run: Run, checked: DataFrame, staged: list[Staged]) -> None:
     """Write the refused rows with their original cells and reasons."""
     f = run.engine.functions
     refused = checked.where(f.col("reason").isNotNull()).select(*ROW, "reason")
-    refused = refused.unionByName(run.read("repeated"))
+    refused = refused.unionByName(run.read("repeated").where(f.col("reason") != f.lit(REPEAT)))
     names = f.when(f.col("part") == f.lit(TRAIN), f.lit(staged[0].name)).otherwise(f.lit(staged[-1].name))
     times = f.coalesce(f.col("time_text"), f.coalesce(f.col("number"), f.col("moment")).cast("string"))
     rows = staged_rows(run).withColumn("timestamp", times).withColumn("file", names)
@@ -223,7 +243,8 @@ def _sum_up(rejects: pa.Table, config: DataConfig, report: Callable[[str], None]
         where = f"first {first['file']} row {first['row']:,}: {shown}"
         report(f"refused {count:,} row{'s' if count > 1 else ''}: {reason} ({where})")
     if config.strict:
-        rejects = rejects.filter(pc.invert(pc.starts_with(rejects["reason"], clean.CODE)))
+        for reason in clean.EXPECTED:
+            rejects = rejects.filter(pc.invert(pc.starts_with(rejects["reason"], reason)))
     if rejects.num_rows and config.strict:
         first = rejects.slice(0, 1).to_pylist()[0]
         raise DataError(
@@ -240,7 +261,9 @@ def _manifest(
     splits = describe_splits(target)
     reasons, rejected = facts["reasons"], sum(facts["reasons"].values()) - facts["side_rejected"]
     split = {"kind": config.split, "seed": config.split_seed, "valid": config.valid_share, "test": config.test_share}
-    counts = splits["counts"] | {"rows": splits["counts"]["ratings"] + rejected, "rejected": rejected}
+    implicit = {} if "implicit" not in facts else {"implicit": facts["implicit"]}
+    repeats = facts["implicit"]["repeats"] if implicit else 0
+    counts = splits["counts"] | {"rows": splits["counts"]["ratings"] + rejected + repeats, "rejected": rejected}
     if not counts["train"]:
         raise DataError(
             "split: expected some ratings to train on, found none", "choose smaller shares or another --split"
@@ -255,6 +278,7 @@ def _manifest(
         "columns": facts["columns"],
         "reasons": reasons,
         "scale": facts["scale"],
+        **implicit,
         "split": split | {"fingerprints": splits["fingerprints"]},
         "source": {"files": [file.to_json() for file in staged], "id_types": dict(staged[0].id_types)},
         "side": {side: path and path.name for side, path in (("items", source.items), ("users", source.users))},

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from reelgraph.data import times
 from reelgraph.data.parquet_files import ParquetTable, ahead, as_text, as_words, batches_of, is_time, schemas_of
-from reelgraph.data.sources import CANONICAL, NEEDED, Columns, choose_columns, read_columns
+from reelgraph.data.sources import CANONICAL, NEEDED, PAIR, Columns, choose_columns, read_columns
 from reelgraph.data.stored_files import sha256_of, size_of
 from reelgraph.data.table_files import Table, open_table
 from reelgraph.data.vocabulary import spell_ids
@@ -46,7 +46,9 @@ class Staged:
         return f"{self.name}: {self.form}{heading}; {roles}{times}"
 
 
-def stage_ratings(path: Path, columns: Mapping[str, str], out: Path, name: str, *, matrix: bool = False) -> Staged:
+def stage_ratings(
+    path: Path, columns: Mapping[str, str], out: Path, name: str, *, matrix: bool = False, implicit: bool = False
+) -> Staged:
     """Copy ratings into Parquet with numbered rows, canonical ids and parsed times.
 
     The columns are `row` (int64, from 1), `userId`, `movieId` and `rating` (text; a missing id is null or a null
@@ -59,9 +61,10 @@ def stage_ratings(path: Path, columns: Mapping[str, str], out: Path, name: str, 
         out: the Parquet file to write.
         name: what the file is called in messages.
         matrix: whether the file has a row for each user and a column for each item.
+        implicit: whether ratings are counts; a row of a file without a column of counts counts as 1.
     """
     table = open_table(path, matrix=matrix)
-    chosen = choose_columns(table, columns, NEEDED)
+    chosen = choose_columns(table, columns, PAIR if implicit else NEEDED)
     id_types = {"user": "string", "item": "string"}
     if isinstance(table, ParquetTable):
         schemas = schemas_of(table.files[0])
@@ -84,7 +87,7 @@ def _schema(kinds: Mapping[str, pa.DataType]) -> pa.Schema:
 def _parquet_kinds(schemas: Sequence[pa.Schema], chosen: Columns) -> dict[str, pa.DataType]:
     """Types of the staged columns by role: dictionaries for numbers, text for the rest."""
     kinds = {}
-    for role in NEEDED:
+    for role in (role for role in NEEDED if role in chosen.roles):
         types = [schema.field(chosen.roles[role]).type for schema in schemas]
         numbers = all(_is_whole(kind) or pa.types.is_floating(kind) for kind in types)
         kinds[role] = _WORDS if numbers else pa.string()
@@ -151,7 +154,7 @@ def _write(out: Path, form: pa.Schema, parts: Iterator[dict[str, pa.Array]]) -> 
             ids = {name: spell_ids(cells[name]) for name in ("userId", "movieId") if name in cells}
             moments = times.parse_times(cells.get("timestamp", pa.nulls(count)))
             units += times.count_units(moments.number)
-            checked = cells | ids | moments._asdict()
+            checked = {"rating": pa.repeat("1", count)} | cells | ids | moments._asdict()
             columns = [checked.get(field.name, pa.nulls(count, field.type)) for field in form]
             typed = [pc.cast(column, field.type) for column, field in zip(columns, form, strict=True)]
             writer.write_batch(pa.RecordBatch.from_arrays(typed, schema=form))

@@ -34,12 +34,12 @@ async def match_export(
 
 def _match(model: Served, name: str, content: bytes) -> dict[str, Any]:
     with _MATCHING:
-        matched = model.films.match(read_upload(name, content))
-    low, high = model.recommender.predictor.low, model.recommender.predictor.high
-    outside = next((pair for pair in matched.ratings.items() if not low <= pair[1] <= high), None)
+        predictor = model.recommender.predictor
+        matched = model.films.match(read_upload(name, content, stars=predictor.has_stars))
+    outside = next((pair for pair in matched.ratings.items() if predictor.as_rating(pair[1]) is None), None)
     if outside is not None:
         movie, stars = outside
-        raise ServiceError("invalid", f"expected ratings from {low:g} to {high:g}, found {stars:g} of movie {movie}")
+        raise ServiceError("invalid", f"expected ratings of {predictor.expected}, found {stars:g} of movie {movie}")
     items = model.recommender.items
     return {
         "ratings": matched.ratings,

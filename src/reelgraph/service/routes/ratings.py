@@ -98,6 +98,6 @@ def _check(request: Request, ratings: dict[str, float]) -> None:
     for movie, stars in ratings.items():
         if movie not in predictor.items:
             raise unknown("movie", movie)
-        if not predictor.low <= stars <= predictor.high:
-            message = f"rating of movie {movie}: expected {predictor.low:g} to {predictor.high:g}, found {stars:g}"
+        if predictor.as_rating(stars) is None:
+            message = f"rating of movie {movie}: expected {predictor.expected}, found {stars:g}"
             raise ServiceError("invalid", message)

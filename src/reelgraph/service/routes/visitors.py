@@ -56,7 +56,7 @@ def _catalogue_facts(model: Served) -> dict[str, Any]:
         "movies": len(recommender.items),
         "users": len(recommender.users),
         "ratings": len(recommender.predictor.seen_item),
-        "scale": {name: recommender.artifact.manifest["scale"].get(name) for name in ("low", "high", "step")},
+        "scale": recommender.predictor.scale_facts,
         "genres": [{"name": name, "movies": int(mask.sum())} for name, mask in movies.genre_members.items()],
         "years": _year_range(movies),
         "artifact": model.facts,
@@ -210,10 +210,12 @@ async def explain(request: Request, body: ExplanationRequest) -> Response:
 
 
 def _interval(
-    model: Served, prediction: float, body: ExplanationRequest, ratings: dict[str, float] | None
+    model: Served, prediction: float | None, body: ExplanationRequest, ratings: dict[str, float] | None
 ) -> tuple[float, float] | None:
     """The interval that holds nine ratings of ten, the same as in lists."""
     recommender, predictor = model.recommender, model.recommender.predictor
+    if prediction is None:
+        return None
     count = len(ratings or {}) if body.user is None else predictor.user_counts[recommender.users.index(body.user)]
     clipped = np.clip(np.asarray([prediction], np.float32), predictor.low, predictor.high)
     ends = predictor.around(clipped, np.asarray([recommender.items.index(body.movie)], np.int32), int(count))

@@ -1,9 +1,9 @@
 /** Requests to the server: outdated ones are cancelled, and an unreachable server is polled until it is back. */
 
 /** @typedef {import("./format.js").Movie} Movie */
-/** @typedef {Movie & {rank: number, prediction: number, interval: [number, number] | null}} Suggestion */
+/** @typedef {Movie & {rank: number, prediction: number | null, interval: [number, number] | null}} Suggestion */
 /** @typedef {Movie & {ratings: number, mean: number | null}} MovieFacts */
-/** @typedef {{movies: number, users: number, ratings: number, scale: import("./format.js").Scale,
+/** @typedef {{movies: number, users: number, ratings: number, scale: import("./format.js").Scale | null,
  *   genres: {name: string, movies: number}[], years: [number, number] | null, artifact: {id: string}}} Catalogue */
 /** @typedef {{ratings: Record<string, number>, k: number, genre: string | null, year: string | null,
  *   exclude: string[], only: string[] | null, offset: number}} ListRequest */

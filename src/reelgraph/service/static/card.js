@@ -4,7 +4,7 @@ import { h, icon } from "./dom.js";
 import { forecast } from "./forecast.js";
 import { exact, factsOf, titleOf } from "./format.js";
 import { poster } from "./poster.js";
-import { stars } from "./stars.js";
+import { rating } from "./rating.js";
 
 /** @typedef {import("./api.js").Suggestion} Suggestion */
 /** @typedef {import("./format.js").Movie} Movie */
@@ -13,7 +13,8 @@ import { stars } from "./stars.js";
 /** @typedef {"why" | "similar"} View */
 /**
  * What the parts of the page share: the rating scale, the number of movies, the visitor, and how to open a movie.
- * @typedef {{scale: Scale, movies: number, visitor: Visitor, open: (movie: Movie, view: View) => void}} Page
+ * Without a scale the model has no stars, and visitors like movies.
+ * @typedef {{scale: Scale | null, movies: number, visitor: Visitor, open: (movie: Movie, view: View) => void}} Page
  */
 /**
  * @typedef {{element: HTMLLIElement, update: (suggestion: Suggestion) => void, refresh: () => void,
@@ -29,7 +30,7 @@ import { stars } from "./stars.js";
 export function card(first, page, hide) {
   const title = titleOf(first);
   const predicted = forecast(page.scale);
-  const given = stars({ movie: first, scale: page.scale, visitor: page.visitor });
+  const given = rating(first, page);
   const open = h("button", { type: "button", class: "card-open", text: title, onclick: () => page.open(first, "why") });
   const rated = h("span", { class: "card-rated" });
   const ask = (/** @type {View} */ view, /** @type {string} */ words, /** @type {string} */ about) =>
@@ -68,7 +69,7 @@ export function card(first, page, hide) {
   const refresh = () => {
     const own = page.visitor.starsOf(first.movie_id);
     element.classList.toggle("is-rated", own !== null);
-    rated.replaceChildren(...(own === null ? [] : [icon("check"), `Your rating: ${exact(own)}`]));
+    rated.replaceChildren(...(own === null ? [] : [icon("check"), page.scale ? `Your rating: ${exact(own)}` : "Liked"]));
     given.update();
   };
   const update = (/** @type {Suggestion} */ suggestion) => {

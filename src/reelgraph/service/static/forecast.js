@@ -18,8 +18,17 @@ export function predictedWords(predicted, interval, scale) {
   return `Predicted ${value(predicted, scale)} of ${exact(scale.high)} stars${likely}`;
 }
 
-/** @param {Scale} scale */
+/**
+ * The predicted stars of one movie; nothing where the model has no stars.
+ * @param {Scale | null} scale
+ * @returns {{element: HTMLElement, update: (predicted: number | null, interval: [number, number] | null) => void}}
+ */
 export function forecast(scale) {
+  return scale === null ? { element: h("p", { class: "forecast", hidden: true }), update: () => {} } : shown(scale);
+}
+
+/** @param {Scale} scale */
+function shown(scale) {
   const number = h("span", { class: "forecast-number" });
   const change = h("span", { class: "forecast-change" });
   const bar = h(
@@ -41,7 +50,7 @@ export function forecast(scale) {
   /** @type {number | null} */
   let last = null;
 
-  /** @param {number} predicted @param {[number, number] | null} interval */
+  /** @param {any} predicted a number @param {[number, number] | null} interval */
   const update = (predicted, interval) => {
     number.textContent = value(predicted, scale);
     words.textContent = predictedWords(predicted, interval, scale);

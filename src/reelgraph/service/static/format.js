@@ -58,6 +58,16 @@ export function value(value, scale) {
   return value.toFixed(scale.high - scale.low > 20 ? 0 : 1);
 }
 
+/** Whether a rating is one of the scale; without a scale, 1 is a like. @param {number} stars @param {Scale | null} scale */
+export function fits(stars, scale) {
+  return scale === null ? stars === 1 : stars >= scale.low && stars <= scale.high;
+}
+
+/** What a visitor gives. @param {Scale | null} scale */
+export function given(scale) {
+  return scale === null ? "like" : "rating";
+}
+
 /** A rating as given: 4, 4.5. @param {number} stars */
 export function exact(stars) {
   return String(Math.round(stars * 100) / 100);

@@ -1,6 +1,6 @@
 /** The illustration at the top: three rated movies, and ribbons from them to a recommendation. */
 
-import { h, s } from "./dom.js";
+import { h, icon, s } from "./dom.js";
 import { poster } from "./poster.js";
 import { shownStars } from "./stars.js";
 
@@ -18,10 +18,15 @@ function picturePoster(id, genres) {
   return element;
 }
 
-/** @param {HTMLElement} box */
-export function drawHero(box) {
+/** @param {HTMLElement} box @param {boolean} [starred] whether visitors give stars, or else likes */
+export function drawHero(box, starred = true) {
   const rows = GIVEN.map(({ genres, share }, place) =>
-    h("div", { class: `hero-given at-${place}` }, picturePoster(`hero-${place}`, genres), shownStars(share)),
+    h(
+      "div",
+      { class: `hero-given at-${place}` },
+      picturePoster(`hero-${place}`, genres),
+      starred ? shownStars(share) : h("span", { class: "hero-like" }, icon("like")),
+    ),
   );
   const ribbons = s(
     "svg",
@@ -41,7 +46,7 @@ export function drawHero(box) {
     "div",
     { class: "hero-next" },
     picturePoster("hero-next", ["Fantasy", "Sci-Fi"]),
-    h("b", {}, "4.4 ", h("span", { text: "\u2605" })),
+    starred && h("b", {}, "4.4 ", h("span", { text: "\u2605" })),
   );
   box.replaceChildren(...rows, ribbons, ...numbers, next);
 }

@@ -2,7 +2,7 @@
 
 import { dropped, inWords, Latest } from "./api.js";
 import { byId, h, icon } from "./dom.js";
-import { count, counted, titleOf } from "./format.js";
+import { count, counted, given, titleOf } from "./format.js";
 import { notice, say } from "./notices.js";
 
 const MOST_SHOWN = 100; // films that were not found
@@ -54,7 +54,8 @@ export class Import {
     const found = new Set([...watched, ...watchlist]).size;
     const words = [`${count(found)} of ${counted(found + unmatched.length, "film")} found`];
     const added = visitor.ratings.size - before;
-    words.push(`${counted(added, "rating")} added${kept ? `, ${counted(kept, "movie")} ${kept === 1 ? "keeps" : "keep"} your own rating` : ""}`);
+    const word = given(this.page.scale);
+    words.push(`${counted(added, word)} added${kept ? `, ${counted(kept, "movie")} ${kept === 1 ? "keeps" : "keep"} your own ${word}` : ""}`);
     if (!unmatched.length) return notice(`${words.join(". ")}.`);
     return this.#show(words[0], `${words[1]}.`, unmatched);
   }

@@ -48,6 +48,7 @@ function show(facts) {
     ...(curves.length ? curves : [empty("The model has no training history.")]),
     ...tuningPanel(facts.tuning),
   ]);
+  if (!facts.data.scale) byId("errors").textContent = "Measures of lists";
   fill("errors", errorsSummary(facts), errorPanels(facts));
   fill("lists", listsSummary(facts), listPanels(facts));
   const reasons = reasonPanels(facts);
@@ -75,7 +76,9 @@ function sideOf(title, side, two) {
       kind: "words",
       cell: (row) => [titleOf(row), h("small", { class: "none", text: ` ${factsOf(row)}` })],
     },
-    { title: "Stars", cell: (row) => fixed(row.prediction, 2) },
+    side.movies.some((/** @type {any} */ row) => row.prediction === null)
+      ? { title: "Score", cell: (row) => fixed(row.score, 2) }
+      : { title: "Stars", cell: (row) => fixed(row.prediction, 2) },
     ...(two ? [{ title: "Rank in the other", cell: elsewhere }] : []),
   ];
   const lead = h("p", { text: `${about}; ${counted(side.ratings, "rating")} by this user.` });
@@ -115,7 +118,9 @@ function offerCompare(other) {
     return;
   }
   const [split, errors] = testedSplit(other);
-  const error = errors.model ? ` (${split} RMSE ${fixed(errors.model.rmse, 4)})` : "";
+  const { rmse, ndcg } = errors.model ?? {};
+  const measure = rmse === undefined ? `nDCG@10 ${fixed(ndcg, 4)}` : `RMSE ${fixed(rmse, 4)}`;
+  const error = errors.model ? ` (${split} ${measure})` : "";
   byId("compare-lead").textContent =
     "Movies recommended to a user of the training data, by the serving model and " +
     `by a ${other.kind} model made ${date(other.artifact.created)}${error}.`;

@@ -3,7 +3,7 @@
 import { ApiError, calmly, dropped, inWords, Latest } from "./api.js";
 import { card } from "./card.js";
 import { byId, h, icon, mayMove } from "./dom.js";
-import { counted, titleOf, value } from "./format.js";
+import { counted, given, titleOf, value } from "./format.js";
 import { notice, say } from "./notices.js";
 
 /** @typedef {import("./api.js").Suggestion} Suggestion */
@@ -174,16 +174,17 @@ export class List {
     const rated = this.page.visitor.ratings.size;
     const missing = ENOUGH - rated;
     byId("list-heading").textContent = rated ? "For you" : "Start with these";
-    const basis = `Based on your ${rated === 1 ? "rating" : counted(rated, "rating")}.`;
-    const more = missing > 0 ? ` Rate ${missing} more for better recommendations.` : "";
-    byId("list-note").textContent = rated
-      ? basis + more
-      : "A mix of popular, well-rated movies. Rate the ones you have seen.";
+    const { scale } = this.page;
+    const basis = `Based on your ${rated === 1 ? given(scale) : counted(rated, given(scale))}.`;
+    const more = missing > 0 ? ` ${scale ? "Rate" : "Like"} ${missing} more for better recommendations.` : "";
+    const start = scale
+      ? "A mix of popular, well-rated movies. Rate the ones you have seen."
+      : "A mix of popular movies. Like the ones you enjoyed.";
+    byId("list-note").textContent = rated ? basis + more : start;
     if (rated && movies.length) {
-      say(
-        `List updated. First: ${titleOf(movies[0])}, ` +
-          `predicted ${value(movies[0].prediction, this.page.scale)} stars.`,
-      );
+      const { prediction } = movies[0];
+      const stars = scale && prediction !== null ? `, predicted ${value(prediction, scale)} stars` : "";
+      say(`List updated. First: ${titleOf(movies[0])}${stars}.`);
     }
   }
 
@@ -196,7 +197,8 @@ export class List {
       h("p", {
         text: filtered
           ? "Try fewer or other filters."
-          : "You have rated or hidden every movie. Remove a rating or bring back a hidden movie to see more.",
+          : `You have ${this.page.scale ? "rated" : "liked"} or hidden every movie. ` +
+            `Remove a ${given(this.page.scale)} or bring back a hidden movie to see more.`,
       }),
       filtered &&
         h("button", {

@@ -35,14 +35,20 @@ async function catalogueOf(api) {
 
 /** @param {import("./api.js").Catalogue} catalogue */
 function facts(catalogue) {
-  const { movies, ratings, users } = catalogue;
-  byId("catalogue-facts").textContent =
-    `${counted(movies, "movie")}, trained on ${counted(ratings, "rating")} by ${count(users)} people.`;
+  const { movies, ratings, users, scale } = catalogue;
+  const trained = scale ? `${counted(ratings, "rating")} by` : `what ${count(ratings)} times was liked or viewed by`;
+  byId("catalogue-facts").textContent = `${counted(movies, "movie")}, trained on ${trained} ${count(users)} people.`;
+}
+
+/** Turns the words about stars into words about likes, which the page holds as well. */
+function withoutStars() {
+  drawHero(byId("hero-picture"), false);
+  for (const element of document.querySelectorAll("[data-likes]"))
+    element.textContent = element.getAttribute("data-likes");
 }
 
 async function start() {
   const api = new Api();
-  const visitor = new Visitor();
   themeButton(byId("theme"));
   for (const button of document.querySelectorAll("[data-share]")) button.prepend(icon("share"));
   for (const button of document.querySelectorAll("[data-import]")) button.prepend(icon("import"));
@@ -51,6 +57,8 @@ async function start() {
   drawHero(byId("hero-picture")); // while the catalogue loads
   const catalogue = await asked;
   byId("list-state").replaceChildren();
+  if (catalogue.scale === null) withoutStars();
+  const visitor = new Visitor(catalogue.scale === null ? "likes" : "stars");
   /** @type {import("./card.js").Page} */
   const page = {
     scale: catalogue.scale,

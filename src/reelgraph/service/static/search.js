@@ -4,7 +4,7 @@ import { calmly, dropped, inWords, Latest } from "./api.js";
 import { byId, h } from "./dom.js";
 import { counted, factsOf, titleOf, value } from "./format.js";
 import { poster } from "./poster.js";
-import { stars } from "./stars.js";
+import { rating } from "./rating.js";
 
 const PAGE_SIZE = 8;
 const MAX_RESULTS = 100;
@@ -18,7 +18,7 @@ export class Search {
     this.length = PAGE_SIZE;
     this.shownFor = ""; // the query of the results on the page
     this.descending = false; // whether the down arrow was pressed before the results arrived
-    /** @type {{element: HTMLElement, input: HTMLInputElement, update: () => void}[]} */
+    /** @type {{element: HTMLElement, input: HTMLElement, update: () => void}[]} */
     this.rows = [];
     this.form = byId("search");
     this.field = byId("q");
@@ -136,9 +136,10 @@ export class Search {
 
   /** @param {import("./api.js").MovieFacts} movie */
   #row(movie) {
-    const given = stars({ movie, scale: this.page.scale, visitor: this.page.visitor });
+    const given = rating(movie, this.page);
+    const { scale } = this.page;
     const mean =
-      movie.mean === null ? "" : `${value(movie.mean, this.page.scale)} (${counted(movie.ratings, "rating")})`;
+      movie.mean === null || !scale ? "" : `${value(movie.mean, scale)} (${counted(movie.ratings, "rating")})`;
     const element = h(
       "li",
       { class: "found-row", "data-movie": movie.movie_id },

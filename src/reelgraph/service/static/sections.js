@@ -57,11 +57,12 @@ export function opening({ model, data }) {
     fixed(errors.model[key], 4),
     errors.bias && `damped biases ${fixed(errors.bias[key], 4)}`,
   ];
+  const hasErrors = errors.model && "rmse" in errors.model;
   const tiles = [
     ["Movies", count(data.movies)],
     ["Users", count(data.users)],
-    ["Training ratings", count(data.ratings)],
-    ...(errors.model ? [error("RMSE", "rmse"), error("MAE", "mae")] : []),
+    [data.scale ? "Training ratings" : "Likes or views", count(data.ratings)],
+    ...(hasErrors ? [error("RMSE", "rmse"), error("MAE", "mae")] : []),
     ...(lists ? [["nDCG@10", fixed(lists.ndcg, 4), `lists of ${count(lists.users)} users`]] : []),
   ];
   return {
@@ -104,15 +105,17 @@ export function dataSummary({ counts, split, scale, sources, ratings }) {
   const names = { train: "training", valid: "validation", test: "test" };
   const parts = Object.entries(names).filter(([name]) => counts[name]);
   const numbers = parts.map(([name, title]) => `${count(counts[name])} ${title}`).join(", ");
-  const step = scale.step ? ` in steps of ${exact(scale.step)}` : "";
+  const step = scale?.step ? ` in steps of ${exact(scale.step)}` : "";
   return [
     sources.length && `From ${sources.join(", ")}.`,
-    `Ratings from ${exact(scale.low)} to ${exact(scale.high)} stars${step}.`,
-    parts.length && `${split.kind ? `A ${split.kind} split` : "Split"} into ${numbers} ratings.`,
+    scale
+      ? `Ratings from ${exact(scale.low)} to ${exact(scale.high)} stars${step}.`
+      : "Likes, views or counts of a user and a movie, each pair once.",
+    parts.length && `${split.kind ? `A ${split.kind} split` : "Split"} into ${numbers} ${scale ? "ratings" : "pairs"}.`,
     counts.rejected && `${counted(counts.rejected, "row")} rejected.`,
     counts.valid &&
       ratings === counts.train + counts.valid &&
-      "The final model was trained on training and validation ratings together.",
+      `The final model was trained on training and validation ${scale ? "ratings" : "pairs"} together.`,
   ]
     .filter(Boolean)
     .join(" ");
@@ -120,10 +123,11 @@ export function dataSummary({ counts, split, scale, sources, ratings }) {
 
 /** @param {any} data */
 export function dataPanels(data) {
+  const [name, title] = data.scale ? ["ratings", "Ratings"] : ["movies", "Movies"];
   return [
-    histogram("Ratings by stars", "Stars", "Ratings", data.values),
-    histogram("Users by number of ratings", "Ratings", "Users", data.user_ratings),
-    histogram("Movies by number of ratings", "Ratings", "Movies", data.movie_ratings),
+    ...(data.scale ? [histogram("Ratings by stars", "Stars", "Ratings", data.values)] : []),
+    histogram(`Users by number of ${name}`, title, "Users", data.user_ratings),
+    histogram(`Movies by number of ${data.scale ? "ratings" : "users"}`, data.scale ? "Ratings" : "Users", "Movies", data.movie_ratings),
   ];
 }
 
@@ -188,7 +192,9 @@ export function tuningPanel(tuning) {
 }
 
 /** @param {any} facts */
-export function errorsSummary({ groups }) {
+export function errorsSummary({ groups, data }) {
+  if (!data.scale)
+    return "This model predicts no stars: its lists are measured beside those of the most popular movies.";
   return groups
     ? "In stars, on test ratings. Bias is the mean prediction minus the mean rating. " +
         `Pale bars are groups of fewer than ${FEW} ratings.`
@@ -201,13 +207,17 @@ function predictorPanel(split, errors) {
   const rows = Object.keys(PREDICTORS)
     .filter((name) => errors[name])
     .map((name) => ({ name, ...errors[name] }));
-  const most = Math.max(...rows.map((row) => row.rmse));
-  const title = split === "test" ? "Test ratings" : "Validation ratings";
+  const [first, second] = "rmse" in errors.model ? ["rmse", "mae"] : ["ndcg", "recall"];
+  const most = Math.max(...rows.map((row) => row[first]), 1e-9);
+  const what = first === "rmse" ? "ratings" : "pairs";
+  const title = split === "test" ? `Test ${what}` : `Validation ${what}`;
+  const name = (/** @type {string} */ measure) =>
+    MEASURES.find(([key]) => key === measure)?.[1] ?? measure.toUpperCase();
   const columns = [
     { title: "Predictor", kind: "words", cell: (row) => PREDICTORS[row.name] },
-    { title: "", kind: "bars", cell: (row) => bar(row.rmse / most, row.name === "model" ? "" : "dim") },
-    { title: "RMSE", cell: (row) => fixed(row.rmse, 4) },
-    { title: "MAE", cell: (row) => fixed(row.mae, 4) },
+    { title: "", kind: "bars", cell: (row) => bar(row[first] / most, row.name === "model" ? "" : "dim") },
+    { title: name(first), cell: (row) => fixed(row[first], 4) },
+    { title: name(second), cell: (row) => fixed(row[second], 4) },
   ];
   return panel(
     title,
@@ -301,6 +311,7 @@ function popularityPanel(rows) {
 /** List measures by order and option. @param {any} measures */
 function measuresPanel({ default: standard, ...lists }) {
   const title = "List quality by order and option";
+  const own = "order blend" in lists ? "order blend" : "order rank";
   const diverse = lists["diversity 0.3"];
   const change = diverse && standard.ndcg ? diverse.ndcg - standard.ndcg : null;
   const cost =
@@ -310,18 +321,18 @@ function measuresPanel({ default: standard, ...lists }) {
         ` (${signedFixed((100 * change) / standard.ndcg, 1)} %) and the mean distance between two movies of a list` +
         ` from ${fixed(standard.diversity, 3)} to ${fixed(diverse.diversity, 3)}.`;
   const columns = [
-    { title: "Lists", cell: (row) => (row.name === "order blend" ? "order blend (default)" : row.name) },
+    { title: "Lists", cell: (row) => (row.name === own ? `${own} (default)` : row.name) },
     ...MEASURES.map(([name, title, digits]) => ({ title, cell: (row) => fixed(row[name], digits) })),
   ];
   const rows = Object.entries(lists).map(([name, row]) => ({ name, ...row }));
   const lead =
     `For ${counted(standard.users, "user")} with a liked movie in the test ratings` +
-    " (4 of 5 stars or the same share of another scale)." +
+    (own === "order blend" ? " (4 of 5 stars or the same share of another scale)." : ".") +
     ` Lists come from the whole catalogue, without the movies the user has rated.${cost}`;
   const element = panel(
     title,
     h("p", { text: lead }),
-    table(title, columns, rows, (row) => (row.name === "order blend" ? "own" : null)),
+    table(title, columns, rows, (row) => (row.name === own ? "own" : null)),
   );
   element.classList.add("wide");
   return element;
@@ -331,12 +342,12 @@ function measuresPanel({ default: standard, ...lists }) {
 const signedFixed = (number, digits) => `${number < 0 ? "−" : "+"}${fixed(Math.abs(number), digits)}`;
 
 /** @param {any} facts */
-export function listPanels({ model, lists }) {
+export function listPanels({ model, data, lists }) {
   const columns = [
     { title: "Movie", kind: "words", cell: (row) => [titleOf(row), row.year ? ` (${row.year})` : ""] },
     { title: "Lists", cell: (row) => percent(row.lists / lists.users) },
-    { title: "Ratings", cell: (row) => count(row.ratings) },
-    { title: "Mean", cell: (row) => fixed(row.mean, 2) },
+    { title: data.scale ? "Ratings" : "Users", cell: (row) => count(row.ratings) },
+    ...(data.scale ? [{ title: "Mean", cell: (row) => fixed(row.mean, 2) }] : []),
   ];
   return [
     popularityPanel(lists.popularity),

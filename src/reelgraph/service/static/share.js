@@ -2,7 +2,7 @@
 
 import { dropped, Latest } from "./api.js";
 import { byId, h, icon } from "./dom.js";
-import { counted } from "./format.js";
+import { counted, fits, given as kind } from "./format.js";
 import { notice } from "./notices.js";
 import { MOST_RATINGS } from "./state.js";
 
@@ -21,7 +21,7 @@ export function toFragment(ratings) {
 /**
  * Reads the ratings of a fragment; skips what is malformed or outside the scale.
  * @param {string} fragment with or without "#"
- * @param {import("./format.js").Scale} scale
+ * @param {import("./format.js").Scale | null} scale
  * @returns {Map<string, number>}
  */
 export function fromFragment(fragment, scale) {
@@ -33,7 +33,7 @@ export function fromFragment(fragment, scale) {
     if (
       end < 1 ||
       part.length === end + 1 ||
-      !(stars >= scale.low && stars <= scale.high) ||
+      !fits(stars, scale) ||
       found.size >= MOST_RATINGS
     )
       continue;
@@ -70,7 +70,7 @@ export class Share {
       id: "share-link",
       readonly: true,
       value: link,
-      "aria-label": "Link with your ratings",
+      "aria-label": `Link with your ${kind(this.page.scale)}s`,
       onfocus: () => field.select(),
     });
     const said = h("span", { class: "copied", role: "status" });
@@ -96,10 +96,10 @@ export class Share {
             icon("close"),
           ),
         ),
-        h("h2", { id: "share-title", text: "Share your ratings" }),
+        h("h2", { id: "share-title", text: `Share your ${kind(this.page.scale)}s` }),
         h("p", {
           text:
-            `This link contains your ${counted(number, "rating")}. Open it on another device, save it, or send it ` +
+            `This link contains your ${counted(number, kind(this.page.scale))}. Open it on another device, save it, or send it ` +
             "to a friend. Nothing is uploaded: browsers do not send this part of a link to the server.",
         }),
         h(
@@ -129,7 +129,7 @@ export class Share {
       movies = [...given.keys()].flatMap((id) => known.get(id) ?? []);
     } catch (error) {
       if (dropped(error)) return undefined;
-      return notice("The ratings in the link could not be loaded.", {
+      return notice(`The ${kind(this.page.scale)}s in the link could not be loaded.`, {
         label: "Try again",
         run: () => this.restore(),
       });
@@ -150,7 +150,7 @@ export class Share {
     const absent = missing
       ? ` ${counted(missing, "movie")} in the link ${missing === 1 ? "is" : "are"} not in this catalogue.`
       : "";
-    return notice(`${counted(ratings.length, "rating")} imported from the link.${absent}`);
+    return notice(`${counted(ratings.length, kind(this.page.scale))} imported from the link.${absent}`);
   }
 
   /** Asks which ratings to keep: the link's, the visitor's, or both. @param {import("./state.js").Rated[]} ratings */
@@ -170,8 +170,8 @@ export class Share {
       h(
         "div",
         { class: "sheet-inside" },
-        h("h2", { id: "share-title", text: `This link contains ${counted(ratings.length, "rating")}` }),
-        h("p", { text: `You already have ${counted(own.length, "rating")} in this browser.` }),
+        h("h2", { id: "share-title", text: `This link contains ${counted(ratings.length, kind(this.page.scale))}` }),
+        h("p", { text: `You already have ${counted(own.length, kind(this.page.scale))} in this browser.` }),
         h(
           "div",
           { class: "share-row" },

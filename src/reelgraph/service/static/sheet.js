@@ -5,8 +5,8 @@ import { byId, h, icon } from "./dom.js";
 import { forecast } from "./forecast.js";
 import { counted, factsOf, titleOf, titlesOf, value } from "./format.js";
 import { poster } from "./poster.js";
-import { stars } from "./stars.js";
-import { why } from "./why.js";
+import { rating } from "./rating.js";
+import { why, whyListed } from "./why.js";
 
 /** @typedef {import("./format.js").Movie} Movie */
 /** @typedef {import("./card.js").View} View */
@@ -54,7 +54,7 @@ export class Sheet {
   #build() {
     const { movie, view } = this.#here;
     const { title, others } = titlesOf(movie);
-    this.given = stars({ movie, scale: this.page.scale, visitor: this.page.visitor });
+    this.given = rating(movie, this.page);
     this.predicted = forecast(this.page.scale);
     this.predicted.element.hidden = true;
     this.facts = h("p", { class: "sheet-mean" });
@@ -189,25 +189,27 @@ export class Sheet {
 
   /** @param {import("./api.js").MovieFacts} found */
   #tell({ ratings, mean }) {
-    /** @type {HTMLElement} */ (this.facts).textContent =
-      ratings && mean !== null
-        ? `${value(mean, this.page.scale)} on average, ${counted(ratings, "rating")}`
-        : "No ratings yet";
+    const { scale } = this.page;
+    const average = mean === null || !scale ? "No ratings yet" : `${value(mean, scale)} on average, `;
+    /** @type {HTMLElement} */ (this.facts).textContent = scale
+      ? average + (mean === null ? "" : counted(ratings, "rating"))
+      : `Liked or viewed by ${counted(ratings, "user")}`;
   }
 
   /** @param {Movie} movie @param {AbortSignal} signal @returns {Promise<Node[]>} */
   async #reasons(movie, signal) {
     const found = await this.api.explain(movie.movie_id, this.page.visitor.toJson(this.page.scale), signal);
-    const { low, high } = this.page.scale;
-    this.predicted?.update(Math.min(high, Math.max(low, found.prediction)), found.interval);
+    const { scale } = this.page;
+    if (scale === null || found.prediction === null) return [whyListed(found)];
+    this.predicted?.update(Math.min(scale.high, Math.max(scale.low, found.prediction)), found.interval);
     if (this.predicted) this.predicted.element.hidden = false;
-    return [why(found, this.page.scale)];
+    return [why(found, found.prediction, scale)];
   }
 
   /** @param {Movie} movie @param {AbortSignal} signal @returns {Promise<Node[]>} */
   async #similar(movie, signal) {
     const { movies } = await this.api.similar(movie.movie_id, signal);
-    this.likes = movies.map((other) => stars({ movie: other, scale: this.page.scale, visitor: this.page.visitor }));
+    this.likes = movies.map((other) => rating(other, this.page));
     const tiles = movies.map((other, place) =>
       h(
         "li",

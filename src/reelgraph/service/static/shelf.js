@@ -1,10 +1,10 @@
 /** The visitor’s rated movies, and the movies hidden as not interesting. */
 
 import { byId, h, icon, mayMove } from "./dom.js";
-import { counted, factsOf, titleOf } from "./format.js";
+import { counted, factsOf, given as kind, titleOf } from "./format.js";
 import { notice } from "./notices.js";
 import { poster } from "./poster.js";
-import { stars } from "./stars.js";
+import { rating } from "./rating.js";
 
 /** @typedef {{element: HTMLElement, update: () => void, note: (text: string) => void}} Spine */
 
@@ -66,7 +66,7 @@ export class Shelf {
 
   /** @param {import("./format.js").Movie} movie @returns {Spine} */
   #spine(movie) {
-    const given = stars({ movie, scale: this.page.scale, visitor: this.page.visitor });
+    const given = rating(movie, this.page);
     const facts = h("p", { class: "card-facts", text: factsOf(movie, 1) });
     const element = h(
       "li",
@@ -133,7 +133,7 @@ export class Shelf {
     const before = [...this.page.visitor.ratings.values()];
     this.page.visitor.replace([]);
     byId("list").focus({ preventScroll: true });
-    notice(`${counted(before.length, "rating")} removed.`, {
+    notice(`${counted(before.length, kind(this.page.scale))} removed.`, {
       label: "Undo",
       run: () => this.page.visitor.replace(before),
     });

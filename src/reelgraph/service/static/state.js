@@ -1,10 +1,12 @@
 /** The visitor's ratings, hidden movies and imported films, stored in this browser only. */
 
+import { fits } from "./format.js";
+
 /** @typedef {import("./format.js").Movie} Movie */
 /** @typedef {{movie: Movie, stars: number, at: number}} Rated */
 /** @typedef {"rate" | "remove" | "hide" | "unhide" | "all"} Kind */
 
-const KEY = "reelgraph.visitor.1";
+const KEYS = { stars: "reelgraph.visitor.1", likes: "reelgraph.likes.1" };
 export const MOST_RATINGS = 2000; // the server's limit
 const MOST_EXCLUDED = 10_000; // the server's limit, for the watchlist as well
 
@@ -29,8 +31,10 @@ function idsOf(ids) {
 
 /** The visitor's ratings, hidden movies and imported films; dispatches "change" after every change. */
 export class Visitor extends EventTarget {
-  constructor() {
+  /** @param {keyof KEYS} [kind] what the visitor gives; a like is 1 star */
+  constructor(kind = "stars") {
     super();
+    this.key = KEYS[kind];
     /** @type {Map<string, Rated>} */
     this.ratings = new Map();
     /** @type {Map<string, Movie>} */
@@ -42,7 +46,7 @@ export class Visitor extends EventTarget {
     this.kept = true; // whether the browser allows storage
     this.#read();
     addEventListener("storage", (event) => {
-      if (event.key !== KEY && event.key !== null) return;
+      if (event.key !== this.key && event.key !== null) return;
       this.#read();
       this.#tell("all", null);
     });
@@ -55,11 +59,11 @@ export class Visitor extends EventTarget {
 
   /**
    * Ratings by movie id, as the server expects them, without those outside the scale (from an earlier model).
-   * @param {import("./format.js").Scale} scale
+   * @param {import("./format.js").Scale | null} scale
    * @returns {Record<string, number>}
    */
-  toJson({ low, high }) {
-    const fitting = [...this.ratings].filter(([, { stars }]) => stars >= low && stars <= high);
+  toJson(scale) {
+    const fitting = [...this.ratings].filter(([, { stars }]) => fits(stars, scale));
     return Object.fromEntries(fitting.map(([id, { stars }]) => [id, stars]));
   }
 
@@ -139,7 +143,7 @@ export class Visitor extends EventTarget {
         watched: [...this.watched],
         watchlist: [...this.watchlist],
       };
-      localStorage.setItem(KEY, JSON.stringify(value));
+      localStorage.setItem(this.key, JSON.stringify(value));
     } catch {
       this.kept = false; // Storage is full or blocked: ratings last until the page closes.
     }
@@ -154,7 +158,7 @@ export class Visitor extends EventTarget {
   #read() {
     let stored = null;
     try {
-      stored = JSON.parse(localStorage.getItem(KEY) ?? "null");
+      stored = JSON.parse(localStorage.getItem(this.key) ?? "null");
     } catch {
       stored = null; // Damaged or blocked storage counts as empty.
     }

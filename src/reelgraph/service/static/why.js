@@ -6,8 +6,8 @@ import { initialsOf } from "./poster.js";
 
 /** @typedef {import("./format.js").Movie} Movie */
 /** @typedef {import("./format.js").Scale} Scale */
-/** @typedef {{movie: Movie, rating: number, contribution: number}} Reason */
-/** @typedef {{target: Movie, prediction: number, mean: number, user: number, movie: number, because: Reason[],
+/** @typedef {{movie: Movie, rating: number | null, contribution: number}} Reason */
+/** @typedef {{target: Movie, prediction: number | null, mean: number, user: number, movie: number, because: Reason[],
  *   interval: [number, number] | null,
  *   ranking: {score: number, movie: number, because: Reason[]} | null}} Explanation */
 /** @typedef {{label: string, detail: string, pull: number}} Pull */
@@ -23,12 +23,12 @@ export function pullsOf(because) {
   const rest = because.slice(own.length); // sorted by size
   const pulls = own.map(({ movie, rating, contribution }) => ({
     label: titleOf(movie),
-    detail: `${exact(rating)}\u2009\u2605`,
+    detail: rating === null ? "" : `${exact(rating)}\u2009\u2605`,
     pull: contribution,
   }));
   if (rest.length) {
     pulls.push({
-      label: counted(rest.length, own.length ? "other rating" : "rating"),
+      label: counted(rest.length, (own.length ? "other " : "") + (rest[0].rating === null ? "movie" : "rating")),
       detail: "",
       pull: rest.reduce((sum, reason) => sum + reason.contribution, 0),
     });
@@ -103,11 +103,13 @@ function picture(pulls, target, result, width) {
   );
 }
 
-/** The same contributions as sentences. @param {Reason[]} because @param {Scale} scale @param {string} unit */
+/** The same contributions as sentences. @param {Reason[]} because @param {Scale | null} scale @param {string} unit */
 function sentences(because, scale, unit) {
-  return because.map(({ movie, rating, contribution }) =>
-    h("li", { text: `You gave ${titleOf(movie)} ${spoken(rating, scale)}: ${signed(contribution)}${unit}` }),
-  );
+  return because.map(({ movie, rating, contribution }) => {
+    const what =
+      rating === null || !scale ? `You like ${titleOf(movie)}` : `You gave ${titleOf(movie)} ${spoken(rating, scale)}`;
+    return h("li", { text: `${what}: ${signed(contribution)}${unit}` });
+  });
 }
 
 /** @param {number} number @param {string} label @param {string} [kind] */
@@ -138,13 +140,33 @@ function figure(draw, label) {
 }
 
 /**
+ * The explanation by a model without stars: of the movie’s place in the list.
  * @param {Explanation} found
+ * @returns {HTMLElement}
+ */
+export function whyListed({ ranking, target }) {
+  if (!ranking?.because.length) {
+    const text = "This movie is here because many people like it. Like some movies to see how they change your list.";
+    return h("div", { class: "why" }, h("p", { class: "hint", text }));
+  }
+  const words = {
+    heading: "How the movies you like change its place in your list",
+    result: "in your list",
+    unit: "",
+    label: `How the movies you like move ${titleOf(target)} up or down in your list`,
+  };
+  return h("div", { class: "why" }, picturePart(ranking.because, target, null, words));
+}
+
+/**
+ * @param {Explanation} found
+ * @param {number} prediction
  * @param {Scale} scale
  * @returns {HTMLElement}
  */
-export function why(found, scale) {
+export function why(found, prediction, scale) {
   const own = found.because.reduce((sum, reason) => sum + reason.contribution, 0);
-  const clipped = Math.min(scale.high, Math.max(scale.low, found.prediction));
+  const clipped = Math.min(scale.high, Math.max(scale.low, prediction));
   const sum = h(
     "ul",
     { class: "sum", "aria-label": "How the prediction adds up" },
@@ -152,7 +174,7 @@ export function why(found, scale) {
     term(found.user, "your rating level"),
     term(found.movie, "this movie’s level"),
     term(own, "your taste"),
-    term(found.prediction, "predicted", "to"),
+    term(prediction, "predicted", "to"),
   );
   const parts = [
     picturePart(found.because, found.target, scale, {
@@ -186,7 +208,7 @@ export function why(found, scale) {
 /**
  * @param {Reason[]} because
  * @param {Movie} target
- * @param {Scale} scale
+ * @param {Scale | null} scale
  * @param {{heading: string, result: string, unit: string, label: string}} words
  */
 function picturePart(because, target, scale, { heading, result, unit, label }) {
