@@ -173,6 +173,9 @@ class TrainConfig(BaseModel):
     processes: int = Field(
         1, ge=1, le=4096, description="training processes, on this machine or on the workers of --engine spark://"
     )
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        "auto", description="where to train; auto is a GPU that CUDA or ROCm finds, else the CPU"
+    )
     checkpoint_seconds: float = Field(30.0, ge=0, description="minimum time between checkpoints, in seconds")
 
     @model_validator(mode="before")

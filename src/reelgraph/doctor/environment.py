@@ -35,6 +35,7 @@ def checks(engine: str | None = None, stage: str | None = None) -> list[Check]:
         _disk("disk of temporary files", lambda: Path(tempfile.gettempdir()), "free some space, or set TMPDIR"),
         attempt("bundled sample", _read_sample, SAMPLE_REMEDY),
         attempt("DuckDB runs a query", _query, "python -m pip install --force-reinstall duckdb sqlframe"),
+        attempt("devices", _devices, "python -m pip install --force-reinstall torch"),
         attempt("PyTorch multiplies", _multiply, "python -m pip install --force-reinstall torch torch-geometric"),
         *spark.checks(engine, stage),
     ]
@@ -90,6 +91,16 @@ def _query() -> str:
     if rows[0]["x"] != 3:
         raise ArithmeticError(f"expected 1 + 2 = 3, found {rows[0]['x']}")
     return "1 + 2 = 3"
+
+
+def _devices() -> str:
+    """The devices that PyTorch can train on; see `train --device`."""
+    import torch  # noqa: PLC0415 (slow)
+
+    found = ["cpu"]
+    if torch.cuda.is_available():
+        found += [f"cuda ({torch.cuda.get_device_name(number)})" for number in range(torch.cuda.device_count())]
+    return ", ".join([*found, "mps"] if torch.backends.mps.is_available() else found)
 
 
 def _multiply() -> str:

@@ -69,7 +69,7 @@ class BipartiteGraph:
 
     def pairs(self, user_index: Indices, item_index: Indices) -> tuple[Tensor, Tensor]:
         """User and item indices as nodes, int32 of the same shape."""
-        return torch.from_numpy(user_index), torch.from_numpy(item_index) + self.num_users
+        return torch.as_tensor(user_index), torch.as_tensor(item_index) + self.num_users
 
 
 def build_graph(train: Interactions, num_users: int, num_items: int, *, alone: bool = False) -> BipartiteGraph:
@@ -77,7 +77,7 @@ def build_graph(train: Interactions, num_users: int, num_items: int, *, alone: b
     shard = shard_of(train.user_index, num_users, num_items, alone=alone)
     mean, std = float(train.rating.mean(dtype=np.float64)), float(train.rating.std(dtype=np.float64)) or 1.0
     own, here = shard.local(train), shard.users[1] - shard.users[0]
-    user, item = torch.from_numpy(own.user_index), torch.from_numpy(own.item_index)
+    user, item = torch.as_tensor(own.user_index), torch.as_tensor(own.item_index)
     by_item = torch.empty(len(own), dtype=torch.int32)
     for low, high in blocks(user, here):
         # A stable sort by movie is enough: the ratings are sorted by user already.
@@ -86,7 +86,7 @@ def build_graph(train: Interactions, num_users: int, num_items: int, *, alone: b
     index = torch.empty(2, 2 * count, dtype=torch.int32)
     index[0, :count], index[1, :count] = item + here, user
     index[0, count:], index[1, count:] = user.index_select(0, by_item), item.index_select(0, by_item) + here
-    rating = torch.from_numpy((own.rating - np.float32(mean)) / np.float32(std))
+    rating = torch.as_tensor((own.rating - np.float32(mean)) / np.float32(std))
     edge_attr = torch.cat([rating, rating.index_select(0, by_item)])
     return BipartiteGraph(here, num_items, mean, std, Edges(index, here, num_items), edge_attr, by_item, shard)
 
@@ -171,7 +171,7 @@ def draws(count: int) -> Tensor:
 
 def threshold(share: Tensor | float) -> Tensor:
     """The int16 number that a share of `draws` is below; shares are rounded to multiples of 2^-16."""
-    scaled = (torch.as_tensor(share) * 65536).round().clamp(0, 65535)
+    scaled = ((share if isinstance(share, Tensor) else torch.tensor(share)) * 65536).round().clamp(0, 65535)
     return (scaled - 32768).to(torch.int16)
 
 

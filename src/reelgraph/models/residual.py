@@ -215,7 +215,7 @@ class SideFeatures(nn.Module):
         super().__init__()
         self.linear = None
         if features is not None:
-            self.register_buffer("features", torch.from_numpy(features), persistent=False)
+            self.register_buffer("features", torch.as_tensor(features), persistent=False)
             self.linear = nn.Linear(features.shape[1], dim)
         self.dim, self.learned = dim, torch.empty(0)
 
@@ -223,7 +223,7 @@ class SideFeatures(nn.Module):
     def fixed(cls, contribution: Float32s) -> "SideFeatures":
         """A learned contribution `(num_nodes_of_this_side, dim)` without its map and features."""
         side = cls(None, contribution.shape[1])
-        side.learned = torch.from_numpy(contribution.copy())
+        side.learned = torch.as_tensor(contribution.copy())
         return side
 
     def forward(self, num_nodes: int) -> Tensor:

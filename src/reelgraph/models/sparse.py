@@ -93,13 +93,13 @@ class Edges:
 
 def blocks(user: Tensor, num_users: int) -> list[tuple[int, int]]:
     """First rating and last + 1 of each block of users, of ratings sorted by user; at least one block."""
-    ends = torch.arange(BLOCK, num_users + BLOCK, BLOCK, dtype=user.dtype)
+    ends = torch.arange(BLOCK, num_users + BLOCK, BLOCK, dtype=user.dtype, device=user.device)
     return list(pairwise([0, *torch.searchsorted(user.contiguous(), ends).tolist()])) or [(0, 0)]
 
 
 def starts(row: Tensor, size: int) -> Tensor:
     """Row pointers of entries sorted by row, int32 `(size + 1,)`."""
-    start = torch.zeros(size + 1, dtype=torch.int32)
+    start = row.new_zeros(size + 1, dtype=torch.int32)
     start[1:] = torch.bincount(row, minlength=size).cumsum(0)
     return start
 

@@ -26,7 +26,7 @@ def save(fit: Fit, path: Path, identity: dict[str, Any]) -> None:
         "model": fit.model.state_dict(),
         "best": progress.best,
         "average": progress.average,
-        "random": {"state": torch.get_rng_state()},
+        "random": random_states(fit),
         "adam": {f"{number}.{name}": value for number, part in moments.items() for name, value in part.items()},
     }
     groups = _each_table(fit, groups, fit.shard.whole)
@@ -59,7 +59,7 @@ def restore(fit: Fit, path: Path, identity: dict[str, Any]) -> None:
     """Set a new fit and the random generator to the state in a checkpoint of the same settings and data."""
     remedy = f"remove {path} to start afresh, or run again without --resume"
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework="pt", device=str(fit.model.graph.rating.device)) as file:
             state = json.loads(file.metadata()["state"])
             version = state["version"]
             tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -89,7 +89,17 @@ def restore(fit: Fit, path: Path, identity: dict[str, Any]) -> None:
     progress.step, progress.best_step, progress.seconds = state["step"], state["best_step"], state["seconds"]
     progress.history = [Evaluation(**line) for line in state["history"]]
     progress.best, progress.average = parts["best"], parts["average"]
-    torch.set_rng_state(parts["random"]["state"])
+    torch.set_rng_state(parts["random"]["state"].cpu())
+    if "cuda" in parts["random"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state(parts["random"]["cuda"].cpu())
+
+
+def random_states(fit: Fit) -> dict[str, Tensor]:
+    """The state of the random generators that a fit draws from, by device."""
+    states = {"state": torch.get_rng_state()}
+    if fit.model.graph.rating.is_cuda:
+        states["cuda"] = torch.cuda.get_rng_state()
+    return states
 
 
 def _each_table(

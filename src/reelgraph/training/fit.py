@@ -27,11 +27,11 @@ from reelgraph.models import RankingModel, ResidualModel
 from reelgraph.models.base import HidesRatings, RatingModel
 from reelgraph.models.graph import BipartiteGraph, build_graph, reveal
 from reelgraph.models.shard import place
-from reelgraph.models.sparse import quiet_sparse
 from reelgraph.recommend.recommender import Recommender
 from reelgraph.scoring.intervals import calibrate
 from reelgraph.scoring.scorers import scorer_for
 from reelgraph.scoring.session import Queries, Residuals, SessionEffect, choose
+from reelgraph.training.devices import running_on
 from reelgraph.training.fit_ranking import RankingHead, fit_ranking_head, score_of
 from reelgraph.training.leaks import check_data
 from reelgraph.training.loop import Progress
@@ -90,7 +90,7 @@ def take_part(
     check_data(data, config.side_features)
     runs = RatingRuns(data), RankingRuns(data)
     runner, rankings = (Runner(kind, observe, checkpoints) for kind in runs)
-    with torch.random.fork_rng(devices=[]), quiet_sparse():
+    with running_on(config.device) as device:
         fitted = tune_and_fit(runner, config)
         fitted = learn_from_validation(fitted, data)
         fitted = fit_head(fitted, rankings, config)
@@ -104,6 +104,7 @@ def take_part(
             artifact = add_held_out(artifact, fitted, *runs)
             recommender = Recommender(artifact)
     artifact.manifest["given"] = config.model_dump(mode="json", include=set(fitted.given))
+    artifact.manifest["device"] = device.type
     artifact.manifest["seconds"] = time.monotonic() - started
     return recommender
 
@@ -151,7 +152,7 @@ def learn_from_validation(fitted: Fitted, data: Dataset) -> Fitted:
     if model is None or not len(valid):
         return fitted
     if isinstance(model, ResidualModel):
-        standardised = torch.from_numpy(((valid.rating - model.graph.mean) / model.graph.std).astype(np.float32))
+        standardised = torch.as_tensor(((valid.rating - model.graph.mean) / model.graph.std).astype(np.float32))
         model.fit_gain(*model.graph.pairs(valid.user_index, valid.item_index), standardised)
     prediction = predict(model, valid, data.scale)
     counts = [
@@ -263,7 +264,7 @@ def make_artifact(fitted: Fitted, data: Dataset) -> Artifact:
     arrays = {
         name: array for part in (model, fitted.ranking) if part is not None for name, array in part.export().items()
     }
-    weights = {name: value.numpy() for name, value in arrays.items()}
+    weights = {name: value.numpy(force=True) for name, value in arrays.items()}
     return Artifact(manifest, weights, data.user_table, data.item_table, pa.table(seen), fitted.history, data.rejects)
 
 
@@ -310,7 +311,7 @@ def add_held_out(artifact: Artifact, fitted: Fitted, ratings: RatingRuns, rankin
             times = np.full(len(part), NO_TIME) if part.timestamp is None else part.timestamp
             every = merge(every, replace(part, timestamp=times))
     mean, std = graph_of(fitted).mean, graph_of(fitted).std
-    standardised = torch.from_numpy((every.rating - np.float32(mean)) / np.float32(std))
+    standardised = torch.as_tensor((every.rating - np.float32(mean)) / np.float32(std))
     graph = build_graph(every, len(data.users), len(data.items), alone=True).standardised(standardised, mean, std)
     ranking = None
     if fitted.ranking is not None and head is not None:
@@ -342,7 +343,7 @@ def star_scores(data: Dataset, model: RatingModel, config: TrainConfig) -> Calla
     """A function of user indices that gives the rating model's standardised predictions of all movies."""
     low, high = data.scale
     unit = (model.graph.std / (high - low), (model.graph.mean - low) / (high - low))
-    scorer = scorer_for(config.model, {name: value.numpy() for name, value in model.export().items()}, unit)
+    scorer = scorer_for(config.model, {name: value.numpy(force=True) for name, value in model.export().items()}, unit)
     return lambda users: scorer.score(scorer.users(users))
 
 

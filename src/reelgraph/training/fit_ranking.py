@@ -73,7 +73,7 @@ def fit_ranking_head(
 
 def score_of(model: RankingModel) -> Score:
     """A function of user indices that gives their ranking scores of all movies."""
-    user, item, bias = (array.numpy() for array in model.scores())
+    user, item, bias = (array.numpy(force=True) for array in model.scores())
     return lambda users: user[users] @ item.T + bias
 
 

@@ -113,7 +113,7 @@ def check_model(model: Model, train: Interactions) -> None:
     mean, train = train.rating.mean(dtype=np.float64), graph.shard.local(train)
     user, item = graph.pairs(train.user_index, train.item_index)
     own = graph.num_edges == len(train) and torch.equal(graph.user, user) and torch.equal(graph.item, item)
-    rating = torch.from_numpy((train.rating - np.float32(graph.mean)) / np.float32(graph.std))
+    rating = torch.as_tensor((train.rating - np.float32(graph.mean)) / np.float32(graph.std))
     if not own or not torch.allclose(graph.rating, rating, atol=1e-5):
         raise LeakError(
             f"leak check: expected a graph of the {len(train):,} training ratings, found other ratings in it",
@@ -151,6 +151,6 @@ def _check_messages(model: HidesRatings) -> None:
 def _part(graph: BipartiteGraph, kept: Tensor) -> BipartiteGraph:
     """The graph of some of its ratings, with the whole graph's nodes and standardisation."""
     rating, item = graph.rating[kept], graph.item[kept] - graph.num_users
-    rows = Interactions(graph.user[kept].numpy(), item.numpy(), rating.numpy(), None)
+    rows = Interactions(graph.user[kept].numpy(force=True), item.numpy(force=True), rating.numpy(force=True), None)
     part = build_graph(rows, graph.num_users, graph.num_items, alone=True)
     return part.standardised(rating, graph.mean, graph.std)

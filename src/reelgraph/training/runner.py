@@ -26,7 +26,7 @@ Observe = Callable[[str, Progress, TrainConfig], None]
 State = dict[str, torch.Tensor]
 
 # A resumed fit may change these settings.
-RESUMABLE = {"max_steps", "patience", "checkpoint_seconds", "processes", "use_all"}
+RESUMABLE = {"max_steps", "patience", "checkpoint_seconds", "processes", "use_all", "device"}
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,7 @@ class RankingRuns:
     def build(self, graph: BipartiteGraph, train: Interactions, config: TrainConfig) -> RankingModel:
         """A new model over a graph of training ratings; `train` holds those of all processes."""
         return RankingModel(
-            graph, torch.from_numpy(graph.shard.local(train).rating >= self.data.liked), dim=config.dim,
+            graph, torch.as_tensor(graph.shard.local(train).rating >= self.data.liked), dim=config.dim,
             hide=config.hide, newcomers=config.newcomers, dropout=config.dropout, temperature=config.temperature,
             item_features=self._features if config.side_features else None,
         )  # fmt: skip

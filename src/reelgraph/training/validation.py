@@ -46,9 +46,11 @@ class RankingValidation:
 
     def errors(self, model: Any) -> Float64s:
         """1 - nDCG of this process's users with a relevant validation rating."""
-        user, item, bias = (array.numpy() for array in model.scores())
+        user, item, bias = (array.numpy(force=True) for array in model.scores())
         graph = model.graph
-        seen = Interactions(graph.user.numpy(), (graph.item - graph.num_users).numpy(), graph.rating.numpy(), None)
+        columns = graph.user, graph.item - graph.num_users, graph.rating
+        user_index, item_index, rating = (column.numpy(force=True) for column in columns)
+        seen = Interactions(user_index, item_index, rating, None)
         own = graph.shard.local(self.ratings)
         return 1 - user_ndcg(lambda users: user[users] @ item.T + bias, seen, own, graph.num_items, self.scale[1])
 
@@ -71,7 +73,7 @@ def mean_of(model: Any, values: Float64s) -> float:
 def predict(model: RatingModel, pairs: Interactions, scale: tuple[float, float]) -> Float32s:
     """Predicted ratings of pairs, clipped to the scale, float32 `(num_pairs,)`."""
     standardised = model.predict(*model.graph.pairs(pairs.user_index, pairs.item_index))
-    return (standardised * model.graph.std + model.graph.mean).clamp(*scale).numpy()
+    return (standardised * model.graph.std + model.graph.mean).clamp(*scale).numpy(force=True)
 
 
 @torch.no_grad()
@@ -82,11 +84,12 @@ def hidden_residuals(model: HidesRatings, ratings: Interactions, scale: tuple[fl
     """
     model.eval()
     graph, residual = model.graph, np.empty(len(ratings), np.float32)
-    fold = torch.randint(RESIDUAL_FOLDS, (graph.num_edges,), generator=torch.Generator().manual_seed(0))
+    draws = torch.Generator("cpu").manual_seed(0)  # the same on every device
+    fold = torch.randint(RESIDUAL_FOLDS, (graph.num_edges,), generator=draws, device="cpu").to(graph.rating.device)
     for number in range(RESIDUAL_FOLDS):
         hidden = fold == number
         if hidden.any():
             standardised, _ = model.hidden_pairs(hidden)
-            prediction = (standardised * graph.std + graph.mean).clamp(*scale).numpy()
-            residual[hidden.numpy()] = ratings.rating[hidden.numpy()] - prediction
+            prediction = (standardised * graph.std + graph.mean).clamp(*scale).numpy(force=True)
+            residual[hidden.numpy(force=True)] = ratings.rating[hidden.numpy(force=True)] - prediction
     return residual
