@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from reelgraph.metrics.ratings import Group, by_group, calibration_groups, decade_groups, history_groups, value_groups
+from reelgraph.metrics.ratings import (
+    Group,
+    RatedPairs,
+    by_group,
+    calibration_groups,
+    decade_groups,
+    evaluate_predictions,
+    history_groups,
+    value_groups,
+)  # fmt: skip
 
 
 def test_errors_of_overlapping_groups() -> None:
@@ -46,3 +55,30 @@ def test_every_prediction_is_in_one_calibration_group(rows: int) -> None:
     masks = [mask for _, mask in calibration_groups(prediction)]
     counted = np.sum(masks, axis=0) if masks else np.zeros(0)
     assert rows <= 1 or (counted == 1).all()
+
+
+def test_many_values_fall_into_ten_bands_of_equal_width() -> None:
+    percent = np.arange(0, 101, dtype=float)
+    bands = {name: percent[mask].tolist() for name, mask in value_groups(percent)}
+    expected = {f"{low}-{low + 10}": list(range(low, low + 10)) for low in range(0, 100, 10)}
+    expected["90-100"].append(100)
+    assert bands == expected
+    ten = np.arange(1.0, 11.0)
+    assert [name for name, _ in value_groups(ten)] == [f"{value:g}" for value in ten]
+
+
+def test_calibration_groups_are_tenths_of_the_predictions() -> None:
+    prediction = np.random.default_rng(0).permutation(1000) / 1000
+    groups = list(calibration_groups(prediction))
+    assert [int(mask.sum()) for _, mask in groups] == [100] * 10
+    assert [float(prediction[mask].min()) for _, mask in groups] == [place / 10 for place in range(10)]
+
+
+def test_pairs_that_the_model_has_seen_are_reported() -> None:
+    ids, one = np.array(["a"]), np.array([1])
+    pairs = RatedPairs(ids, ids, np.array([4.0]), one, one)
+    plain = evaluate_predictions(pairs, np.array([3.0]))
+    warned = evaluate_predictions(pairs, np.array([3.0]), seen_pairs=1)
+    assert (plain.seen_pairs, plain.warning) == (0, None)
+    assert warned.seen_pairs == 1
+    assert "1 of 1 test ratings" in str(warned.warning)

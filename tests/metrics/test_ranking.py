@@ -13,7 +13,7 @@ from sklearn.metrics import average_precision_score, ndcg_score
 from reelgraph.arrays import NO_ITEM, top_k
 from reelgraph.data.dataset import Interactions
 from reelgraph.metrics import ranking
-from reelgraph.metrics.ranking import evaluate_lists, evaluate_ranking, lists_by_score
+from reelgraph.metrics.ranking import evaluate_lists, evaluate_ranking, lists_by_score, user_ndcg
 from tests.support.worlds import interactions, noisy
 
 USERS, ITEMS = 30, 25
@@ -187,3 +187,24 @@ def test_without_relevant_movies_the_measures_are_nan() -> None:
     report = evaluate_ranking(lambda users: np.zeros((len(users), 3)), seen, test, 3, 5.0)
     assert report.users == 0
     assert np.isnan(report.ndcg)
+
+
+def test_the_mean_of_the_users_ndcg_is_the_reports() -> None:
+    rng = np.random.default_rng(5)
+    scores = rng.normal(size=(6, 30))
+    cells = [(user, item) for user in range(6) for item in range(30) if rng.random() < 0.4]
+    seen = interactions([user for user, _ in cells[::2]], [item for _, item in cells[::2]], [3.0] * len(cells[::2]))
+    stars = rng.integers(1, 6, len(cells[1::2])).astype(float).tolist()
+    test = interactions([user for user, _ in cells[1::2]], [item for _, item in cells[1::2]], stars)
+    values = user_ndcg(lambda users: scores[users], seen, test, 30, 5.0, k=3)
+    liked = np.unique(test.user_index[test.rating >= 4])
+    assert len(values) == len(liked)
+    for user, value in zip(liked.tolist(), values.tolist(), strict=True):
+        known = set(seen.item_index[seen.user_index == user].tolist())
+        order = [item for item in np.argsort(-scores[user], kind="stable").tolist() if item not in known][:3]
+        wanted = set(test.item_index[(test.user_index == user) & (test.rating >= 4)].tolist())
+        gain = sum(1 / np.log2(place + 2) for place, item in enumerate(order) if item in wanted)
+        ideal = sum(1 / np.log2(place + 2) for place in range(min(3, len(wanted))))
+        assert value == pytest.approx(gain / ideal)
+    nothing = user_ndcg(lambda users: scores[users], seen, test.take(test.rating < 4), 30, 5.0)
+    assert nothing.shape == (0,)
