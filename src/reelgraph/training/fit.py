@@ -53,7 +53,8 @@ def fit(
 ) -> Recommender:
     """Train a model.
 
-    The fit stops by validation error. It then goes on for half as many steps on training and validation ratings.
+    The fit stops by validation error. It then goes on for half as many steps on training and validation ratings; the
+    ranking head starts again on these and takes the same steps.
 
     Args:
         data: the ratings; test ratings are used once, after training.

@@ -83,7 +83,7 @@ class Runner:
         return self._run(phase, self._graph, self.runs.data.train, self.runs.valid, config, start)
 
     def refit(self, chosen: Run, rescale: bool) -> Run:
-        """Continue the chosen fit on training and validation ratings together, with its settings.
+        """Continue or repeat the chosen fit on training and validation ratings together, with its settings.
 
         `rescale` adapts the L2 strength to the number of ratings.
         """
@@ -92,8 +92,9 @@ class Runner:
         if rescale:
             change = self.runs.l2_rule(len(train)) / self.runs.l2_rule(len(data.train))
             config = config.model_copy(update={"l2": config.rates(len(data.train)).l2 * change})
-        later = config.model_copy(update={"max_steps": refit_steps(chosen.steps)})
-        return replace(self._run("refit", self._build(train), train, None, later, chosen), config=config)
+        start = None if self.runs.refit_anew else chosen
+        later = config.model_copy(update={"max_steps": chosen.steps if start is None else refit_steps(chosen.steps)})
+        return replace(self._run("refit", self._build(train), train, None, later, start), config=config)
 
     def whole(self, run: Run) -> Any:
         """A run's model with all users; in a distributed training None in all processes but rank 0."""

@@ -39,6 +39,7 @@ class RatingRuns:
 
     data: Dataset
     prefix = ""  # begins the names of the phases
+    refit_anew = False  # whether the refit takes the steps of the fit again in place of going on from there
     l2_rule = staticmethod(l2_rule)
 
     @property
@@ -77,6 +78,7 @@ class RankingRuns:
 
     data: Dataset
     prefix = "rank "
+    refit_anew = True  # The linear start uses the validation ratings at once.
     l2_rule = staticmethod(rank_l2_rule)
 
     @property
