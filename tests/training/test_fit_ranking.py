@@ -74,14 +74,9 @@ def test_the_head_stops_by_validation_ndcg(data: Dataset) -> None:
     assert facts["valid_ndcg"]["rank"] == pytest.approx(best["valid_ndcg"], abs=1e-6)
 
 
-def test_the_search_changes_settings_of_the_head_but_not_given_ones(data: Dataset) -> None:
-    config = TrainConfig.model_validate(
-        settings(**QUICK).model_dump() | {"tune": "quick", "temperature": 0.37, "rank_l2": None, "l2": None}
-    )
-    model = fit(data, TrainConfig(**{
-        name: value for name, value in config.model_dump().items()
-        if name in {*QUICK, "tune", "temperature", "eval_every", "patience", "dim"}
-    }))  # fmt: skip
+def test_the_full_search_changes_settings_of_the_head_but_not_given_ones(data: Dataset) -> None:
+    config = {"max_steps": 10, "rank_max_steps": 20, "rank_dim": 6, "dim": 4, "eval_every": 5, "temperature": 0.37}
+    model = fit(data, TrainConfig.model_validate(config | {"tune": "full"}))
     changes = [trial["change"] for trial in model.artifact.manifest["ranking"]["tuning"]]
     assert any(change.startswith("l2 ") for change in changes)
     assert not any(change.startswith("temperature") for change in changes)
