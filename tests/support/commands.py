@@ -19,21 +19,34 @@ class CommandLine:
         self._busy = threading.Lock()
         self._server: subprocess.Popen[str] | None = None
 
-    def __call__(self, *arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-        """Run a command and wait until it ends."""
+    def __call__(
+        self, *arguments: object, cwd: Path | None = None, temporary: Path | None = None, limit: int | None = None,
+        kill: tuple[float, int] | None = None,
+    ) -> subprocess.CompletedProcess[str]:  # fmt: skip
+        """Run a command and wait until it ends.
+
+        Args:
+            arguments: what follows `reelgraph`.
+            cwd: where it runs.
+            temporary: its directory for temporary files.
+            limit: the largest number of bytes that a file may have.
+            kill: seconds after which it gets a signal, and the signal.
+        """
+        words = [str(argument) for argument in arguments]
         request = {
-            "arguments": [str(argument) for argument in arguments],
+            "arguments": words,
             "cwd": str(cwd or Path.cwd()),
-            "environment": dict(os.environ),
+            "environment": os.environ | ({} if temporary is None else {"TMPDIR": str(temporary)}),
+            "limit": limit,
             "stdout": str(self._stdout),
             "stderr": str(self._stderr),
         }
         with self._busy:
-            code = self._ask(json.dumps(request))
+            code = self._ask(json.dumps(request), kill)
             texts = [path.read_text(encoding="utf-8") for path in (self._stdout, self._stderr)]
-        return subprocess.CompletedProcess(["reelgraph", *request["arguments"]], code, *texts)
+        return subprocess.CompletedProcess(["reelgraph", *words], code, *texts)
 
-    def _ask(self, request: str) -> int:
+    def _ask(self, request: str, kill: tuple[float, int] | None) -> int:
         if self._server is None:
             program = [sys.executable, str(Path(__file__).with_name("forkserver.py"))]
             self._server = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -41,7 +54,13 @@ class CommandLine:
         assert self._server.stdout is not None
         self._server.stdin.write(f"{request}\n")
         self._server.stdin.flush()
+        child = int(self._server.stdout.readline())
+        timer = None if kill is None else threading.Timer(kill[0], os.kill, (child, kill[1]))
+        if timer is not None:
+            timer.start()
         answer = self._server.stdout.readline()
+        if timer is not None:
+            timer.cancel()
         assert answer, "the fork server ended"
         return int(answer)
 

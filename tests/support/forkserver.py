@@ -1,12 +1,14 @@
 """Runs `python -m reelgraph` in forks of one process that has imported the libraries; started by `commands`.
 
-It reads one JSON object a line from stdin, runs the command it describes, and writes its exit code as a line to stdout.
+It reads one JSON object a line from stdin, runs the command it describes, and writes its process id and then its exit
+code as lines to stdout.
 """
 
 import atexit
 import importlib
 import json
 import os
+import resource
 import runpy
 import sys
 import traceback
@@ -27,6 +29,8 @@ def become(request: dict[str, Any]) -> None:
     os.chdir(request["cwd"])
     sys.path[0] = os.getcwd()  # noqa: PTH109 (what `python -m` puts there)
     sys.argv = ["reelgraph", *request["arguments"]]
+    if request["limit"] is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (request["limit"],) * 2)
     writing = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
     for stream, (path, flags) in enumerate(
         ((os.devnull, os.O_RDONLY), (request["stdout"], writing), (request["stderr"], writing))
@@ -36,6 +40,11 @@ def become(request: dict[str, Any]) -> None:
         os.close(opened)
 
 
+def answer(number: int) -> None:
+    sys.stdout.write(f"{number}\n")
+    sys.stdout.flush()
+
+
 def serve() -> dict[str, Any] | None:
     """Answer requests until stdin ends; returns a request in the fork that has to run it, and None at the end."""
     for line in iter(sys.stdin.readline, ""):
@@ -43,9 +52,8 @@ def serve() -> dict[str, Any] | None:
         child = os.fork()
         if child == 0:
             return request
-        _, status = os.waitpid(child, 0)
-        sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
-        sys.stdout.flush()
+        answer(child)
+        answer(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     return None
 
 

@@ -1,0 +1,50 @@
+"""Every moment has a whole result, however a command ends; `benchmarks/kills.py` tries more commands and moments."""
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.commands import CommandLine, command_line
+from tests.support.outputs import COMMANDS, Trial, fill
+
+KILLS = 2
+
+
+@pytest.fixture(scope="module")
+def folder(tables: Path, model_dir: Path, other_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("kills")
+    fill(folder, tables, (model_dir, other_dir))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def other_command() -> Iterator[CommandLine]:
+    with command_line() as command:
+        yield command
+
+
+@pytest.mark.parametrize("name", ["forget", "predict"])
+def test_a_kill_leaves_the_old_or_the_new_one(folder: Path, command: CommandLine, name: str) -> None:
+    draw, trial = random.Random(name), Trial(folder, COMMANDS[name], command)
+    with trial.reader():
+        for _ in range(KILLS):
+            trial.kill(draw)
+    assert trial.reads.keys() <= {"1", "2"}, trial.reads
+    assert sum(trial.reads.values()) > KILLS
+
+
+@pytest.mark.parametrize("name", ["forget", "predict"])
+def test_a_full_disk_leaves_the_old_one(folder: Path, command: CommandLine, name: str) -> None:
+    trial = Trial(folder, COMMANDS[name], command)
+    with trial.reader():
+        assert trial.starve(limit=10)
+    assert trial.reads.keys() <= {"1", "2"}, trial.reads
+
+
+def test_two_commands_may_write_one_target(folder: Path, command: CommandLine, other_command: CommandLine) -> None:
+    trial = Trial(folder, COMMANDS["forget"], command)
+    with trial.reader():
+        trial.race(other_command)
+    assert trial.reads.keys() <= {"1", "2"}, trial.reads
