@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from measuring import describe, measure_command
 
+from reelgraph.arrays import USER_DAMPING
 from reelgraph.artifact import Artifact, write_artifact
 
 HERE = Path(__file__).resolve().parent
@@ -46,11 +47,12 @@ def artifact(ranking: bool, users: int, movies: int, ratings: int, seed: int = 0
         weights |= {f"rank.item.{name}": normal(movies, RANK_DIM) for name in ("free", "side")}
     manifest = {
         "config": {"model": "residual"},
+        "steps": 1,
         "data": {"source": {"files": [], "id_types": {"user": "int64", "item": "int64"}}},
         "scale": {"low": 0.5, "high": 5.0, "step": 0.5},
         "standardise": {"mean": 3.5, "std": 1.05},
         "session": {"seconds": 600.0, "damping": 3.0, "gain": 0.5, "causal": False},
-        "ranking": {"blend": 0.4} if ranking else None,
+        "ranking": {"steps": 1, "blend": 0.4} if ranking else None,
     }
     numbers = np.arange(1, movies + 1)
     items = pa.table({
@@ -60,7 +62,13 @@ def artifact(ranking: bool, users: int, movies: int, ratings: int, seed: int = 0
         "genres": [f"{GENRES[number % 10]}|{GENRES[number % 7]}" for number in numbers],
     })  # fmt: skip
     people = pa.table({"userId": [str(number) for number in range(1, users + 1)]})
-    return Artifact(manifest, weights, people, items, seen(rng, users, movies, ratings))
+    table = seen(rng, users, movies, ratings)
+    user, item, rating = (table[name].to_numpy() for name in ("user_index", "item_index", "rating"))
+    left = (rating - 3.5) / 1.05 - weights["item.bias"][item]  # as in training; see `artifact`
+    weights["user.bias"] = (
+        np.bincount(user, left, users) / (np.bincount(user, minlength=users) + USER_DAMPING)
+    ).astype(np.float32)
+    return Artifact(manifest, weights, people, items, table)
 
 
 def seen(rng: np.random.Generator, users: int, movies: int, ratings: int) -> pa.Table:
@@ -77,7 +85,7 @@ def seen(rng: np.random.Generator, users: int, movies: int, ratings: int) -> pa.
         "item_index": (cell % movies).astype(np.int32),
         "rating": rng.integers(1, 11, len(cell)).astype(np.float32) / 2,
         "timestamp": rng.integers(789_652_009, 1_427_784_002, len(cell)),
-        "residual": rng.standard_normal(len(cell), np.float32),
+        "residual": np.clip(rng.standard_normal(len(cell), np.float32), -4, 4),
     })  # fmt: skip
 
 

@@ -24,10 +24,13 @@ ALLOWED: dict[str, set[str]] = {
     "metrics": BASE | {"data"},
     "models": BASE | {"data"},
     "scoring": BASE,
-    "artifact": BASE | {"data", "scoring"},
+    "manifest": BASE | {"scoring"},
+    "artifact": BASE | {"data", "scoring", "manifest"},
     "recommend": BASE | {"data", "metrics", "scoring", "artifact"},
     "evaluation": BASE | {"data", "metrics", "recommend"},
-    "training": BASE | {"engines", "data", "metrics", "models", "scoring", "artifact", "recommend", "evaluation"},
+    "training": BASE
+    | {"engines", "data", "metrics", "models", "scoring", "artifact", "recommend", "evaluation"}
+    | {"manifest"},
     "planning": BASE | {"data"},
     "spark": BASE | {"engines", "artifact", "recommend"},
     "bench": BASE | {"engines", "data", "metrics", "evaluation", "training"},
@@ -35,13 +38,13 @@ ALLOWED: dict[str, set[str]] = {
     "service": BASE | {"data", "metrics", "recommend", "bench.results"},
     "cli": BASE
     | {"engines", "data", "metrics", "models", "scoring", "artifact", "recommend", "evaluation", "training"}
-    | {"planning", "spark", "bench", "doctor", "service"},
+    | {"manifest", "planning", "spark", "bench", "doctor", "service"},
     "__main__": {"cli"},
     "": {"_version", "errors", "config", "machine", "data", "recommend", "training"},  # the public API
 }
 TORCH = {"torch", "torch_geometric"}
 WITH_TORCH = {"models", "training"}
-NEVER_TORCH = {"recommend", "scoring", "artifact", "metrics", "service"}
+NEVER_TORCH = {"recommend", "scoring", "manifest", "artifact", "metrics", "service"}
 MAX_LINES = 60  # of a function
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from reelgraph.errors import ArtifactError, ConfigError
+from reelgraph.errors import ConfigError
 from reelgraph.scoring.intervals import LEVELS, Intervals, calibrate, read_intervals
 
 SCALE = (-100.0, 100.0)
@@ -58,6 +58,3 @@ def test_manifest_entries() -> None:
     assert isinstance(again, Intervals)
     assert (again.half_width == intervals.half_width).all()
     assert read_intervals(None) is None
-    for damaged in ([1.0], "x", [[["a"]]]):
-        with pytest.raises(ArtifactError, match="expected intervals of shape"):
-            read_intervals(damaged)

@@ -1,6 +1,7 @@
 """Numpy scorers against torch models, and visitors against training users with the same ratings."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from reelgraph.models.graph import build_graph
 from reelgraph.scoring.base import Scorer, UserState
 from reelgraph.scoring.gcn import GCNScorer
 from reelgraph.scoring.residual import ResidualScorer
-from reelgraph.scoring.scorers import scorer_for
+from reelgraph.scoring.scorers import check_arrays, scorer_for
 from tests.support.worlds import noisy
 
 MODELS = ("residual", "gcn")
@@ -164,26 +165,26 @@ def test_states_of_unknown_users_are_replaced() -> None:
     assert mixed.offset.tolist() == [4, 8, 6]
 
 
-def test_missing_arrays_and_unknown_models_are_refused() -> None:
-    _, _, weights = shaken("residual")
-    del weights["item.bias"]
-    with pytest.raises(ArtifactError, match=r"expected an array 'item\.bias', found none"):
-        scorer_for("residual", weights, (1.0, 0.0))
-    with pytest.raises(ArtifactError, match="expected a model of residual, gcn, ranking, found 'other'"):
-        scorer_for("other", weights, (1.0, 0.0))
-
-
 @pytest.mark.parametrize("name", MODELS)
-def test_arrays_of_inconsistent_shapes_are_refused(name: str) -> None:
+def test_arrays_of_other_names_types_and_shapes_are_refused(name: str) -> None:
     _, _, weights = shaken(name)
+    rows = {side[0]: len(weights[f"{side}.state"]) for side in ("user", "item")}
+
+    def check(arrays: dict[str, Any]) -> dict[str, Any]:
+        return check_arrays(name, arrays.items(), rows, ranks=False)
+
+    assert check(weights | {"future": np.zeros(1)}).keys() == weights.keys()
     for array in weights:
         with pytest.raises(ArtifactError, match=rf"expected an array '{array}', found none"):
-            scorer_for(name, {key: value for key, value in weights.items() if key != array}, (1.0, 0.0))
+            check({key: value for key, value in weights.items() if key != array})
         with pytest.raises(ArtifactError, match=rf"expected {array} of shape .*, found"):
-            scorer_for(name, weights | {array: weights[array][None]}, (1.0, 0.0))
+            check(weights | {array: weights[array][None]})
+        for other in (weights[array].astype(np.float64), np.full_like(weights[array], np.nan)):
+            with pytest.raises(ArtifactError, match=rf"expected float32 from .* in {array}, found others"):
+                check(weights | {array: other})
         if weights[array].ndim == 2:
             with pytest.raises(ArtifactError, match=r"expected .* of shape .*, found"):
-                scorer_for(name, weights | {array: weights[array][:, :-1]}, (1.0, 0.0))
+                check(weights | {array: weights[array][:, :-1]})
 
 
 @pytest.mark.parametrize("name", MODELS)

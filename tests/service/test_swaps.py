@@ -7,12 +7,10 @@ import shutil
 import threading
 import weakref
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
 import pytest
 
 from reelgraph.artifact import read_artifact, write_artifact
@@ -21,6 +19,7 @@ from reelgraph.files import previous_of
 from reelgraph.recommend.recommender import Recommender, open_model
 from reelgraph.service.errors import ServiceError
 from reelgraph.service.model import Current, newest, read
+from tests.support.mutations import agree, change_arrays
 from tests.support.serving import PATIENCE, until
 
 Serve = Callable[..., httpx.Client]
@@ -179,9 +178,8 @@ def endless_score(path: Path) -> None:
 
 
 def _enlarge(path: Path, *names: str) -> None:
-    artifact = read_artifact(path)
-    large = {name: np.full_like(artifact.weights[name], 1e30) for name in names}
-    write_artifact(replace(artifact, weights=artifact.weights | large), path)
+    change_arrays(lambda arrays: [arrays[name].fill(1e30) for name in names])(path)
+    agree(path)
 
 
 def missing(path: Path) -> None:
@@ -200,8 +198,8 @@ def no_json(path: Path) -> None:
         (missing, "seen.parquet"),
         (newer, "version"),
         (no_json, "damaged"),
-        (infinite, "finite"),
-        (endless_score, "finite"),
+        (infinite, "item.implicit"),
+        (endless_score, "rank.item.implicit"),
     ],
 )
 def test_a_bad_model_is_refused_and_the_present_one_stays(

@@ -10,11 +10,12 @@ from rich.table import Table
 
 from reelgraph.cli import console, progress
 from reelgraph.cli.options import JSON, PATH, reading
-from reelgraph.config import DataConfig, TrainConfig
+from reelgraph.config import DataConfig
 from reelgraph.data import pair_files
 from reelgraph.data.vocabulary import describe_overlap
 from reelgraph.evaluation import quality
 from reelgraph.files import new_file
+from reelgraph.manifest import read_config
 from reelgraph.metrics.ratings import EvaluationReport
 from reelgraph.recommend.recommender import Recommender, open_model
 
@@ -66,7 +67,7 @@ def _cold(model: Recommender) -> dict[str, Any] | None:
     from reelgraph.training.update import training_data  # noqa: PLC0415
 
     progress.note("fitting two models without some users and movies")
-    config = TrainConfig.model_validate(model.artifact.manifest["config"])
+    config = read_config(model.artifact.manifest["config"])
     results = evaluate_cold(training_data(model.artifact), fit, config, config.seed)
     if results is None:
         progress.note("new users cannot be evaluated: no held-out user has more than 20 ratings")

@@ -58,7 +58,7 @@ class Predictor:
         span = self.high - self.low
         unit = (self.std / span, (self.mean - self.low) / span)
         self.has_stars = manifest["config"]["model"] != "ranking"
-        self.scorer = scorer_for(manifest["config"]["model"], artifact.weights, unit, lists_only=artifact.lists_only)
+        self.scorer = scorer_for(manifest["config"]["model"], artifact.weights, unit)
         self.ranker = ranker_for(artifact.weights)
         self._seen = seen
         self.seen_item, self.seen_user = numbers(seen, "item_index"), numbers(seen, "user_index")

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reelgraph.arrays import Float64s, Floats, Ints
-from reelgraph.errors import ArtifactError, ConfigError
+from reelgraph.errors import ConfigError
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 USER_EDGES, ITEM_EDGES = (0, 10, 30, 100), (0, 5, 20, 100)  # lowest number of ratings in each group
@@ -54,16 +54,7 @@ def calibrate(error: Floats, user_count: Ints, item_count: Ints) -> Intervals | 
 
 def read_intervals(entry: Any) -> Intervals | None:
     """The intervals of a manifest entry; None for None."""
-    if entry is None:
-        return None
-    shape = (len(LEVELS), len(USER_EDGES), len(ITEM_EDGES))
-    try:
-        half_width = np.asarray(entry, np.float64)
-    except (TypeError, ValueError):
-        half_width = np.empty(0)
-    if half_width.shape != shape or not np.isfinite(half_width).all():
-        raise ArtifactError(f"manifest.json: expected intervals of shape {shape}, found others", "train again")
-    return Intervals(half_width)
+    return None if entry is None else Intervals(np.asarray(entry, np.float64))
 
 
 def _quantile(size: Floats, level: float) -> float:

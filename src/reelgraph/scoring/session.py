@@ -9,13 +9,12 @@ in the data's scale, over the user's training ratings j of other movies. e_uj is
 rating hidden. With a time split, ratings later than t have weight 0, as in production. Without a time, s is 0.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
 from reelgraph.arrays import Float64s, Floats, Int64s, Ints, Mask
-from reelgraph.errors import ArtifactError
 
 SECONDS = (60.0, 180.0, 600.0, 3600.0, 86400.0)  # kernel widths to choose from
 DAMPINGS = (1.0, 3.0, 10.0)
@@ -74,13 +73,7 @@ def read_effect(settings: Any) -> SessionEffect | None:
     """The effect of a manifest entry; None for None."""
     if settings is None:
         return None
-    try:
-        return SessionEffect(
-            float(settings["seconds"]), float(settings["damping"]), float(settings["gain"]), bool(settings["causal"])
-        )
-    except (KeyError, TypeError, ValueError):
-        problem = f"manifest.json: expected session with seconds, damping, gain and causal, found {settings!r}"
-        raise ArtifactError(problem, "train again") from None
+    return SessionEffect(**{field.name: settings[field.name] for field in fields(SessionEffect)})
 
 
 def choose(queries: Queries, error: Floats, history: Residuals, causal: bool) -> SessionEffect | None:

@@ -12,16 +12,12 @@ from typing import Any
 import numpy as np
 
 from reelgraph.arrays import Float64s
-from reelgraph.errors import ArtifactError
 from reelgraph.files import MANIFEST, previous_of
-from reelgraph.recommend.lists import Choice
 from reelgraph.recommend.matching import FilmIndex
 from reelgraph.recommend.recommender import Recommender, open_model
 from reelgraph.recommend.title_search import TitleIndex
 from reelgraph.service.errors import ServiceError
 
-_UNUSABLE = "train the model again; the previous one stays in service"
-_SAMPLE = 20  # movies that the sample visitor has rated
 Signature = tuple[Any, ...]
 
 
@@ -172,7 +168,6 @@ def read(path: Path) -> Served:
     path = path.resolve()  # A link may name another model by the time of a rollback.
     recommender = open_model(path)
     recommender.predictor.raters(0)  # Sorts by movie on first use, which no request should wait for.
-    check(recommender, path)
     predictor = recommender.predictor
     total = np.bincount(predictor.seen_item, predictor.seen_rating, minlength=len(predictor.items))
     rated = (predictor.item_counts > 0) & predictor.has_stars
@@ -185,27 +180,3 @@ def _checksum(path: Path) -> str | None:
         return hashlib.sha256((path / MANIFEST).read_bytes()).hexdigest()
     except OSError:
         return None
-
-
-def check(model: Recommender, path: Path) -> None:
-    """Raise an ArtifactError unless predictions and lists of a new visitor, a sample visitor and some users are sound.
-
-    Predictions and scores must be finite, and the visitors' lists not empty.
-    """
-    predictor, lists = model.predictor, model.lists
-    popular = np.argsort(-predictor.item_counts, kind="stable")[: min(_SAMPLE, len(model.items) // 2)].tolist()
-    stars = (predictor.low if predictor.has_stars else predictor.high, predictor.high)
-    sample = {model.items.id(item): stars[place % 2] for place, item in enumerate(popular)}
-    visitors = [model.person(ratings={}), model.person(ratings=sample)]
-    users = [model.person(model.users.id(user)) for user in range(min(3, len(model.users)))]
-    with np.errstate(all="ignore"):
-        numbers = [
-            array
-            for person in visitors + users
-            for array in (predictor.scorer.score(person.state), lists.score_of(person))
-        ]
-    if not all(np.isfinite(array).all() for array in numbers):
-        raise ArtifactError(f"{path}: expected finite sample predictions, found others", _UNUSABLE)
-    choice = Choice(k=min(_SAMPLE, len(model.items)))
-    if not all(lists.page(person, choice).suggestions for person in visitors):
-        raise ArtifactError(f"{path}: expected sample lists with movies, found empty ones", _UNUSABLE)

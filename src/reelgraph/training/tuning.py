@@ -6,6 +6,7 @@ same weights. `full` repeats the whole fit with each change. A run that is signi
 leader's run is the fit. Nothing depends on time, so the same data and seed give the same choice on every machine.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,7 +25,7 @@ class Trial:
     """One run of the search."""
 
     change: str  # such as "l2 0.00041 -> 0.00027"; "start" for the first run, "more steps" for the same settings
-    valid_error: float  # the best: RMSE in the data's scale, or 1 - nDCG at 10 of the ranking head
+    valid_error: float | None  # the best: RMSE in the data's scale, or 1 - nDCG at 10 of the ranking head
     steps: int
     outcome: str  # "kept", "no better" or "interrupted"
 
@@ -117,5 +118,5 @@ def _changed(config: TrainConfig, name: str, factor: float, fixed: frozenset[str
 
 
 def _trial(change: str, run: Run, outcome: str) -> Trial:
-    best = run.progress.best_evaluation.error if run.progress.history else float("nan")
-    return Trial(change, best, run.progress.step, outcome)
+    best = run.progress.best_evaluation.error if run.progress.history else math.nan
+    return Trial(change, best if math.isfinite(best) else None, run.progress.step, outcome)

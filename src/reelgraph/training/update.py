@@ -18,7 +18,7 @@ import torch
 
 from reelgraph.arrays import Float32s, Floats, Indices, Int64s
 from reelgraph.artifact import Artifact
-from reelgraph.config import LIKED, TrainConfig
+from reelgraph.config import LIKED
 from reelgraph.data import side_features, side_tables
 from reelgraph.data.dataset import NO_TIME, Dataset, Interactions
 from reelgraph.data.frames import TableLike, is_frame, write_frame
@@ -28,6 +28,7 @@ from reelgraph.data.sources import CANONICAL, NEEDED, PAIR
 from reelgraph.data.vocabulary import Vocabulary, describe_overlap, require_ids
 from reelgraph.errors import ConfigError, DataError
 from reelgraph.evaluation.differences import Distance, distance
+from reelgraph.manifest import read_config
 from reelgraph.models import RankingModel, ResidualModel
 from reelgraph.models.graph import BipartiteGraph, build_graph
 from reelgraph.models.residual import SideFeatures
@@ -54,7 +55,7 @@ def rebuild(
         raise ConfigError("update and forget: expected a residual model, found gcn", "train again on the new ratings")
     with torch.random.fork_rng(devices=[]), quiet_sparse():
         graph = _graph(artifact, ratings)
-        config = TrainConfig.model_validate(manifest["config"])
+        config = read_config(manifest["config"])
         rating_model, ranking_model = restore(artifact, graph, ratings)
         warm = {"learning_rate": WARM_RATE, "decay_steps": 0.0, "average": 0.0, "max_steps": max(steps, 1)}
         low, high = manifest["scale"]["low"], manifest["scale"]["high"]
@@ -91,7 +92,7 @@ def restore(
     artifact: Artifact, graph: BipartiteGraph, ratings: Interactions
 ) -> tuple[ResidualModel | None, RankingModel | None]:
     """The models of an artifact over a graph of its nodes; contributions of side features are constants."""
-    weights, config = artifact.weights, TrainConfig.model_validate(artifact.manifest["config"])
+    weights, config = artifact.weights, read_config(artifact.manifest["config"])
 
     def both(name: str, prefix: str = "") -> torch.Tensor:
         return torch.from_numpy(np.concatenate([weights[f"{prefix}{side}.{name}"] for side in ("user", "item")]))
@@ -279,7 +280,7 @@ def compare(artifact: Artifact, seed: int = 0) -> tuple[Distance, float]:
     }
     ranking = artifact.manifest.get("ranking")
     config |= {"rank_max_steps": ranking["steps"]} if ranking else {"ranking": False}
-    whole = fit(training_data(artifact), TrainConfig.model_validate(config))
+    whole = fit(training_data(artifact), read_config(config))
     seconds = time.monotonic() - started
     apart = distance(whole, Recommender(artifact), seed)
     assert apart is not None  # the same users and movies
