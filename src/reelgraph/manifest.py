@@ -110,11 +110,17 @@ class _Source(_Entry):
     id_types: dict[str, str]
 
 
+class _Input(_Entry):
+    path: str | None = None
+
+
 class _Data(_Entry):
     counts: dict[str, _Count] = {}
     scale: _Scale | None = None
     split: dict[str, Any] = {}
     source: _Source
+    settings: dict[str, Any] = {}
+    inputs: dict[str, _Input] = {}
 
 
 class _File(_Entry):
@@ -122,11 +128,19 @@ class _File(_Entry):
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
 
 
+class _Machine(_Entry):
+    threads: int = Field(ge=1, lt=2**31)
+
+
 class Manifest(_Entry):
     """All entries that are read."""
 
     created: str | None = None
     config: _Config
+    given: dict[str, Any] = {}
+    machine: _Machine | None = None
+    processes: _Count = 1
+    interrupted: bool = False
     steps: _Count
     seconds: float | None = None
     tuning: list[_Trial] = []
