@@ -148,7 +148,10 @@ def as_text(column: pa.Array) -> pa.Array:
         return pa.array(texts, pa.string())
     if pa.types.is_floating(kind):
         return _float_text(column)
-    return pc.cast(column, pa.string())
+    try:
+        return pc.cast(column, pa.string())
+    except pa.ArrowException as error:
+        raise DataError(f"expected a column of text, numbers or times, found {kind} ({error})", "convert it") from None
 
 
 def as_words(column: pa.Array) -> pa.Array:

@@ -29,12 +29,21 @@ def archive_of(path: Path) -> tuple[Path, str] | None:
     return existing, path.relative_to(existing).as_posix()
 
 
+@contextmanager
+def _open_archive(path: Path) -> Iterator[zipfile.ZipFile]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            yield archive
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:  # damaged, of a new kind, encrypted
+        raise DataError(f"{path}: expected a zip archive that can be read, found {error}", "pack it again") from None
+
+
 def exists(path: Path) -> bool:
     """Whether a path is there, on disk or in an archive."""
     member = archive_of(path)
     if member is None:
         return path.exists()
-    with zipfile.ZipFile(member[0]) as archive:
+    with _open_archive(member[0]) as archive:
         return member[1] in archive.namelist()
 
 
@@ -46,7 +55,7 @@ def is_archive(path: Path) -> bool:
 def list_files(folder: Path) -> list[Path]:
     """The visible files of a directory, or of a zip archive at any depth, in order of their names."""
     if is_archive(folder):
-        with zipfile.ZipFile(folder) as archive:
+        with _open_archive(folder) as archive:
             files = [folder / name for name in archive.namelist() if not name.endswith("/")]
         files = [file for file in files if "__MACOSX" not in file.parts]
     else:
@@ -71,7 +80,7 @@ def size_of(path: Path) -> int:
     member = archive_of(path)
     if member is None:
         return path.stat().st_size
-    with zipfile.ZipFile(member[0]) as archive:
+    with _open_archive(member[0]) as archive:
         return archive.getinfo(member[1]).file_size
 
 
@@ -83,7 +92,7 @@ def open_stored(path: Path) -> Iterator[Any]:
         with path.open("rb") as stream:
             yield stream
         return
-    with zipfile.ZipFile(member[0]) as archive, archive.open(member[1]) as stream:
+    with _open_archive(member[0]) as archive, archive.open(member[1]) as stream:
         yield stream
 
 
