@@ -43,7 +43,7 @@ class CommandLine:
         }
         with self._busy:
             code = self._ask(json.dumps(request), kill)
-            texts = [path.read_text(encoding="utf-8") for path in (self._stdout, self._stderr)]
+            texts = [path.read_text(encoding="utf-8", errors="replace") for path in (self._stdout, self._stderr)]
         return subprocess.CompletedProcess(["reelgraph", *words], code, *texts)
 
     def _ask(self, request: str, kill: tuple[float, int] | None) -> int:
