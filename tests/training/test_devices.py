@@ -145,7 +145,7 @@ def test_results_on_a_gpu_agree_with_the_cpu(gpu: None) -> None:
 @pytest.mark.parametrize("model", ["residual", "gcn"])
 def test_a_training_on_a_gpu_predicts_as_well(gpu: None, model: str) -> None:
     data = checkerboard()
-    config = TrainConfig(model=model, dim=8, max_steps=100, rank_max_steps=40, tune="none", use_all=False)  # type: ignore[arg-type]
+    config = TrainConfig(model=model, dim=8, max_steps=100, rank_max_steps=40, tune="none", use_all=False)
     errors = [
         fit(data, replace_device(config, device)).artifact.manifest["metrics"]["valid"]["model"]["rmse"]
         for device in ("cpu", "cuda")
