@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from reelgraph.errors import ConfigError
 
 _STRICT = ConfigDict(frozen=True, extra="forbid")
-LIKED = 0.8  # a rating of at least this share of the scale's highest makes a movie relevant
 
 # Rule for L2, chosen by validation RMSE on ML-100K, ML-1M and ml-latest-small: 4.1e-4 at 80 thousand ratings, then a
 # little above the inverse of their number, because the Huber loss has half the gradient of the squared error.

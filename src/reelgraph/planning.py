@@ -223,7 +223,8 @@ def _parts(size: Size, config: TrainConfig, speed: Speed) -> Iterator[Stage]:
         best = min(head.best, settings.max_steps)
         steps = min(best + settings.patience * settings.eval_every, settings.max_steps)
         step = speed.seconds(head.seconds.of(size, dim))
-        refit = refit_steps(best) * step if config.refit else 0.0
+        again = best if head is HEADS["rank"] else refit_steps(best)  # the ranking head is fitted anew
+        refit = again * step if config.refit else 0.0
         yield Stage(name, steps * step, held + head.bytes(size, dim) + head.validation.of(size, dim))
         if trials:
             trial = head.bytes(size, widest) + head.validation.of(size, widest) + 2 * head.kept.of(size, dim)

@@ -14,7 +14,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from reelgraph.arrays import Float32s, Indices, Int64s
-from reelgraph.config import LIKED
 from reelgraph.data.parquet_files import parts_of
 from reelgraph.data.vocabulary import Vocabulary
 from reelgraph.errors import DataError
@@ -24,6 +23,7 @@ KIND = "reelgraph-prepared"
 VERSION = 1
 SPLITS = ("train", "valid", "test")
 _BLOCK = 1 << 17  # rows read at a time
+LIKED = 0.8  # a rating of at least this share of the scale's highest makes a movie relevant
 NO_TIME = np.iinfo(np.int64).min  # the timestamp of a rating without one
 
 

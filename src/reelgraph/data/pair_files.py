@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from reelgraph.arrays import Float64s, Int64s
-from reelgraph.config import DataConfig
 from reelgraph.data.dataset import NO_TIME
 from reelgraph.data.frames import TableLike, as_arrow
 from reelgraph.data.parquet_files import as_text, flattened
@@ -24,6 +24,9 @@ from reelgraph.data.table_files import open_table
 from reelgraph.data.times import read_seconds
 from reelgraph.data.vocabulary import BLANKS, NULL_MARKERS, canonical_ids, nulls_for_markers
 from reelgraph.errors import DataError
+
+if TYPE_CHECKING:
+    from reelgraph.config import DataConfig
 
 _FINITE = re.compile(NUMBER)
 _LIKES = dict.fromkeys(YES, "1") | dict.fromkeys(NO, "0")
@@ -100,6 +103,8 @@ def rows_of(
         order: roles of the cells of tuples; `needed` if not given.
         implicit: whether they are views, likes or counts, of which those of 0 are left out.
     """
+    from reelgraph.config import DataConfig  # noqa: PLC0415 (workers of a cluster lack pydantic)
+
     config = DataConfig(strict=True, implicit=implicit)
     if isinstance(value, str | Path):
         return _read(Path(value), config, tuple(needed), empty=True)
@@ -110,7 +115,7 @@ def rows_of(
     return _checked(rows, config, needed, None)
 
 
-def read_ratings(path: Path, config: DataConfig, scale: tuple[float, float] | None) -> Rows:
+def read_ratings(path: Path, config: "DataConfig", scale: tuple[float, float] | None) -> Rows:
     """Read test or new ratings: user, movie, and a rating within the scale; see `DataConfig` for how.
 
     Without a scale, they are views, likes or counts; those of 0 are refused.
@@ -120,23 +125,23 @@ def read_ratings(path: Path, config: DataConfig, scale: tuple[float, float] | No
     return _read(path, config, NEEDED, scale=scale)
 
 
-def read_pairs(path: Path, config: DataConfig) -> Rows:
+def read_pairs(path: Path, config: "DataConfig") -> Rows:
     """Read pairs to predict: user and movie; other columns are kept."""
     return _read(path, config, PAIR)
 
 
-def read_visitor(path: Path, config: DataConfig) -> Rows:
+def read_visitor(path: Path, config: "DataConfig") -> Rows:
     """Read a visitor's ratings: movie and rating, or with `implicit` movie and perhaps a count."""
     return _read(path, config, ("item",) if config.implicit else ("item", "rating"), empty=True)
 
 
-def read_movies(path: Path, config: DataConfig) -> Rows:
+def read_movies(path: Path, config: "DataConfig") -> Rows:
     """Read movie ids, such as an allow list, from a column `movieId` or a file with one id per line."""
     return _read(path, config, ("item",), empty=True)
 
 
 def _read(
-    path: Path, config: DataConfig, needed: tuple[str, ...], *, scale: tuple[float, float] | None = None,
+    path: Path, config: "DataConfig", needed: tuple[str, ...], *, scale: tuple[float, float] | None = None,
     empty: bool = False,
 ) -> Rows:  # fmt: skip
     file = open_table(path, fewest=len(needed), matrix=config.matrix)
@@ -156,7 +161,7 @@ def _read(
     return _checked(Rows(str(path), table, roles, numbers, refused), config, needed, scale)
 
 
-def _checked(rows: Rows, config: DataConfig, needed: Sequence[str], scale: tuple[float, float] | None) -> Rows:
+def _checked(rows: Rows, config: "DataConfig", needed: Sequence[str], scale: tuple[float, float] | None) -> Rows:
     """The rows that can be used.
 
     Raises:
@@ -191,7 +196,7 @@ def _checked(rows: Rows, config: DataConfig, needed: Sequence[str], scale: tuple
     return kept
 
 
-def _fault(cell: str | None, config: DataConfig, scale: tuple[float, float] | None) -> str | None:
+def _fault(cell: str | None, config: "DataConfig", scale: tuple[float, float] | None) -> str | None:
     """Why a rating cannot be used, in the words of `prepare`; None if it can."""
     text, codes = (cell or "").strip(BLANKS), config.missing
     if config.implicit:

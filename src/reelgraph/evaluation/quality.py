@@ -5,8 +5,7 @@ from typing import Any
 import numpy as np
 
 from reelgraph.arrays import Floats, Indices, Ints
-from reelgraph.config import LIKED
-from reelgraph.data.dataset import Interactions
+from reelgraph.data.dataset import LIKED, Interactions
 from reelgraph.metrics.ranking import evaluate_lists, lists_by_score
 from reelgraph.recommend.lists import ORDERS, ListOptions
 from reelgraph.recommend.recommender import Recommender

@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reelgraph.arrays import NO_ITEM, Float64s, Floats, Indices, Int64s, Ints, Mask, top_k, unit_states
-from reelgraph.config import LIKED
-from reelgraph.data.dataset import Interactions
+from reelgraph.data.dataset import LIKED, Interactions
 
 _BLOCK_FLOATS = 1 << 23  # scores held at a time, 32 MB as float32
 _BY_USER = ("ndcg", "recall", "precision", "average_precision", "reciprocal_rank", "hit_rate")

@@ -18,9 +18,8 @@ import torch
 
 from reelgraph.arrays import Float32s, Floats, Indices, Int64s
 from reelgraph.artifact import Artifact
-from reelgraph.config import LIKED
 from reelgraph.data import side_features, side_tables
-from reelgraph.data.dataset import NO_TIME, Dataset, Interactions
+from reelgraph.data.dataset import LIKED, NO_TIME, Dataset, Interactions
 from reelgraph.data.frames import TableLike, is_frame, write_frame
 from reelgraph.data.pair_files import rows_of
 from reelgraph.data.rows import Malformed, describe_refused

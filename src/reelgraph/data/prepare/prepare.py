@@ -282,7 +282,7 @@ def _manifest(
         "split": split | {"fingerprints": splits["fingerprints"]},
         "source": {"files": [file.to_json() for file in staged], "id_types": dict(staged[0].id_types)},
         "side": {side: path and path.name for side, path in (("items", source.items), ("users", source.users))},
-        "settings": config.model_dump(mode="json", include=config.model_fields_set - {"stage"}),
+        "settings": config.model_dump(mode="json", include=config.model_fields_set - {"engine", "stage"}),
         "inputs": _inputs(source, staged),
     }
 
