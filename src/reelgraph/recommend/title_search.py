@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from reelgraph.arrays import Float32s, Indices, Ints
 from reelgraph.errors import UnknownIdError
@@ -73,9 +71,9 @@ class TitleIndex:
         A word matches a word that begins with it. Numbers match in any form (2, II, two), two words may be written
         as one or one as two, initials stand for a name ("lotr"), and articles and words such as "part" may be left
         out. Only if nothing matches, the search takes a number at the end as a place in a series ("harry potter 3");
-        then accepts one slip in a word of 4 letters or more and two in one of 7 or more; then leaves out the words
-        that match nothing. Exact names and names that begin with the text come first, weighed against the
-        number of ratings. An empty text finds all movies.
+        then accepts one slip in a word of 4 letters or more and two in one of 7 or more; then leaves out the one of
+        three words or more that matches nothing. Exact names and names that begin with the text come first, weighed
+        against the number of ratings. An empty text finds all movies.
         """
         query = words(text)
         if not query:
@@ -122,9 +120,9 @@ class TitleIndex:
             yield self._in_series(query[:-1], int(NUMBERS[query[-1]][0]))
         loose = [self._match_slips(word, place, query) for place, word in enumerate(query)]
         yield self._cost(loose, query)
-        found = [match for match in loose if np.isfinite(match).any()]
-        if found and len(found) < len(query):
-            yield self._cost(found, [""] * len(found))
+        found = [place for place, match in enumerate(loose) if np.isfinite(match).any()]
+        if len(found) == len(query) - 1 and sum(query[place] not in _OPTIONAL for place in found) >= 2:
+            yield self._cost([loose[place] for place in found], [query[place] for place in found])
 
     def _cost(self, matches: list[Float32s], query: list[str]) -> Float32s:
         """The sum over the words of a query, of which optional ones may be missing."""
@@ -162,7 +160,8 @@ class TitleIndex:
         for texts in (self._words, self._joined):
             # The last word may not be finished; the first letter is right, or swapped with the second.
             begun = texts.texts(word[0])
-            ends = range(len(word) - 1, len(word) + 2) if place == len(query) - 1 and len(word) > 4 else ()
+            unfinished = all(later.isdigit() for later in query[place + 1 :])  # apart from a year
+            ends = range(len(word) - 1, len(word) + 2) if unfinished and len(word) > 4 else ()
             beginnings = {text[:end] for text in begun for end in ends}
             for compared, items_of in (
                 ([*begun, *texts.texts(word[1])], texts.equal_to), (list(beginnings), texts.starting_with)
@@ -217,14 +216,15 @@ class _SortedTexts:
     """Texts in alphabetical order, each with its movies, for searches by prefix."""
 
     def __init__(self, texts: list[tuple[str, int]]) -> None:
-        encoded = pa.array([text for text, _ in texts], pa.string()).dictionary_encode()
-        order = pc.sort_indices(encoded.dictionary).to_numpy()
-        place = np.empty(len(order), np.int64)
-        place[order] = np.arange(len(order))
-        places = place[encoded.indices.to_numpy()]
-        self._texts: list[str] = encoded.dictionary.take(pa.array(order)).to_pylist()
-        self._start = np.searchsorted(np.sort(places), np.arange(len(order) + 1))
-        self._movies = np.asarray([item for _, item in texts], np.int32)[np.argsort(places, kind="stable")]
+        self._texts: list[str] = []
+        start: list[int] = []
+        texts = sorted(texts)
+        for place, (text, _) in enumerate(texts):
+            if not self._texts or text != self._texts[-1]:
+                self._texts.append(text)
+                start.append(place)
+        self._start = [*start, len(texts)]
+        self._movies = np.asarray([item for _, item in texts], np.int32)
 
     def starting_with(self, prefix: str) -> Indices:
         """Movies of all texts that begin with `prefix`; a movie may appear more than once."""
