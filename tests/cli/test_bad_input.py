@@ -170,7 +170,7 @@ def test_incomplete_models(command: Command, model_dir: Path, tmp_path: Path) ->
     (copy / "manifest.json").write_text(manifest)
     weights = (copy / "weights.safetensors").read_bytes()
     (copy / "weights.safetensors").write_bytes(weights[:100])
-    assert f"weights.safetensors: expected {len(weights):,} bytes, found 100" in line_of(
+    assert f"weights.safetensors: expected {len(weights):,} bytes of SHA-256 " in line_of(
         command("recommend", copy, "--user", 1)
     )
     (copy / "weights.safetensors").unlink()
@@ -179,7 +179,7 @@ def test_incomplete_models(command: Command, model_dir: Path, tmp_path: Path) ->
         ("predict", copy, "p.csv", "--out", "o"),
         ("evaluate", copy, "t.csv"),
     ):
-        assert "weights.safetensors: expected a file of the artifact, found none" in line_of(command(*arguments))
+        assert "weights.safetensors: expected a file of the model, found none" in line_of(command(*arguments))
     assert "expected a model directory with manifest.json, found none" in line_of(
         command("recommend", tmp_path, "--user", 1)
     )

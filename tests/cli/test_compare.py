@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from reelgraph.artifact import read_artifact
+from reelgraph.artifact import SUM, read_artifact, sum_of
 from tests.support.commands import CommandLine
 
 QUICK = ("--max-steps", 10, "--rank-max-steps", 10)
@@ -88,7 +88,7 @@ def test_what_cannot_be_repeated_is_refused(trained: Path, command: CommandLine,
         (manifest | {"interrupted": True}, "found an interrupted one"),
         (manifest | {"changes": {"updated": 1}}, "found a model that was updated"),
     ):
-        (copy / "manifest.json").write_text(json.dumps(changed), encoding="utf-8")
+        (copy / "manifest.json").write_text(json.dumps(changed | {SUM: sum_of(changed)}), encoding="utf-8")
         done = command("rerun", copy)
         assert done.returncode == 2
         assert problem in done.stderr

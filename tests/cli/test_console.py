@@ -119,7 +119,7 @@ def test_the_table_of_an_evaluation(capsys: Captured) -> None:
         ["pairs with such a user or movie", "5"],
     ]
     console.show_evaluation(EvaluationReport(9, 1.0, 0.5, 0, 0, 0, seen_pairs=7))
-    assert cells(capsys.readouterr().out)[-1][-1] == "7"
+    assert ["pairs among the model's own ratings", "7"] in cells(capsys.readouterr().out)
 
 
 @pytest.mark.parametrize("refitted", [True, False])

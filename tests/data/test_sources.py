@@ -228,4 +228,4 @@ def test_a_file_without_ratings_says_what_can_be_done(tmp_path: Path, text: str,
     with pytest.raises(DataError) as refused:
         load(tmp_path / "views.csv")
     assert f"rating={column}" in str(refused.value)
-    assert "likes and play counts" in str(refused.value)
+    assert "--implicit" in str(refused.value)

@@ -38,7 +38,8 @@ def model() -> Any:
     columns = ("movieId", "title", "year", "imdbId", "tmdbId")
     table = pa.table({name: list(cells) for name, cells in zip(columns, zip(*MOVIES, strict=True), strict=True)})
     catalogue = Catalogue(table)
-    return SimpleNamespace(catalogue=catalogue, items=catalogue.items, predictor=SimpleNamespace(low=1.0, high=5.0))
+    predictor = SimpleNamespace(low=1.0, high=5.0, has_stars=True)
+    return SimpleNamespace(catalogue=catalogue, items=catalogue.items, predictor=predictor)
 
 
 @pytest.fixture

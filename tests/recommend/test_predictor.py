@@ -6,9 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from reelgraph.artifact import Artifact
 from reelgraph.data.dataset import NO_TIME, Dataset
-from reelgraph.errors import ArtifactError, ConfigError
+from reelgraph.errors import ConfigError
 from reelgraph.recommend.recommender import Recommender
 from reelgraph.scoring.session import Queries, Residuals, read_effect
 from reelgraph.training.fit import fit
@@ -128,13 +127,6 @@ def test_without_validation_there_are_no_intervals(data: Dataset, model: Recomme
     with pytest.raises(ConfigError, match="a model with validation errors"):
         bare.interval([("u1", "m1")])
     assert bare.evaluate([("u1", "m1", 3.0)]).interval is None
-
-
-@pytest.mark.parametrize("entry", [{"session": {"seconds": 1}}, {"intervals": {"untimed": [1, 2]}}])
-def test_a_damaged_manifest_is_refused(entry: dict[str, object], model: Recommender) -> None:
-    damaged: Artifact = replace(model.artifact, manifest=model.artifact.manifest | entry)
-    with pytest.raises(ArtifactError, match=r"manifest\.json: expected"):
-        Recommender(damaged)
 
 
 def test_ratings_without_timestamps() -> None:

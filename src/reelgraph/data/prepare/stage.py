@@ -154,7 +154,8 @@ def _write(out: Path, form: pa.Schema, parts: Iterator[dict[str, pa.Array]]) -> 
             ids = {name: spell_ids(cells[name]) for name in ("userId", "movieId") if name in cells}
             moments = times.parse_times(cells.get("timestamp", pa.nulls(count)))
             units += times.count_units(moments.number)
-            checked = {"rating": pa.repeat("1", count)} | cells | ids | moments._asdict()
+            ones = {} if "malformed" in cells else {"rating": pa.repeat("1", count)}  # for views without counts
+            checked = ones | cells | ids | moments._asdict()
             columns = [checked.get(field.name, pa.nulls(count, field.type)) for field in form]
             typed = [pc.cast(column, field.type) for column, field in zip(columns, form, strict=True)]
             writer.write_batch(pa.RecordBatch.from_arrays(typed, schema=form))
