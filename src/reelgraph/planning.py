@@ -139,7 +139,7 @@ class Speed:
 
 
 MEASURED = Speed(1.68e8, 2)
-DATA = Cost(fixed=4.2e8, rating=20, node=450)  # libraries; indices, ratings, times; ids
+DATA = Cost(fixed=3.5e8, rating=20, node=450)  # libraries; indices, ratings, times; ids
 LOAD = Cost(rating=80)  # the file as Arrow reads it, freed afterwards
 GRAPH = Cost(rating=23)  # of the training ratings
 REFIT = Cost(rating=43)  # training and validation ratings together, and their graph, for each head
