@@ -144,7 +144,7 @@ def test_a_fit_stopped_before_the_first_evaluation_can_resume(tmp_path: Path) ->
 def test_patience_runs_out_at_the_same_step_after_a_stop(tmp_path: Path) -> None:
     data, folder = some_data(), tmp_path / "c"
     # No step is better than the first by half, so that patience runs out after 1 + 3 evaluations.
-    config = short("residual", max_steps=50, patience=3, min_improvement=0.5)
+    config = short("residual", max_steps=50, patience=3, min_improvement=0.5, tune="none")
     whole = fit(data, config).artifact
     assert [row["step"] for row in whole.history] == [2, 4, 6, 8]
     fit(data, config, observe=ctrl_c("fit", 4), checkpoints=Checkpoints(folder))
