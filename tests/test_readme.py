@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import reelgraph
-from reelgraph.cli import main
+from reelgraph.cli.main import commands as program
 from reelgraph.config import DataConfig, TrainConfig
 from reelgraph.service.database.connection import address
 from reelgraph.service.database.store import Store
@@ -73,7 +73,7 @@ def serves(words: list[str], folder: Path) -> None:
 
 def test_every_command_of_the_documentation_runs(folder: Path, command: CommandLine) -> None:
     commands = [shlex.split(line) for line in block("docs/commands.md", "commands", "sh").splitlines() if line.strip()]
-    assert {words[1] for words in commands} == set(main.commands.commands) - {"demo"}
+    assert {words[1] for words in commands} == set(program.commands) - {"demo"}
     for words in commands:
         assert words[0] == "reelgraph"
         if words[1] == "serve":
