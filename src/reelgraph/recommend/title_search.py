@@ -110,35 +110,47 @@ class TitleIndex:
 
     def _attempts(self, query: list[str]) -> Iterator[Float32s]:
         """What it costs each movie to match the query, float32 `(num_items,)`, at first strictly, then less so."""
-        split = self._cost([self._match(word, place, query) for place, word in enumerate(query)], query)
-        for place in range(len(query) - 1):  # "god father" is godfather
-            joined = [*query[:place], query[place] + query[place + 1], *query[place + 2 :]]
-            matches = [self._match(word, at, joined) for at, word in enumerate(joined)]
-            split = np.minimum(split, self._cost(matches, joined) + _PREFIX)
-        yield split
-        if len(query) > 1 and query[-1] in NUMBERS:
+        size = len(query)
+        matches = [self._match(word, place == size - 1, size == 1) for place, word in enumerate(query)]
+        yield self._cost_with_joins(matches, query)
+        if size > 1 and query[-1] in NUMBERS:
             yield self._in_series(query[:-1], int(NUMBERS[query[-1]][0]))
-        loose = [self._match_slips(word, place, query) for place, word in enumerate(query)]
+        loose = [self._match_slips(match, place, query) for place, match in enumerate(matches)]
         yield self._cost(loose, query)
         found = [place for place, match in enumerate(loose) if np.isfinite(match).any()]
-        if len(found) == len(query) - 1 and sum(query[place] not in _OPTIONAL for place in found) >= 2:
+        if len(found) == size - 1 and sum(query[place] not in _OPTIONAL for place in found) >= 2:
             yield self._cost([loose[place] for place in found], [query[place] for place in found])
 
     def _cost(self, matches: list[Float32s], query: list[str]) -> Float32s:
         """The sum over the words of a query, of which optional ones may be missing."""
-        optional = [word in _OPTIONAL for word in query]
-        if not all(optional):
-            matches = [
-                np.minimum(match, np.float32(_LEFT_OUT)) if leave else match
-                for match, leave in zip(matches, optional, strict=True)
-            ]
-        return np.asarray(np.sum(matches, axis=0), np.float32)
+        required = all(word in _OPTIONAL for word in query)
+        costs = [match if required else _or_left_out(match, word) for match, word in zip(matches, query, strict=True)]
+        return np.asarray(np.sum(costs, axis=0), np.float32)
 
-    def _match(self, word: str, place: int, query: list[str]) -> Float32s:
+    def _cost_with_joins(self, matches: list[Float32s], query: list[str]) -> Float32s:
+        """As `_cost`, or less where two neighbouring words are one in the title: "god father" is godfather.
+
+        Both sums are extended word by word, so that a long query takes as many matches as it has words and pairs.
+        """
+        required = all(word in _OPTIONAL for word in query)
+        earlier = apart = np.zeros(len(self._popularity), np.float32)  # up to the word before the last, and the last
+        joined = np.full(len(self._popularity), _MISSING, np.float32)
+        for place, (match, word) in enumerate(zip(matches, query, strict=True)):
+            cost = match if required else _or_left_out(match, word)
+            joined = joined + cost
+            if place:
+                pair = query[place - 1] + word
+                both = self._match(pair, place == len(query) - 1, len(query) == 2)
+                both = both if required else _or_left_out(both, pair)
+                joined = np.minimum(joined, earlier + both + np.float32(_PREFIX))
+            earlier, apart = apart, apart + cost
+        return np.minimum(apart, joined)
+
+    def _match(self, word: str, last: bool, alone: bool) -> Float32s:
         """Cost of one word for each movie, infinite where no word of the title begins with it."""
         cost = np.full(len(self._popularity), _MISSING, np.float32)
-        prefix = _PREFIX if place == len(query) - 1 else _PREFIX_INSIDE
-        whole_only = len(query) > 1 and word.isdigit() and len(word) < len("1999")  # else 2 finds all of 2003
+        prefix = _PREFIX if last else _PREFIX_INSIDE
+        whole_only = not alone and word.isdigit() and len(word) < len("1999")  # else 2 finds all of 2003
         if len(word) >= _MIN_INITIALS:
             cost[self._joined.starting_with(word)] = prefix
         if not whole_only:
@@ -146,12 +158,12 @@ class TitleIndex:
         cost[self._words.equal_to(word)] = 0
         return cost
 
-    def _match_slips(self, word: str, place: int, query: list[str]) -> Float32s:
-        """Cost of one word that may have wrong, missing, extra or swapped letters."""
+    def _match_slips(self, match: Float32s, place: int, query: list[str]) -> Float32s:
+        """Cost of one word that may have wrong, missing, extra or swapped letters; `match` is that without any."""
         from rapidfuzz import process  # noqa: PLC0415 (slow to import, and rarely needed)
         from rapidfuzz.distance import OSA  # noqa: PLC0415
 
-        cost = self._match(word, place, query)
+        word, cost = query[place], match.copy()
         slips = 0 if word.isdigit() else 2 if len(word) >= 7 else 1 if len(word) >= 4 else 0
         if not slips:
             if len(word) == len("the") and OSA.distance(word, "the") <= 1:
@@ -197,6 +209,10 @@ class TitleIndex:
                 bonus[begins] = np.maximum(bonus[begins], _BEGINS)
                 bonus[texts.equal_to(name)] = _EXACT_NAME
         return bonus
+
+
+def _or_left_out(cost: Float32s, word: str) -> Float32s:
+    return np.minimum(cost, np.float32(_LEFT_OUT)) if word in _OPTIONAL else cost
 
 
 def _names(text: str) -> Iterator[tuple[str, bool]]:
