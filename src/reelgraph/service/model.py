@@ -15,7 +15,6 @@ from reelgraph.arrays import Float64s
 from reelgraph.files import MANIFEST, previous_of
 from reelgraph.recommend.matching import FilmIndex
 from reelgraph.recommend.recommender import Recommender, open_model
-from reelgraph.recommend.title_search import TitleIndex
 from reelgraph.service.errors import ServiceError
 
 Signature = tuple[Any, ...]
@@ -27,14 +26,12 @@ class Served:
 
     Attributes:
         recommender: the model.
-        titles: its movies by title.
         means: mean training rating of each movie, float64 `(num_items,)`, NaN without ratings.
         path: its directory.
         since: when it went into service.
     """
 
     recommender: Recommender
-    titles: TitleIndex
     means: Float64s
     path: Path
     since: datetime
@@ -167,12 +164,14 @@ def read(path: Path) -> Served:
     """
     path = path.resolve()  # A link may name another model by the time of a rollback.
     recommender = open_model(path)
-    recommender.predictor.raters(0)  # Sorts by movie on first use, which no request should wait for.
+    # Both sort on first use, which no request should wait for.
+    recommender.predictor.raters(0)
+    recommender.titles.find("")
     predictor = recommender.predictor
     total = np.bincount(predictor.seen_item, predictor.seen_rating, minlength=len(predictor.items))
     rated = (predictor.item_counts > 0) & predictor.has_stars
     means = np.divide(total, predictor.item_counts, out=np.full(len(total), np.nan), where=rated)
-    return Served(recommender, recommender.titles, means, path, datetime.now(UTC))
+    return Served(recommender, means, path, datetime.now(UTC))
 
 
 def _checksum(path: Path) -> str | None:

@@ -82,7 +82,7 @@ async def movies(
     model = served(request)
 
     def search() -> dict[str, Any]:
-        matches = model.titles.find(q)
+        matches = model.recommender.titles.find(q)
         if only:
             index, known = model.recommender.items.indices(only)
             matches = matches[np.isin(matches, index[known])]
