@@ -8,6 +8,7 @@ from reelgraph.arrays import Float32s
 from reelgraph.bench.fitted import Fitted, Settings
 from reelgraph.data.dataset import Dataset, Interactions
 from reelgraph.metrics.baselines import Baseline, baselines, damped_biases
+from reelgraph.metrics.ranking import same_for_all
 
 
 def mean(train: Interactions, data: Dataset, settings: Settings, seed: int) -> Fitted:  # noqa: ARG001
@@ -23,13 +24,13 @@ def bias(train: Interactions, data: Dataset, settings: Settings, seed: int) -> F
     damping = (float(settings["user"]), float(settings["item"]))
     parts = damped_biases(train.user_index, train.item_index, deviation, len(data.users), count, damping)
     line = Baseline("bias", average, *parts)
-    return Fitted(line.predict, lambda users: np.tile(line.item, (len(users), 1)))
+    return Fitted(line.predict, same_for_all(line.item))
 
 
 def popularity(train: Interactions, data: Dataset, settings: Settings, seed: int) -> Fitted:  # noqa: ARG001
     """The number of training ratings of each movie."""
     count = np.bincount(train.item_index, minlength=len(data.items)).astype(np.float64)
-    return Fitted(score=lambda users: np.tile(count, (len(users), 1)))
+    return Fitted(score=same_for_all(count))
 
 
 def ease(train: Interactions, data: Dataset, settings: Settings, seed: int) -> Fitted:  # noqa: ARG001

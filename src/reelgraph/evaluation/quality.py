@@ -6,7 +6,7 @@ import numpy as np
 
 from reelgraph.arrays import Floats, Indices, Ints
 from reelgraph.data.dataset import LIKED, Interactions
-from reelgraph.metrics.ranking import evaluate_lists, lists_by_score
+from reelgraph.metrics.ranking import evaluate_lists, lists_by_score, same_for_all
 from reelgraph.recommend.lists import ORDERS, ListOptions
 from reelgraph.recommend.recommender import Recommender
 
@@ -50,7 +50,7 @@ def measure_lists(model: Recommender, test: Interactions, seed: int = 0) -> dict
     default = {"default": by_order[f"order {'blend' if stars else 'rank'}"]}
     if not stars:  # The baseline of ratings models is in their errors.
         counts = model.predictor.item_counts.astype(np.float64)
-        popular = lists_by_score(lambda users: np.tile(counts, (len(users), 1)), seen)
+        popular = lists_by_score(same_for_all(counts), seen)
         states = model.lists.ordering.unit_states
         by_order["popularity"] = evaluate_lists(
             popular, seen, test, len(model.items), model.predictor.high, states=states
@@ -67,12 +67,12 @@ def deletion_test(model: Recommender, test: Interactions, seed: int = 0) -> dict
     the mean absolute changes; None if no user has enough ratings or the model's predictions are not sums.
     """
     candidates = np.flatnonzero(model.predictor.user_counts[test.user_index] > 2 * DELETED)
-    stars = model.predictor.has_stars
-    if (stars and model.scorer.fold_in is None) or not len(candidates):
+    rates = model.predictor.has_stars
+    if (rates and model.scorer.fold_in is None) or not len(candidates):
         return None
     rng = np.random.default_rng(seed)
     changes: dict[str, list[tuple[float, float]]] = {"prediction": [], "ranking": []}
-    heads = [("prediction", _stars_and_parts)] * stars + [("ranking", _score_and_parts)] * (model.ranker is not None)
+    heads = [("prediction", _stars_and_parts)] * rates + [("ranking", _score_and_parts)] * (model.ranker is not None)
     for row in rng.choice(candidates, min(MAX_PAIRS, len(candidates)), replace=False):
         items, stars = model.predictor.seen(int(test.user_index[row]))
         movie = int(test.item_index[row])

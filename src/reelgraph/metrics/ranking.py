@@ -95,6 +95,11 @@ def user_ndcg(
     return np.empty(0) if result is None else result[0][0]
 
 
+def same_for_all(scores: Floats) -> Score:
+    """The score that gives every user these scores of all movies, `(num_items,)`, such as popularity."""
+    return lambda users: np.tile(scores, (len(users), 1))
+
+
 def lists_by_score(score: Score, seen: Interactions, length: int = RECALL_LENGTH) -> Lists:
     """Lists of the movies with the highest scores but those in `seen`, sorted by user; ties go to the lower index."""
 

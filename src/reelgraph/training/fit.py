@@ -21,7 +21,7 @@ from reelgraph.data.load import silent
 from reelgraph.errors import ConfigError, StoppedError
 from reelgraph.evaluation import quality
 from reelgraph.metrics.baselines import baselines
-from reelgraph.metrics.ranking import Score, evaluate_ranking
+from reelgraph.metrics.ranking import Score, evaluate_ranking, same_for_all
 from reelgraph.metrics.ratings import mae, rmse
 from reelgraph.models import RankingModel, ResidualModel
 from reelgraph.models.base import HidesRatings, RatingModel
@@ -351,7 +351,7 @@ def star_scores(data: Dataset, model: RatingModel, config: TrainConfig) -> Calla
 def list_table(data: Dataset, train: Interactions, pairs: Interactions, score: Score) -> dict[str, dict[str, float]]:
     """NDCG at 10 and recall at 20 of popularity in the same data, and of the model."""
     count = np.bincount(train.item_index, minlength=len(data.items)).astype(np.float64)
-    rows: dict[str, Score] = {"popularity": lambda users: np.tile(count, (len(users), 1)), "model": score}
+    rows = {"popularity": same_for_all(count), "model": score}
     reports = {name: evaluate_ranking(row, train, pairs, len(data.items), data.scale[1]) for name, row in rows.items()}
     return {name: {"ndcg": report.ndcg, "recall": report.recall} for name, report in reports.items()}
 
