@@ -139,7 +139,7 @@ def test_every_older_schema_is_migrated_with_its_ratings(new_database: Callable[
     """Migrating an empty database and each revision, twice, gives the same tables and loses nothing."""
     script = ScriptDirectory(str(MIGRATIONS))
     revisions = [script_revision.revision for script_revision in script.walk_revisions()][::-1]
-    assert (revisions, script.get_current_head()) == (["1", "2", "3"], REVISION)
+    assert (revisions, script.get_current_head()) == (["1", "2", "3", "4"], REVISION)
     database, another = new_database(), new_database()
     migrate(another)
     to_revision(database, "1")
@@ -170,7 +170,7 @@ def test_a_newer_schema_is_refused_in_one_line(database: URL) -> None:
     migrate(database)
     run(database, f"UPDATE {VERSION_TABLE} SET version_num = '17'")
     before = schema_of(database)
-    with pytest.raises(SchemaError, match="expected a schema of at most 3, found 17; install the newer") as refused:
+    with pytest.raises(SchemaError, match="expected a schema of at most 4, found 17; install the newer") as refused:
         Store.open(database)
     assert "\n" not in str(refused.value)
     assert schema_of(database) == before

@@ -22,6 +22,7 @@ from reelgraph.errors import DatabaseError, OutputError
 from reelgraph.service.database import store as module
 from reelgraph.service.database.connection import POOL
 from reelgraph.service.database.store import RatingChange, Store, StoredRating, WrittenRating
+from tests.support.serving import until
 
 Result = TypeVar("Result")
 UNUSUAL = (
@@ -243,7 +244,7 @@ def test_full_disk(tmp_path: Path) -> None:
         with store._engine.connect() as connection:
             connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
 
-    room(20)
+    room(25)
     stars, acknowledged = {f"{movie:0100}": 3.0 for movie in range(50)}, 0
     with suppress(DatabaseError):
         while True:
@@ -318,3 +319,33 @@ class Kept(RuleBasedStateMachine):
 
 Kept.TestCase.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
 TestKept = Kept.TestCase
+
+
+def test_one_process_at_a_time_holds_the_lease(store: Store) -> None:
+    assert store.learner() is None
+    assert store.take_lease("one", 60)
+    assert not store.take_lease("two", 60)
+    assert store.take_lease("one", 60), "renewed"
+    assert store.learner() == "one"
+    store.end_lease("two")
+    assert store.learner() == "one", "nobody ends the lease of another"
+    store.end_lease("one")
+    assert store.learner() is None
+    assert store.take_lease("two", 0.05)
+    until(lambda: store.take_lease("three", 60))  # Two was killed.
+    assert (store.learner(), store.take_lease("two", 60)) == ("three", False)
+
+
+def test_of_many_who_ask_at_once_one_takes_the_lease(store: Store) -> None:
+    with ThreadPoolExecutor(POOL) as threads:
+        taken = list(threads.map(lambda number: store.take_lease(f"server {number}", 60), range(POOL)))
+    assert sum(taken) == 1
+    assert store.learner() == f"server {taken.index(True)}"
+
+
+def test_the_position_counts_changes(store: Store) -> None:
+    start = store.position()
+    store.put("ann", {"1": 1.0, "2": 2.0})
+    store.put("ann", {"1": 1.0, "2": 3.0})
+    store.delete_rating("ann", "1")
+    assert store.position() - start == 4

@@ -43,7 +43,7 @@ MIGRATION_WAIT = 300.0  # seconds for another server that migrates the schema
 READ_ONLY = {"reads_only": True}  # execution options of a transaction that needs no write lock
 LOCKS = 1_919_248_230  # class of our advisory locks, which all programs of a PostgreSQL database share
 MIGRATIONS = Path(__file__).with_name("migrations")
-REVISION = "3"  # the newest migration
+REVISION = "4"  # the newest migration
 VERSION_TABLE = "reelgraph_schema"  # other programs may keep their migrations in the same PostgreSQL database
 metadata = MetaData()
 
@@ -71,6 +71,9 @@ HISTORY = Table(
 
 # One row: the secret that signs visitors' tokens, shared by all servers on this database.
 SECRET = Table("reelgraph_secret", metadata, Column("value", String, primary_key=True))
+
+# One row: the process that learns from the ratings, if any, and until when nobody else does, by the database's clock.
+LEARNER = Table("reelgraph_learner", metadata, Column("holder", String), Column("expires", Double, nullable=False))
 _FORMS = "sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
 _DRIVERS = {"sqlite": "sqlite"} | dict.fromkeys(("postgresql+psycopg", "postgresql", "postgres"), "postgresql+psycopg")
 _PASSWORDS = {"password", "sslpassword"}  # libpq also takes them as URL parameters

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from sqlalchemy import URL, Connection, Engine, delete, func, insert, select
+from sqlalchemy import URL, Connection, Engine, delete, func, insert, or_, select, update
 
 from reelgraph.errors import DatabaseError
 from reelgraph.files import new_file
 from reelgraph.service.database.connection import (
     HISTORY,
+    LEARNER,
     LOCKS,
     RATINGS,
     READ_ONLY,
@@ -206,6 +207,33 @@ class Store:
                 count += len(rows)
         return count
 
+    def position(self) -> int:
+        """The number of the latest change; the difference of two is about the number of changes in between."""
+        with self._reading() as connection:
+            return int(connection.scalar(select(func.max(HISTORY.c.id))) or 0)
+
+    def take_lease(self, holder: str, seconds: float) -> bool:
+        """Let `holder` learn for the next `seconds`, or longer if it holds the lease; False while somebody else does.
+
+        Of all servers of a database, one learns at a time. Who is killed keeps the lease until it expires.
+        """
+        with self._writing("") as connection:
+            now = _clock(connection)
+            free = or_(LEARNER.c.holder == holder, LEARNER.c.expires <= now)
+            values = {"holder": holder, "expires": now + seconds}
+            return bool(connection.execute(update(LEARNER).where(free).values(values)).rowcount)
+
+    def end_lease(self, holder: str) -> None:
+        """Let others learn, if it is `holder` who does."""
+        with self._writing("") as connection:
+            free = {"holder": None, "expires": 0.0}
+            connection.execute(update(LEARNER).where(LEARNER.c.holder == holder).values(free))
+
+    def learner(self) -> str | None:
+        """Who learns at present, on any server of this database."""
+        with self._reading() as connection:
+            return connection.scalar(select(LEARNER.c.holder).where(LEARNER.c.expires > _clock(connection)))
+
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
         self._check_files()
@@ -245,3 +273,10 @@ class Store:
                     f"database {shown(self.url)}: expected the files that were opened, found them deleted or replaced",
                     "restore the database and restart the service",
                 )
+
+
+def _clock(connection: Connection) -> float:
+    """The time of the database, in seconds since 1970: the clocks of its servers may differ."""
+    if connection.dialect.name == "sqlite":
+        return time.time()
+    return float(connection.scalar(select(func.extract("epoch", func.clock_timestamp()))))
