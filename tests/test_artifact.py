@@ -131,6 +131,12 @@ def test_entries_of_newer_and_older_versions(copy: Path, model_dir: Path) -> Non
     assert answers(open_model(copy)) == expected
 
 
+def test_a_manifest_without_files_is_refused(copy: Path) -> None:
+    change_entry(("files",), GONE)(copy)
+    with pytest.raises(ArtifactError, match=r"manifest\.json: expected an entry for"):
+        read_artifact(copy)
+
+
 def test_an_edited_manifest_is_refused(copy: Path) -> None:
     ranking = json.loads((copy / "manifest.json").read_text())["ranking"]
     change_manifest(copy, whole=False, ranking=ranking | {"blend": ranking["blend"] + 0.5})

@@ -19,6 +19,7 @@ from reelgraph.errors import DataError, OutputError
 from reelgraph.files import (
     MANIFEST,
     check_target,
+    locked,
     new_directory,
     new_file,
     previous_of,
@@ -203,6 +204,65 @@ def test_readers_and_writers_do_not_disturb_one_another(out: Path) -> None:
             work.result()
     assert reads > 10
     assert {path.name for path in out.parent.iterdir()} == {"out", ".out.previous"}
+
+
+def count(number: Path, times: int, lines: list[str]) -> None:
+    """Read a number, add one, and replace it, under one lock."""
+    for _ in range(times):
+        with locked(number, lines.append):
+            before = int((number / "data.txt").read_text())
+            fill(number, str(before + 1))
+
+
+def test_changes_of_one_result_wait_for_one_another(out: Path) -> None:
+    fill(out, "0")
+    lines: list[str] = []
+    with ThreadPoolExecutor(3) as threads:
+        for work in [threads.submit(count, out, 10, lines) for _ in range(3)]:
+            work.result()
+    assert content(out) == "30"
+    assert {path.name for path in out.parent.iterdir()} == {"out", ".out.previous"}
+    assert set(lines) <= {f"{out}: another command is writing it; this one waits for its end"}
+
+
+def test_a_replacement_waits_for_a_change(out: Path) -> None:
+    with ThreadPoolExecutor(1) as threads:
+        with locked(out):
+            work = threads.submit(fill, out, "from another command")
+            with pytest.raises(TimeoutError):
+                work.result(0.1)
+            assert content(out) == "old"
+            fill(out, "changed")
+        work.result()
+    assert content(out) == "from another command"
+    assert content(previous_of(out)) == "changed"
+
+
+def test_a_lock_ends_with_the_process_that_holds_it(out: Path) -> None:
+    code = "import sys, time; from pathlib import Path; from reelgraph.files import locked\n"
+    code += "with locked(Path(sys.argv[1])) as handles: print(len(handles), flush=True); time.sleep(600)"
+    holder = subprocess.Popen([sys.executable, "-c", code, out], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "1\n"
+
+    def kill(line: str) -> None:
+        lines.append(line)
+        holder.kill()
+        holder.wait()
+
+    lines: list[str] = []
+    with holder.stdout, locked(out, kill):
+        assert lines == [f"{out}: another command is writing it; this one waits for its end"]
+
+
+def test_nothing_is_locked_where_nothing_is(tmp_path: Path) -> None:
+    with locked(tmp_path / "nothing") as handles:
+        assert handles == ()
+    with locked(tmp_path / "made" / "here", make=True) as handles:
+        assert len(handles) == 1
+        with locked(tmp_path / "made" / "here") as more:
+            assert more == (), "it is locked already"
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
 
 
 def test_what_is_read_must_exist(tmp_path: Path) -> None:

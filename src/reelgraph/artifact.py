@@ -256,7 +256,7 @@ def _read_manifest(file: Path) -> tuple[dict[str, Any], str]:
         problem = f"{file}: expected format version {VERSION}, found {manifest.get('version')!r}"
         raise ArtifactError(problem, "open it with the version of reelgraph that wrote it, or train again")
     _check_manifest(manifest, file)
-    missing = [name for name in _NEEDED if name not in manifest["files"]]
+    missing = [name for name in _NEEDED if name not in manifest.get("files", {})]
     if missing:
         raise ArtifactError(f"{file}: expected an entry for {missing[0]}, found none", _REMEDY)
     return manifest, hashlib.sha256(text).hexdigest()

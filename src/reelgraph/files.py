@@ -9,6 +9,7 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,6 +27,7 @@ _EXCHANGE = 2  # RENAME_EXCHANGE of Linux and RENAME_SWAP of macOS
 _HERE = -100  # AT_FDCWD of Linux
 _TAKEN = {errno.ENOTEMPTY, errno.EEXIST}  # a directory with files is there
 _NO_EXCHANGE = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+_locks: ContextVar[frozenset[tuple[int, int]]] = ContextVar("_locks", default=frozenset())  # directories locked here
 
 _REMEDIES = {
     errno.ENOSPC: "free some space or choose another --out",
@@ -122,8 +124,50 @@ def new_directory(path: Path, kind: str, manifest: str = MANIFEST, *, keep: bool
                     file.chmod(0o666 & ~_umask())
                 _flush(file)
             _flush(temporary)
-            _replace(temporary, real, keep)
+            with locked(real):
+                _replace(temporary, real, keep)
             _flush(real.parent)
+
+
+@contextmanager
+def locked(
+    directory: Path, report: Callable[[str], None] | None = None, *, make: bool = False
+) -> Iterator[tuple[int, ...]]:
+    """Keep other processes that lock the directory waiting, such as all that are about to replace it.
+
+    Whoever reads a result and replaces it by a changed one holds the lock from reading to writing. Nothing is locked
+    where nothing is, nor on a system or file system without such locks.
+
+    Args:
+        directory: the directory; when another one has taken its place meanwhile, that one is locked.
+        report: called with a line if another process holds the lock.
+        make: whether to make the directory if it is missing.
+
+    Yields:
+        The handles that hold the lock; a process started with them holds it, too.
+    """
+    while True:
+        if make:
+            directory.mkdir(parents=True, exist_ok=True)
+        recover(directory)
+        if _inode(directory) in _locks.get():
+            yield ()
+            return
+        busy = f"{directory}: another command is writing it; this one waits for its end"
+        handle = _lock(directory, partial(report, busy) if report is not None else lambda: None)
+        if handle is None:
+            yield ()
+            return
+        inode = _inode(handle)
+        if inode is not None and inode == _inode(directory):
+            break
+        os.close(handle)  # Another directory has taken its place.
+    token = _locks.set(_locks.get() | {inode})
+    try:
+        yield (handle,)
+    finally:
+        _locks.reset(token)
+        os.close(handle)
 
 
 def previous_of(path: Path) -> Path:
@@ -194,13 +238,13 @@ def _workplace(parent: Path, prefix: str) -> Iterator[Path]:
     with suppress(OSError):
         for other in parent.iterdir():
             if other.name.startswith(prefix) and len(other.name) == len(prefix) + _RANDOM and not other.is_symlink():
-                lock = _lock(other, wait=False)
+                lock = _lock(other)
                 if lock is not None:
                     shutil.rmtree(other, ignore_errors=True)
                     os.close(lock)
     while True:
         own = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
-        lock = _lock(own, wait=True)
+        lock = _lock(own, lambda: None)
         if own.is_dir():
             break
         if lock is not None:  # Another process found it before it was locked, and removed it.
@@ -218,8 +262,11 @@ def _prefix(target: Path) -> str:
     return f".{target.name[:50]}{_MARK}"
 
 
-def _lock(directory: Path, *, wait: bool) -> int | None:
-    """Lock a directory until the handle is closed or the process ends; None if it is in use or cannot be locked."""
+def _lock(directory: Path, wait: Callable[[], None] | None = None) -> int | None:
+    """Lock a directory until the handle is closed or the process ends; None if it is in use or cannot be locked.
+
+    If it is in use, `wait`, if given, is called once, and the lock is waited for.
+    """
     try:
         import fcntl  # noqa: PLC0415 (not on Windows)
 
@@ -227,11 +274,28 @@ def _lock(directory: Path, *, wait: bool) -> int | None:
     except (ImportError, OSError):
         return None
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if wait is None:
+                raise
+            wait()
+            fcntl.flock(handle, fcntl.LOCK_EX)
     except OSError:
         os.close(handle)
         return None
+    except BaseException:
+        os.close(handle)
+        raise
     return handle
+
+
+def _inode(place: Path | int) -> tuple[int, int] | None:
+    try:
+        facts = os.stat(place)  # noqa: PTH116 (also of handles)
+    except OSError:
+        return None
+    return facts.st_dev, facts.st_ino
 
 
 def _replace(new: Path, path: Path, keep: bool) -> None:

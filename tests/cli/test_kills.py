@@ -1,11 +1,14 @@
 """Every moment has a whole result, however a command ends; `benchmarks/kills.py` tries more commands and moments."""
 
 import random
+import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from reelgraph.artifact import read_artifact
 from tests.support.commands import CommandLine, command_line
 from tests.support.outputs import COMMANDS, Trial, fill
 
@@ -48,3 +51,27 @@ def test_two_commands_may_write_one_target(folder: Path, command: CommandLine, o
     with trial.reader():
         trial.race(other_command)
     assert trial.reads.keys() <= {"1", "2"}, trial.reads
+
+
+def test_two_changes_of_one_model_lose_nothing(
+    model_dir: Path, tmp_path: Path, command: CommandLine, other_command: CommandLine
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(model_dir, model)
+    users = ["1", "2", "3", "4"]
+    (tmp_path / "new.csv").write_text("userId,movieId,rating\nx,10,5\n")
+
+    def change(line: CommandLine, user: str) -> None:
+        done = line("forget", model, "--user", user)
+        assert done.returncode == 0, done.stderr
+        done = line("update", model, tmp_path / "new.csv", "--steps", 0, "--out", model)
+        assert done.returncode == 0, done.stderr
+
+    with ThreadPoolExecutor(2) as threads:
+        for user in range(0, 4, 2):
+            pair = zip((command, other_command), users[user : user + 2], strict=True)
+            for work in [threads.submit(change, *each) for each in pair]:
+                work.result()
+    left = set(read_artifact(model).users["userId"].to_pylist())
+    before = set(read_artifact(model_dir).users["userId"].to_pylist())
+    assert left == before - set(users) | {"x"}

@@ -5,7 +5,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ import pytest
 from reelgraph.artifact import read_artifact, write_artifact
 from reelgraph.engines.engine import open_engine
 from reelgraph.errors import ConfigError, EngineError, OutputError, UnknownIdError
+from reelgraph.files import locked
 from reelgraph.recommend import output
 from reelgraph.recommend.lists import Choice
 from reelgraph.recommend.recommender import Recommender, open_model
@@ -178,6 +181,30 @@ def test_without_resume_all_parts_are_rewritten(model: Path, tmp_path: Path) -> 
     assert not batch.partial.exists()
     assert made(Batch(model, Choice(k=5), batch.out, HERE, partitions=3, resume=True)).kept == 0, "nothing to resume"
     assert len(list(batch.out.glob("part-*"))) == 3, "the old result is replaced"
+
+
+@pytest.mark.usefixtures("session")
+def test_a_second_run_into_the_same_directory_waits_for_the_first(model: Path, tmp_path: Path) -> None:
+    batch, lines = Batch(model, Choice(k=5), tmp_path / "lists", HERE, partitions=2), list[str]()
+    held, waiting = Event(), Event()
+
+    def hold() -> list[Path]:
+        with locked(batch.partial, make=True):
+            held.set()
+            assert waiting.wait(60)
+            return list(batch.partial.iterdir())
+
+    def report(line: str) -> None:
+        lines.append(line)
+        waiting.set()
+
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(hold)
+        assert held.wait(60)
+        assert write_lists(batch, report).parts == 2
+        assert first.result() == []
+    assert lines == [f"{batch.partial}: another command is writing it; this one waits for its end"]
+    assert not batch.partial.exists()
 
 
 @pytest.mark.usefixtures("session")

@@ -5,16 +5,15 @@ import subprocess
 import sys
 import threading
 import webbrowser
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from reelgraph import artifact
 from reelgraph._version import __version__
+from reelgraph.cli import progress
 from reelgraph.errors import ArtifactError
-from reelgraph.files import output_errors
+from reelgraph.files import locked, output_errors
 from reelgraph.service.settings import Settings, keys_of
 
 TRAIN = ("train",)  # with the settings of the model; without any, on the bundled sample
@@ -32,7 +31,7 @@ def demo(port: int, browser: bool) -> None:
     model = platformdirs.user_cache_path("reelgraph") / f"demo-{__version__}"
     with output_errors(model):
         model.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(model.with_name(f"{model.name}.lock")) as lock:
+        with locked(model.parent, progress.note) as lock:
             if not _is_complete(model):
                 # Another process, so that the service does not hold PyTorch; it keeps the lock if this one is killed.
                 train = [sys.executable, "-m", "reelgraph", *TRAIN, "--out", str(model)]
@@ -53,16 +52,3 @@ def _is_complete(model: Path) -> bool:
         return not artifact.read_artifact(model).manifest["interrupted"]
     except ArtifactError:
         return False
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[tuple[int, ...]]:
-    """Wait until no other process holds the lock; yields the handles that hold it."""
-    try:
-        import fcntl  # noqa: PLC0415 (not on Windows)
-    except ImportError:
-        yield ()
-        return
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield (file.fileno(),)

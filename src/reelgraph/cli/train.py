@@ -12,7 +12,7 @@ from reelgraph.config import DataConfig, TrainConfig
 from reelgraph.data import pair_files, side_tables
 from reelgraph.data.dataset import read_manifest
 from reelgraph.data.rows import Malformed, describe_refused
-from reelgraph.files import check_target
+from reelgraph.files import check_target, locked
 
 
 @click.command()
@@ -72,8 +72,7 @@ def update(
     as_json: bool,
 ) -> None:  # fmt: skip
     """Add the ratings in RATINGS to MODEL without training it anew; users and movies may be new."""
-    check_target(out, artifact.KIND)
-    old_model = artifact.read_artifact(model)
+    old_model = _read_to_replace(model, out)
     stars = old_model.manifest["config"]["model"] != "ranking"
     scale = old_model.manifest["scale"]
     rows = progress.noted(pair_files.read_ratings(ratings, config, (scale["low"], scale["high"]) if stars else None))
@@ -114,11 +113,17 @@ def update(
 def forget(model: Path, user: str, out: Path | None) -> None:
     """Remove a --user from MODEL: from its graph, seen ratings, states and statistics."""
     target = model if out is None else out
-    check_target(target, artifact.KIND)
-    old_model = artifact.read_artifact(model)
+    old_model = _read_to_replace(model, target)
     from reelgraph.training import update as updates  # noqa: PLC0415
 
     new_model = updates.forget(old_model, user)
     artifact.write_artifact(new_model, target, keep=False)
     removed = old_model.seen.num_rows - new_model.seen.num_rows
     console.say(f"removed user {user} and {removed:,} ratings; model in {target}")
+
+
+def _read_to_replace(model: Path, out: Path) -> artifact.Artifact:
+    """Read a model of which a changed one is written to `out`, which is locked until this command ends."""
+    check_target(out, artifact.KIND)
+    click.get_current_context().with_resource(locked(out, progress.note))
+    return artifact.read_artifact(model)

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from reelgraph.artifact import Artifact, read_artifact
 from reelgraph.engines.engine import Engine, check_seen, open_engine
 from reelgraph.engines.spark_jobs import SHARE, Observer
 from reelgraph.errors import ConfigError, EngineError
-from reelgraph.files import MANIFEST, check_target, new_directory, new_file, output_errors
+from reelgraph.files import MANIFEST, check_target, locked, new_directory, new_file, output_errors
 from reelgraph.recommend.lists import Choice
 from reelgraph.recommend.recommender import Recommender
 from reelgraph.spark.worker import Share, file_of, pack, pack_code
@@ -64,8 +65,19 @@ def write_lists(batch: Batch, report: Callable[[str], None], observe: Observer |
     parts = min(batch.partitions or -(-users // PART_USERS), users)
     _check_choice(Recommender(artifact), batch, parts)
     facts = _describe(batch, artifact.checksum, users, parts)
-    with output_errors(batch.partial):
-        _prepare_partial(batch, facts)
+    with ExitStack() as stack:
+        with output_errors(batch.partial):
+            stack.enter_context(locked(batch.partial, report, make=True))
+            _prepare_partial(batch, facts)
+        kept, rows = _write(batch, artifact, facts, parts, report, observe)
+    return BatchResult(rows, users, parts, kept)
+
+
+def _write(
+    batch: Batch, artifact: Artifact, facts: Mapping[str, Any], parts: int, report: Callable[[str], None],
+    observe: Observer | None,
+) -> tuple[int, int]:  # fmt: skip
+    """Write the missing parts and the result; returns the numbers of parts kept and of rows."""
     missing = [part for part in range(parts) if _rows(batch.partial, part) is None]
     if len(missing) < parts:
         report(f"{batch.partial}: {parts - len(missing):,} of {parts:,} parts are finished")
@@ -77,7 +89,7 @@ def write_lists(batch: Batch, report: Callable[[str], None], observe: Observer |
     finally:
         if not any(batch.partial.glob("part-*")):
             shutil.rmtree(batch.partial, ignore_errors=True)
-    return BatchResult(rows, users, parts, parts - len(missing))
+    return parts - len(missing), rows
 
 
 def _check_choice(model: Recommender, batch: Batch, parts: int) -> None:
@@ -113,8 +125,8 @@ def _prepare_partial(batch: Batch, facts: Mapping[str, Any]) -> None:
                 remedy = "give the model and options of the interrupted run, or start anew without --resume"
                 raise ConfigError(problem, remedy)
         return
-    shutil.rmtree(batch.partial, ignore_errors=True)
-    batch.partial.mkdir(parents=True)
+    for path in batch.partial.iterdir():  # The directory itself is locked.
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     with new_file(file) as temporary:
         temporary.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
