@@ -97,19 +97,20 @@ def test_a_broken_link_contains_no_ratings(call: Any, fragment: str) -> None:
     assert call("share", "fromFragment", fragment, HALVES) == {}
 
 
-def test_the_strongest_reasons_get_ribbons_and_the_others_share_one(call: Any) -> None:
-    reasons = [
-        {
-            "movie": {"movie_id": str(n), "title": f"Movie {n}", "year": None, "genres": []},
-            "rating": 4,
-            "contribution": part,
-        }
-        for n, part in enumerate([0.9, -0.8, 0.7, -0.6, 0.5, 0.4, 0.3, 0.2, 0.1, -0.05, 0.001])
-    ]
-    pulls = call("why", "pullsOf", reasons)
-    assert [round(pull["pull"], 3) for pull in pulls] == [0.9, 0.7, 0.5, 0.4, 0.3, 0.2, 0.051, -0.6, -0.8]
-    assert pulls[6]["label"] == "3 other ratings"
-    assert sum(pull["pull"] for pull in pulls) == pytest.approx(1.651)
+def test_reasons_get_ribbons_and_the_others_share_one(call: Any) -> None:
+    def reason(part: float, rating: float = 4, disliked: bool = False) -> dict[str, Any]:
+        movie: dict[str, Any] = {"movie_id": "1", "title": f"Movie {part}", "year": None, "genres": []}
+        return {"movie": movie, "rating": rating, "contribution": part, "disliked": disliked}
+
+    grounds = {"supporting": [reason(0.3), reason(0.5, 1, True)], "opposing": [reason(-0.2, 2, True)]}
+    pulls = call("why", "pullsOf", grounds | {"own": reason(0.1, 5), "rest_number": 3, "rest": 0.051, "total": 0.751})
+    assert [(pull["label"], pull["detail"].replace("\u2009", ""), pull["pull"]) for pull in pulls] == [
+        ("Movie 0.3", "your rating: 4★", 0.3), ("Movie 0.5", "disliked (1★), as by people who like this", 0.5),
+        ("Movie -0.2", "you disliked it: 2★", -0.2), ("This movie itself", "your rating: 5★", 0.1),
+        ("3 other ratings", "", 0.051),
+    ]  # fmt: skip
+    alone = call("why", "pullsOf", {"supporting": [], "opposing": [], "own": None, "rest_number": 1, "rest": 0.001})
+    assert alone == [{"label": "1 rating", "detail": "", "pull": 0.001}]
 
 
 def test_the_document_preloads_all_modules() -> None:

@@ -117,18 +117,21 @@ def test_contributions_add_up(visit: Visit) -> None:
     page.get_by_role("button", name=f"Why {title}", exact=True).click()
     page.wait_for_selector(".pulls")
     visit.photograph("why")
-    terms = [
-        float(text.replace("\u2212", "-").replace("±", "")) for text in page.locator(".term b").all_text_contents()
-    ]
+    terms = [float(text.replace("\u2212", "-")) for text in page.locator(".term b").all_text_contents()]
     assert sum(terms[:-1]) == pytest.approx(terms[-1], abs=0.03)
     page.locator(".in-words summary").first.click()
     words = page.locator(".in-words").first.locator("li").all_text_contents()
-    parts = {line.split(" gave ")[1].split(" stars: ")[0]: line.split(": ")[-1] for line in words}
-    assert set(parts) == {"The Matrix 5 of 5", "Alien 4 of 5", "Pretty Woman 1 of 5"}
-    pulls = [float(part.split()[0].replace("\u2212", "-").replace("±", "")) for part in parts.values()]
+    gave = re.compile(r"You (?:gave|disliked) (.+?) \(?(\d of 5 stars)\)?: (\S+) stars")
+    parts = {found[1]: (found[2], found[3]) for found in map(gave.fullmatch, words) if found}
+    assert {name: given for name, (given, _) in parts.items()} == {
+        "The Matrix": "5 of 5 stars", "Alien": "4 of 5 stars", "Pretty Woman": "1 of 5 stars",
+    }  # fmt: skip
+    pulls = [float(part.replace("\u2212", "-")) for _, part in parts.values()]
     assert sum(pulls) == pytest.approx(terms[3], abs=0.03)
+    together = page.locator(".together b").first.inner_text().removesuffix(" stars")
+    assert float(together.replace("\u2212", "-")) == pytest.approx(terms[3], abs=0.01)
     label = page.locator(".pulls-box").first.get_attribute("aria-label") or ""
-    assert label.startswith(f"How your ratings change the predicted stars of {title}: {sum(p >= 0 for p in pulls)} up")
+    assert label.startswith(f"How your ratings change the predicted stars of {title}: {sum(p > 0 for p in pulls)} up")
     page.locator(".sheet .stars-input").press("2")
     assert visit.rated()[title] == "2 of 5 stars"
     page.keyboard.press("Escape")

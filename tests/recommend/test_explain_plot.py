@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 import pytest
 
 from reelgraph.errors import ConfigError, SetupError
-from reelgraph.recommend.explain import Explanation
-from reelgraph.recommend.explain_plot import MAX_NODES, draw
+from reelgraph.recommend.explain import Explanation, signed
+from reelgraph.recommend.explain_plot import draw
 from reelgraph.recommend.recommender import Recommender, open_model
 
 
@@ -27,16 +27,26 @@ def words(path: Path) -> str:
     return " ".join("".join(node.itertext()) for node in ElementTree.parse(path).getroot())
 
 
-def test_the_largest_contributions_are_drawn(explanation: Explanation, tmp_path: Path) -> None:
+def test_what_is_told_is_drawn(explanation: Explanation, tmp_path: Path) -> None:
     draw(explanation, tmp_path / "g.svg")
     text = words(tmp_path / "g.svg")
     assert explanation.target.title is not None
     assert explanation.target.title in text
-    for reason in explanation.because[:MAX_NODES]:
-        assert f"{reason.contribution:+.2f}" in text
+    told = explanation.grounds()
+    for reason in (*told.supporting, *told.opposing):
+        assert signed(reason.contribution) in text
         assert str(reason.movie.title) in text
-    for reason in explanation.because[MAX_NODES:]:
-        assert str(reason.movie) not in text
+    assert f"{told.rest_number} other rating" in text
+    assert "user " not in text, "no other user is named"
+
+
+def test_small_numbers_read_well(model: Recommender, tmp_path: Path) -> None:
+    explanation = model.explain(ratings={"10": 1.0, "50": 5.0}, movie="20")
+    small = tuple(replace(reason, contribution=-0.001) for reason in explanation.because)
+    draw(replace(explanation, because=small, user=-0.001), tmp_path / "g.svg")
+    text = words(tmp_path / "g.svg")
+    assert "-0.00" not in text
+    assert "2 ratings" in text
 
 
 def test_png_output(explanation: Explanation, tmp_path: Path) -> None:

@@ -171,7 +171,7 @@ WRONG: list[tuple[str, str, Any, str]] = [
     ("POST", "/api/explanations", {"movie": "10", "user": "1", "ratings": {}}, ""),
     ("POST", "/api/explanations", {"ratings": {}}, "body.movie"),
     ("POST", "/api/explanations", {"movie": "10", "ratings": {"10": 0.0}}, ""),
-    ("POST", "/api/explanations", {"movie": "10", "ratings": {}, "neighbours": -1}, "body.neighbours"),
+    ("POST", "/api/explanations", {"movie": "10", "ratings": {}, "neighbours": 1}, "body.neighbours"),
     ("POST", "/api/ratings", {"user": "", "movie": "10", "rating": 3}, "body.user"),
     ("POST", "/api/ratings", {"user": "\x00", "movie": "10", "rating": 3}, "body.user"),
     ("POST", "/api/ratings", {"user": "u", "movie": "10", "rating": 5.5}, ""),

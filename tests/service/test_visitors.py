@@ -10,9 +10,11 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from pydantic import SecretStr
 
 from reelgraph.recommend.insights import describe
 from reelgraph.recommend.recommender import Recommender
+from reelgraph.service.settings import Keys
 from reelgraph.training.fit import fit
 from tests.support.worlds import checkerboard, settings
 
@@ -185,13 +187,14 @@ def test_explanations_match_the_library_and_add_up(
     movie = model.items.id(int(np.argmax(model.predictor.item_counts)))
     asked: dict[str, Any] = {"ratings": ratings} if who == "visitor" else {"user": model.users.id(0)}
     expected = model.explain(asked.get("user"), movie=movie, ratings=asked.get("ratings")).to_json()
-    answer = client.post("/api/explanations", json=asked | {"movie": movie, "neighbours": 3}).json()
+    answer = client.post("/api/explanations", json=asked | {"movie": movie}).json()
+    assert "user_id" not in str(answer)
     for explanation, whole in ((answer, expected), (answer["ranking"], expected["ranking"])):
-        assert explanation["neighbours"] == list(whole["neighbours"][:3])
-        assert explanation["others"]["number"] == len(whole["neighbours"]) - 3
+        assert explanation["raters"]["number"] == len(whole["neighbours"])
         assert [part["contribution"] for part in explanation["because"]] == [
             part["contribution"] for part in whole["because"]
         ]
+        assert explanation["grounds"]["total"] == pytest.approx(whole["grounds"]["total"])
         parts = (
             explanation["movie"]
             + explanation.get("mean", 0.0)
@@ -199,8 +202,21 @@ def test_explanations_match_the_library_and_add_up(
             + explanation["movie_free"]
         )
         total = explanation["prediction"] if "prediction" in explanation else explanation["score"]
-        heard = sum(part["contribution"] for part in explanation["neighbours"]) + explanation["others"]["contribution"]
-        assert parts + explanation["movie_side"] + heard == pytest.approx(total, abs=1e-3)
+        raters = explanation["raters"]["contribution"]
+        assert parts + explanation["movie_side"] + raters == pytest.approx(total, abs=1e-3)
+
+
+def test_only_the_user_and_the_write_key_read_explanations_of_a_user(
+    model_dir: Path, model: Recommender, serve: Callable[..., httpx.Client]
+) -> None:
+    asked = {"movie": model.items.id(1), "user": model.users.id(0)}
+    key = "a key of some length"
+    for client, headers, status in (
+        (serve(model_dir, Keys(write=SecretStr(key))), {}, 403),
+        (serve(model_dir, Keys(write=SecretStr(key))), {"X-API-Key": key}, 200),
+        (serve(model_dir, Keys()), {}, 403),
+    ):
+        assert client.post("/api/explanations", json=asked, headers=headers).status_code == status
 
 
 def test_explanations_have_the_interval_of_lists(

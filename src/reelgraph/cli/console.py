@@ -183,15 +183,6 @@ def show_explanation(explanation: Explanation) -> None:
     """The contributions to a prediction and to the ranking score."""
     for line in explanation.text():
         say(line)
-    if explanation.neighbours:
-        ratings = sum(neighbour.contribution for neighbour in explanation.neighbours)
-        total = explanation.movie_free + explanation.movie_side + ratings
-        say(f"seen from the movie: the ratings of {len(explanation.neighbours):,} users add {total:+.2f}")
-    if explanation.ranking is not None and explanation.prediction is not None:
-        ranking = explanation.ranking
-        say(f"ranking score {ranking.score:.2f}: {ranking.movie:+.2f} from the movie itself; largest contributions:")
-        for reason in ranking.because[:5]:
-            say(f"  {reason}")
 
 
 def show_fit(manifest: dict[str, Any], out: Path) -> None:

@@ -10,6 +10,14 @@ from reelgraph.arrays import Float32s, Indices, Int64s
 from reelgraph.recommend.catalogue import Movie
 from reelgraph.recommend.predictor import Person, Predictor
 
+MOST = 5  # reasons for a suggestion that are told one by one; half as many are told against it
+_TINY = 0.005  # rounds to 0.00
+
+
+def signed(part: float) -> str:
+    """A contribution with its sign and two decimals; 0.00 has none."""
+    return f"{part:+.2f}" if abs(part) >= _TINY else "0.00"
+
 
 @dataclass(frozen=True)
 class Reason:
@@ -18,10 +26,57 @@ class Reason:
     movie: Movie
     rating: float | Any  # None in a model without stars
     contribution: float
+    disliked: bool = False  # whether the rating is below the middle of the scale
 
     def __str__(self) -> str:
-        given = f"you gave {self.movie} {self.rating:g} stars" if self.rating is not None else f"of {self.movie}"
-        return f"because {given}: {self.contribution:+.2f}"
+        if self.rating is None:
+            return f"you like {self.movie}"
+        stars = f"{self.rating:g} star{'' if self.rating == 1 else 's'}"
+        if not self.disliked:
+            return f"you gave {self.movie} {stars}"
+        alike = ", and so do people who like this" if self.contribution > 0 else ""
+        return f"you disliked {self.movie} ({stars}){alike}"
+
+
+@dataclass(frozen=True)
+class Grounds:
+    """Contributions as a person is told them; each is in one of the parts, and the parts sum to `total`."""
+
+    supporting: tuple[Reason, ...]  # above 0: movies that the person did not dislike before the others
+    opposing: tuple[Reason, ...]  # below 0, the largest first
+    own: Reason | None  # the rating of the explained movie itself, which is no reason
+    rest_number: int  # ratings that are not told one by one
+    rest: float
+    total: float
+
+    def text(self, noun: str = "rating") -> list[str]:
+        """One line for each part, and one for the sum of several."""
+        lines = [f"because {reason}: {signed(reason.contribution)}" for reason in self.supporting]
+        lines += [f"but {reason}: {signed(reason.contribution)}" for reason in self.opposing]
+        if self.own is not None:
+            lines.append(f"your own {noun} of this movie: {signed(self.own.contribution)}")
+        if self.rest_number:
+            others = f"{self.rest_number} {'other ' if lines else ''}{noun}{'' if self.rest_number == 1 else 's'}"
+            lines.append(f"your {others}: {signed(self.rest)}")
+        return [*lines, f"together: {signed(self.total)}"] if len(lines) > 1 else lines
+
+
+def _grounds(because: tuple[Reason, ...], target: Movie, most: int) -> Grounds:
+    others = [reason for reason in because if reason.movie.movie_id != target.movie_id]
+    own = next((reason for reason in because if reason.movie.movie_id == target.movie_id), None)
+    up = [reason for reason in others if reason.contribution >= _TINY]
+    up.sort(key=lambda reason: reason.disliked)
+    down = [reason for reason in others if reason.contribution <= -_TINY]
+    down_most = (most + 1) // 2
+    # A single further reason is told, too: "1 other rating" would only hide it.
+    supporting = tuple(up[: most + (len(up) == most + 1)])
+    opposing = tuple(down[: down_most + (len(down) == down_most + 1)])
+    total = sum(reason.contribution for reason in because)
+    told = sum(reason.contribution for reason in (*supporting, *opposing)) + (own.contribution if own else 0.0)
+    return Grounds(
+        supporting=supporting, opposing=opposing, own=own, rest_number=len(others) - len(supporting) - len(opposing),
+        rest=total - told, total=total,
+    )  # fmt: skip
 
 
 @dataclass(slots=True)  # A popular movie has thousands of neighbours, and frozen instances are three times slower.
@@ -69,37 +124,49 @@ class Explanation:
     neighbours: tuple[Neighbour, ...]  # the largest absolute contribution first
     ranking: Score | None  # None without a ranking head
 
+    def grounds(self, *, ranking: bool = False, most: int = MOST) -> Grounds:
+        """What to tell of the ratings behind the predicted stars, or with `ranking` behind the place in the list."""
+        if not ranking:
+            return _grounds(self.because, self.target, most)
+        return _grounds(() if self.ranking is None else self.ranking.because, self.target, most)
+
     def to_json(self) -> dict[str, Any]:
-        """The explanation as JSON values."""
-        return asdict(self)
+        """The explanation and its `grounds` as JSON values."""
+        content = asdict(self) | {"grounds": asdict(self.grounds())}
+        if self.ranking is not None:
+            content["ranking"]["grounds"] = asdict(self.grounds(ranking=True))
+        return content
 
-    def text(self, most: int = 5) -> list[str]:
-        """Lines for the console: the prediction, the baseline and the `most` largest contributions."""
-        because, others = self.because, "ratings"
-        if self.prediction is not None:
-            lines = [
-                f"{self.target}: {self.prediction:.2f} stars predicted",
-                f"movies are rated {self.mean:.2f} on average",
-                f"your ratings are {_than_average(self.user)}",
-                f"this movie's are {_than_average(self.movie)}",
-            ]
-        else:
-            assert self.ranking is not None
-            because, others = self.ranking.because, "movies"
-            own = f"{self.ranking.movie:+.2f} from the movie itself"
-            lines = [f"{self.target}: ranking score {self.ranking.score:.2f}", own]
+    def sum_text(self) -> str:
+        """The parts of the predicted stars or, in a model without stars, of the ranking score in one line."""
+        if self.prediction is None and self.ranking is not None:
+            own = self.grounds(ranking=True).total
+            return f"{signed(self.ranking.movie)} from the movie itself, {signed(own)} your movies"
+        parts = [
+            f"{self.mean:.2f} on average", f"{signed(self.user)} your level", f"{signed(self.movie)} this movie's",
+            f"{signed(self.grounds().total)} your taste",
+        ]  # fmt: skip
         if self.free or self.side:
-            lines.append(f"what is known of you besides your ratings: {self.free + self.side:+.2f}")
-        lines += [str(reason) for reason in because[:most]]
-        rest = because[most:]
-        if rest:
-            total = sum(reason.contribution for reason in rest)
-            lines.append(f"your {len(rest)} other {others} together: {total:+.2f}")
+            parts.append(f"{signed(self.free + self.side)} what else is known of you")
+        return ", ".join(parts)
+
+    def text(self, most: int = MOST) -> list[str]:
+        """Lines for the console: the prediction, its parts, and about `most` reasons for it and half as many against.
+
+        The same follows for the ranking score, if there is one.
+        """
+        lines, ranking = list[str](), self.ranking
+        if self.prediction is not None:
+            lines = [f"{self.target}: {self.prediction:.2f} stars predicted", self.sum_text()]
+            lines += self.grounds(most=most).text()
+        if ranking is not None:
+            told = self.grounds(ranking=True, most=most)
+            if lines:
+                own = f"{signed(ranking.movie)} from the movie itself, {signed(told.total)} your ratings"
+                lines += [f"its place in the list: score {ranking.score:.2f}", own, *told.text()]
+            else:
+                lines = [f"{self.target}: ranking score {ranking.score:.2f}", self.sum_text(), *told.text("movie")]
         return lines
-
-
-def _than_average(part: float) -> str:
-    return f"{abs(part):.2f} {'higher' if part >= 0 else 'lower'} than that"
 
 
 def explain(predictor: Predictor, person: Person, item: int) -> Explanation:
@@ -141,8 +208,9 @@ def explain(predictor: Predictor, person: Person, item: int) -> Explanation:
 
 def _reasons(predictor: Predictor, person: Person, parts: Float32s) -> tuple[Reason, ...]:
     movie, rating = predictor.catalogue.movie, _shown(predictor, person.ratings)
+    disliked = [stars is not None and stars < (predictor.low + predictor.high) / 2 for stars in rating]
     return tuple(
-        Reason(movie(int(person.rated[place])), rating[place], float(parts[place]))
+        Reason(movie(int(person.rated[place])), rating[place], float(parts[place]), disliked[place])
         for place in _largest_first(parts).tolist()
     )
 

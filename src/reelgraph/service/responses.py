@@ -48,23 +48,21 @@ def movie_json(served: Served, item: int) -> dict[str, Any]:
     }
 
 
-def explanation_json(explanation: Explanation, count: int) -> dict[str, Any]:
-    """An explanation with the first `count` neighbours; the others, perhaps thousands, as one sum."""
+def explanation_json(explanation: Explanation) -> dict[str, Any]:
+    """An explanation; the ratings of the movie's other raters are one sum, which names nobody."""
     ranking = explanation.ranking
-    shortened = replace(
-        explanation,
-        neighbours=explanation.neighbours[:count],
-        ranking=None if ranking is None else replace(ranking, neighbours=ranking.neighbours[:count]),
-    )
-    content = shortened.to_json() | {"others": _others(explanation, count)}
-    if ranking is not None:
-        content["ranking"] |= {"others": _others(ranking, count)}
+    nameless = replace(explanation, neighbours=(), ranking=None if ranking is None else replace(ranking, neighbours=()))
+    content = nameless.to_json()
+    for part, given in ((content, explanation), (content["ranking"], ranking)):
+        if given is not None:
+            del part["neighbours"]
+            part["raters"] = _raters(given)
     return content
 
 
-def _others(explanation: Explanation | Score, count: int) -> dict[str, Any]:
-    others = explanation.neighbours[count:]
-    return {"number": len(others), "contribution": sum(neighbour.contribution for neighbour in others)}
+def _raters(explanation: Explanation | Score) -> dict[str, Any]:
+    parts = [neighbour.contribution for neighbour in explanation.neighbours]
+    return {"number": len(parts), "contribution": sum(parts)}
 
 
 def page_json(page: Page, offset: int) -> dict[str, Any]:

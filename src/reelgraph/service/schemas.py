@@ -6,7 +6,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from reelgraph.data.vocabulary import canonical_id
 
-MAX_LISTED, MAX_OFFSET, MAX_RATINGS, MAX_EXCLUDED, MAX_NEIGHBOURS = 100, 1000, 2000, 10_000, 10_000
+MAX_LISTED, MAX_OFFSET, MAX_RATINGS, MAX_EXCLUDED = 100, 1000, 2000, 10_000
 
 
 def _canonical(text: str) -> str:
@@ -182,50 +182,54 @@ class ExportResponse(BaseModel):
 
 
 class ExplanationRequest(RequestBody):
-    """A movie, and either a user of the training data or a visitor's ratings."""
+    """A movie, and either a visitor's ratings or, with the write key or the user's token, a known user."""
 
     model_config = _example({"movie": "260", "ratings": {"1198": 4.5, "1210": 2}})
 
     movie: Id
     user: Id | None = None
     ratings: Ratings | None = None
-    neighbours: Annotated[int, Field(strict=True, ge=0, le=MAX_NEIGHBOURS)] = Field(
-        20, description="how many of the movie's other raters to list, those with the largest contributions"
-    )
 
 
 class RatingContribution(BaseModel):
-    """A rated movie's contribution."""
+    """A rated movie's contribution, and whether the rating is below the middle of the scale."""
 
     movie: Movie
     rating: float | None
     contribution: float
+    disliked: bool
 
 
-class NeighbourContribution(BaseModel):
-    """The contribution of another user's rating of the explained movie."""
+class Reasons(BaseModel):
+    """What to tell a person: reasons for the number and against it, and the rest as one sum; all sum to `total`.
 
-    user_id: str
-    rating: float | None
-    contribution: float
+    `own` is the rating of the explained movie itself.
+    """
+
+    supporting: list[RatingContribution]
+    opposing: list[RatingContribution]
+    own: RatingContribution | None
+    rest_number: int
+    rest: float
+    total: float
 
 
-class OtherContributions(BaseModel):
-    """Number and total contribution of the neighbours that are not listed."""
+class RaterContributions(BaseModel):
+    """Number and total contribution of the users who rated the explained movie."""
 
     number: int
     contribution: float
 
 
 class Contributions(BaseModel):
-    """Contributions that sum up: the parts with all of `because`, or the parts with `neighbours` and `others`."""
+    """Contributions that sum up: the parts with all of `because`, or the parts with `raters`."""
 
     movie: float
     because: list[RatingContribution]
+    grounds: Reasons
     movie_free: float
     movie_side: float
-    neighbours: list[NeighbourContribution]
-    others: OtherContributions
+    raters: RaterContributions
 
 
 class ScoreExplanation(Contributions):

@@ -19,6 +19,7 @@ from reelgraph.service.model import Served
 from reelgraph.service.responses import answer, cached, explanation_json, movie_json, page_json
 from reelgraph.service.schemas import (
     FAILURES,
+    KEYED,
     CatalogueFacts,
     ExplanationRequest,
     ExplanationResponse,
@@ -185,7 +186,7 @@ async def _page(model: Served, person: Person, choice: Choice, offset: int) -> d
     return await run_in_threadpool(make) if offset else make()
 
 
-@routes.post("/explanations", response_model=ExplanationResponse)
+@routes.post("/explanations", response_model=ExplanationResponse, responses={403: KEYED[403]})
 async def explain(request: Request, body: ExplanationRequest) -> Response:
     """Why a movie is predicted and ranked as it is, as contributions that sum up to the numbers."""
     model = served(request)
@@ -194,6 +195,8 @@ async def explain(request: Request, body: ExplanationRequest) -> Response:
     _index(model.recommender.items, body.movie)
     ratings, unknown_ids = None, list[str]()
     if body.user is not None:
+        if not await _may_access(request, body.user):
+            raise ServiceError("forbidden", "user: expected the write key or this user's token, found neither")
         _index(model.recommender.users, body.user)
     else:
         ratings, unknown_ids = _split_known(model, body.ratings or {})
@@ -202,8 +205,7 @@ async def explain(request: Request, body: ExplanationRequest) -> Response:
     def make() -> Response:
         explanation = model.recommender.explain(body.user, movie=body.movie, ratings=ratings)
         interval = _interval(model, explanation.prediction, body, ratings)
-        content = explanation_json(explanation, body.neighbours)
-        return answer(content | {"interval": interval, "unknown": unknown_ids})
+        return answer(explanation_json(explanation) | {"interval": interval, "unknown": unknown_ids})
 
     # Popular movies have thousands of neighbours; a thread keeps other requests from waiting.
     return await run_in_threadpool(make)

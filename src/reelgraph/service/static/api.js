@@ -104,7 +104,7 @@ export class Api extends EventTarget {
   /** @param {string} id @param {Record<string, number>} ratings @param {AbortSignal} [signal]
    *  @returns {Promise<import("./why.js").Explanation>} */
   explain(id, ratings, signal) {
-    return this.#ask("api/explanations", { signal, body: { movie: id, ratings, neighbours: 0 } });
+    return this.#ask("api/explanations", { signal, body: { movie: id, ratings } });
   }
 
   /** The films of an export of another service. @param {File} file @param {AbortSignal} [signal]

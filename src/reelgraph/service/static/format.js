@@ -73,10 +73,10 @@ export function exact(stars) {
   return String(Math.round(stars * 100) / 100);
 }
 
-/** A number with its sign. @param {number} part @param {number} [digits] */
+/** A number with its sign; a zero has none. @param {number} part @param {number} [digits] */
 export function signed(part, digits = 2) {
   const text = Math.abs(part).toFixed(digits);
-  return Number(text) === 0 ? `±${text}` : `${part > 0 ? "+" : "−"}${text}`;
+  return Number(text) === 0 ? text : `${part > 0 ? "+" : "−"}${text}`;
 }
 
 /** "4.5 of 5 stars". @param {number} stars @param {Scale} scale */

@@ -6,40 +6,44 @@ import { initialsOf } from "./poster.js";
 
 /** @typedef {import("./format.js").Movie} Movie */
 /** @typedef {import("./format.js").Scale} Scale */
-/** @typedef {{movie: Movie, rating: number | null, contribution: number}} Reason */
+/** @typedef {{movie: Movie, rating: number | null, contribution: number, disliked: boolean}} Reason */
+/** What the server tells of all contributions. @typedef {{supporting: Reason[], opposing: Reason[],
+ *   own: Reason | null, rest_number: number, rest: number, total: number}} Grounds */
 /** @typedef {{target: Movie, prediction: number | null, mean: number, user: number, movie: number, because: Reason[],
- *   interval: [number, number] | null,
- *   ranking: {score: number, movie: number, because: Reason[]} | null}} Explanation */
+ *   grounds: Grounds, interval: [number, number] | null,
+ *   ranking: {score: number, movie: number, because: Reason[], grounds: Grounds} | null}} Explanation */
 /** @typedef {{label: string, detail: string, pull: number}} Pull */
 
-const MAX_RIBBONS = 8; // further ratings share one ribbon
 const ROW = 38;
 const TOP = 14;
 
-/** The largest contributions and the sum of the others, positive ones first. @param {Reason[]} because @returns {Pull[]} */
-export function pullsOf(because) {
-  const relevant = because.filter(({ contribution }) => Math.abs(contribution) >= 0.005);
-  const own = relevant.length > MAX_RIBBONS ? relevant.slice(0, MAX_RIBBONS) : relevant;
-  const rest = because.slice(own.length); // sorted by size
-  const pulls = own.map(({ movie, rating, contribution }) => ({
-    label: titleOf(movie),
-    detail: rating === null ? "" : `${exact(rating)}\u2009\u2605`,
-    pull: contribution,
-  }));
-  if (rest.length) {
-    pulls.push({
-      label: counted(rest.length, (own.length ? "other " : "") + (rest[0].rating === null ? "movie" : "rating")),
-      detail: "",
-      pull: rest.reduce((sum, reason) => sum + reason.contribution, 0),
-    });
-  }
-  return pulls.sort((a, b) => b.pull - a.pull);
+/** @param {Reason} reason */
+function detailOf({ rating, contribution, disliked }) {
+  if (rating === null) return "";
+  const stars = `${exact(rating)}\u2009\u2605`;
+  if (!disliked) return `your rating: ${stars}`;
+  return contribution > 0 ? `disliked (${stars}), as by people who like this` : `you disliked it: ${stars}`;
 }
 
-/** Shortens a title to a width in pixels. @param {string} text @param {number} room */
-function cut(text, room) {
+/** The rows of a picture: reasons, objections, the movie's own rating, and the rest. @param {Grounds} grounds @returns {Pull[]} */
+export function pullsOf({ supporting, opposing, own, rest_number: number, rest }) {
+  const pulls = [...supporting, ...opposing].map((reason) => ({
+    label: titleOf(reason.movie),
+    detail: detailOf(reason),
+    pull: reason.contribution,
+  }));
+  if (own) pulls.push({ label: "This movie itself", detail: detailOf(own), pull: own.contribution });
+  if (number) {
+    const label = counted(number, `${pulls.length ? "other " : ""}${supporting[0]?.rating === null ? "movie" : "rating"}`);
+    pulls.push({ label, detail: "", pull: rest });
+  }
+  return pulls;
+}
+
+/** Shortens a text to a width in pixels. @param {string} text @param {number} room @param {string} [font] */
+function cut(text, room, font = "600 13.5px") {
   const pen = /** @type {CanvasRenderingContext2D} */ (document.createElement("canvas").getContext("2d"));
-  pen.font = `600 13.5px ${getComputedStyle(document.body).fontFamily}`;
+  pen.font = `${font} ${getComputedStyle(document.body).fontFamily}`;
   if (pen.measureText(text).width <= room) return text;
   let end = text.length;
   while (end > 1 && pen.measureText(`${text.slice(0, end)}\u2026`).width > room) end -= 1;
@@ -82,7 +86,7 @@ function picture(pulls, target, result, width) {
     );
     words.push(
       s("text", { x: 0, y: detail ? y - 2 : y + 4, class: "pull-title", text: cut(label, left - 62) }),
-      detail && s("text", { x: 0, y: y + 13, class: "pull-detail", text: `your rating: ${detail}` }),
+      detail && s("text", { x: 0, y: y + 13, class: "pull-detail", text: cut(detail, left - 62, "400 12px") }),
       s("text", {
         x: left - 8,
         y: y + 5,
@@ -103,11 +107,11 @@ function picture(pulls, target, result, width) {
   );
 }
 
-/** The same contributions as sentences. @param {Reason[]} because @param {Scale | null} scale @param {string} unit */
+/** Every contribution as a sentence. @param {Reason[]} because @param {Scale | null} scale @param {string} unit */
 function sentences(because, scale, unit) {
-  return because.map(({ movie, rating, contribution }) => {
-    const what =
-      rating === null || !scale ? `You like ${titleOf(movie)}` : `You gave ${titleOf(movie)} ${spoken(rating, scale)}`;
+  return because.map(({ movie, rating, contribution, disliked }) => {
+    const stars = rating === null || !scale ? "" : spoken(rating, scale);
+    const what = !stars ? `You like ${titleOf(movie)}` : disliked ? `You disliked ${titleOf(movie)} (${stars})` : `You gave ${titleOf(movie)} ${stars}`;
     return h("li", { text: `${what}: ${signed(contribution)}${unit}` });
   });
 }
@@ -155,7 +159,7 @@ export function whyListed({ ranking, target }) {
     unit: "",
     label: `How the movies you like move ${titleOf(target)} up or down in your list`,
   };
-  return h("div", { class: "why" }, picturePart(ranking.because, target, null, words));
+  return h("div", { class: "why" }, picturePart(ranking, target, null, words));
 }
 
 /**
@@ -165,7 +169,6 @@ export function whyListed({ ranking, target }) {
  * @returns {HTMLElement}
  */
 export function why(found, prediction, scale) {
-  const own = found.because.reduce((sum, reason) => sum + reason.contribution, 0);
   const clipped = Math.min(scale.high, Math.max(scale.low, prediction));
   const sum = h(
     "ul",
@@ -173,11 +176,11 @@ export function why(found, prediction, scale) {
     term(found.mean, "average rating", "from"),
     term(found.user, "your rating level"),
     term(found.movie, "this movie’s level"),
-    term(own, "your taste"),
+    term(found.grounds.total, "your taste"),
     term(prediction, "predicted", "to"),
   );
   const parts = [
-    picturePart(found.because, found.target, scale, {
+    picturePart(found, found.target, scale, {
       heading: "How your ratings change the predicted stars",
       result: `${value(clipped, scale)} \u2605`,
       unit: " stars",
@@ -187,7 +190,7 @@ export function why(found, prediction, scale) {
   ];
   if (found.ranking && found.because.length) {
     parts.push(
-      picturePart(found.ranking.because, found.target, scale, {
+      picturePart(found.ranking, found.target, scale, {
         heading: "How your ratings change its place in your list",
         result: "in your list",
         unit: "",
@@ -206,16 +209,16 @@ export function why(found, prediction, scale) {
 }
 
 /**
- * @param {Reason[]} because
+ * @param {{because: Reason[], grounds: Grounds}} contributions
  * @param {Movie} target
  * @param {Scale | null} scale
  * @param {{heading: string, result: string, unit: string, label: string}} words
  */
-function picturePart(because, target, scale, { heading, result, unit, label }) {
-  const pulls = pullsOf(because);
-  const ups = pulls.filter(({ pull }) => pull >= 0).length;
-  const strongest = because[0] ? `${titleOf(because[0].movie)}, ${signed(because[0].contribution)}` : "none";
-  const summary = `${label}: ${ups} up, ${pulls.length - ups} down. Strongest: ${strongest}.`;
+function picturePart({ because, grounds }, target, scale, { heading, result, unit, label }) {
+  const { supporting, opposing, total } = grounds;
+  const first = supporting[0] ?? opposing[0];
+  const strongest = first ? ` First: ${titleOf(first.movie)}, ${signed(first.contribution)}.` : "";
+  const summary = `${label}: ${supporting.length} up, ${opposing.length} down.${strongest} Together: ${signed(total)}.`;
   return h(
     "section",
     { class: "why-part" },
@@ -226,11 +229,12 @@ function picturePart(because, target, scale, { heading, result, unit, label }) {
       h("span", { class: "key up", text: "raises" }),
       h("span", { class: "key down", text: "lowers" }),
     ),
-    figure((width) => picture(pulls, target, result, width), summary),
+    figure((width) => picture(pullsOf(grounds), target, result, width), summary),
+    h("p", { class: "together" }, "Together ", h("b", { text: `${signed(total)}${unit}` })),
     h(
       "details",
       { class: "in-words" },
-      h("summary", { text: "As text" }),
+      h("summary", { text: "All contributions" }),
       h("ol", {}, ...sentences(because, scale, unit)),
     ),
   );
