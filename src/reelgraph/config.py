@@ -48,11 +48,11 @@ class DataConfig(BaseModel):
     model_config = _STRICT
 
     columns: dict[str, str] = Field(
-        {}, description="columns by role: user=NAME,item=NAME,rating=NAME,timestamp=NAME, or positions from 1 in files "
-        "without a header"
+        {}, description="columns by role (user, item, rating, timestamp), such as user=who,item=what; or positions "
+        "from 1 in files without a header"
     )  # fmt: skip
     item_columns: dict[str, str] = Field(
-        {}, description="columns of the movie table by role: id=NAME,title=NAME,year=NAME,genres=NAME"
+        {}, description="columns of the movie table by role (id, title, year, genres), such as title=name"
     )
     user_columns: dict[str, str] = Field({}, description="columns of the user table by role: id=NAME")
     missing: tuple[float, ...] = Field((), description="ratings that stand for no rating, such as 99 or -1,0")

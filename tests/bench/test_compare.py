@@ -260,7 +260,7 @@ def test_a_narrow_terminal_shows_fewer_columns_and_no_intervals() -> None:
         assert len(table.header) == columns + 1
         assert table.rows[0][:2] == ["residual-ratings-only", rmse]
         console = Console(width=width, record=True, file=io.StringIO())
-        console.print(make_table(*table))
+        console.print(make_table(*table, width=width))
         assert rmse in console.export_text()
 
 

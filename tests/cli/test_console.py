@@ -1,5 +1,6 @@
 """Results on stdout and progress on stderr; texts from files are printed literally."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,9 @@ import pytest
 
 from reelgraph.cli import console
 from reelgraph.cli import progress as progress_module
-from reelgraph.metrics.ratings import EvaluationReport
+from reelgraph.doctor.check import Check
+from reelgraph.metrics.labels import MEASURES, PREDICTORS
+from reelgraph.metrics.ratings import EvaluationReport, Group
 from reelgraph.recommend.catalogue import Movie
 from reelgraph.recommend.lists import Suggestion
 from reelgraph.training.loop import Evaluation, Progress
@@ -52,7 +55,7 @@ def test_titles_are_printed_literally_and_whole(capsys: Captured) -> None:
     assert "[bold]Amélie[/bold]" in out
     assert out.count("and") == 20
     assert "\x1b" not in out
-    assert max(len(line) for line in out.splitlines()) <= 120
+    assert max(len(line) for line in out.splitlines()) <= 80
 
 
 def test_an_empty_list_is_explained(capsys: Captured) -> None:
@@ -173,3 +176,76 @@ def test_progress_on_a_terminal_is_a_bar(capsys: Captured, monkeypatch: pytest.M
     assert "\x1b" in err
     assert "4/5" in err
     assert "best RMSE 0.9200" in err
+
+
+def widths_and_words(text: str) -> tuple[int, set[str]]:
+    return max(map(len, text.splitlines())), set(text.split())
+
+
+WORDS = ("Extraordinarily", "Unpronounceable", "Misunderstandings", "of", "the", "a")
+
+
+def long_title(place: int) -> str:
+    return " ".join(WORDS[(place + step) % len(WORDS)] for step in range(9))
+
+
+def tables() -> dict[str, Callable[[], None]]:
+    """Each table of the commands, filled with long cells."""
+    genres = ("Adventure", "Animation", "Children", "Documentary", "Film-Noir", "Sci-Fi")
+    movies: list[dict[str, Any]] = [
+        {"movie_id": f"tt{place:08}", "title": long_title(place), "year": 1990 + place, "genres": genres}
+        for place in range(5)
+    ]
+    measures = dict.fromkeys(("rmse", "mae"), 1.23456)
+    lists: dict[str, float | None] = dict.fromkeys(
+        ("ndcg", "recall", "precision", "hit_rate", "coverage", "novelty", "diversity"), 12.3456
+    )
+    group = Group("Film-Noir 1.23-4.56", 1_234_567, 1.0, 0.9, 3.5, 3.6)
+    report = EvaluationReport(
+        12_345_678, 0.9, 0.7, 3, 2, 5, seen_pairs=9, rmse_untimed=1.0, mae_untimed=0.9,
+        interval={"level": 0.9, "coverage": 0.89, "mean_width": 2.1},
+        groups={"user_ratings": [group], "movie_ratings": [group], "genre": [group]}, calibration=[group],
+    )  # fmt: skip
+    checks = [Check(f"check {n}", None if n else False, long_title(n), "run: " + long_title(n + 1)) for n in range(3)]
+    names = ("order rank", "order blend", "popularity", "diversity 0.3", "popularity penalty 0.3")
+    return {
+        "list": lambda: console.show_list("For user 1", [Suggestion(Movie(**movie), 1.5, 4.2) for movie in movies]),
+        "movies": lambda: console.show_movies("Movies", movies),
+        "similar": lambda: console.show_similar("Similar", [movie | {"similarity": 0.5} for movie in movies]),
+        "data": lambda: console.show_data(manifest(rejected=1234, unknown_test_users=5)),
+        "errors": lambda: console.show_errors(
+            {"valid": dict.fromkeys(PREDICTORS, measures), "test": {"model": measures}}
+        ),
+        "evaluation": lambda: console.show_evaluation(report),
+        "lists": lambda: console.show_list_measures(dict.fromkeys((*names, "default"), lists)),
+        "checks": lambda: console.show_checks(checks),
+    }
+
+
+@pytest.mark.parametrize("name", tables())
+def test_tables_fit_80_columns_and_break_no_word(capsys: Captured, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    tables()[name]()
+    width, words = widths_and_words(capsys.readouterr().out)
+    assert width <= 80
+    monkeypatch.setattr(console, "WIDTH", 1000)
+    tables()[name]()
+    assert words - {"not", "shown", "at", "this", "width:"} <= widths_and_words(capsys.readouterr().out)[1]
+
+
+def test_columns_that_do_not_fit_are_left_out_by_rank_and_named(capsys: Captured) -> None:
+    header, row = ["", "first", "second", "third"], ["name", "x" * 20, "y" * 30, "z" * 40]
+    console.show_table("Title", header, [row], spare=(2, 1))
+    out = capsys.readouterr().out
+    assert cells(out) == [["Title"], ["first", "third"], ["name", row[1], row[3]], ["not shown at this width: second"]]
+    console.show_table("Title", header, [row], spare=(1, 2, 3))
+    assert "not shown" in capsys.readouterr().out
+    console.show_table("Title", header, [["name", "x", "y", "z"]], spare=(2, 1))
+    assert "not shown" not in capsys.readouterr().out
+
+
+def test_a_terminal_shows_what_fits_it(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": "200"}.items():
+        monkeypatch.setenv(name, value)
+    measures: dict[str, float | None] = dict.fromkeys(MEASURES, 0.25)
+    console.show_list_measures({"order rank": measures, "default": {}})
+    assert "novelty" in capsys.readouterr().out

@@ -26,7 +26,10 @@ _SHOWN = ("metrics.", "ranking.", "analysis.lists.default.")  # of the metrics; 
 @click.argument("second", type=PATH)
 @JSON
 def diff(first: Path, second: Path, as_json: bool) -> None:
-    """Show how two models differ: in data, settings, versions, metrics, weights, predictions and lists."""
+    """Show how two models differ.
+
+    Compares their data, settings, versions, metrics, weights, predictions and lists.
+    """
     _show(compare(open_model(first), open_model(second)), (str(first), str(second)), as_json)
 
 
@@ -39,7 +42,10 @@ def diff(first: Path, second: Path, as_json: bool) -> None:
 @click.option("--out", type=PATH, help="directory for the new model [default: it is not kept]")
 @JSON
 def rerun(model: Path, out: Path | None, as_json: bool, **moved: Path | None) -> None:
-    """Repeat the training of MODEL as its manifest describes it; exit with 2 if the result differs."""
+    """Repeat the training of MODEL and compare the results.
+
+    The training is repeated as the manifest of MODEL describes it. The exit code is 2 if the result differs.
+    """
     old = open_model(model)
     manifest = old.artifact.manifest
     _check_repeatable(manifest, model)

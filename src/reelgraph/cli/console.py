@@ -7,9 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, JustifyMethod
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from reelgraph.metrics.labels import GROUPS, MEASURES, PREDICTORS
 from reelgraph.metrics.ratings import EvaluationReport
@@ -20,10 +22,16 @@ if TYPE_CHECKING:
     from reelgraph.doctor.check import Check
 
 
-def stdout(width: int = 120) -> Console:
+WIDTH = 80  # characters of a line where stdout is no terminal
+_GAP = 2  # characters between two columns
+# Measures of lists that narrow screens do without, the first first.
+_SPARE_MEASURES = ("novelty", "diversity", "precision", "hit_rate", "coverage")
+
+
+def stdout() -> Console:
     """The console for results; without a terminal it has the same width everywhere."""
     console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=width)
+    return console if console.is_terminal else Console(highlight=False, width=WIDTH)
 
 
 def say(line: str) -> None:
@@ -42,20 +50,60 @@ def show_json(value: Any) -> None:
 
 
 def make_table(
-    title: str, header: Sequence[str], rows: Iterable[Sequence[str]], left: Sequence[int] = (0,), bold: str = ""
+    title: str,
+    header: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    left: Sequence[int] = (0,),
+    bold: str = "",
+    spare: Sequence[int] = (),
+    width: int | None = None,
 ) -> Table:
-    """A table without borders; `left` columns are aligned on the left, the row that begins with `bold` stands out."""
-    table = Table(title=escape(title), title_justify="left", title_style="bold", pad_edge=False, box=None)
-    for place, name in enumerate(header):
-        table.add_column(escape(name), justify="left" if place in left else "right", overflow="fold")
-    for row in rows:
-        table.add_row(*map(escape, row), style="bold" if bold and row[0] == bold else None)
+    """A table without borders that breaks lines between words.
+
+    Args:
+        title: what stands above it.
+        header: names of the columns.
+        rows: cells; a row may be shorter than the header.
+        left: columns that are aligned on the left.
+        bold: first cell of the row that stands out.
+        spare: columns that are left out, in this order, until the others fit; a line below names them.
+        width: of the screen, in characters; default: that of stdout.
+    """
+    cells = [list(map(str, row)) for row in rows]
+    width = stdout().width if width is None else width
+    columns = [[name, *(row[place] for row in cells if place < len(row))] for place, name in enumerate(header)]
+    least = [max(cell_len(word) for cell in column for word in cell.split() or [""]) for column in columns]
+    kept = list(range(len(header)))
+    dropped: list[int] = []
+    while len(dropped) < len(spare) and sum(least[place] + _GAP for place in kept) - _GAP > width:
+        dropped.append(spare[len(dropped)])
+        kept.remove(dropped[-1])
+    widths = [max(map(cell_len, column)) for column in columns]
+    while sum(widths[place] + _GAP for place in kept) - _GAP > width:
+        wrapping = [place for place in kept if widths[place] > least[place]]
+        if not wrapping:
+            break  # a word is longer than the screen is wide
+        widths[max(wrapping, key=widths.__getitem__)] -= 1
+    note = f"not shown at this width: {', '.join(header[place] for place in sorted(dropped))}" if dropped else None
+    table = Table(
+        title=escape(title), title_justify="left", title_style="bold", pad_edge=False, box=None,
+        show_header=any(header), caption=note, caption_justify="left",
+        min_width=max(cell_len(word) for word in f"{title} {note or ''}".split() or [""]),
+    )  # fmt: skip
+    for place in kept:
+        side: JustifyMethod = "left" if place in left else "right"
+        table.add_column(escape(header[place]), justify=side, overflow="fold", width=widths[place])
+    for row in cells:
+        shown = [escape(row[place]) for place in kept if place < len(row)]
+        table.add_row(*shown, style="bold" if bold and row[0] == bold else None)
     return table
 
 
 def show_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]], **options: Any) -> None:
-    """Print a table; see `make_table`."""
-    stdout().print(make_table(title, header, rows, **options))
+    """Print a table below its title, which is not wrapped; see `make_table`."""
+    if title:
+        stdout().print(Text(title, "bold"), soft_wrap=True)
+    stdout().print(make_table("", header, rows, **options))
 
 
 def show_data(manifest: dict[str, Any]) -> None:
@@ -114,13 +162,14 @@ def show_evaluation(report: EvaluationReport) -> None:
     rows.append(("pairs with such a user or movie", f"{report.unknown_pairs:,}"))
     show_table("Evaluation", ["", ""], rows)
     header = ["", "pairs", "RMSE", "MAE", "mean predicted", "mean actual"]
+    spare = (5, 4, 3)
     for name, groups in (report.groups | {"calibration": report.calibration}).items():
         cells = [
             [group.name, f"{group.pairs:,}", *map(_number, (group.rmse, group.mae, group.predicted, group.actual))]
             for group in groups
         ]
         if cells:
-            show_table(GROUPS[name], header, cells)
+            show_table(GROUPS[name], header, cells, spare=spare)
 
 
 def show_list_measures(lists: dict[str, dict[str, float | None]]) -> None:
@@ -131,7 +180,8 @@ def show_list_measures(lists: dict[str, dict[str, float | None]]) -> None:
         if name in lists:
             default = lists[name] == lists["default"] and name.startswith("order")
             rows.append([name + " (default)" * default, *(_number(lists[name][measure]) for measure in names)])
-    show_table("Lists", ["", *(MEASURES[name] for name in names)], rows)
+    header = ["", *(MEASURES[name] for name in names)]
+    show_table("Lists", header, rows, spare=[header.index(MEASURES[name]) for name in _SPARE_MEASURES])
 
 
 def show_quality(quality: dict[str, Any]) -> None:
@@ -159,7 +209,8 @@ def show_list(title: str, suggestions: Sequence[Suggestion]) -> None:
         [str(rank), *_movie_cells(asdict(line.movie)), f"{line.prediction if stars else line.score:.2f}"]
         for rank, line in enumerate(suggestions, start=1)
     ]
-    show_table(title, ["", "movie", "title", "year", "genres", "stars" if stars else "score"], rows, left=(1, 2, 4))
+    header = ["", "movie", "title", "year", "genres", "stars" if stars else "score"]
+    show_table(title, header, rows, left=(1, 2, 4), spare=(4, 3))
 
 
 def show_movies(title: str, rows: Sequence[dict[str, Any]]) -> None:
@@ -167,14 +218,16 @@ def show_movies(title: str, rows: Sequence[dict[str, Any]]) -> None:
     if not rows:
         say(f"{title}: none")
         return
-    show_table(title, ["movie", "title", "year", "genres"], [_movie_cells(row) for row in rows], left=(0, 1, 3))
+    cells = [_movie_cells(row) for row in rows]
+    show_table(title, ["movie", "title", "year", "genres"], cells, left=(0, 1, 3), spare=(3, 2))
 
 
 def show_similar(title: str, rows: Sequence[dict[str, Any]]) -> None:
     """Movies or users with their similarities."""
     if rows and "movie_id" in rows[0]:
         cells = [[*_movie_cells(row), f"{row['similarity']:.3f}"] for row in rows]
-        show_table(title, ["movie", "title", "year", "genres", "similarity"], cells, left=(0, 1, 3))
+        header = ["movie", "title", "year", "genres", "similarity"]
+        show_table(title, header, cells, left=(0, 1, 3), spare=(3, 2))
     else:
         show_table(title, ["user", "similarity"], [[row["user_id"], f"{row['similarity']:.3f}"] for row in rows])
 

@@ -6,7 +6,7 @@ import click
 
 from reelgraph import machine, planning
 from reelgraph.cli import console, progress
-from reelgraph.cli.options import JSON, PATH, Files, data_options, settings_of
+from reelgraph.cli.options import JSON, PATH, Files, GroupedCommand, data_options, examples, settings_of
 from reelgraph.config import DataConfig, TrainConfig
 from reelgraph.errors import ConfigError
 from reelgraph.files import check_target
@@ -14,12 +14,22 @@ from reelgraph.files import check_target
 COUNT = click.FloatRange(min=1)
 
 
-@click.command()
+@click.command(
+    cls=GroupedCommand,
+    epilog=examples(
+        "reelgraph prepare ratings.csv --items movies.csv --out prepared",
+        "reelgraph prepare ratings.csv --split time --test-share 0.2 --out prepared",
+        "reelgraph prepare matrix.csv --matrix --missing 99 --scale 1-5 --out prepared",
+    ),
+)
 @data_options
 @click.option("--out", type=PATH, required=True, help="directory for the prepared ratings")
 @settings_of(DataConfig)
 def prepare(files: Files, config: DataConfig, out: Path) -> None:
-    """Check, index and split RATINGS; `train` accepts the result in place of a ratings file."""
+    """Check, index and split RATINGS for later training.
+
+    `train` accepts the result in place of a ratings file.
+    """
     from reelgraph.data import dataset, sources  # noqa: PLC0415
     from reelgraph.data.prepare import prepare  # noqa: PLC0415
 
@@ -31,7 +41,13 @@ def prepare(files: Files, config: DataConfig, out: Path) -> None:
     console.show_data(dataset.read_manifest(out))
 
 
-@click.command()
+@click.command(
+    cls=GroupedCommand,
+    epilog=examples(
+        "reelgraph plan ratings.csv",
+        "reelgraph plan --num-ratings 20e6 --num-users 138e3 --num-movies 27e3",
+    ),
+)
 @data_options
 @click.option("--num-ratings", type=COUNT, help="number of ratings, instead of RATINGS; for example 20e6")
 @click.option("--num-users", type=COUNT, help="number of users, instead of RATINGS")
@@ -42,7 +58,10 @@ def plan(
     files: Files, config: TrainConfig, data_config: DataConfig, num_ratings: float | None, num_users: float | None,
     num_movies: float | None, as_json: bool,
 ) -> None:  # fmt: skip
-    """Estimate the time and memory that preparing, training and listing need on this machine."""
+    """Estimate the time and memory that a training needs.
+
+    The estimate is for this machine, and covers preparation, training and lists for all users.
+    """
     if data_config.implicit:
         config = config.without_stars()
     counts = [int(count) for count in (num_ratings, num_users, num_movies) if count]

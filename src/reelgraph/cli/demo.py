@@ -25,7 +25,10 @@ TRAIN = ("train",)  # with the settings of the model; without any, on the bundle
 )
 @click.option("--browser/--no-browser", default=True, help="open the page in a browser")
 def demo(port: int, browser: bool) -> None:
-    """Serve a model of the bundled sample and open its page; the first run trains the model and keeps it."""
+    """Serve a model of the bundled sample and open its page.
+
+    The first run trains the model and keeps it.
+    """
     import platformdirs  # noqa: PLC0415 (only this command needs it)
 
     model = platformdirs.user_cache_path("reelgraph") / f"demo-{__version__}"

@@ -26,9 +26,10 @@ from reelgraph.recommend.recommender import Recommender, open_model
 @JSON
 @reading()
 def evaluate(config: DataConfig, model: Path, test: Path, as_json: bool) -> None:
-    """Measure the predictions, lists, explanations and similar movies of MODEL on the ratings in TEST.
+    """Measure MODEL on the ratings in TEST.
 
-    TEST must be ratings that MODEL does not know: train it on other files, or with --no-use-all.
+    Measures its predictions, lists, explanations and similar movies. TEST must be ratings that MODEL does not know:
+    train it on other files, or with --no-use-all.
     """
     report, measures = _evaluate(open_model(model), test, config)
     if as_json:
@@ -46,7 +47,10 @@ def evaluate(config: DataConfig, model: Path, test: Path, as_json: bool) -> None
 @click.option("--cold/--no-cold", default=False, help="also fit twice more, to measure held-out users and movies")
 @reading()
 def report(config: DataConfig, model: Path, out: Path, test: Path | None, cold: bool) -> None:
-    """Write the service's insights page about MODEL to one HTML file."""
+    """Write a page about MODEL to one HTML file.
+
+    It is the insights page of the service.
+    """
     from reelgraph.service.report import export_page  # noqa: PLC0415
 
     recommender = open_model(model)
@@ -87,7 +91,10 @@ def bench(
     names: tuple[str, ...], models: str | None, seeds: int, budget: float | None, cold: bool | None, published: bool,
     as_json: bool, out: Path,
 ) -> None:  # fmt: skip
-    """Compare methods on each DATASET: a name such as ml-100k-u1, or a ratings file."""
+    """Compare methods on data sets.
+
+    A DATASET is a name such as ml-100k-u1, or a ratings file.
+    """
     from reelgraph.bench import compare, figures, methods, results  # noqa: PLC0415
 
     chosen = methods.choose(models)
@@ -95,7 +102,7 @@ def bench(
     result: dict[str, Any] = {}
 
     def method_tables(runs: list[dict[str, Any]], published: bool, width: int) -> list[Table]:
-        return [console.make_table(*table) for table in results.method_tables(runs, published, width)]
+        return [console.make_table(*table, width=width) for table in results.method_tables(runs, published, width)]
 
     with progress.live() as show:
         for result in compare.run_jobs(jobs, out, "reelgraph " + " ".join(sys.argv[1:]), progress.note):
@@ -105,7 +112,7 @@ def bench(
         summaries = {"summary": results.summary(result["runs"]), "cold_summary": results.cold_summary(result["cold"])}
         console.show_json(result | summaries)
         return
-    screen = console.stdout(width=200)
+    screen = console.stdout()
     cold_tables = [console.make_table(*table) for table in results.cold_tables(result["cold"])]
     screen.print(*method_tables(result["runs"], published, screen.width), *cold_tables)
     progress.note(", ".join(map(str, [out / results.RESULTS, out / compare.TABLE, *pictures])))

@@ -10,7 +10,8 @@ from typing import NoReturn, TextIO
 import click
 
 from reelgraph._version import __version__
-from reelgraph.cli import compare, console, data, demo, evaluate, recommend, serve, train
+from reelgraph.cli import compare, completion, console, data, demo, evaluate, recommend, serve, train
+from reelgraph.cli.options import Commands, examples
 from reelgraph.errors import ReelgraphError, StoppedError
 from reelgraph.files import temporary_directory
 
@@ -103,7 +104,14 @@ def _discard(stream: TextIO) -> None:
 
 
 @click.group(
-    invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+    cls=Commands,
+    epilog=examples(
+        "reelgraph demo                                # a model of the bundled sample, served",
+        "reelgraph train ratings.csv --items movies.csv --out model",
+        "reelgraph recommend model --user 1",
+    ),
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 @click.version_option(__version__, prog_name="reelgraph")
 @click.pass_context
@@ -111,7 +119,7 @@ def commands(context: click.Context) -> None:
     """Predict ratings and recommend movies with a graph neural network."""
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
-    elif context.invoked_subcommand not in {"demo", "doctor", "serve"}:
+    elif context.invoked_subcommand not in {"completion", "demo", "doctor", "serve"}:
         context.with_resource(temporary_directory())
 
 
@@ -119,7 +127,10 @@ def commands(context: click.Context) -> None:
 @click.option("--engine", help="also test this engine and its workers, such as spark://host:port")
 @click.option("--stage", help="directory shared with the workers [default: the directory for temporary files]")
 def doctor(engine: str | None, stage: str | None) -> None:
-    """Check Python, the libraries, memory, disk and Spark, and say how to fix what is missing."""
+    """Check this environment and say how to fix it.
+
+    Checks Python, the libraries, memory, disk and Spark.
+    """
     from reelgraph.doctor.environment import checks  # noqa: PLC0415
 
     findings = checks(engine, stage)
@@ -128,9 +139,11 @@ def doctor(engine: str | None, stage: str | None) -> None:
         sys.exit(2)
 
 
-for command in (
-    train.train, data.prepare, recommend.predict, evaluate.evaluate, evaluate.report, recommend.recommend,
-    recommend.search, recommend.similar, recommend.explain, train.update, train.forget, serve.serve, serve.export,
-    data.plan, evaluate.bench, compare.diff, compare.rerun, demo.demo, doctor,
-):  # fmt: skip
-    commands.add_command(command)
+for heading, members in {
+    "Train": (train.train, data.prepare, data.plan, train.update, train.forget),
+    "Ask a model": (recommend.recommend, recommend.search, recommend.similar, recommend.explain, recommend.predict),
+    "Measure": (evaluate.evaluate, evaluate.report, evaluate.bench, compare.diff, compare.rerun),
+    "Serve": (demo.demo, serve.serve, serve.export),
+    "Set up": (doctor, completion.completion),
+}.items():
+    commands.add_section(heading, members)

@@ -10,7 +10,7 @@ import click
 import pyarrow as pa
 
 from reelgraph.cli import console, progress
-from reelgraph.cli.options import JSON, PATH, reading, settings_of
+from reelgraph.cli.options import JSON, PATH, GroupedCommand, examples, reading, settings_of
 from reelgraph.config import DataConfig
 from reelgraph.data import pair_files
 from reelgraph.data.vocabulary import describe_overlap
@@ -24,19 +24,25 @@ from reelgraph.recommend.recommender import Recommender, open_model
 RATINGS = click.option(
     "--ratings", type=PATH, help="a new user: a file with movieId and rating, or a Letterboxd, IMDb or Trakt export"
 )
+LENGTH = click.option(
+    "-k", "--length", "k", type=int, default=10, show_default=True, help="number of entries in a list"
+)
 VISITOR = settings_of(DataConfig, only=("columns", "missing", "strict"))
 DIRECTORY = click.Path(path_type=Path, exists=True, file_okay=False)
 PART = 4096  # users listed between two updates of the progress bar
 
 
-@click.command()
+@click.command(epilog=examples("reelgraph predict model pairs.csv --interval 0.9 --out predictions.csv"))
 @click.argument("model", type=PATH)
 @click.argument("pairs_file", metavar="PAIRS", type=PATH)
 @click.option("--out", type=PATH, required=True, help="CSV file for the pairs with their predictions")
 @click.option("--interval", "level", type=float, help="add columns low and high that hold this share of ratings: 0.9")
 @reading()
 def predict(config: DataConfig, model: Path, pairs_file: Path, out: Path, level: float | None) -> None:
-    """Add a `prediction` column to the userId, movieId rows of PAIRS, in the same order."""
+    """Predict the stars of the users and movies in PAIRS.
+
+    PAIRS has columns userId and movieId. Its rows are written to --out in the same order, with a column prediction.
+    """
     predictor = open_model(model).predictor
     predictor.require_stars("predict")
     rows = progress.noted(pair_files.read_pairs(pairs_file, config))
@@ -51,13 +57,22 @@ def predict(config: DataConfig, model: Path, pairs_file: Path, out: Path, level:
     progress.note(f"{out}: {len(rows.user_ids):,} predictions")
 
 
-@click.command()
+@click.command(
+    cls=GroupedCommand,
+    epilog=examples(
+        "reelgraph recommend model --user 1",
+        "reelgraph recommend model --user 1 --genre Drama --year 1990-1999 --length 20",
+        "reelgraph recommend model --ratings my-ratings.csv",
+        "reelgraph recommend model --ratings letterboxd.zip --only-watchlist",
+        "reelgraph recommend model --all --out lists.parquet",
+    ),
+)
 @click.argument("model", type=PATH)
 @click.option("--user", help="a user of the training data")
 @RATINGS
 @click.option("--only-watchlist", is_flag=True, help="only movies on the watchlist of the export in --ratings")
 @click.option("--all", "everyone", is_flag=True, help="lists for all users, written to --out as Parquet")
-@click.option("-k", type=int, default=10, show_default=True, help="length of a list")
+@LENGTH
 @click.option("--genre", help="only movies of this genre")
 @click.option("--year", help="only movies of this year or range of years, such as 1990-1999")
 @click.option("--order", type=click.Choice(lists.ORDERS), help="order by ranking score, predicted stars or a blend")
@@ -81,7 +96,10 @@ def recommend(
     out: Path | None, engine: str, partitions: int | None, stage: Path | None, resume: bool, only_watchlist: bool,
     **choice: Any,
 ) -> None:  # fmt: skip
-    """Recommend movies to a --user, to a new user with --ratings, or to --all users."""
+    """Recommend movies to a --user, to --ratings, or to --all users.
+
+    --ratings are those of somebody whom the model does not know.
+    """
     if (user is not None) + (ratings is not None) + everyone != 1:
         raise ConfigError("recommend: expected one of --user, --ratings and --all, found none or several", "give one")
     if only_watchlist and ratings is None:
@@ -179,14 +197,19 @@ def _write_by_spark(model: Path, out: Path, choice: dict[str, Any], **where: Any
     progress.note(f"{out}: {result.rows:,} rows for {result.users:,} users in {result.parts:,} parts")
 
 
-@click.command()
+@click.command(epilog=examples("reelgraph search model star wars 1977", "reelgraph search model godfather 2 --json"))
 @click.argument("model", type=PATH)
 @click.argument("title", nargs=-1, required=True)
-@click.option("-k", type=click.IntRange(min=1), default=10, show_default=True, help="number of movies")
+@LENGTH
 @JSON
 def search(model: Path, title: tuple[str, ...], k: int, as_json: bool) -> None:
-    """Find movies by the words of their TITLE and year, best match first, and print their ids."""
+    """Find movies by TITLE as people type it, and print their ids.
+
+    The best match comes first. A year may stand among the words.
+    """
     text = " ".join(title)
+    if k < 1:
+        raise ConfigError(f"k: expected 1 or more, found {k}", "choose such a number")
     rows = [asdict(movie) for movie in open_model(model).search(text, k)]
     if as_json:
         console.show_json(rows)
@@ -194,14 +217,20 @@ def search(model: Path, title: tuple[str, ...], k: int, as_json: bool) -> None:
         console.show_movies(f"Movies that match {text!r}", rows)
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "reelgraph similar model --movie 260",
+        "reelgraph similar model --movie 'toy story' --length 20",
+        "reelgraph similar model --user 1",
+    )
+)
 @click.argument("model", type=PATH)
 @click.option("--movie", help="a movie of the training data: its id or its title")
 @click.option("--user", help="a user of the training data")
-@click.option("-k", type=int, default=10, show_default=True, help="length of the list")
+@LENGTH
 @JSON
 def similar(model: Path, movie: str | None, user: str | None, k: int, as_json: bool) -> None:
-    """List the movies most similar to a --movie, or the users with the most similar taste to a --user."""
+    """List the movies like a --movie, or the users like a --user."""
     if (movie is None) == (user is None):
         given = "none" if movie is None else "both"
         raise ConfigError(f"similar: expected one of --movie and --user, found {given}", "give one")
@@ -220,7 +249,12 @@ def similar(model: Path, movie: str | None, user: str | None, k: int, as_json: b
         console.show_similar(title, rows)
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "reelgraph explain model --user 1 --movie 260 --plot why.svg",
+        "reelgraph explain model --ratings my-ratings.csv --movie 'toy story'",
+    )
+)
 @click.argument("model", type=PATH)
 @click.option("--user", help="a user of the training data")
 @RATINGS
@@ -232,7 +266,7 @@ def explain(
     config: DataConfig, model: Path, user: str | None, ratings: Path | None, movie: str, plot: Path | None,
     as_json: bool,
 ) -> None:  # fmt: skip
-    """Explain the prediction of MODEL for a --movie, and a --user or a new user's --ratings."""
+    """Explain a prediction for a --movie and a --user or --ratings."""
     if (user is None) == (ratings is None):
         given = "none" if user is None else "both"
         raise ConfigError(f"explain: expected one of --user and --ratings, found {given}", "give one")

@@ -14,7 +14,7 @@ from reelgraph.service.settings import Settings, keys_of
 @click.argument("model", metavar="DIR", type=PATH)
 @settings_of(Settings)
 def serve(config: Settings, model: Path) -> None:
-    """Serve the model in DIR over HTTP, with a web page for visitors at /."""
+    """Serve the model in DIR over HTTP, with a page for visitors."""
     from reelgraph.service.server import run  # noqa: PLC0415
 
     run(model, config, keys_of(os.environ))
@@ -24,7 +24,10 @@ def serve(config: Settings, model: Path) -> None:
 @click.option("--database", help="database of the service [default: REELGRAPH_DATABASE]")
 @click.option("--out", type=PATH, required=True, help="Parquet file for the ratings; `train` and `update` accept it")
 def export(database: str | None, out: Path) -> None:
-    """Write the ratings given to the service as userId, movieId, rating, timestamp."""
+    """Write the ratings that the service has collected.
+
+    The columns are userId, movieId, rating and timestamp.
+    """
     from reelgraph.service.database.connection import address  # noqa: PLC0415
     from reelgraph.service.database.store import Store  # noqa: PLC0415
 

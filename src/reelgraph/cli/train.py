@@ -7,7 +7,16 @@ import click
 
 from reelgraph import artifact, machine, planning
 from reelgraph.cli import console, progress
-from reelgraph.cli.options import JSON, PATH, Files, data_options, reading, settings_of
+from reelgraph.cli.options import (
+    JSON,
+    PATH,
+    Files,
+    GroupedCommand,
+    data_options,
+    examples,
+    reading,
+    settings_of,
+)
 from reelgraph.config import DataConfig, TrainConfig
 from reelgraph.data import pair_files, side_tables
 from reelgraph.data.dataset import read_manifest
@@ -15,7 +24,16 @@ from reelgraph.data.rows import Malformed, describe_refused
 from reelgraph.files import check_target, locked
 
 
-@click.command()
+@click.command(
+    cls=GroupedCommand,
+    epilog=examples(
+        "reelgraph train --out model                          # the bundled sample",
+        "reelgraph train ratings.csv --items movies.csv --out model",
+        "reelgraph train ml-1m --split time --no-use-all --out model",
+        "reelgraph train train.csv --test test.csv --seed 1 --out model",
+        "reelgraph train views.csv --implicit --columns user=who,item=what --out model",
+    ),
+)
 @data_options
 @click.option("--out", type=PATH, required=True, help="directory for the model")
 @click.option("--resume", is_flag=True, help="continue from the checkpoint of an interrupted training")
@@ -25,7 +43,10 @@ from reelgraph.files import check_target, locked
 def train(
     files: Files, config: TrainConfig, data_config: DataConfig, out: Path, resume: bool, plan_check: bool, as_json: bool
 ) -> None:
-    """Train a model on RATINGS: a file, a MovieLens folder, a prepared directory, or by default the bundled sample."""
+    """Train a model on RATINGS and measure it.
+
+    RATINGS is a file, a MovieLens folder, a prepared directory, or by default the bundled sample.
+    """
     check_target(out, artifact.KIND)
     if data_config.implicit:
         config = config.without_stars()
@@ -71,7 +92,10 @@ def update(
     config: DataConfig, model: Path, ratings: Path, out: Path, items: Path | None, steps: int | None, compare: bool,
     as_json: bool,
 ) -> None:  # fmt: skip
-    """Add the ratings in RATINGS to MODEL without training it anew; users and movies may be new."""
+    """Add the ratings in RATINGS to MODEL without a full training.
+
+    Users and movies may be new.
+    """
     old_model = _read_to_replace(model, out)
     stars = old_model.manifest["config"]["model"] != "ranking"
     scale = old_model.manifest["scale"]
@@ -111,7 +135,10 @@ def update(
 @click.option("--user", required=True, help="the user to remove")
 @click.option("--out", type=PATH, help="directory for the new model [default: replace MODEL]")
 def forget(model: Path, user: str, out: Path | None) -> None:
-    """Remove a --user from MODEL: from its graph, seen ratings, states and statistics."""
+    """Remove a --user from MODEL.
+
+    Nothing of the user is left in its graph, seen ratings, states and statistics.
+    """
     target = model if out is None else out
     old_model = _read_to_replace(model, target)
     from reelgraph.training import update as updates  # noqa: PLC0415
