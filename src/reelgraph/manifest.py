@@ -73,11 +73,18 @@ class _Trial(_Entry):
     outcome: str
 
 
+class _Damping(_Entry):
+    best: float = Field(ge=0, le=1000)
+    less_known: float = Field(ge=0, le=1000)
+    valid: dict[str, _Measures] = {}
+
+
 class _Ranking(_Entry):
     liked: float | None = None
     steps: _Count
     blend: float = Field(ge=0, le=1000)
     valid_ndcg: _Measures | None = None
+    damping: _Damping | None = None
     tuning: list[_Trial] = []
 
 

@@ -80,16 +80,16 @@ def test_the_options_of_a_list(command: Command, model_dir: Path, tmp_path: Path
 
 def test_evaluate_measures_lists_and_explanations(command: Command, model_dir: Path, tables: Path) -> None:
     report = json.loads(command("evaluate", model_dir, tables / "ratings.csv", "--json").stdout)
-    assert set(report["lists"]) >= {"order rank", "order stars", "order blend", "diversity 0.3"}
+    assert set(report["lists"]) >= {"order rank", "order stars", "order best", "diversity 0.3"}
     assert report["deletion"]["prediction"]["top"] > report["deletion"]["prediction"]["random"]
     screen = command("evaluate", model_dir, tables / "ratings.csv").stdout
-    for words in ("Lists", "order blend (default)", "share a genre", "Similar movies"):
+    for words in ("Lists", "order best (default)", "share a genre", "Similar movies"):
         assert words in screen
 
 
 def test_training_prints_ranking_measures(command: Command, tables: Path, tmp_path: Path) -> None:
     done = command("train", tables, "--max-steps", 20, "--rank-max-steps", 20, "--out", tmp_path / "m")
-    assert "order blend (default)" in done.stdout
+    assert "order best (default)" in done.stdout
     alone = command("train", tables, "--max-steps", 20, "--no-ranking", "--out", tmp_path / "n")
     assert "order rank" not in alone.stdout
     refused = command("recommend", tmp_path / "n", "--user", 1, "--order", "rank")

@@ -70,8 +70,8 @@ def test_it_opens_from_disk(report: Callable[..., Page], model: Recommender, opt
     lists = manifest["analysis"]["lists"]
     rows = {row[0]: row[1:] for row in cells(page, "List quality by order and option")}
     assert rows["diversity 0.3"][0] == f"{lists['diversity 0.3']['ndcg']:.4f}"
-    assert rows["order blend (default)"][2] == f"{lists['default']['precision']:.4f}"
-    assert len(rows) == len(lists) - 1, "the default is the order blend"
+    assert rows["order best (default)"][2] == f"{lists['default']['precision']:.4f}"
+    assert len(rows) == len(lists) - 1, "the default is the order best"
     deletion = manifest["analysis"]["deletion"]
     assert [row[1] for row in cells(page, "Effect of the strongest reasons")] == [
         f"{row['top']:.3f}" for row in deletion.values()

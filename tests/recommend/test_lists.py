@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from reelgraph.arrays import NO_ITEM
 from reelgraph.errors import ConfigError
-from reelgraph.recommend.lists import ORDERS, START_DIVERSITY, Choice
+from reelgraph.recommend.lists import LESS_KNOWN, ORDERS, START_DIVERSITY, SURPRISE_DIVERSITY, Choice
 from reelgraph.recommend.ordering import POOL
 from reelgraph.recommend.recommender import Recommender, open_model
+from reelgraph.recommend.variety import SMOOTHING
 
 Scores = npt.NDArray[np.float64]
 
@@ -32,11 +33,13 @@ def score_of(model: Recommender, user: str, order: str, penalty: float = 0.0) ->
     index = np.asarray([model.users.index(user)])
     prediction = model.scorer.score(model.scorer.users(index))[0]
     rank = model.ranker.score(model.ranker.users(index))[0]
-    blend = model.artifact.manifest["ranking"]["blend"]
-    scores = []
+    ranking = model.artifact.manifest["ranking"]
+    damping = {"best": ranking["damping"]["best"], "less-known": ranking["damping"]["less_known"]}
+    blend = rank + ranking["blend"] * prediction
+    score, scores = {"rank": rank, "stars": prediction}.get(order, blend), []
     for item in range(len(model.items)):
-        score = {"rank": rank[item], "stars": prediction[item], "blend": rank[item] + blend * prediction[item]}[order]
-        scores.append(float(score) - penalty * np.log1p((model.predictor.seen_item == item).sum()))
+        log_count = np.log1p((model.predictor.seen_item == item).sum())
+        scores.append(float(score[item]) - (penalty + damping.get(order, 0.0)) * log_count)
     return np.asarray(scores)
 
 
@@ -50,8 +53,10 @@ def plain(score: Scores, allowed: list[int], k: int) -> list[int]:
     return sorted(allowed, key=lambda item: (-score[item], item))[:k]
 
 
-def marginal(model: Recommender, score: Scores, allowed: list[int], k: int, diversity: float) -> list[int]:
-    """Maximal marginal relevance in plain loops."""
+def marginal(
+    model: Recommender, score: Scores, allowed: list[int], k: int, diversity: float, rated: list[int] | None = None
+) -> list[int]:
+    """Maximal marginal relevance in plain loops; also away from the mean of `rated` movies."""
     pool = plain(score, allowed, POOL * k)
     low, high = min(score[item] for item in pool), max(score[item] for item in pool)
     assert model.ranker is not None
@@ -60,12 +65,18 @@ def marginal(model: Recommender, score: Scores, allowed: list[int], k: int, dive
     def cosine(left: int, right: int) -> float:
         return float(states[left] @ states[right] / np.linalg.norm(states[left]) / np.linalg.norm(states[right]))
 
+    def familiar(item: int) -> list[float]:
+        if rated is None:
+            return []
+        mean = sum(states[other] / np.linalg.norm(states[other]) for other in rated)
+        return [float(states[item] @ mean / np.linalg.norm(states[item]) / np.linalg.norm(mean))]
+
     chosen: list[int] = []
     while len(chosen) < min(k, len(pool)):
         values: list[tuple[float, int, int]] = []
         for item in pool:
             if item not in chosen:
-                near = max((cosine(item, other) for other in chosen), default=0.0)
+                near = max([cosine(item, other) for other in chosen] + familiar(item), default=0.0)
                 relevance = (score[item] - low) / (high - low)
                 values.append(((1 - diversity) * relevance - diversity * near, -len(values), item))
         chosen.append(max(values)[2])
@@ -81,7 +92,7 @@ def listed(model: Recommender, user: str, **options: Any) -> list[int]:
     return [model.items.index(line.movie.movie_id) for line in model.recommend(user, **options)]
 
 
-@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("order", sorted({*ORDERS} - {"surprise"}))
 @pytest.mark.parametrize("penalty", [0.0, 0.7])
 def test_every_order_equals_brute_force(model: Recommender, order: Any, penalty: float) -> None:
     for user in ("1", "33", "60"):
@@ -96,16 +107,121 @@ def test_every_order_equals_brute_force(model: Recommender, order: Any, penalty:
     )
 
 
-def test_orders_differ_and_blend_is_the_default(model: Recommender) -> None:
-    lists = {order: listed(model, "9", k=20, order=order) for order in ORDERS}
-    assert lists["stars"] != lists["rank"]
-    assert listed(model, "9", k=20) == lists["blend"]
+def test_orders_differ_and_best_is_the_default(model: Recommender) -> None:
+    damped = with_damping(model, best=0.3, less_known=3.0)
+    lists = {order: listed(damped, "9", k=20, order=order) for order in ORDERS}
+    assert len({tuple(lists[order]) for order in ("best", "stars", "less-known", "surprise", "rank")}) == 5
+    assert listed(damped, "9", k=20) == lists["best"]
+
+
+def with_damping(model: Recommender, **damping: float) -> Recommender:
+    ranking = model.artifact.manifest["ranking"]
+    ranking = {name: value for name, value in ranking.items() if name != "damping"}
+    ranking |= {"damping": damping} if damping else {}
+    return Recommender(replace(model.artifact, manifest=model.artifact.manifest | {"ranking": ranking}))
+
+
+def test_models_without_damping_list_as_before(model: Recommender) -> None:
+    old = with_damping(model)
+    assert listed(old, "9", k=20) == listed(model, "9", k=20, order="blend")
+    assert listed(old, "9", k=20, order="less-known") == listed(old, "9", k=20, popularity_penalty=LESS_KNOWN)
+
+
+def test_damping_and_less_known_list_rarer_movies(model: Recommender) -> None:
+    def popularity(order: Any, **damping: float) -> float:
+        damped = with_damping(model, **damping)
+        rows = [listed(damped, str(user), k=10, order=order) for user in range(1, 61)]
+        return float(model.predictor.item_counts[np.concatenate(rows)].mean())
+
+    assert popularity("best") > popularity("best", best=0.8) > popularity("less-known", best=0.8, less_known=3.0)
+    start = [model.recommend(ratings={}, k=10, order=order) for order in ("best", "less-known")]
+    counts = [
+        model.predictor.item_counts[[model.items.index(line.movie.movie_id) for line in lines]].mean()
+        for lines in start
+    ]
+    assert counts[0] > counts[1]
+
+
+def test_a_surprise_is_unlike_the_rated_movies_and_unlike_itself(model: Recommender) -> None:
+    for user, k in itertools.product(("2", "41"), (1, 4, 10)):
+        score, rated = score_of(model, user, "best"), model.predictor.seen(model.users.index(user))[0].tolist()
+        expected = marginal(model, score, unseen(model, user), k, SURPRISE_DIVERSITY, rated)
+        assert listed(model, user, k=k, order="surprise") == expected
+        row = model.list_indices(np.asarray([0, model.users.index(user)], np.int32), k=k, order="surprise")[1]
+        assert row.tolist() == expected
+
+
+def genre_shares(model: Recommender, items: list[int]) -> dict[str, float]:
+    shares: dict[str, float] = {}
+    for item in items:
+        genres = model.catalogue.movie(item).genres
+        for genre in genres:
+            shares[genre] = shares.get(genre, 0.0) + 1 / len(genres)
+    return shares
+
+
+def divergence(model: Recommender, rated: list[int], items: list[int]) -> float:
+    wanted, own = genre_shares(model, rated), genre_shares(model, items)
+    total, result = sum(wanted.values()), 0.0
+    for genre, share in wanted.items():
+        mixed = (1 - SMOOTHING) * own.get(genre, 0.0) / len(items) + SMOOTHING * share / total
+        result += share / total * np.log(share / total / mixed)
+    return result
+
+
+@pytest.mark.parametrize(("calibration", "diversity"), [(0.3, 0.0), (0.9, 0.0), (1.0, None), (0.4, 0.3)])
+def test_calibration_is_that_of_steck(model: Recommender, calibration: float, diversity: float | None) -> None:
+    user, k = "41", 8
+    score, rated = score_of(model, user, "best"), model.predictor.seen(model.users.index(user))[0].tolist()
+    pool, unit = plain(score, unseen(model, user), POOL * k), model.lists.ordering.unit_states.astype(float)
+    low, high = min(score[item] for item in pool), max(score[item] for item in pool)
+    chosen: list[int] = []
+    for _ in range(k):
+
+        def value(item: int) -> float:
+            relevance = (score[item] - low) / (high - low)
+            near = max((float(unit[item] @ unit[other]) for other in chosen), default=0.0)
+            far = divergence(model, rated, [*chosen, item])
+            weight = diversity or 0.0
+            return float((1 - weight - calibration) * relevance - weight * near - calibration * far)
+
+        chosen.append(max((item for item in pool if item not in chosen), key=value))
+    options: Any = {"k": k, "calibration": calibration, "diversity": diversity}
+    assert listed(model, user, **options) == chosen
+    row = model.list_indices(np.asarray([5, model.users.index(user)], np.int32), **options)[1]
+    assert row.tolist() == chosen
+
+
+def test_calibrated_lists_are_nearer_to_what_was_rated(model: Recommender) -> None:
+    def total(calibration: float) -> float:
+        users = [(str(user), model.predictor.seen(model.users.index(user))[0].tolist()) for user in range(1, 61)]
+        return sum(divergence(model, rated, listed(model, user, calibration=calibration)) for user, rated in users)
+
+    assert total(0.0) > total(0.3) > total(0.9)
+
+
+def test_calibration_needs_genres_and_ratings(model: Recommender) -> None:
+    assert model.recommend(ratings={}, k=5, calibration=0.4) == model.recommend(ratings={}, k=5)
+    bare = Recommender(replace(model.artifact, items=model.artifact.items.select(["movieId"])))
+    with pytest.raises(ConfigError, match="--calibration: expected a model with genres"):
+        bare.recommend("1", calibration=0.4)
+
+
+def test_the_reason_for_the_order_is_one_line(model: Recommender) -> None:
+    reasons = {
+        model.lists.page(person, Choice(k=3, **options)).order_reason
+        for person in (model.person("1"), model.person(ratings={}))
+        for order in ORDERS
+        for options in ({"order": order}, {"order": order, "diversity": 0.2}, {"order": order, "calibration": 0.2})
+    }
+    assert len(reasons) == 6 * 3 + 2 * 2, "each order and option, and two kinds of start list"
+    assert all("\n" not in reason and reason.endswith(".") and len(reason) < 200 for reason in reasons)
 
 
 @pytest.mark.parametrize("diversity", [0.1, 0.3, 0.8, 1.0])
 def test_diversity_is_maximal_marginal_relevance(model: Recommender, diversity: float) -> None:
     for user, k in itertools.product(("2", "41"), (1, 4, 10)):
-        score = score_of(model, user, "blend")
+        score = score_of(model, user, "best")
         expected = marginal(model, score, unseen(model, user), k, diversity)
         assert listed(model, user, k=k, diversity=diversity) == expected
         row = model.list_indices(np.asarray([model.users.index(user)], np.int32), k=k, diversity=diversity)[0]
@@ -133,7 +249,7 @@ def test_a_popularity_penalty_lists_rarer_movies(model: Recommender) -> None:
 
 
 def test_filters_equal_a_loop_over_the_catalogue(model: Recommender) -> None:
-    score, left = score_of(model, "7", "blend"), unseen(model, "7")
+    score, left = score_of(model, "7", "best"), unseen(model, "7")
     ids = model.items.ids.to_pylist()
     allow, deny = ids[::3], ids[::4]
     often = [item for item in left if (model.predictor.seen_item == item).sum() >= 22]
@@ -164,6 +280,7 @@ def test_filters_equal_a_loop_over_the_catalogue(model: Recommender) -> None:
     k=st.integers(1, 80),
     order=st.sampled_from(ORDERS),
     diversity=st.sampled_from([None, 0.0, 0.4, 1.0]),
+    calibration=st.sampled_from([0.0, 0.0, 0.5]),
     penalty=st.sampled_from([0.0, 0.5]),
     min_ratings=st.integers(0, 40),
     genre=st.sampled_from([None, "War", "Horror"]),
@@ -171,11 +288,12 @@ def test_filters_equal_a_loop_over_the_catalogue(model: Recommender) -> None:
     seen=st.booleans(),
 )
 def test_lists_hold_only_movies_that_pass_the_filters(
-    model: Recommender, k: int, order: Any, diversity: float | None, penalty: float, min_ratings: int,
-    genre: str | None, year: str | int | None, seen: bool,
+    model: Recommender, k: int, order: Any, diversity: float | None, calibration: float, penalty: float,
+    min_ratings: int, genre: str | None, year: str | int | None, seen: bool,
 ) -> None:  # fmt: skip
     options: Any = {
         "k": k, "order": order, "diversity": diversity, "popularity_penalty": penalty, "min_ratings": min_ratings,
+        "calibration": calibration if (diversity or 0) + calibration <= 1 else 0.0,
         "genre": genre, "year": year, "include_seen": seen,
     }  # fmt: skip
     possible = model.lists.matching(Choice(**options))
@@ -227,7 +345,9 @@ def test_users_without_training_ratings_get_the_list_of_a_visitor_without_rating
 
 def test_options_out_of_range_are_refused(model: Recommender) -> None:
     wrong: list[tuple[dict[str, Any], str]] = [
-        ({"order": "best"}, "order: expected rank, stars, blend, found 'best'"),
+        ({"order": "worst"}, "order: expected best, stars, less-known, surprise, blend, rank, found 'worst'"),
+        ({"calibration": -0.1}, "calibration: expected 0 to 1"),
+        ({"calibration": 0.6, "diversity": 0.6}, "diversity . calibration: expected 1 at most, found 0.6 . 0.6"),
         ({"diversity": 1.1}, "diversity: expected 0 to 1"),
         ({"diversity": float("nan")}, "diversity: expected 0 to 1"),
         ({"popularity_penalty": -1.0}, "popularity penalty: expected 0 or more"),

@@ -10,6 +10,7 @@ import pytest
 
 from reelgraph.arrays import NO_ITEM
 from reelgraph.recommend.ordering import SPARE, Ordering, People, TopLists, Weights
+from reelgraph.recommend.variety import Variety
 from reelgraph.scoring.base import Scorer
 from reelgraph.scoring.gcn import GCNScorer
 from reelgraph.scoring.ranking_head import Ranker
@@ -59,7 +60,7 @@ def made(ordering: Ordering, weights: Weights, users: Any, closed: Any, k: int, 
     people = people_of(ordering, users)
     scores = ordering.scores(people, weights)
     scores[0][closed[users]] = -np.inf
-    return ordering.best(people, weights, scores, k, diversity)
+    return ordering.best(people, weights, scores, k, Variety(diversity))
 
 
 def exact(ordering: Ordering, weights: Weights, user: int, item: int) -> float:

@@ -186,7 +186,7 @@ WRONG: list[tuple[str, str, Any, str]] = [
     ("GET", f"/api/movies/{LONG}", None, "path.movie_id"),
     ("GET", "/api/movies/10/similar?k=0", None, "query.k"),
     ("GET", f"/api/users/{LONG}/recommendations", None, "path.user_id"),
-    ("GET", "/api/users/1/recommendations?order=best", None, "query.order"),
+    ("GET", "/api/users/1/recommendations?order=worst", None, "query.order"),
     ("GET", f"/api/users/{LONG}/ratings", None, "path.user_id"),
     ("DELETE", "/api/users/%00", None, "path.user_id"),
     ("DELETE", f"/api/users/1/ratings/{LONG}", None, "path.movie_id"),

@@ -13,6 +13,7 @@ import pytest
 from pydantic import SecretStr
 
 from reelgraph.recommend.insights import describe
+from reelgraph.recommend.lists import Choice
 from reelgraph.recommend.recommender import Recommender
 from reelgraph.service.settings import Keys
 from reelgraph.training.fit import fit
@@ -48,6 +49,9 @@ def ratings(model: Recommender) -> dict[str, float]:
         {"year": 1995, "k": 2},
         {"diversity": 0.4},
         {"order": "rank", "k": 30},
+        {"order": "less-known", "k": 5},
+        {"order": "surprise"},
+        {"calibration": 0.6},
     ],
 )
 def test_visitor_lists_match_the_library(
@@ -55,6 +59,8 @@ def test_visitor_lists_match_the_library(
 ) -> None:
     answer = client.post("/api/recommendations", json={"ratings": ratings} | wishes)
     assert listed(answer) == as_listed(model, ratings=ratings, **wishes)
+    reason = model.lists.order_reason(Choice(**wishes), has_ratings=True)
+    assert answer.json()["order_reason"] == reason
     assert answer.json()["unknown"] == []
 
 
@@ -106,7 +112,7 @@ def test_intervals_match_the_library(client: httpx.Client, model: Recommender, r
 
 def test_user_lists_match_the_library(client: httpx.Client, model: Recommender) -> None:
     user = model.users.id(3)
-    wishes: dict[str, Any] = {"k": 4, "order": "stars", "genre": "drama"}
+    wishes: dict[str, Any] = {"k": 4, "order": "surprise", "genre": "drama", "calibration": 0.2}
     assert listed(client.get(f"/api/users/{user}/recommendations", params=wishes)) == as_listed(model, user, **wishes)
 
 

@@ -16,7 +16,7 @@ from rich.text import Text
 from reelgraph.metrics.labels import GROUPS, MEASURES, PREDICTORS
 from reelgraph.metrics.ratings import EvaluationReport
 from reelgraph.recommend.explain import Explanation
-from reelgraph.recommend.lists import Suggestion
+from reelgraph.recommend.lists import ORDERS, Suggestion
 
 if TYPE_CHECKING:
     from reelgraph.doctor.check import Check
@@ -175,11 +175,14 @@ def show_evaluation(report: EvaluationReport) -> None:
 def show_list_measures(lists: dict[str, dict[str, float | None]]) -> None:
     """Ranking measures of each order, and the cost of diversity and of a popularity penalty."""
     names = ("ndcg", "recall", "precision", "hit_rate", "coverage", "novelty", "diversity")
-    rows = []
-    for name in ("order rank", "order stars", "order blend", "popularity", "diversity 0.3", "popularity penalty 0.3"):
-        if name in lists:
-            default = lists[name] == lists["default"] and name.startswith("order")
-            rows.append([name + " (default)" * default, *(_number(lists[name][measure]) for measure in names)])
+    orders = [f"order {order}" for order in ORDERS]
+    default = next((name for name in orders if lists.get(name) == lists["default"]), "")
+    kept = (*orders, "popularity", "diversity 0.3", "calibration 0.5", "popularity penalty 0.3")
+    rows = [
+        [name + " (default)" * (name == default), *(_number(lists[name][measure]) for measure in names)]
+        for name in kept
+        if name in lists
+    ]
     header = ["", *(MEASURES[name] for name in names)]
     show_table("Lists", header, rows, spare=[header.index(MEASURES[name]) for name in _SPARE_MEASURES])
 

@@ -75,8 +75,14 @@ def predict(config: DataConfig, model: Path, pairs_file: Path, out: Path, level:
 @LENGTH
 @click.option("--genre", help="only movies of this genre")
 @click.option("--year", help="only movies of this year or range of years, such as 1990-1999")
-@click.option("--order", type=click.Choice(lists.ORDERS), help="order by ranking score, predicted stars or a blend")
+@click.option(
+    "--order",
+    type=click.Choice(lists.ORDERS),
+    help="best match, predicted stars, less-known movies, or a surprise; blend and rank are without damping of popular "
+    "movies [best]",
+)
 @click.option("--diversity", type=float, help="how much the movies of a list should differ, 0 to 1")
+@click.option("--calibration", type=float, default=0.0, help="how far its genres follow those of the ratings, 0 to 1")
 @click.option("--popularity-penalty", type=float, default=0.0, help="how much to demote popular movies, 0 or more")
 @click.option("--min-ratings", type=int, default=0, help="only movies with at least this many training ratings")
 @click.option("--allow", type=PATH, help="only movies in this file with a column movieId")

@@ -14,7 +14,7 @@ from reelgraph.recommend.recommender import Recommender
 OPTIONS: dict[str, ListOptions] = {
     "diversity 0.1": {"diversity": 0.1}, "diversity 0.3": {"diversity": 0.3}, "diversity 0.5": {"diversity": 0.5},
     "popularity penalty 0.1": {"popularity_penalty": 0.1}, "popularity penalty 0.3": {"popularity_penalty": 0.3},
-    "at least 20 ratings": {"min_ratings": 20},
+    "at least 20 ratings": {"min_ratings": 20}, "calibration 0.5": {"calibration": 0.5},
 }  # fmt: skip
 
 MAX_USERS = 1000  # users whose lists are evaluated
@@ -35,9 +35,9 @@ def measure_lists(model: Recommender, test: Interactions, seed: int = 0) -> dict
         sample = np.random.default_rng(seed).choice(users, MAX_USERS, replace=False)
         test = test.take(np.isin(test.user_index, sample))
     stars = model.predictor.has_stars
-    kept = [order for order in ORDERS if (model.ranker is not None if order == "rank" else stars)]
-    orders: dict[str, ListOptions] = {f"order {order}": {"order": order} for order in kept}  # type: ignore[typeddict-item]
-    seen, length = model.artifact.ratings, min(20, len(model.items))
+    refused = {"stars": not stars, "rank": model.ranker is None}
+    orders: dict[str, ListOptions] = {f"order {order}": {"order": order} for order in ORDERS if not refused.get(order)}
+    seen, length, genres = model.artifact.ratings, min(20, len(model.items)), model.catalogue.genre_members
 
     def measures(options: ListOptions) -> dict[str, float | int | None]:
         def lists(users: Indices) -> Indices:
@@ -47,7 +47,7 @@ def measure_lists(model: Recommender, test: Interactions, seed: int = 0) -> dict
         return evaluate_lists(lists, seen, test, len(model.items), model.predictor.high, states=states).to_json()
 
     by_order = {name: measures(options) for name, options in orders.items()}
-    default = {"default": by_order[f"order {'blend' if stars else 'rank'}"]}
+    default = {"default": by_order["order best"]}
     if not stars:  # The baseline of ratings models is in their errors.
         counts = model.predictor.item_counts.astype(np.float64)
         popular = lists_by_score(same_for_all(counts), seen)
@@ -55,7 +55,8 @@ def measure_lists(model: Recommender, test: Interactions, seed: int = 0) -> dict
         by_order["popularity"] = evaluate_lists(
             popular, seen, test, len(model.items), model.predictor.high, states=states
         ).to_json()
-    return by_order | default | {name: measures(options) for name, options in OPTIONS.items()}
+    possible = {name: options for name, options in OPTIONS.items() if genres or not options.get("calibration")}
+    return by_order | default | {name: measures(options) for name, options in possible.items()}
 
 
 def deletion_test(model: Recommender, test: Interactions, seed: int = 0) -> dict[str, dict[str, float]] | None:

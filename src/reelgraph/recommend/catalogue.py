@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 import pyarrow as pa
 
-from reelgraph.arrays import Float64s, Mask
+from reelgraph.arrays import Float32s, Float64s, Mask
 from reelgraph.data.vocabulary import Vocabulary
 from reelgraph.errors import ConfigError, UnknownIdError
 
@@ -67,6 +67,17 @@ class Catalogue:
         """Members of each genre, bool of shape `(num_items,)`, by its name."""
         names = {name for genres in self._genres for name in genres}
         return {name: np.asarray([name in genres for genres in self._genres]) for name in sorted(names)}
+
+    @cached_property
+    def genre_shares(self) -> Float32s:
+        """Share of each genre, in the order of `genre_members`, in each movie, float32 `(num_items, num_genres)`.
+
+        The genres of a movie have equal shares; a movie without genres has zeros.
+        """
+        if not self.genre_members:
+            raise ConfigError("--calibration: expected a model with genres, found none", "train with --items")
+        members = np.stack(list(self.genre_members.values()), axis=1).astype(np.float32)
+        return np.asarray(members / np.maximum(members.sum(1, keepdims=True), 1))
 
     def matching(self, genre: str | None = None, year: str | int | None = None) -> Mask:
         """Movies of a genre and a year or range such as "1990-1999", "1990-" or "-1999", `(num_items,)`."""

@@ -13,11 +13,12 @@ from functools import cached_property
 import numpy as np
 
 from reelgraph.arrays import NO_ITEM, Float32s, Float64s, Indices, Ints, top_k, unit_states
+from reelgraph.recommend.variety import Variety, choose
 from reelgraph.scoring.base import Scorer, UserState
 from reelgraph.scoring.ranking_head import Ranker
 
 BLOCK_FLOATS = 1 << 23  # scores held at a time, 32 MB
-POOL = 10  # diverse lists choose from so many times their length
+POOL = 10  # varied lists choose from so many times their length
 SPARE = 6  # candidates scored again beyond a list's length; if they may not suffice, all possible ones are
 
 
@@ -93,10 +94,10 @@ class Ordering:
             parts += [self.ranker.item_states.T, self.ranker.item_bias[None]]
         return np.concatenate(parts, dtype=np.float32, casting="same_kind")
 
-    def block(self, k: int, diverse: bool) -> int:
+    def block(self, k: int, varied: bool) -> int:
         """How many people to score at a time, so that no array is larger than `BLOCK_FLOATS`."""
         width, count = self._items.shape
-        pool = 2 * ((POOL if diverse else 1) * k + SPARE) * width
+        pool = 2 * ((POOL if varied else 1) * k + SPARE) * width
         movies = count * (1 if self.scorer.item_offset is not None else self.scorer.terms)
         return max(1, BLOCK_FLOATS // int(max(movies, pool)))
 
@@ -143,16 +144,21 @@ class Ordering:
         return score, stars
 
     def best(
-        self, people: People, weights: Weights, scores: tuple[Float32s, Float64s], k: int, diversity: float = 0.0
+        self,
+        people: People,
+        weights: Weights,
+        scores: tuple[Float32s, Float64s],
+        k: int,
+        variety: Variety | None = None,
     ) -> TopLists:
         """Lists of up to `k` movies; ties go to the lower index.
 
-        `scores` is the result of `scores`, set to -inf for movies to leave out; see `lists.Choice` for `diversity`.
+        `scores` is the result of `scores`, set to -inf for movies to leave out.
         """
-        if not diversity:
+        if not variety:
             return self._highest(people, weights, scores, k)
         pool = self._highest(people, weights, scores, POOL * k)
-        return pool.take(_diverse(pool, self.unit_states, k, diversity))
+        return pool.take(choose(pool.item, pool.score, k, variety, self.unit_states))
 
     def _highest(self, people: People, weights: Weights, scores: tuple[Float32s, Float64s], length: int) -> TopLists:
         rough, error = scores
@@ -173,22 +179,3 @@ class Ordering:
         score, stars = self.exact(people, np.maximum(pool, 0), weights)
         score[pool == NO_ITEM] = -np.inf
         return TopLists(pool, score, stars).take(top_k(score, length))
-
-
-def _diverse(pool: TopLists, states: Float32s, k: int, diversity: float) -> Ints:
-    """Maximal marginal relevance within pools: places in the pools, best first, `(num_people, k)`."""
-    left = pool.item != NO_ITEM
-    low = np.where(left, pool.score, np.inf).min(1, initial=np.inf, keepdims=True)
-    span = np.where(left, pool.score, -np.inf).max(1, initial=-np.inf, keepdims=True) - low
-    relevance = np.where(left & (span > 0), pool.score - low, 1) / np.where(span > 0, span, 1)
-    unit = states[np.maximum(pool.item, 0)].astype(np.float64)
-    rows, nearest = np.arange(len(left)), np.zeros(left.shape)
-    chosen = np.full((len(left), min(k, left.shape[1])), NO_ITEM)
-    for place in range(chosen.shape[1]):
-        value = np.where(left, (1 - diversity) * relevance - diversity * nearest, -np.inf)
-        best = value.argmax(1)
-        chosen[:, place] = np.where(left[rows, best], best, NO_ITEM)
-        left[rows, best] = False
-        cosine = np.einsum("npd,nd->np", unit, unit[rows, best])
-        nearest = cosine if place == 0 else np.maximum(nearest, cosine)
-    return chosen

@@ -196,6 +196,10 @@ class Predictor:
         rows = slice(self.seen_start[user_index], self.seen_start[user_index + 1])
         return self.seen_item[rows], self.seen_rating[rows]
 
+    def seen_movies(self, user_index: int) -> Indices:
+        """Indices of the movies that a user has rated, `(num_ratings,)`; also in a model opened for lists only."""
+        return self.seen_item[self.seen_start[user_index] : self.seen_start[user_index + 1]]
+
     def raters(self, item_index: int) -> tuple[Indices, Float32s]:
         """A movie's training ratings: user indices and ratings in the data's scale, both `(num_raters,)`."""
         order, start = self._by_item

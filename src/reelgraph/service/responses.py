@@ -71,4 +71,4 @@ def page_json(page: Page, offset: int) -> dict[str, Any]:
         suggestion.to_json(rank) | {"interval": interval}
         for rank, (suggestion, interval) in enumerate(zip(page.suggestions, page.intervals, strict=True), offset + 1)
     ]
-    return {"movies": movies, "more": page.more}
+    return {"movies": movies, "more": page.more, "order_reason": page.order_reason}

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from reelgraph.data.vocabulary import canonical_id
+from reelgraph.recommend.lists import Order
 
 MAX_LISTED, MAX_OFFSET, MAX_RATINGS, MAX_EXCLUDED = 100, 1000, 2000, 10_000
 
@@ -27,7 +28,6 @@ Length = Annotated[int, Field(ge=1, le=MAX_LISTED)]
 Offset = Annotated[int, Field(ge=0, le=MAX_OFFSET)]
 Genre = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 Years = Annotated[str, StringConstraints(max_length=20, pattern=r"^([0-9]{4}|[0-9]{4}-[0-9]{4}|[0-9]{4}-|-[0-9]{4})$")]
-Order = Literal["rank", "stars", "blend"]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Ids = Annotated[list[Id], Field(max_length=MAX_LISTED)]
 Ratings = Annotated[dict[Id, Stars], Field(max_length=MAX_RATINGS)]
@@ -129,10 +129,11 @@ class SimilarMovies(BaseModel):
 
 
 class MovieList(BaseModel):
-    """A page of a list, and whether more movies follow."""
+    """A page of a list, whether more movies follow, and why they are in this order, in one line."""
 
     movies: list[ListedMovie]
     more: bool
+    order_reason: str
 
 
 class ListRequest(RequestBody):
@@ -154,6 +155,7 @@ class ListRequest(RequestBody):
     )
     order: Order | None = None
     diversity: Annotated[Share, Field(strict=True)] | None = None
+    calibration: Annotated[Share, Field(strict=True)] = 0.0
     offset: Annotated[Offset, Field(strict=True)] = 0
 
 

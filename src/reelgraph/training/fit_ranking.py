@@ -1,4 +1,4 @@
-"""The fit of the ranking head, and the weight of predicted ratings in lists."""
+"""The fit of the ranking head, and the weights of predicted ratings and of popularity in lists."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -9,7 +9,7 @@ import numpy as np
 from reelgraph.arrays import Floats, Indices
 from reelgraph.config import RANKING, TrainConfig
 from reelgraph.data.dataset import Dataset
-from reelgraph.metrics.ranking import Score, user_ndcg
+from reelgraph.metrics.ranking import Score, evaluate_ranking, user_ndcg
 from reelgraph.models import RankingModel
 from reelgraph.training.runner import Run, Runner
 from reelgraph.training.tuning import SURE, search
@@ -18,6 +18,12 @@ from reelgraph.training.tuning import SURE, search
 # nDCG@10 over seeds on ML-100K; another weight must be significantly better.
 BLENDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
 BLEND = 0.4
+
+# Strengths of the damping: how many times log(1 + ratings of the movie) is subtracted from the score. For each order,
+# of those that cost at most this share of the validation nDCG@10, the one whose lists cover most movies is taken.
+DAMPINGS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+COSTS = {"best": 0.01, "less_known": 0.2}
+DAMPED_USERS = 5000  # users whose lists are compared
 
 
 @dataclass(frozen=True)
@@ -56,15 +62,18 @@ def fit_ranking_head(
         return None
     fixed = frozenset(name.removeprefix("rank_") for name in given if name.startswith("rank_") or name == "temperature")
     tuned = search(runner, config.for_ranking(len(data.train)), fixed)
-    run, blend, ndcg = tuned.run, 0.0, None
+    run, blend, ndcg, damping = tuned.run, 0.0, None, None
     model = runner.whole(run)
     if model is not None and stars is not None:
         blend, ndcg = choose_blend(model, data, stars)
+    if model is not None:
+        damping = choose_damping(blended(score_of(model), stars, blend), data)
     facts = {
         "liked": liked,
         "steps": run.steps,
         "blend": blend,
         "valid_ndcg": ndcg,
+        "damping": damping,
         "tuning": [asdict(trial) for trial in tuned.trials],
     }
     history = [{"phase": "rank fit"} | row for row in run.history]
@@ -77,6 +86,36 @@ def score_of(model: RankingModel) -> Score:
     return lambda users: user[users] @ item.T + bias
 
 
+def blended(rank: Score, stars: Score | None, weight: float) -> Score:
+    """Ranking scores plus weighted predictions."""
+    return rank if stars is None or not weight else lambda users: rank(users) + weight * stars(users)
+
+
+def choose_damping(score: Score, data: Dataset) -> dict[str, Any] | None:
+    """The damping of each of `COSTS`, and validation nDCG at 10 and coverage of all strengths; None without any."""
+    valid, log_count = data.valid, np.log1p(np.bincount(data.train.item_index, minlength=len(data.items)))
+    users = np.unique(valid.user_index)
+    if len(users) > DAMPED_USERS:
+        some = users[np.linspace(0, len(users) - 1, DAMPED_USERS).astype(np.int64)]
+        valid = valid.take(np.isin(valid.user_index, some))
+    measures = {}
+    for strength in DAMPINGS:
+
+        def damped(users: Indices, strength: float = strength) -> Floats:
+            return np.asarray(score(users) - strength * log_count)
+
+        report = evaluate_ranking(damped, data.train, valid, len(data.items), data.scale[1])
+        if not report.users:
+            return None
+        measures[strength] = {"ndcg": report.ndcg, "coverage": report.coverage}
+    chosen = {}
+    for name, cost in COSTS.items():
+        least = (1 - cost) * measures[0.0]["ndcg"]
+        possible = [strength for strength in DAMPINGS if measures[strength]["ndcg"] >= least]
+        chosen[name] = max(possible, key=lambda strength: (measures[strength]["coverage"], -strength))
+    return chosen | {"valid": {str(strength): measures[strength] for strength in DAMPINGS}}
+
+
 def choose_blend(
     model: RankingModel, data: Dataset, stars: Callable[[Indices], Floats]
 ) -> tuple[float, dict[str, float] | None]:
@@ -86,11 +125,7 @@ def choose_blend(
     """
     rank, ndcgs = score_of(model), {}
     for weight in BLENDS:
-
-        def score(users: Indices, weight: float = weight) -> Floats:
-            return rank(users) + weight * stars(users) if weight else rank(users)
-
-        by_user = user_ndcg(score, data.train, data.valid, len(data.items), data.scale[1])
+        by_user = user_ndcg(blended(rank, stars, weight), data.train, data.valid, len(data.items), data.scale[1])
         if not len(by_user):
             return BLEND, None
         ndcgs[weight] = by_user

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from reelgraph.data.vocabulary import Vocabulary
 from reelgraph.recommend.catalogue import Catalogue
-from reelgraph.recommend.lists import Choice
+from reelgraph.recommend.lists import Choice, Order
 from reelgraph.recommend.predictor import Person
 from reelgraph.service.auth import writer_of
 from reelgraph.service.database.ledger import SHORT_TIMEOUT
@@ -31,7 +31,6 @@ from reelgraph.service.schemas import (
     MovieList,
     MovieSearch,
     Offset,
-    Order,
     RatedMovie,
     Share,
     SimilarMovies,
@@ -125,12 +124,16 @@ async def user_list(
     year: Years | None = None,
     order: Order | None = None,
     diversity: Share | None = None,
+    calibration: Share = 0.0,
     offset: Offset = 0,
 ) -> Response:
     """The best movies for a user of the training data; with key or token, also for one known by ratings given here."""
     state, model = state_of(request), served(request)
     given = await _ratings_given(state, user_id)
-    choice = Choice(k=k, genre=genre, year=year, order=order, diversity=diversity, deny=_known(model, given))
+    choice = Choice(
+        k=k, genre=genre, year=year, order=order, diversity=diversity, calibration=calibration,
+        deny=_known(model, given),
+    )  # fmt: skip
     if user_id in model.recommender.users:
         person = model.recommender.person(user_id)
     elif given and await _may_access(request, user_id):
@@ -166,7 +169,8 @@ async def visitor_list(request: Request, body: ListRequest) -> Response:
     known, unknown_ids = _split_known(model, body.ratings)
     choice = Choice(
         k=body.k, genre=body.genre, year=body.year, deny=_known(model, body.exclude), order=body.order,
-        diversity=body.diversity, allow=None if body.only is None else _known(model, body.only),
+        diversity=body.diversity, calibration=body.calibration,
+        allow=None if body.only is None else _known(model, body.only),
     )  # fmt: skip
     state_of(request).metrics.fold_ins.inc()
     person = model.recommender.person(ratings=known)

@@ -311,7 +311,7 @@ function popularityPanel(rows) {
 /** List measures by order and option. @param {any} measures */
 function measuresPanel({ default: standard, ...lists }) {
   const title = "List quality by order and option";
-  const own = "order blend" in lists ? "order blend" : "order rank";
+  const own = ["order best", "order blend", "order rank"].find((name) => name in lists);
   const diverse = lists["diversity 0.3"];
   const change = diverse && standard.ndcg ? diverse.ndcg - standard.ndcg : null;
   const cost =
@@ -327,7 +327,7 @@ function measuresPanel({ default: standard, ...lists }) {
   const rows = Object.entries(lists).map(([name, row]) => ({ name, ...row }));
   const lead =
     `For ${counted(standard.users, "user")} with a liked movie in the test ratings` +
-    (own === "order blend" ? " (4 of 5 stars or the same share of another scale)." : ".") +
+    ("order stars" in lists ? " (4 of 5 stars or the same share of another scale)." : ".") +
     ` Lists come from the whole catalogue, without the movies the user has rated.${cost}`;
   const element = panel(
     title,
