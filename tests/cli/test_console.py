@@ -1,5 +1,6 @@
 """Results on stdout and progress on stderr; texts from files are printed literally."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -156,10 +157,10 @@ def test_progress_in_a_pipe_is_a_line_every_few_seconds(capsys: Captured, monkey
     go(5, max_steps=5)
     assert capsys.readouterr() == (
         "",
-        "fit  step 1, 0.1 s\n"
-        "fit  validation RMSE 0.9400, MAE 0.7000 (best RMSE 0.9200)  step 5, 0.5 s\n"
-        "refit  step 1, 0.1 s\n"
-        "refit  step 5, 0.5 s\n",
+        "fit  step 1 of at most 5, 0.1 s, at most 0 s left\n"
+        "fit  RMSE 0.9400 (best 0.9200)  step 5 of at most 5, 0.5 s, at most 0 s left\n"
+        "refit  step 1 of at most 5, 0.1 s, at most 0 s left\n"
+        "refit  step 5 of at most 5, 0.5 s, at most 0 s left\n",
     )
     monkeypatch.setattr(progress_module, "LINE_EVERY", 0.0)
     go(3, max_steps=5)
@@ -169,13 +170,16 @@ def test_progress_in_a_pipe_is_a_line_every_few_seconds(capsys: Captured, monkey
 def test_progress_on_a_terminal_is_a_bar(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setenv("COLUMNS", "80")
     go(4, max_steps=5)
     out, err = capsys.readouterr()
     assert out == ""
     assert "\x1b" in err
+    assert "4/4" in err, "a phase that ended early is complete"
     assert "4/5" in err
-    assert "best RMSE 0.9200" in err
+    assert "RMSE 0.9400 (best 0.9200)" in err
+    last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", err).splitlines()[-1]
+    assert re.search(r"4/5 +0:00:\d\d +(0|-):", last), "time spent and left fit the line"
 
 
 def widths_and_words(text: str) -> tuple[int, set[str]]:

@@ -28,7 +28,8 @@ def model(data: Dataset) -> Recommender:
 
 def test_lists_are_evaluated_as_recommend_returns_them(model: Recommender, data: Dataset) -> None:
     measures = measure_lists(model, data.test)
-    assert set(measures) == {f"order {order}" for order in ORDERS} | {"default"} | set(OPTIONS) - {"calibration 0.5"}
+    names = {f"order {order}" for order in ORDERS} | {"default", "popularity"} | set(OPTIONS)
+    assert set(measures) == names - {"calibration 0.5"}
     assert measures["default"] == measures["order best"]
     assert model.ranker is not None
 

@@ -8,6 +8,7 @@ import pytest
 
 from reelgraph.data.dataset import NO_TIME, Dataset
 from reelgraph.errors import ConfigError
+from reelgraph.metrics.baselines import baselines
 from reelgraph.recommend.recommender import Recommender
 from reelgraph.scoring.session import Queries, Residuals, read_effect
 from reelgraph.training.fit import fit
@@ -45,6 +46,20 @@ def test_the_time_of_rating_lowers_the_error(data: Dataset, model: Recommender) 
     assert without.rmse == pytest.approx(test["untimed"]["rmse"])
     assert without.rmse_untimed is None
     assert manifest["analysis"]["rmse"] == pytest.approx(report.rmse)
+
+
+def test_an_evaluation_has_the_errors_of_baselines(data: Dataset, model: Recommender) -> None:
+    """They are fitted to the model's ratings, and predict their mean for an unknown user or movie."""
+    seen = model.artifact.ratings
+    mean = seen.rating.mean(dtype=np.float64)
+    report = model.predictor.evaluate(["nobody", "u0"], ["m0", "nothing"], np.asarray([mean + 2, mean - 1]))
+    assert report.baselines["mean"] == pytest.approx({"rmse": np.sqrt(5 / 2), "mae": 1.5}, abs=1e-6)
+    bias = {line.name: line for line in baselines(seen, len(data.users), len(data.items))}["bias"]
+    errors = np.asarray([bias.item[0] - 2, bias.user[0] + 1])
+    assert report.baselines["bias"]["mae"] == pytest.approx(np.abs(errors).mean(), abs=1e-6)
+    names = {"mean", "popularity", "bias", "untimed", "model"}
+    assert model.artifact.manifest["metrics"]["test"].keys() == names
+    assert report.errors().keys() == names - {"untimed"}
 
 
 def test_the_session_effect_uses_the_stored_residuals(data: Dataset, model: Recommender) -> None:

@@ -13,6 +13,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from reelgraph.cli.progress import note
+from reelgraph.evaluation.verdict import verdict
 from reelgraph.metrics.labels import GROUPS, MEASURES, PREDICTORS
 from reelgraph.metrics.ratings import EvaluationReport
 from reelgraph.recommend.explain import Explanation
@@ -247,6 +249,15 @@ def show_fit(manifest: dict[str, Any], out: Path) -> None:
     say(f"{manifest['config']['model']}: {manifest['steps']} steps{refit}, {manifest['seconds']:.1f} s; model in {out}")
     if added := manifest["seen"]["after_metrics"]:
         say(f"{added:,} held-out ratings were added to the model after these errors were measured.")
+
+
+def show_verdict(metrics: dict[str, Any], analysis: dict[str, Any] | None, *, warn: bool = True) -> None:
+    """The measures of a model in one line, and warnings on stderr if it is no better than its baselines."""
+    found = verdict(metrics, analysis)
+    if found.line:
+        say(found.line)
+    for warning in found.warnings if warn else ():
+        note(f"warning: {warning}")
 
 
 def show_checks(checks: Sequence["Check"]) -> None:

@@ -31,13 +31,15 @@ def evaluate(config: DataConfig, model: Path, test: Path, as_json: bool) -> None
     Measures its predictions, lists, explanations and similar movies. TEST must be ratings that MODEL does not know:
     train it on other files, or with --no-use-all.
     """
-    report, measures = _evaluate(open_model(model), test, config)
+    report, measures, warning = _evaluate(open_model(model), test, config)
     if as_json:
         console.show_json(measures if report is None else report.to_json() | measures)
         return
     if report is not None:
         console.show_evaluation(report)
     console.show_quality(measures)
+    analysis = measures if report is None else report.to_json() | measures
+    console.show_verdict({} if report is None else {"test": report.errors()}, analysis, warn=warning is None)
 
 
 @click.command()
@@ -56,7 +58,7 @@ def report(config: DataConfig, model: Path, out: Path, test: Path | None, cold: 
     recommender = open_model(model)
     analysis = None
     if test is not None:
-        errors, measures = _evaluate(recommender, test, config)
+        errors, measures, _ = _evaluate(recommender, test, config)
         analysis = measures if errors is None else errors.to_json() | measures
     cold_facts = _cold(recommender) if cold else None
     with new_file(out) as temporary:
@@ -118,8 +120,10 @@ def bench(
     progress.note(", ".join(map(str, [out / results.RESULTS, out / compare.TABLE, *pictures])))
 
 
-def _evaluate(model: Recommender, test: Path, config: DataConfig) -> tuple[EvaluationReport | None, dict[str, Any]]:
-    """The prediction errors on test ratings, if the model predicts any, and the quality of lists and explanations."""
+def _evaluate(
+    model: Recommender, test: Path, config: DataConfig
+) -> tuple[EvaluationReport | None, dict[str, Any], str | None]:
+    """Errors of predictions, if the model makes any, quality of lists, and what distorts both, if anything."""
     predictor, report = model.predictor, None
     scale = (predictor.low, predictor.high) if predictor.has_stars else None
     rows = progress.noted(pair_files.read_ratings(test, config, scale))
@@ -133,4 +137,4 @@ def _evaluate(model: Recommender, test: Path, config: DataConfig) -> tuple[Evalu
         warning = predictor.warn_of_seen(pairs)
     if warning is not None:
         progress.note(f"warning: {warning}")
-    return report, quality.measure_quality(model, pairs)
+    return report, quality.measure_quality(model, pairs), warning

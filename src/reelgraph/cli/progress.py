@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING
 from rich.console import Console, Group
 from rich.live import Live
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from reelgraph.config import TrainConfig
@@ -64,6 +73,8 @@ def fit_progress() -> Iterator[Callable[[str, "FitProgress", TrainConfig], None]
 
             def draw(phase: str, progress: "FitProgress", config: TrainConfig) -> None:
                 if phase not in tasks:
+                    for task in bars.tasks:  # those before may have ended before their last step
+                        bars.update(task.id, total=task.completed)
                     tasks[phase] = bars.add_task(phase, total=config.max_steps)
                 bars.update(tasks[phase], completed=progress.step, description=_describe(phase, progress))
 
@@ -76,7 +87,9 @@ def fit_progress() -> Iterator[Callable[[str, "FitProgress", TrainConfig], None]
         due = phase != last_phase or time.monotonic() - last_time >= LINE_EVERY
         if due or progress.step == config.max_steps:
             last_phase, last_time = phase, time.monotonic()
-            console.print(f"{_describe(phase, progress)}  step {progress.step}, {progress.seconds:.1f} s")
+            left = progress.seconds / progress.step * (config.max_steps - progress.step)
+            steps = f"step {progress.step} of at most {config.max_steps}, {progress.seconds:.1f} s"
+            console.print(f"{_describe(phase, progress)}  {steps}, at most {left:.0f} s left")
 
     yield write
 
@@ -109,7 +122,9 @@ def progress(units: str, console: Console | None = None) -> Iterator[Callable[[s
         nonlocal shown
         if time.monotonic() - shown >= LINE_EVERY:
             shown = time.monotonic()
-            console.print(escape(f"{text}  {done:,} of {total:,} {units}, {shown - started:.0f} s"))
+            spent = shown - started
+            left = f", {spent / done * (total - done):.0f} s left" if done else ""
+            console.print(escape(f"{text}  {done:,} of {total:,} {units}, {spent:.0f} s{left}"))
 
     if not console.is_terminal:
         yield write
@@ -127,8 +142,10 @@ def _stderr() -> Console:
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-def _columns() -> tuple[TextColumn, BarColumn, MofNCompleteColumn, TimeElapsedColumn]:
-    return TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+def _columns() -> tuple[ProgressColumn, ...]:
+    """What a bar shows, in 80 characters: activity, bar, parts done and in all, time spent and left."""
+    text, times = TextColumn("{task.description}"), (TimeElapsedColumn(), TimeRemainingColumn())
+    return text, BarColumn(bar_width=12), MofNCompleteColumn(), *times
 
 
 def _describe(phase: str, progress: "FitProgress") -> str:
@@ -136,5 +153,5 @@ def _describe(phase: str, progress: "FitProgress") -> str:
         return phase
     last, best = progress.history[-1], progress.best_evaluation
     if not math.isnan(last.valid_ndcg):
-        return f"{phase}  validation nDCG@10 {last.valid_ndcg:.4f} (best {best.valid_ndcg:.4f})"
-    return f"{phase}  validation RMSE {last.valid_rmse:.4f}, MAE {last.valid_mae:.4f} (best RMSE {best.valid_rmse:.4f})"
+        return f"{phase}  nDCG@10 {last.valid_ndcg:.4f} (best {best.valid_ndcg:.4f})"
+    return f"{phase}  RMSE {last.valid_rmse:.4f} (best {best.valid_rmse:.4f})"

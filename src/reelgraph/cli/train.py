@@ -77,6 +77,7 @@ def train(
     if "analysis" in manifest:
         console.show_list_measures(manifest["analysis"]["lists"])
     console.show_fit(manifest, out)
+    console.show_verdict(manifest["metrics"], manifest.get("analysis"))
 
 
 @click.command()

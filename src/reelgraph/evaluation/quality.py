@@ -48,13 +48,11 @@ def measure_lists(model: Recommender, test: Interactions, seed: int = 0) -> dict
 
     by_order = {name: measures(options) for name, options in orders.items()}
     default = {"default": by_order["order best"]}
-    if not stars:  # The baseline of ratings models is in their errors.
-        counts = model.predictor.item_counts.astype(np.float64)
-        popular = lists_by_score(same_for_all(counts), seen)
-        states = model.lists.ordering.unit_states
-        by_order["popularity"] = evaluate_lists(
-            popular, seen, test, len(model.items), model.predictor.high, states=states
-        ).to_json()
+    counts = model.predictor.item_counts.astype(np.float64)
+    by_order["popularity"] = evaluate_lists(
+        lists_by_score(same_for_all(counts), seen), seen, test, len(model.items), model.predictor.high,
+        states=model.lists.ordering.unit_states,
+    ).to_json()  # fmt: skip
     possible = {name: options for name, options in OPTIONS.items() if genres or not options.get("calibration")}
     return by_order | default | {name: measures(options) for name, options in possible.items()}
 

@@ -103,6 +103,7 @@ class EvaluationReport:
     rmse_untimed: float | None = None  # without the time of rating; None if it was not used
     mae_untimed: float | None = None
     interval: dict[str, float] | None = None  # `level`, measured `coverage` and `mean_width`
+    baselines: dict[str, dict[str, float]] = field(default_factory=dict)  # `rmse` and `mae` by name, see `baselines`
     groups: dict[str, list[Group]] = field(default_factory=dict)
     calibration: list[Group] = field(default_factory=list)
 
@@ -115,6 +116,13 @@ class EvaluationReport:
             f"{self.seen_pairs:,} of {self.pairs:,} test ratings are among the model's own: their errors are too low, "
             "and no list holds their movies; to measure on them, train with --no-use-all (use_all=False)"
         )
+
+    def errors(self) -> dict[str, dict[str, float]]:
+        """RMSE and MAE of the baselines and of the model, by the names of `labels.PREDICTORS`."""
+        rows = dict(self.baselines)
+        if self.rmse_untimed is not None and self.mae_untimed is not None:
+            rows["untimed"] = {"rmse": self.rmse_untimed, "mae": self.mae_untimed}
+        return rows | {"model": {"rmse": self.rmse, "mae": self.mae}}
 
     def to_json(self) -> dict[str, Any]:
         """The report as JSON values."""
@@ -139,13 +147,15 @@ def evaluate_predictions(
     seen_pairs: int = 0,
     untimed: Floats | None = None,
     interval: tuple[float, Floats, Floats] | None = None,
+    baselines: Mapping[str, Floats] | None = None,
     years: Floats | None = None,
     genres: Mapping[str, Mask] | None = None,
 ) -> EvaluationReport:
     """Errors of predictions; all arrays are of shape `(num_pairs,)`.
 
     `seen_pairs` is the number of pairs that the model has ratings of; `untimed` is predicted without the time of
-    rating; `interval` is the level, lower and upper bounds; `years` are NaN where unknown.
+    rating; `interval` is the level, lower and upper bounds; `baselines` holds predictions by name; `years` are NaN
+    where unknown.
     """
     rating, unknown_user, unknown_movie = test.rating, test.user_count == 0, test.item_count == 0
     groups = {
@@ -171,6 +181,9 @@ def evaluate_predictions(
         rmse_untimed=None if untimed is None else rmse(untimed, rating),
         mae_untimed=None if untimed is None else mae(untimed, rating),
         interval=coverage,
+        baselines={
+            name: {"rmse": rmse(line, rating), "mae": mae(line, rating)} for name, line in (baselines or {}).items()
+        },
         groups={name: group for name, group in groups.items() if group},
         calibration=by_group(prediction, rating, calibration_groups(prediction)),
     )

@@ -29,7 +29,8 @@ def summarize(model: Recommender, analysis: dict[str, Any] | None = None) -> dic
             name: {measure: row[measure] for measure in ("ndcg", "recall")} for name, row in rows.items()
         }
     elif analysis is not None:
-        metrics["test"] = {"model": {"rmse": analysis["rmse"], "mae": analysis["mae"]}}
+        own = {"model": {"rmse": analysis["rmse"], "mae": analysis["mae"]}}
+        metrics["test"] = analysis.get("baselines", {}) | own
         if analysis["rmse_untimed"] is not None:
             metrics["test"]["untimed"] = {"rmse": analysis["rmse_untimed"], "mae": analysis["mae_untimed"]}
     return {

@@ -13,6 +13,7 @@ from reelgraph.artifact import Artifact, numbers
 from reelgraph.data.dataset import NO_TIME, Interactions
 from reelgraph.data.vocabulary import Vocabulary
 from reelgraph.errors import ConfigError, DataError
+from reelgraph.metrics.baselines import baselines
 from reelgraph.metrics.ratings import EvaluationReport, RatedPairs, evaluate_predictions
 from reelgraph.recommend.catalogue import Catalogue
 from reelgraph.recommend.ordering import People
@@ -153,6 +154,7 @@ class Predictor:
         if self._intervals["untimed"] is not None and len(rating):
             interval = (level, *self._interval(pairs, prediction, level, timestamps))
         genres = self.catalogue.genre_members.items()
+        lines = self._baselines(pairs) if len(self.seen_item) else {}
         return evaluate_predictions(
             RatedPairs(np.asarray(user_ids), np.asarray(movie_ids), rating, pairs.user_count, pairs.item_count),
             prediction,
@@ -161,6 +163,7 @@ class Predictor:
             ),
             untimed=untimed if timed else None,
             interval=interval,
+            baselines=lines,
             years=np.where(pairs.item_known, self.catalogue.years[pairs.item], np.nan),
             genres={name: mask[pairs.item] & pairs.item_known for name, mask in genres},
         )
@@ -267,6 +270,17 @@ class Predictor:
             known, unknown = self.scorer.score(state, pairs.item[rows]), self.scorer.without_movie(state)
             result[rows] = np.where(pairs.item_known[rows], known, unknown)
         return self.stars(result)
+
+    def _baselines(self, pairs: _Pairs) -> dict[str, Floats]:
+        """Predictions of the baselines, fitted to the training ratings; an unknown user or movie has no bias."""
+        nobody, nothing = len(self.users), len(self.items)
+        seen = Interactions(self.seen_user, self.seen_item, self.seen_rating, None)
+        user, item = np.where(pairs.user_known, pairs.user, nobody), np.where(pairs.item_known, pairs.item, nothing)
+        asked = Interactions(user, item, np.empty(0, np.float32), None)
+        return {
+            line.name: np.clip(line.predict(asked), self.low, self.high)
+            for line in baselines(seen, nobody + 1, nothing + 1)
+        }
 
     def _correct(self, pairs: _Pairs, prediction: Float32s, timestamps: Int64s | None) -> Float32s:
         """Predictions with the session effect."""

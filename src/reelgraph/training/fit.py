@@ -288,10 +288,7 @@ def judge_test(artifact: Artifact, fitted: Fitted, data: Dataset) -> Recommender
         metrics["valid"] = error_table(data, data.train, data.valid, fitted.calibration.errors)
     if fitted.model is not None and len(data.test):
         report = recommender.predictor.evaluate(*data.raw_ids(data.test), data.test.rating, data.test.timestamp)
-        rows = {"model": (report.rmse, report.mae)}
-        if report.rmse_untimed is not None and report.mae_untimed is not None:
-            rows["untimed"] = (report.rmse_untimed, report.mae_untimed)
-        metrics["test"] = error_table(data, fitted.run.train, data.test, rows)
+        metrics["test"] = report.errors()
         artifact.manifest["analysis"] = report.to_json() | quality.measure_quality(recommender, data.test)
     artifact.manifest["metrics"] = metrics
     return recommender
