@@ -211,7 +211,7 @@ def tables() -> dict[str, Callable[[], None]]:
         groups={"user_ratings": [group], "movie_ratings": [group], "genre": [group]}, calibration=[group],
     )  # fmt: skip
     checks = [Check(f"check {n}", None if n else False, long_title(n), "run: " + long_title(n + 1)) for n in range(3)]
-    names = ("order rank", "order blend", "popularity", "diversity 0.3", "popularity penalty 0.3")
+    names = ("order rank", "order less-known", "popularity", "diversity 0.3", "popularity penalty 0.3")
     return {
         "list": lambda: console.show_list("For user 1", [Suggestion(Movie(**movie), 1.5, 4.2) for movie in movies]),
         "movies": lambda: console.show_movies("Movies", movies),

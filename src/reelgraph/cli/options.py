@@ -23,7 +23,7 @@ PATH = click.Path(path_type=Path)
 # Headings of the options in the help of commands with many, by parameter. The others stand under "Options".
 HEADINGS = {
     "For whom": ("user", "ratings", "only_watchlist", "everyone"),
-    "Lists": ("k", "order", "diversity", "popularity_penalty"),
+    "Lists": ("k", "order", "diversity", "calibration", "popularity_penalty"),
     "Filters": ("genre", "year", "min_ratings", "allow", "deny", "include_seen"),
     "Files": ("items", "users", "test", "out", "config_file"),
     "Reading files": (
