@@ -78,6 +78,16 @@ def test_the_options_of_a_list(command: Command, model_dir: Path, tmp_path: Path
     assert [row["movie_id"] for row in start] == [line.movie.movie_id for line in model.recommend(ratings={})]
 
 
+def test_questions_to_a_new_user(command: Command, model_dir: Path, tmp_path: Path) -> None:
+    model = open_model(model_dir)
+    rows = json.loads(command("ask", model_dir, "-k", 4, "--json").stdout)
+    assert [row["movie_id"] for row in rows] == [movie.movie_id for movie in model.ask(k=4)]
+    (tmp_path / "own.csv").write_text(f"movieId,rating\n{rows[0]['movie_id']},4\n")
+    after = json.loads(command("ask", model_dir, "--ratings", tmp_path / "own.csv", "--json").stdout)
+    assert rows[0]["movie_id"] not in [row["movie_id"] for row in after]
+    assert "Movies to rate next" in command("ask", model_dir).stdout
+
+
 def test_evaluate_measures_lists_and_explanations(command: Command, model_dir: Path, tables: Path) -> None:
     report = json.loads(command("evaluate", model_dir, tables / "ratings.csv", "--json").stdout)
     assert set(report["lists"]) >= {"order rank", "order stars", "order best", "diversity 0.3"}

@@ -99,6 +99,17 @@ def test_pages_add_up_to_the_list(
     assert ids(offset) == ids_of_pages[3:10]
 
 
+def test_questions_match_the_library(client: httpx.Client, model: Recommender, ratings: dict[str, float]) -> None:
+    first = client.post("/api/questions", json={"k": 4}).json()["movies"]
+    assert [movie["movie_id"] for movie in first] == [movie.movie_id for movie in model.ask(k=4)]
+    assert set(first[0]) == {"movie_id", "title", "year", "genres", "ratings", "mean"}
+    denied = [movie["movie_id"] for movie in first]
+    asked = {"ratings": ratings | {"zz": 3.0}, "exclude": [*denied, "xx"], "k": 5}
+    found = [movie["movie_id"] for movie in client.post("/api/questions", json=asked).json()["movies"]]
+    assert found == [movie.movie_id for movie in model.ask(ratings, k=5, deny=denied)]
+    assert client.post("/api/questions", json={"ratings": {next(iter(ratings)): 99.0}}).status_code == 422
+
+
 def test_intervals_match_the_library(client: httpx.Client, model: Recommender, ratings: dict[str, float]) -> None:
     answer = client.post("/api/recommendations", json={"ratings": ratings, "k": 20, "order": "stars"})
     for movie in answer.json()["movies"]:

@@ -141,7 +141,14 @@ def doctor(engine: str | None, stage: str | None) -> None:
 
 for heading, members in {
     "Train": (train.train, data.prepare, data.plan, train.update, train.forget),
-    "Ask a model": (recommend.recommend, recommend.search, recommend.similar, recommend.explain, recommend.predict),
+    "Ask a model": (
+        recommend.recommend,
+        recommend.search,
+        recommend.similar,
+        recommend.explain,
+        recommend.predict,
+        recommend.ask,
+    ),
     "Measure": (evaluate.evaluate, evaluate.report, evaluate.bench, compare.diff, compare.rerun),
     "Serve": (demo.demo, serve.serve, serve.export),
     "Set up": (doctor, completion.completion),

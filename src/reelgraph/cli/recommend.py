@@ -223,6 +223,27 @@ def search(model: Path, title: tuple[str, ...], k: int, as_json: bool) -> None:
         console.show_movies(f"Movies that match {text!r}", rows)
 
 
+@click.command(epilog=examples("reelgraph ask model", "reelgraph ask model --ratings my-ratings.csv --length 20"))
+@click.argument("model", type=PATH)
+@RATINGS
+@LENGTH
+@JSON
+@VISITOR
+def ask(config: DataConfig, model: Path, ratings: Path | None, k: int, as_json: bool) -> None:
+    """List the movies whose ratings would say most about a new user.
+
+    Without --ratings, the user has rated nothing so far.
+    """
+    recommender = open_model(model)
+    matched = None if ratings is None else _match(recommender, ratings, config)
+    denied = () if matched is None else matched.watched
+    rows = [asdict(movie) for movie in recommender.ask(None if matched is None else matched.ratings, k, deny=denied)]
+    if as_json:
+        console.show_json(rows)
+    else:
+        console.show_movies("Movies to rate next", rows)
+
+
 @click.command(
     epilog=examples(
         "reelgraph similar model --movie 260",

@@ -1,7 +1,7 @@
 """`Recommender`, the public interface of a trained model."""
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Unpack
@@ -9,7 +9,7 @@ from typing import Any, Unpack
 import numpy as np
 import pyarrow as pa
 
-from reelgraph.arrays import NO_ITEM, Float32s, Indices, Int64s, unit_states
+from reelgraph.arrays import NO_ITEM, Float32s, Float64s, Indices, Int64s, unit_states
 from reelgraph.artifact import Artifact, read_artifact, write_artifact
 from reelgraph.data.frames import TableLike, is_frame, is_row
 from reelgraph.data.pair_files import Rows, rows_of
@@ -19,6 +19,7 @@ from reelgraph.data.vocabulary import describe_overlap
 from reelgraph.errors import ConfigError
 from reelgraph.metrics.ranking import RECALL_LENGTH, RankingReport, evaluate_lists
 from reelgraph.metrics.ratings import EvaluationReport
+from reelgraph.recommend.asking import choose_questions, usefulness_of
 from reelgraph.recommend.catalogue import Movie
 from reelgraph.recommend.explain import Explanation, explain
 from reelgraph.recommend.lists import Choice, ListMaker, ListOptions, Suggestion
@@ -177,6 +178,29 @@ class Recommender:
         """
         weights = self.lists.weights(Choice(**options))
         return self.lists.ordering.scores(self.predictor.people(user_index), weights)[0]
+
+    def ask(self, ratings: TableLike | None = None, k: int = 10, *, deny: Collection[object] = ()) -> list[Movie]:
+        """The movies whose ratings would say most about a visitor, best first; see `recommend.asking`.
+
+        Args:
+            ratings: what the visitor has rated so far; see `recommend`.
+            k: number of movies; fewer are returned where fewer are left.
+            deny: ids of movies not to ask about, such as those that the visitor did not know; unknown ids are ignored.
+        """
+        matching = self.lists.matching(Choice(k=k, deny=deny))
+        rated = self.visitor(ratings).person.rated
+        matching[rated] = False
+        states = self.lists.ordering.unit_states
+        left = np.flatnonzero(matching).astype(np.int32)
+        known = self.predictor.item_counts / len(self.users)
+        return [
+            self.catalogue.movie(item) for item in choose_questions(self._usefulness, known, states, rated, left, k)
+        ]
+
+    @cached_property
+    def _usefulness(self) -> Float64s:
+        """Usefulness of a rating of each movie; computed on first use, in about a second."""
+        return usefulness_of(self.predictor)
 
     def search(self, text: str, k: int = 10) -> list[Movie]:
         """Movies whose titles or years match a text as people type it, best match first; see `TitleIndex.find`."""

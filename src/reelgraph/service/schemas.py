@@ -165,6 +165,24 @@ class VisitorList(MovieList):
     unknown: list[str]
 
 
+class QuestionRequest(RequestBody):
+    """A visitor's ratings so far, and how many movies to ask about."""
+
+    model_config = _example({"ratings": {"260": 5}, "k": 10})
+
+    ratings: Ratings = {}
+    k: Annotated[Length, Field(strict=True)] = 10
+    exclude: Annotated[list[Id], Field(max_length=MAX_EXCLUDED)] = Field(
+        [], description="movies not to ask about, such as those that the visitor did not know"
+    )
+
+
+class Questions(BaseModel):
+    """The movies whose ratings would say most about a visitor, best first."""
+
+    movies: list[RatedMovie]
+
+
 class UnmatchedFilm(BaseModel):
     """A film of an export that the model does not know, and movies with similar titles."""
 

@@ -31,6 +31,8 @@ from reelgraph.service.schemas import (
     MovieList,
     MovieSearch,
     Offset,
+    QuestionRequest,
+    Questions,
     RatedMovie,
     Share,
     SimilarMovies,
@@ -175,6 +177,20 @@ async def visitor_list(request: Request, body: ListRequest) -> Response:
     state_of(request).metrics.fold_ins.inc()
     person = model.recommender.person(ratings=known)
     return answer(await _page(model, person, choice, body.offset) | {"unknown": unknown_ids})
+
+
+@routes.post("/questions", response_model=Questions)
+async def questions(request: Request, body: QuestionRequest) -> Response:
+    """Which movies to ask a visitor about next: those whose ratings would say most, and that they may know."""
+    model = served(request)
+    known, _ = _split_known(model, body.ratings)
+    deny, items = _known(model, body.exclude), model.recommender.items
+
+    def make() -> dict[str, Any]:
+        movies = model.recommender.ask(known, body.k, deny=deny)
+        return {"movies": [movie_json(model, items.index(movie.movie_id)) for movie in movies]}
+
+    return answer(await run_in_threadpool(make))  # The first request computes the usefulness of all movies.
 
 
 def _known(model: Served, movie_ids: Iterable[str]) -> tuple[str, ...]:
