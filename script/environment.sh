@@ -122,7 +122,7 @@ progress() {
 }
 
 # Installs reelgraph, editable, in .venv.
-#   $1  extras, such as "[test,spark,bench,postgresql]"; none by default
+#   $1  extras, such as "[test,spark,bench,postgresql,docs,notebook]"; none by default
 install_reelgraph() {
     extras=${1-}
     stamp=.venv/installed$extras

@@ -191,7 +191,6 @@ def test_no_java_stops_before_spark_starts(tmp_path: Path, monkeypatch: pytest.M
     ("library", "version", "engine"),
     [
         ("pandas", "2.1.4", "local[1]"),
-        ("pandas", "3.0.0", "spark"),
         ("pyarrow", "17.0.0", "spark"),
         ("grpcio", None, "sc://h"),
     ],

@@ -140,6 +140,21 @@ def test_plain_ratings_keep_their_scale_and_name_unknown_movies(model: Any, writ
     assert any("999" in line for line in matched.report())
 
 
+@pytest.mark.parametrize("header", ["title,year,rating", "Title,Year,My notes,Rating"])
+def test_a_table_of_titles_is_on_the_scale_of_the_model(
+    header: str, model: Any, write: Callable[[str, str], Path]
+) -> None:
+    blanks = "," * (header.count(",") - 2)
+    rows = f'"Matrix, The",1999{blanks},4.5\nSolaris,2002{blanks},2\nFargo,{blanks},3\n'
+    assert match_file(model, write("mine.csv", f"{header}\n{rows}")).ratings == {"1": 4.5, "4": 2.0, "5": 3.0}
+
+
+@pytest.mark.parametrize("row", [",1999,4", "Fargo,1996,good", "Fargo,1996"])
+def test_a_title_without_stars_names_its_row(row: str, model: Any, write: Callable[[str, str], Path]) -> None:
+    with pytest.raises(DataError, match="expected a title and a rating in row 2"):
+        match_file(model, write("mine.csv", f"title,year,rating\nFargo,1996,4\n{row}\n"))
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [

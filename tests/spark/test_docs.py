@@ -11,7 +11,8 @@ from reelgraph.engines.engine import check_name
 from tests.support.clusters import spark_home
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "spark.md").read_text(encoding="utf-8")
-LINES = [shlex.split(line) for line in re.findall(r"^    (.+)$", PAGE, re.MULTILINE)]
+CODE = "".join(re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
+LINES = [shlex.split(line) for line in CODE.splitlines()]
 
 
 def test_documented_options_exist(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ class Film:
 def read_films(
     path: Path, config: DataConfig | None = None, report: Callable[[str], None] = lambda _: None
 ) -> tuple[Film, ...]:
-    """The films of a Letterboxd, IMDb or Trakt export, or of a file with `movieId` and `rating`.
+    """The films of a Letterboxd, IMDb or Trakt export, or of a file with `movieId` or `title` and `rating`.
 
     A zip is searched for the files that it is known to hold. Of several ratings of a film the last one counts.
 
@@ -191,7 +191,7 @@ def _films(name: str, text: str) -> list[Film] | None:
         return [film for row in _rows(text) if (film := _trakt_film(_nested(row))) is not None]
     if {"Const", "Title"} <= set(header) or {"const", "Title"} <= set(header):
         return list(islice(_imdb_films(_rows(text)), _MOST_FILMS + 1))
-    return None
+    return _titled_films(name, text, header)
 
 
 def _plain_films(name: str, text: str, stars: bool) -> Iterator[Film]:
@@ -245,6 +245,23 @@ def _letterboxd_films(name: str, rows: Iterator[dict[str, str]]) -> Iterator[Fil
         if row.get("Name"):
             film = Film(row["Name"][:_LONGEST_TITLE], _year(row.get("Year")), {}, "watchlist" if wanted else "watched")
             yield film if wanted else _rated(film, row.get("Rating"), _LETTERBOXD)
+
+
+def _titled_films(name: str, text: str, header: list[str]) -> list[Film] | None:
+    """The films of a table with titles and stars on the model's own scale, perhaps with years, that has no ids."""
+    columns = {plain_name(cell): cell for cell in header}
+    if not {"title", "rating"} <= set(columns) or columns.keys() & SYNONYMS["item"]:
+        return None
+    films = []
+    for number, row in enumerate(_rows(text), 1):
+        _check_number(name, number)
+        title, stars = row.get(columns["title"]), row.get(columns["rating"], "").replace(",", ".")
+        if not title or not re.fullmatch(NUMBER, stars):
+            shown = ",".join(row.values())[:60]
+            raise DataError(f"{name}: expected a title and a rating in row {number:,}, found {shown!r}", "correct it")
+        year = _year(row.get(columns.get("year", "")))
+        films.append(Film(title[:_LONGEST_TITLE], year, {}, "rated", float(stars)))
+    return films
 
 
 def _imdb_films(rows: Iterator[dict[str, str]]) -> Iterator[Film]:

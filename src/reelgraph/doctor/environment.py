@@ -16,7 +16,7 @@ from reelgraph.doctor import spark
 from reelgraph.doctor.check import Check, attempt, check_of, gigabytes, library, requirements
 
 PYTHON = (3, 11)
-LIBRARIES = ("torch", "torch-geometric", "duckdb", "sqlframe", "pyarrow", "numpy", "pandas")
+LIBRARIES = ("torch", "torch-geometric", "duckdb", "sqlframe", "pyarrow", "numpy")
 MEMORY = 1 << 30  # bytes; with less, the libraries leave little for ratings
 DISK = 1 << 29  # bytes; enough for a model, its checkpoint and DuckDB's temporary files
 SAMPLE_REMEDY = "git checkout -- src/reelgraph/data/sample, or install reelgraph again"

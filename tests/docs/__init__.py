@@ -1,0 +1,1 @@
+"""Tests of README.md, docs/, examples/ and the package."""

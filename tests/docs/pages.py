@@ -1,0 +1,221 @@
+"""Runs the code blocks of a Markdown page as a reader would, from top to bottom in a folder of its own.
+
+`sh` and `python` blocks run, settings and data are parsed, and a `text` block right after one that ran is its output. A
+comment before a block says why it does not run: `<!-- not run: needs Caddy -->`. A
+comment `<!-- files: ratings.csv -->` names files that the page expects its reader to have.
+
+Two things differ from a reader's machine: trainings are cut short, and `reelgraph train` on the bundled sample takes a
+model that was trained once for all pages, in full.
+"""
+
+import contextlib
+import io
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from difflib import SequenceMatcher
+from pathlib import Path
+from typing import Any
+
+import pytest
+from markdown_it import MarkdownIt
+
+from reelgraph.config import DataConfig, TrainConfig
+from tests.support.commands import CommandLine
+
+ROOT = Path(__file__).resolve().parents[2]
+RUN, PARSED = {"sh", "python"}, {"toml", "json", "nginx"}
+REASON = re.compile(r"<!-- not run: (.+?) -->", re.DOTALL)
+FILES = re.compile(r"<!-- files: (.+?) -->", re.DOTALL)
+SHORT: dict[str, Any] = {"tune": "none", "max_steps": 20, "rank_max_steps": 20}
+SHELL = re.compile(r"[|<>$`;&*#]")  # beyond plain words
+ADDRESS = "http://127.0.0.1:8000"
+ALIKE = 0.75  # share of an output that must be as printed: predictions differ a little between processors
+
+
+@dataclass(frozen=True)
+class Block:
+    """A code block of a page."""
+
+    language: str
+    code: str
+    line: int  # of its opening, from 1
+    lines: tuple[int, int]  # of its content, from 0
+    reason: str | None = None  # why it is not run
+
+
+def blocks(text: str) -> list[Block]:
+    """The code blocks of a page in order; one that is indented has the language ""."""
+    found, reason = [], None
+    for token in MarkdownIt("commonmark").parse(text):
+        if token.type == "html_block":
+            match = REASON.search(token.content)
+            reason = " ".join(match[1].split()) if match else None
+        elif token.type in {"fence", "code_block"}:
+            assert token.map is not None
+            start, end = token.map
+            inside = (start + 1, end - 1) if token.type == "fence" else (start, end)
+            found.append(Block(token.info.strip(), token.content, start + 1, inside, reason))
+            reason = None
+        elif token.nesting >= 0 and token.type != "inline":
+            reason = None
+    return found
+
+
+def files_of(text: str) -> list[str]:
+    """Names of the files that a page expects its reader to have."""
+    match = FILES.search(text)
+    return match[1].split() if match else []
+
+
+def alike(documented: str, printed: str) -> float:
+    """How much of a documented output was printed, from 0 to 1, whatever its figures and blanks."""
+    shown, found = (re.sub(r"\d", "0", text).split() for text in (documented, printed))
+    same = sum(match.size for match in SequenceMatcher(a=shown, b=found, autojunk=False).get_matching_blocks())
+    return float(same) / max(len(shown), 1)
+
+
+@contextlib.contextmanager
+def short_trainings() -> Iterator[None]:
+    """Trainings from Python take few steps while the block runs."""
+    before = {name: TrainConfig.model_fields[name].default for name in SHORT}
+    try:
+        _set_defaults(SHORT)
+        yield
+    finally:
+        _set_defaults(before)
+
+
+def _set_defaults(values: dict[str, Any]) -> None:
+    for name, value in values.items():
+        TrainConfig.model_fields[name].default = value
+    TrainConfig.model_rebuild(force=True)
+
+
+@dataclass
+class Reader:
+    """Runs blocks one after another."""
+
+    folder: Path
+    command: CommandLine
+    sample_model: Callable[[], Path]
+    patch: pytest.MonkeyPatch
+    names: dict[str, Any] = field(default_factory=lambda: {"__name__": "__main__"})
+    services: list[subprocess.Popen[str]] = field(default_factory=list)
+    address: str = ADDRESS
+
+    def read(self, page: Path) -> list[tuple[Block, str]]:
+        """Run a page; gives its output blocks, each with what was printed."""
+        self.patch.chdir(self.folder)
+        outputs, printed, closed = [], "", True
+        for block in blocks(page.read_text(encoding="utf-8")):
+            if block.language == "text" and not closed:
+                outputs.append((block, printed))
+                closed = True
+            elif block.language in RUN and block.reason is None:
+                try:
+                    printed = self.run(block).replace(self.address, ADDRESS)
+                except BaseException as error:
+                    error.add_note(f"in the block at {page.relative_to(ROOT)}:{block.line}")
+                    raise
+                closed = False
+            elif block.language in PARSED:
+                parse(block)
+        return outputs
+
+    def run(self, block: Block) -> str:
+        code = block.code.replace(ADDRESS, self.address)
+        return self._python(code) if block.language == "python" else self._shell(code)
+
+    def close(self) -> None:
+        for service in self.services:
+            service.terminate()
+            assert service.wait(30) == 0
+
+    def _python(self, code: str) -> str:
+        output = io.StringIO()
+        with contextlib.redirect_stdout(output), short_trainings():
+            exec(compile(code, "<page>", "exec"), self.names)
+        return output.getvalue()
+
+    def _shell(self, code: str) -> str:
+        printed = ""
+        others: list[str] = []
+        for line in code.replace("\\\n", " ").splitlines():
+            if line.startswith("export "):
+                name, _, value = line.removeprefix("export ").partition("=")
+                self.patch.setenv(name, self._bash(f"printf %s {value}"))
+            elif line.startswith("reelgraph ") and not SHELL.search(re.sub(r"'[^']*'|\"[^\"]*\"|\s#.*", "", line)):
+                printed += self._bash("\n".join(others))
+                others = []
+                printed += self._reelgraph(shlex.split(line, comments=True)[1:])
+            else:
+                others.append(line)
+        return printed + self._bash("\n".join(others))
+
+    def _bash(self, script: str) -> str:
+        if not script.strip():
+            return ""
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", script], cwd=self.folder, env=os.environ | {"PATH": path},
+            capture_output=True, text=True, check=False, timeout=120,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{script}\n{done.stderr}"
+        return done.stdout
+
+    def _reelgraph(self, words: list[str]) -> str:
+        if words[0] == "serve":
+            return self._serve(words)
+        if words[0] == "train":
+            if words[1] == "--out":
+                shutil.copytree(self.sample_model(), self.folder / words[2], dirs_exist_ok=True)
+                return ""
+            given = set(words)
+            for name, value in SHORT.items():
+                option = f"--{name.replace('_', '-')}"
+                words += [] if option in given else [option, str(value)]
+        done = self.command(*words, cwd=self.folder)
+        assert done.returncode == 0, f"reelgraph {shlex.join(words)}\n{done.stderr}"
+        return done.stdout
+
+    def _serve(self, words: list[str]) -> str:
+        log = (self.folder / f"serve-{len(self.services)}.log").open("w")
+        command = [sys.executable, "-m", "reelgraph", *words, "--port", "0"]
+        process = subprocess.Popen(command, cwd=self.folder, stdout=subprocess.PIPE, stderr=log, text=True)
+        self.services.append(process)
+        output = process.stdout
+        assert output is not None
+        while "http" not in (line := output.readline()):
+            assert line, Path(log.name).read_text()
+        match = re.search(r"http://[\d.:]+", line)
+        assert match, line
+        self.address = match[0]
+        return line
+
+
+def parse(block: Block) -> None:
+    """Check a block of settings or data without running it."""
+    if block.language == "json":
+        json.loads(block.code)
+    elif block.language == "toml":
+        document = tomllib.loads(block.code)
+        DataConfig(**document.pop("data", {}))
+        TrainConfig(**document.pop("train", {}))
+        assert not document
+
+
+def with_outputs(text: str, outputs: list[tuple[Block, str]]) -> str:
+    """A page with what was printed in its output blocks."""
+    lines = text.splitlines()
+    for block, printed in reversed(outputs):
+        start, end = block.lines
+        lines[start:end] = [line.rstrip() for line in printed.rstrip().splitlines()]
+    return "\n".join(lines) + "\n"
