@@ -1,18 +1,25 @@
 """The public API, `import reelgraph as rg`."""
 
 import errno
+import html
+import inspect
 import os
 import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
 import reelgraph as rg
 from reelgraph.errors import ArtifactError, ConfigError, DataError, OutputError, UnknownIdError
+from reelgraph.recommend.lists import Choice
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +159,101 @@ def test_a_failed_save_keeps_the_older_model(
     assert {file.name: file.read_bytes() for file in (tmp_path / "m").iterdir()} == before
     monkeypatch.undo()
     assert rg.open(tmp_path / "m").recommend("1") == model.recommend("1")
+
+
+def test_signatures_name_every_option_with_its_type() -> None:
+    for function in (rg.Recommender.recommend, rg.Recommender.evaluate):
+        parameters = inspect.signature(function).parameters.values()
+        assert not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+        assert all(parameter.annotation is not parameter.empty for parameter in parameters if parameter.name != "self")
+    assert set(Choice.__dataclass_fields__) <= set(inspect.signature(rg.Recommender.recommend).parameters)
+
+
+def test_every_option_of_a_list_has_its_effect(model: rg.Recommender) -> None:
+    """Options are passed on by position inside."""
+    options: dict[str, Any] = {
+        "k": 4, "order": "stars", "diversity": 0.5, "calibration": 0.25, "popularity_penalty": 0.5, "genre": "war",
+        "year": "1970-1990", "min_ratings": 3, "allow": ["10", "20", "30"], "deny": ["10"], "include_seen": True,
+    }  # fmt: skip
+    assert options.keys() == Choice.__dataclass_fields__.keys()
+    person = model.person("5")
+    for name, value in options.items():
+        expected = model.lists.page(person, Choice(**{name: value})).suggestions
+        assert list(model.recommend("5", **{name: value})) == expected, name
+
+
+def test_the_lists_of_several_users_are_those_of_each(model: rg.Recommender) -> None:
+    several = model.recommend(users=["7", 3, "7"], k=4, order="stars")
+    assert list(several) == ["7", "3"]
+    for user, suggestions in several.items():
+        assert suggestions == model.recommend(user, k=4, order="stars")
+    table = several.to_arrow()
+    assert table["userId"].to_pylist() == ["7"] * 4 + ["3"] * 4
+    assert table["rank"].to_pylist() == [1, 2, 3, 4] * 2
+    assert len(model.recommend(users=[])) == 0
+    with pytest.raises(UnknownIdError, match="nobody"):
+        model.recommend(users=["1", "nobody"])
+    with pytest.raises(ConfigError, match="found several"):
+        model.recommend("1", users=["2"])  # type: ignore[call-overload]
+
+
+def test_results_are_frozen_tables(model: rg.Recommender) -> None:
+    suggestions = model.recommend("5", k=3)
+    frame = suggestions.to_pandas()
+    assert list(frame.columns) == ["rank", "movieId", "title", "year", "genres", "score", "prediction"]
+    assert frame["movieId"].tolist() == [line.movie.movie_id for line in suggestions]
+    assert frame["prediction"].tolist() == [line.prediction for line in suggestions]
+    similar, found, people = model.similar("70", 4), model.search("movie", 5), model.similar_users("3", 2)
+    assert similar.to_pandas()["similarity"].tolist() == [value for _, value in similar]
+    assert similar == model.similar(model.search("movie the 7", 1)[0], 4)
+    assert found.to_arrow()["movieId"].to_pylist() == [movie.movie_id for movie in found]
+    assert people.to_arrow().to_pylist() == [{"userId": user, "similarity": value} for user, value in people]
+    with pytest.raises(TypeError):
+        suggestions[0] = suggestions[1]  # type: ignore[index]
+    for empty in (model.recommend("5", year=1900), model.search("zzzz"), model.recommend(users=[])):
+        assert empty.to_arrow().num_rows == 0
+        assert "0 rows" in repr(empty)
+
+
+def test_results_show_themselves(model: rg.Recommender) -> None:
+    suggestions = model.recommend("5", k=30)
+    text, page = repr(suggestions), suggestions._repr_html_()
+    assert text.splitlines()[0] == "Suggestions: 30 rows, the first 20 shown"
+    for line in suggestions[:20]:
+        assert str(line.movie.title) in text
+        assert html.escape(str(line.movie.title)) in page
+    assert max(map(len, text.splitlines())) <= 80
+    for shown in (model, model.user_vectors, model.similar("70"), model.recommend(users=["1", "2"])):
+        assert type(shown).__name__ in repr(shown)
+        assert ElementTree.fromstring(shown._repr_html_()) is not None
+    assert f"{model.artifact.manifest['metrics']['test']['model']['rmse']:.4f} (test)" in repr(model)
+
+
+def test_results_are_read_by_polars_and_arrow(model: rg.Recommender, monkeypatch: pytest.MonkeyPatch) -> None:
+    suggestions = model.recommend("5", k=3)
+    assert pa.RecordBatchReader.from_stream(suggestions).read_all() == suggestions.to_arrow()
+    polars = SimpleNamespace(from_arrow=lambda table: ("polars", table))
+    monkeypatch.setitem(sys.modules, "polars", polars)
+    assert suggestions.to_polars() == ("polars", suggestions.to_arrow())
+    monkeypatch.setitem(sys.modules, "polars", None)
+    with pytest.raises(rg.ReelgraphError, match="pip install polars"):
+        suggestions.to_polars()
+
+
+def test_vectors_are_the_states_that_similar_movies_are_found_by(model: rg.Recommender) -> None:
+    movies, users = model.movie_vectors, model.user_vectors
+    assert (len(movies), len(users)) == (80, 60)
+    for other, cosine in model.similar("70", 3):
+        one, two = movies[70], movies[other.movie_id]
+        assert cosine == pytest.approx(one @ two / np.linalg.norm(one) / np.linalg.norm(two), abs=1e-5)
+    np.testing.assert_array_equal(np.asarray(users)[users.ids.index("5")], users["5"])
+    frame = users.to_pandas()
+    assert frame["userId"].tolist() == users.ids
+    np.testing.assert_array_equal(np.stack(frame["vector"].to_list()), np.asarray(users))
+    with pytest.raises(ValueError, match="read-only"):
+        users.values[0, 0] = 1
+    with pytest.raises(UnknownIdError):
+        movies["nothing"]
 
 
 COMMANDS = {

@@ -20,11 +20,11 @@ from reelgraph.bench import compare, datasets
 from reelgraph.bench.compare import BUDGET, BenchJob, list_jobs, run_jobs
 from reelgraph.bench.figures import method_figure
 from reelgraph.bench.results import cold_summary, cold_tables, interval, method_tables, summary
-from reelgraph.cli.console import make_table
 from reelgraph.config import DataConfig
 from reelgraph.data.prepare.prepare import prepare
 from reelgraph.data.sources import find
 from reelgraph.errors import DataError, LeakError
+from reelgraph.tabular import make_table
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 MODELS = "mean,bias,ease,residual"

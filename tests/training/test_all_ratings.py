@@ -119,7 +119,7 @@ def test_a_user_with_test_ratings_alone_is_seen_as_a_visitor_with_these_ratings(
     mine = data.test.take(data.test.user_index == 3)
     ratings = {f"m{item}": float(stars) for item, stars in zip(mine.item_index, mine.rating, strict=True)}
     assert len(ratings) > 10
-    by_id, by_ratings = (model.recommend(*who, k=30, **how) for who, how in ((("u3",), {}), ((), {"ratings": ratings})))  # type: ignore[arg-type]
+    by_id, by_ratings = model.recommend("u3", k=30), model.recommend(ratings=ratings, k=30)
     assert [line.movie.movie_id for line in by_id] == [line.movie.movie_id for line in by_ratings]
     assert [line.prediction for line in by_id] == pytest.approx([line.prediction for line in by_ratings], abs=1e-4)
 

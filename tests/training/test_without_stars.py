@@ -1,5 +1,6 @@
 """A model of views has lists, similar movies and reasons, and refuses what needs stars."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ def model(data: rg.Dataset, tmp_path_factory: pytest.TempPathFactory) -> rg.Reco
     return rg.open(path)
 
 
-def same_group(user: str, movies: list[Any]) -> float:
+def same_group(user: str, movies: Iterable[Any]) -> float:
     """The share of the movies that the user's group watches."""
     return float(np.mean([int(line.movie.movie_id[1:]) % 2 == int(user[1:]) % 2 for line in movies]))
 

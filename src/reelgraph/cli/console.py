@@ -7,10 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.cells import cell_len
-from rich.console import Console, JustifyMethod
+from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
 from reelgraph.cli.progress import note
@@ -19,13 +17,12 @@ from reelgraph.metrics.labels import GROUPS, MEASURES, PREDICTORS
 from reelgraph.metrics.ratings import EvaluationReport
 from reelgraph.recommend.explain import Explanation
 from reelgraph.recommend.lists import ORDERS, Suggestion
+from reelgraph.tabular import WIDTH, make_table
 
 if TYPE_CHECKING:
     from reelgraph.doctor.check import Check
 
 
-WIDTH = 80  # characters of a line where stdout is no terminal
-_GAP = 2  # characters between two columns
 # Measures of lists that narrow screens do without, the first first.
 _SPARE_MEASURES = ("novelty", "diversity", "precision", "hit_rate", "coverage")
 
@@ -51,61 +48,12 @@ def show_json(value: Any) -> None:
     sys.stdout.write(f"{text}\n")
 
 
-def make_table(
-    title: str,
-    header: Sequence[str],
-    rows: Iterable[Sequence[str]],
-    left: Sequence[int] = (0,),
-    bold: str = "",
-    spare: Sequence[int] = (),
-    width: int | None = None,
-) -> Table:
-    """A table without borders that breaks lines between words.
-
-    Args:
-        title: what stands above it.
-        header: names of the columns.
-        rows: cells; a row may be shorter than the header.
-        left: columns that are aligned on the left.
-        bold: first cell of the row that stands out.
-        spare: columns that are left out, in this order, until the others fit; a line below names them.
-        width: of the screen, in characters; default: that of stdout.
-    """
-    cells = [list(map(str, row)) for row in rows]
-    width = stdout().width if width is None else width
-    columns = [[name, *(row[place] for row in cells if place < len(row))] for place, name in enumerate(header)]
-    least = [max(cell_len(word) for cell in column for word in cell.split() or [""]) for column in columns]
-    kept = list(range(len(header)))
-    dropped: list[int] = []
-    while len(dropped) < len(spare) and sum(least[place] + _GAP for place in kept) - _GAP > width:
-        dropped.append(spare[len(dropped)])
-        kept.remove(dropped[-1])
-    widths = [max(map(cell_len, column)) for column in columns]
-    while sum(widths[place] + _GAP for place in kept) - _GAP > width:
-        wrapping = [place for place in kept if widths[place] > least[place]]
-        if not wrapping:
-            break  # a word is longer than the screen is wide
-        widths[max(wrapping, key=widths.__getitem__)] -= 1
-    note = f"not shown at this width: {', '.join(header[place] for place in sorted(dropped))}" if dropped else None
-    table = Table(
-        title=escape(title), title_justify="left", title_style="bold", pad_edge=False, box=None,
-        show_header=any(header), caption=note, caption_justify="left",
-        min_width=max(cell_len(word) for word in f"{title} {note or ''}".split() or [""]),
-    )  # fmt: skip
-    for place in kept:
-        side: JustifyMethod = "left" if place in left else "right"
-        table.add_column(escape(header[place]), justify=side, overflow="fold", width=widths[place])
-    for row in cells:
-        shown = [escape(row[place]) for place in kept if place < len(row)]
-        table.add_row(*shown, style="bold" if bold and row[0] == bold else None)
-    return table
-
-
 def show_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]], **options: Any) -> None:
     """Print a table below its title, which is not wrapped; see `make_table`."""
     if title:
         stdout().print(Text(title, "bold"), soft_wrap=True)
-    stdout().print(make_table("", header, rows, **options))
+    screen = stdout()
+    screen.print(make_table("", header, rows, width=screen.width, **options))
 
 
 def show_data(manifest: dict[str, Any]) -> None:

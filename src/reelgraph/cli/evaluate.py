@@ -18,6 +18,7 @@ from reelgraph.files import new_file
 from reelgraph.manifest import read_config
 from reelgraph.metrics.ratings import EvaluationReport
 from reelgraph.recommend.recommender import Recommender, open_model
+from reelgraph.tabular import make_table
 
 
 @click.command()
@@ -104,7 +105,7 @@ def bench(
     result: dict[str, Any] = {}
 
     def method_tables(runs: list[dict[str, Any]], published: bool, width: int) -> list[Table]:
-        return [console.make_table(*table, width=width) for table in results.method_tables(runs, published, width)]
+        return [make_table(*table, width=width) for table in results.method_tables(runs, published, width)]
 
     with progress.live() as show:
         for result in compare.run_jobs(jobs, out, "reelgraph " + " ".join(sys.argv[1:]), progress.note):
@@ -115,7 +116,7 @@ def bench(
         console.show_json(result | summaries)
         return
     screen = console.stdout()
-    cold_tables = [console.make_table(*table) for table in results.cold_tables(result["cold"])]
+    cold_tables = [make_table(*table, width=screen.width) for table in results.cold_tables(result["cold"])]
     screen.print(*method_tables(result["runs"], published, screen.width), *cold_tables)
     progress.note(", ".join(map(str, [out / results.RESULTS, out / compare.TABLE, *pictures])))
 

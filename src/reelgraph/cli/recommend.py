@@ -20,6 +20,7 @@ from reelgraph.files import new_file
 from reelgraph.recommend import lists, output
 from reelgraph.recommend.matching import Matched, match_file
 from reelgraph.recommend.recommender import Recommender, open_model
+from reelgraph.recommend.results import Suggestions
 
 RATINGS = click.option(
     "--ratings", type=PATH, help="a new user: a file with movieId and rating, or a Letterboxd, IMDb or Trakt export"
@@ -131,7 +132,7 @@ def recommend(
         suggestions = _for_visitor(recommender, ratings, config, only_watchlist, choice)
         title = f"For the ratings in {ratings.name}"
     else:
-        suggestions, title = recommender.recommend(user, **choice), f"For user {user}"
+        suggestions, title = recommender.recommend(user=user, **choice), f"For user {user}"
     rows = [suggestion.to_json(rank) for rank, suggestion in enumerate(suggestions, 1)]
     if out is not None:
         with new_file(out) as temporary:
@@ -163,7 +164,7 @@ def _match(recommender: Recommender, path: Path, config: DataConfig) -> Matched:
 
 def _for_visitor(
     recommender: Recommender, path: Path, config: DataConfig, only_watchlist: bool, choice: dict[str, Any]
-) -> list[lists.Suggestion]:
+) -> Suggestions:
     """The list for the person of an export or ratings file, without what they have watched."""
     matched = _match(recommender, path, config)
     if not choice["include_seen"]:

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, Unpack, overload
 
 import numpy as np
 import pyarrow as pa
@@ -22,10 +22,22 @@ from reelgraph.metrics.ratings import EvaluationReport
 from reelgraph.recommend.asking import choose_questions, usefulness_of
 from reelgraph.recommend.catalogue import Movie
 from reelgraph.recommend.explain import Explanation, explain
-from reelgraph.recommend.lists import Choice, ListMaker, ListOptions, Suggestion
+from reelgraph.recommend.lists import Choice, ListMaker, ListOptions, Order, Suggestion
+from reelgraph.recommend.ordering import TopLists
 from reelgraph.recommend.predictor import Person, Predictor
+from reelgraph.recommend.results import (
+    Movies,
+    SimilarMovie,
+    SimilarMovies,
+    SimilarUser,
+    SimilarUsers,
+    Suggestions,
+    UserSuggestions,
+    Vectors,
+)
 from reelgraph.recommend.title_search import TitleIndex
 from reelgraph.recommend.visitor import Visitor
+from reelgraph.tabular import html_table
 
 
 class Recommender:
@@ -48,12 +60,44 @@ class Recommender:
         """The movies by title; takes a second for each 50,000 movies on first use."""
         return TitleIndex(self.catalogue, self.predictor.item_counts)
 
-    def __repr__(self) -> str:
+    @cached_property
+    def user_vectors(self) -> Vectors:
+        """The states of all users, float32 `(num_users, dim)`: those of the ranking head if there is one."""
+        everyone = np.arange(len(self.users), dtype=np.int32)
+        states = self.scorer.users(everyone).state if self.ranker is None else self.ranker.users(everyone)
+        return Vectors(self.users, _read_only(states), "userId")
+
+    @cached_property
+    def movie_vectors(self) -> Vectors:
+        """The states of all movies, float32 `(num_movies, dim)`; see `user_vectors`.
+
+        The cosines between these are the similarities of `similar`.
+        """
+        head = self.scorer if self.ranker is None else self.ranker
+        return Vectors(self.items, _read_only(head.item_states), "movieId")
+
+    @property
+    def _facts(self) -> dict[str, str]:
+        """What a prompt or notebook shows."""
         model = self.artifact.manifest["config"]["model"]
         head = "ranking head alone" if not self.predictor.has_stars else f"{model} with ranking head"
-        config = model if self.ranker is None else head
-        counts = f"{len(self.users):,} users, {len(self.items):,} movies, {len(self.predictor.seen_item):,} ratings"
-        return f"<Recommender: {config}, {counts}>"
+        facts = {"model": model if self.ranker is None else head}
+        counts = {"users": len(self.users), "movies": len(self.items), "ratings": len(self.predictor.seen_item)}
+        facts |= {name: f"{count:,}" for name, count in counts.items()}
+        measured = self.artifact.manifest.get("metrics") or {}
+        for split in ("test", "valid"):
+            for name, value in measured.get(split, {}).get("model", {}).items():
+                facts.setdefault(name, f"{value:.4f} ({split})")
+        return facts
+
+    def __repr__(self) -> str:
+        facts = self._facts
+        counts = ", ".join(f"{facts[name]} {name}" for name in ("users", "movies", "ratings"))
+        measure = next((f", {name.upper()} {facts[name]}" for name in ("rmse", "ndcg") if name in facts), "")
+        return f"<Recommender: {facts['model']}, {counts}{measure}>"
+
+    def _repr_html_(self) -> str:
+        return html_table("Recommender", ["", ""], list(self._facts.items()))
 
     def save(self, path: str | Path) -> None:
         """Write the model to a directory."""
@@ -129,23 +173,58 @@ class Recommender:
             self.predictor.high, states=self.lists.ordering.unit_states,
         )  # fmt: skip
 
+    @overload
+    def recommend(self, *, users: Iterable[object], **options: Unpack[ListOptions]) -> UserSuggestions: ...
+
+    @overload
     def recommend(
         self, user: object = None, *, ratings: TableLike | None = None, **options: Unpack[ListOptions]
-    ) -> list[Suggestion]:
-        """The best movies for a training user or a visitor.
+    ) -> Suggestions: ...
+
+    def recommend(
+        self, user: object = None, *, users: Iterable[object] | None = None, ratings: TableLike | None = None,
+        k: int = 10, order: Order | None = None, diversity: float | None = None, calibration: float = 0.0,
+        popularity_penalty: float = 0.0, genre: str | None = None, year: str | int | None = None, min_ratings: int = 0,
+        allow: Collection[object] | None = None, deny: Collection[object] = (), include_seen: bool = False,
+    ) -> Suggestions | UserSuggestions:  # fmt: skip
+        """The best movies for a training user, for several, or for a visitor.
 
         Args:
             user: a user id.
+            users: several user ids, in place of `user`.
             ratings: a visitor's ratings by movie id, in the data's scale, in place of `user`. Without any rating, the
                 list is diverse and made of well-rated and often rated movies. For a model without stars, movie ids.
-            **options: length, order and filters; see `lists.Choice`.
+            k, order, diversity, calibration, popularity_penalty, genre, year, min_ratings, allow, deny, include_seen:
+                length, order and filters; see `lists.Choice`.
+
+        Returns:
+            The list, or the lists by user id; `to_pandas()` and the like make a table of either.
 
         Raises:
             UnknownIdError: if the user, a movie or the genre is unknown.
             ConfigError: if an option is out of range, or not exactly one of `user` and `ratings` is given.
             DataError: if a visitor's rating is outside the data's scale.
         """
-        return self.lists.page(self.person(user, ratings), Choice(**options)).suggestions
+        choice = Choice(
+            k, order, diversity, calibration, popularity_penalty, genre, year, min_ratings, allow, deny, include_seen
+        )
+        if users is None:
+            return Suggestions(self.lists.page(self.person(user, ratings), choice).suggestions)
+        if user is not None or ratings is not None:
+            raise ConfigError("recommend: expected one of user, users and ratings, found several", "give one of them")
+        index = np.asarray([self.users.index(each) for each in users], np.int32)
+        made: dict[str, Suggestions] = {}
+        for block, lists in self.lists.of_users(index, choice):
+            for row, name in enumerate(self.users.names(block)):
+                made[name] = Suggestions(self._suggestions(lists, row))
+        return UserSuggestions(made)
+
+    def _suggestions(self, lists: TopLists, row: int) -> Iterator[Suggestion]:
+        listed = lists.item[row] != NO_ITEM
+        stars = self.predictor.stars(lists.stars[row, listed]).tolist() if self.predictor.has_stars else None
+        columns = lists.item[row, listed].tolist(), lists.score[row, listed].tolist()
+        for place, (item, score) in enumerate(zip(*columns, strict=True)):
+            yield Suggestion(self.catalogue.movie(item), score, None if stars is None else stars[place])
 
     def recommend_all(self, users: slice = slice(None), **options: Unpack[ListOptions]) -> Iterator[pa.Table]:
         """Lists of all training users, or of those in a slice of their indices; see `recommend`.
@@ -179,7 +258,7 @@ class Recommender:
         weights = self.lists.weights(Choice(**options))
         return self.lists.ordering.scores(self.predictor.people(user_index), weights)[0]
 
-    def ask(self, ratings: TableLike | None = None, k: int = 10, *, deny: Collection[object] = ()) -> list[Movie]:
+    def ask(self, ratings: TableLike | None = None, k: int = 10, *, deny: Collection[object] = ()) -> Movies:
         """The movies whose ratings would say most about a visitor, best first; see `recommend.asking`.
 
         Args:
@@ -193,20 +272,19 @@ class Recommender:
         states = self.lists.ordering.unit_states
         left = np.flatnonzero(matching).astype(np.int32)
         known = self.predictor.item_counts / len(self.users)
-        return [
-            self.catalogue.movie(item) for item in choose_questions(self._usefulness, known, states, rated, left, k)
-        ]
+        chosen = choose_questions(self._usefulness, known, states, rated, left, k)
+        return Movies(self.catalogue.movie(item) for item in chosen)
 
     @cached_property
     def _usefulness(self) -> Float64s:
         """Usefulness of a rating of each movie; computed on first use, in about a second."""
         return usefulness_of(self.predictor)
 
-    def search(self, text: str, k: int = 10) -> list[Movie]:
+    def search(self, text: str, k: int = 10) -> Movies:
         """Movies whose titles or years match a text as people type it, best match first; see `TitleIndex.find`."""
-        return [self.catalogue.movie(item) for item in self.titles.find(text)[:k]]
+        return Movies(self.catalogue.movie(item) for item in self.titles.find(text)[:k])
 
-    def similar(self, movie: object, k: int = 10) -> list[tuple[Movie, float]]:
+    def similar(self, movie: object, k: int = 10) -> SimilarMovies:
         """The `k` most similar movies and the cosine similarities of their states, most similar first.
 
         The states are those of the ranking head if there is one.
@@ -215,20 +293,24 @@ class Recommender:
             UnknownIdError: if the movie is unknown.
         """
         self.lists.matching(Choice(k=k))
-        index, states = self.items.index(movie), self.lists.ordering.unit_states
-        return [(self.catalogue.movie(item), cosine) for item, cosine in _nearest(states, index, k)]
+        nearest = _nearest(self.lists.ordering.unit_states, self._item(movie), k)
+        return SimilarMovies(SimilarMovie(self.catalogue.movie(item), cosine) for item, cosine in nearest)
 
-    def similar_users(self, user: object, k: int = 10) -> list[tuple[str, float]]:
+    def _item(self, movie: object) -> int:
+        """The index of a movie, given as an id or as one that another method has returned."""
+        return self.items.index(movie.movie_id if isinstance(movie, Movie) else movie)
+
+    def similar_users(self, user: object, k: int = 10) -> SimilarUsers:
         """The `k` most similar users and the cosine similarities of their states, most similar first.
 
         Raises:
             UnknownIdError: if the user is unknown.
         """
-        index, everyone = self.users.index(user), np.arange(len(self.users), dtype=np.int32)
+        index = self.users.index(user)
         if not k >= 1:
             raise ConfigError(f"k: expected 1 or more, found {k}", "choose such a number")
-        states = self.scorer.users(everyone).state if self.ranker is None else self.ranker.users(everyone)
-        return [(self.users.id(other), cosine) for other, cosine in _nearest(unit_states(states), index, k)]
+        nearest = _nearest(unit_states(self.user_vectors.values), index, k)
+        return SimilarUsers(SimilarUser(self.users.id(other), cosine) for other, cosine in nearest)
 
     def explain(self, user: object = None, *, movie: object, ratings: TableLike | None = None) -> Explanation:
         """Decompose a prediction and a ranking score into contributions of ratings.
@@ -237,7 +319,7 @@ class Recommender:
             UnknownIdError: if the user or the movie is unknown.
             ConfigError: if the model's predictions are not sums (`gcn`).
         """
-        item = self.items.index(movie)
+        item = self._item(movie)
         return explain(self.predictor, self.person(user, ratings), item)
 
     def visitor(self, ratings: TableLike | None = None) -> Visitor:
@@ -268,6 +350,12 @@ def _nearest(unit: Float32s, index: int, k: int) -> list[tuple[int, float]]:
     cosine = unit @ unit[index]
     order = np.argsort(-cosine, kind="stable")
     return [(int(other), float(cosine[other])) for other in order[order != index][:k]]
+
+
+def _read_only(states: Float32s) -> Float32s:
+    view = states.view()
+    view.flags.writeable = False
+    return view
 
 
 def _times(rows: Rows, timestamps: Iterable[Any] | None) -> Int64s | None:
