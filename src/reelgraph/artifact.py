@@ -29,6 +29,7 @@ SUM = "sha256"  # entry of the manifest
 WEIGHTS, HISTORY, REJECTS = "weights.safetensors", "history.csv", "rejects.parquet"
 HISTORY_COLUMNS = ("phase", "step", "loss", "valid_rmse", "valid_mae", "valid_ndcg", "seconds")
 TABLES = ("users", "items", "seen")
+COLLECTED = "collected"  # column of `users`: whether a user is known by ratings given to a service only
 _NEEDED = (WEIGHTS, HISTORY, *(f"{name}.parquet" for name in TABLES))
 _TYPES = {
     "users": {"userId": pa.string()},

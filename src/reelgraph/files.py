@@ -176,6 +176,20 @@ def previous_of(path: Path) -> Path:
     return real.with_name(f".{real.name}.previous")
 
 
+def learning_of(path: Path) -> Path:
+    """Where a service that learns keeps the model that `path` held before, and the outcomes of its rounds."""
+    real = _follow(path)
+    return real.with_name(f".{real.name}.learning")
+
+
+def sweep(path: Path) -> None:
+    """Remove what killed processes left beside `path`, in `learning_of` it, and of their temporary files."""
+    kept, own = learning_of(path), Path(tempfile.gettempdir())
+    recover(path)
+    for parent, prefix in ((_follow(path).parent, _prefix(_follow(path))), (kept, "."), (own, _OWN)):
+        _sweep(parent, prefix)
+
+
 def recover(path: Path) -> None:
     """Move a directory back that a killed process moved aside to replace it; see `_replace`."""
     with suppress(OSError):
@@ -235,13 +249,7 @@ def _workplace(parent: Path, prefix: str) -> Iterator[Path]:
 
     It is locked, which lasts as long as the process, so that others see that it is in use.
     """
-    with suppress(OSError):
-        for other in parent.iterdir():
-            if other.name.startswith(prefix) and len(other.name) == len(prefix) + _RANDOM and not other.is_symlink():
-                lock = _lock(other)
-                if lock is not None:
-                    shutil.rmtree(other, ignore_errors=True)
-                    os.close(lock)
+    _sweep(parent, prefix)
     while True:
         own = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
         lock = _lock(own, lambda: None)
@@ -255,6 +263,16 @@ def _workplace(parent: Path, prefix: str) -> Iterator[Path]:
         shutil.rmtree(own, ignore_errors=True)
         if lock is not None:
             os.close(lock)
+
+
+def _sweep(parent: Path, prefix: str) -> None:
+    with suppress(OSError):
+        for other in parent.iterdir():
+            if other.name.startswith(prefix) and len(other.name) == len(prefix) + _RANDOM and not other.is_symlink():
+                lock = _lock(other)
+                if lock is not None:
+                    shutil.rmtree(other, ignore_errors=True)
+                    os.close(lock)
 
 
 def _prefix(target: Path) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -22,6 +23,39 @@ def processors() -> int:
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def step_back(priority: Literal["idle", "low", "normal"]) -> None:
+    """Let other processes come first, and end first when memory runs out (on Linux).
+
+    With "idle" this process runs while a processor has nothing else to do, with "low" it has a small share of a busy
+    one; with "normal", only memory counts.
+    """
+    with suppress(OSError, AttributeError):
+        if priority != "normal":
+            os.nice(19)
+        if priority == "idle":
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+
+
+@contextmanager
+def limited_memory(limit: float | None) -> Iterator[None]:
+    """Let this process have at most `limit` bytes in the block, where the system can limit it; None is no limit."""
+    try:
+        import resource  # noqa: PLC0415 (not on Windows)
+    except ImportError:
+        limit = None
+    if limit is None:
+        yield
+        return
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (int(limit) if before[1] < 0 else min(int(limit), before[1]), before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, before)
 
 
 def describe() -> str:
@@ -83,7 +117,7 @@ PROBE_SECONDS = 0.3
 
 @dataclass(frozen=True)
 class Memory:
-    """Free and total memory in bytes, "on this machine" or "in this container"."""
+    """Free and total memory in bytes, "on this machine", "in this container" or "for this process"."""
 
     free: int
     total: int
@@ -91,18 +125,18 @@ class Memory:
 
 
 def free_memory(root: Path = Path("/")) -> Memory | None:
-    """Memory of this machine, or of the control group of this process if that has less free; None if unknown.
+    """Memory of this machine, or of the control group or the limit of this process if less is free; None if unknown.
 
     Where only the total is known, as on macOS, all of it counts as free.
     """
     whole = _of_machine(root)
-    inside = [group for group in _of_groups(root) if whole is None or group.free < whole.free]
+    inside = [part for part in (*_of_groups(root), *_of_process(root)) if whole is None or part.free < whole.free]
     return min(inside, key=lambda group: group.free, default=whole)
 
 
 def whole_memory(root: Path = Path("/")) -> int | None:
-    """Total bytes of this machine, or of the smallest control group of this process; None if unknown."""
-    limits = (_of_machine(root), *_of_groups(root))
+    """Total bytes of this machine, or of the smallest control group or the limit of this process; None if unknown."""
+    limits = (_of_machine(root), *_of_groups(root), *_of_process(root))
     return min((memory.total for memory in limits if memory is not None), default=None)
 
 
@@ -144,6 +178,18 @@ def _of_groups(root: Path) -> Iterator[Memory]:
                 if most is not None and used is not None:
                     free = max(0, most - used + _statistic(folder / "memory.stat", cache))
                     yield Memory(free, most, "in this container")
+
+
+def _of_process(root: Path) -> Iterator[Memory]:
+    """The limit of this process, see `limited_memory`, and what is left of it."""
+    try:
+        limits = (root / "proc/self/limits").read_text(encoding="ascii")
+        status = (root / "proc/self/status").read_text(encoding="utf-8")
+    except OSError:
+        return
+    limit, used = re.search(r"^Max data size\s+(\d+)", limits, re.MULTILINE), re.search(r"VmData:\s*(\d+) kB", status)
+    if limit and used:
+        yield Memory(max(0, int(limit[1]) - 1024 * int(used[1])), int(limit[1]), "for this process")
 
 
 def _number(file: Path) -> int | None:

@@ -44,7 +44,11 @@ WRITES: list[Route] = [
     ("DELETE", "/api/users/{user_id}/ratings/{movie_id}", None),
     ("DELETE", "/api/users/{user_id}", None),
 ]
-ADMINS: list[Route] = [("POST", "/api/admin/reload", {}), ("POST", "/api/admin/rollback", None)]
+ADMINS: list[Route] = [
+    ("POST", "/api/admin/reload", {}),
+    ("POST", "/api/admin/rollback", None),
+    ("GET", "/api/admin/learning", None),
+]
 PLAIN: list[Route] = [("GET", "/health/live", None), ("GET", "/health/ready", None), ("GET", "/metrics", None)]
 ROUTES = READS + EXPORTS + TOKENS + WRITES + ADMINS + PLAIN
 PAGES: list[Route] = [

@@ -150,7 +150,7 @@ for heading, members in {
         recommend.ask,
     ),
     "Measure": (evaluate.evaluate, evaluate.report, evaluate.bench, compare.diff, compare.rerun),
-    "Serve": (demo.demo, serve.serve, serve.export),
+    "Serve": (demo.demo, serve.serve, serve.learn, serve.export),
     "Set up": (doctor, completion.completion),
 }.items():
     commands.add_section(heading, members)

@@ -146,6 +146,10 @@ def forget(model: Path, user: str, out: Path | None) -> None:
 
     new_model = updates.forget(old_model, user)
     artifact.write_artifact(new_model, target, keep=False)
+    if target == model:
+        from reelgraph.training.learning import forget_everywhere  # noqa: PLC0415
+
+        forget_everywhere(model, user)
     removed = old_model.seen.num_rows - new_model.seen.num_rows
     console.say(f"removed user {user} and {removed:,} ratings; model in {target}")
 

@@ -1,15 +1,17 @@
 """How two models differ: in data, settings, versions, metrics, weights, predictions and lists."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from reelgraph.arrays import NO_ITEM
+from reelgraph.arrays import NO_ITEM, Floats
 from reelgraph.recommend.recommender import Recommender
 
 PAIRS, USERS, LENGTH = 5000, 500, 10  # compared at most
+FLIPS = 9999  # of a paired test
+_BLOCK = 1 << 22  # signs drawn at a time
 
 # Entries of the manifest by section.
 SECTIONS = {
@@ -54,6 +56,33 @@ class Differences:
     def same_result(self) -> bool:
         """Whether the two trainings gave identical weights and metrics."""
         return not self.weights and not self.metrics
+
+
+@dataclass(frozen=True)
+class PairedErrors:
+    """Mean errors of two models on the same ratings, and whether the second model's are larger by more than chance."""
+
+    ratings: int
+    users: int
+    first: float
+    second: float
+    chance: float  # of a second mean at least so much larger, if neither model is worse
+
+
+def paired(first: Floats, second: Floats, users: Sequence[str], seed: int = 0) -> PairedErrors:
+    """Test whether errors are larger than others of the same ratings, given with their users, all `(num_ratings,)`.
+
+    Users' ratings are not independent, so the signs of their summed differences are flipped at random, as any are as
+    likely if neither model is worse (Fisher, The Design of Experiments, 1935). The ratings must be new to both models.
+    """
+    _, user = np.unique(np.asarray(users), return_inverse=True)
+    apart = np.bincount(user, np.asarray(second, np.float64) - first)
+    rng, as_large, rows = np.random.default_rng(seed), 0, max(1, _BLOCK // max(len(apart), 1))
+    for start in range(0, FLIPS, rows):
+        signs = rng.integers(0, 2, (min(rows, FLIPS - start), len(apart)), np.int8) * 2 - 1
+        as_large += int((signs @ apart >= apart.sum() - 1e-9 * np.abs(apart).sum()).sum())
+    chance = (1 + as_large) / (1 + FLIPS)
+    return PairedErrors(len(first), len(apart), float(np.mean(first)), float(np.mean(second)), chance)
 
 
 def compare(one: Recommender, other: Recommender, seed: int = 0) -> Differences:

@@ -9,8 +9,8 @@ from typing import Any, Unpack, overload
 import numpy as np
 import pyarrow as pa
 
-from reelgraph.arrays import NO_ITEM, Float32s, Float64s, Indices, Int64s, unit_states
-from reelgraph.artifact import Artifact, read_artifact, write_artifact
+from reelgraph.arrays import NO_ITEM, Float32s, Float64s, Indices, Int64s, Mask, unit_states
+from reelgraph.artifact import COLLECTED, Artifact, read_artifact, write_artifact
 from reelgraph.data.frames import TableLike, is_frame, is_row
 from reelgraph.data.pair_files import Rows, rows_of
 from reelgraph.data.sources import CANONICAL, NEEDED, PAIR
@@ -54,6 +54,14 @@ class Recommender:
     def id_types(self) -> dict[str, str]:
         """Arrow types of the ids in the source files, by "user" and "item"; "string" for text files."""
         return dict(self.artifact.manifest["data"]["source"]["id_types"])
+
+    @cached_property
+    def collected(self) -> Mask:
+        """Which users are known by ratings given to a service that learns only, bool `(num_users,)`."""
+        users = self.artifact.users
+        return np.asarray(
+            users[COLLECTED].to_pylist() if COLLECTED in users.column_names else [False] * len(self.users)
+        )
 
     @cached_property
     def titles(self) -> TitleIndex:

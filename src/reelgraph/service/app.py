@@ -15,6 +15,7 @@ from reelgraph.service.database.connection import address
 from reelgraph.service.database.ledger import Ledger
 from reelgraph.service.errors import handle_errors
 from reelgraph.service.insights import Insights
+from reelgraph.service.learning import Learner
 from reelgraph.service.middleware import API_VERSION, BodyLimit, Edge, TokenBuckets
 from reelgraph.service.model import Current, newest
 from reelgraph.service.routes import exports, insights, operations, ratings, visitors
@@ -42,9 +43,10 @@ def create_app(
 
     Raises:
         ArtifactError: if the model cannot be used.
-        ConfigError: if `open` is set though other machines can connect.
+        ConfigError: if `open` is set though other machines can connect, or a model is to learn that cannot.
         DatabaseError: if the database of ratings cannot be used, other than a server that does not answer yet.
         DataError: if bench results cannot be read.
+        OutputError: if the model is to learn, but cannot be replaced.
     """
     settings, current = settings or Settings(), Current(directory.absolute(), changed)
     if settings.open and not settings.local:
@@ -52,11 +54,13 @@ def create_app(
     statistics = Insights.of(settings.bench, settings.compare)
     metrics = Metrics(current)
     ledger = Ledger(address(settings.database, beside=directory), metrics)
-    state = State(settings, keys or Keys(), current, statistics, metrics, ledger)
+    learner = Learner(settings, current, ledger, metrics)
+    state = State(settings, keys or Keys(), current, statistics, metrics, ledger, learner)
     if not settings.wait or newest(current.directory) is not None:
         operations.change_model(state, "start", current.load)
-    if state.writes != "off":
+    if state.writes != "off" or learner.enabled:
         ledger.start()
+    learner.check()
     app = FastAPI(
         title="reelgraph", version=API_VERSION, summary=f"Movie recommendations (reelgraph {__version__})",
         docs_url=None, redoc_url=None, openapi_url="/api/openapi.json", redirect_slashes=False,
@@ -84,12 +88,13 @@ def create_app(
 def _lifespan(state: State) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        watcher = asyncio.create_task(operations.watch(state))
+        tasks = [asyncio.create_task(work) for work in (operations.watch(state), operations.learn(state))]
         try:
             yield
         finally:
-            watcher.cancel()
-            await asyncio.gather(watcher, return_exceptions=True)  # It may be reading a model.
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)  # One may be reading a model.
             state.ledger.close()
 
     return lifespan

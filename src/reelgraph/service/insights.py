@@ -37,17 +37,22 @@ class Insights:
     @property
     def tag(self) -> str:
         """Identifies leaderboard and second model in ETags."""
-        content = json.dumps([self.leaderboard, None if self.other is None else self.other.facts], sort_keys=True)
-        return hashlib.sha256(content.encode()).hexdigest()[:12]
+        return tag_of([self.leaderboard, None if self.other is None else self.other.facts])
 
-    def describe(self, model: Served) -> dict[str, Any]:
-        """The statistics of a model, computed for the first request and kept."""
+    def describe(self, model: Served, learning: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The statistics of a model, computed for the first request and kept, and how it learns."""
         with self._lock:
             if self._computed[0] != model.checksum:
                 self._computed = (model.checksum, describe(model.recommender))
             statistics = self._computed[1]
         other = None if self.other is None else _model_facts(self.other)
-        return {"model": _model_facts(model), "other": other, "leaderboard": self.leaderboard} | statistics
+        own = {"model": _model_facts(model), "other": other, "leaderboard": self.leaderboard, "learning": learning}
+        return own | statistics
+
+
+def tag_of(content: Any) -> str:
+    """Identifies JSON values in ETags."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _leaderboard(results: dict[str, Any]) -> dict[str, Any]:

@@ -41,6 +41,14 @@ class Served:
         """Its movies by id, title and year, for exports; made for the first one."""
         return FilmIndex(self.recommender)
 
+    def knows(self, user_id: str) -> bool:
+        """Whether a user is one of the training data, whose lists are public.
+
+        Users from whose ratings given here the model has learned are not: they are folded in from these, as before.
+        """
+        users = self.recommender.users
+        return user_id in users and not self.recommender.collected[users.index(user_id)]
+
     @property
     def checksum(self) -> str:
         """SHA-256 of the manifest, which contains the checksums of all other files."""

@@ -375,6 +375,46 @@ class DataFacts(BaseModel):
     movie_ratings: list[NamedCount]
 
 
+class LearningRound(BaseModel):
+    """A round of learning, with its figures: see `reelgraph learn`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    kind: Literal["update", "refit"]
+    outcome: Literal["taken", "refused", "skipped", "overtaken", "failed"]
+    why: str
+    began: str
+    ended: str
+    measures: dict[str, dict[str, float]] = {}
+
+
+class NextRound(BaseModel):
+    """When the next round begins, null while unknown, and whether it trains anew."""
+
+    at: str | None
+    refit: bool
+
+
+class Learning(BaseModel):
+    """Whether a service learns, when it will next, and how its latest rounds went, newest first."""
+
+    state: Literal["off", "waiting", "learning"]
+    next: NextRound | None
+    rounds: list[LearningRound]
+
+
+class LearningResponse(Learning):
+    """How a service learns; `learner` is the process that does at present, on any server of the database."""
+
+    enabled: bool
+    every: str | None
+    after: int | None
+    refit_every: str | None
+    since: str | None
+    learner: str | None
+    new_ratings: int | None
+
+
 class InsightsResponse(BaseModel):
     """All statistics of the insights page.
 
@@ -392,6 +432,7 @@ class InsightsResponse(BaseModel):
     reasons: dict[str, dict[str, float]] | None
     similar: dict[str, dict[str, float | None]] | None
     leaderboard: dict[str, Any] | None
+    learning: Learning
 
 
 class ComparedMovie(ListedMovie):

@@ -1,16 +1,20 @@
 """Settings of the service, and keys from the environment."""
 
 import ipaddress
+import re
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from reelgraph.errors import ConfigError
 
 _MIN_KEY = 16  # characters; shorter keys can be guessed
 _MAX_SECRET = 65_536  # characters of a file with a secret
+_DURATION = re.compile(r"(?P<number>\d+(\.\d+)?) ?(?P<unit>s|m|min|h|d)")
+_UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}  # seconds
 
 
 class Settings(BaseModel):
@@ -39,9 +43,32 @@ class Settings(BaseModel):
     proxies: str | None = Field(
         None, description="addresses or networks of proxies whose X-Forwarded-For is trusted, separated by commas"
     )
+    learn_every: str | None = Field(
+        None, description="let the model learn from new ratings so often, such as 30m, 1h or 1d; by default never"
+    )
+    learn_after: int | None = Field(None, ge=1, description="also, or only, after so many changes of ratings")
+    refit_every: str | None = Field(
+        None,
+        description="train anew so often on the model's own ratings and the new ones, such as 24h; by default never",
+    )
+    learn_memory: float | None = Field(
+        None, gt=0, description="most memory for learning, in GB; by default half of this machine's"
+    )
+    learn_priority: Literal["idle", "low", "normal"] = Field(
+        "idle",
+        description="idle learns while a processor has nothing else to do, low takes a small share of a busy one",
+    )
+    learn_threads: int = Field(1, ge=1, le=1024, description="threads for learning")
     open: bool = Field(
         False, description="let all users of this machine write and administer without a key; for a loopback --host"
     )
+
+    @field_validator("learn_every", "refit_every")
+    @classmethod
+    def _is_duration(cls, text: str | None) -> str | None:
+        if text is not None and seconds_of(text) < 1:
+            raise ValueError("expected a duration of 1s or more")
+        return text
 
     @property
     def local(self) -> bool:
@@ -61,6 +88,14 @@ class Keys(BaseModel):
 
     write: SecretStr | None = None
     admin: SecretStr | None = None
+
+
+def seconds_of(duration: str) -> float:
+    """The seconds of a duration such as 90s, 30m, 1.5h or 1d; ValueError if it is none."""
+    match = _DURATION.fullmatch(duration.strip().lower())
+    if match is None:
+        raise ValueError("expected a duration with its unit, such as 90s, 30m, 1h or 1d")
+    return float(match["number"]) * _UNITS[match["unit"]]
 
 
 def is_loopback(host: str) -> bool:

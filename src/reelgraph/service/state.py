@@ -6,6 +6,7 @@ from fastapi import Request
 
 from reelgraph.service.database.ledger import Ledger
 from reelgraph.service.insights import Insights
+from reelgraph.service.learning import Learner
 from reelgraph.service.model import Current, Served
 from reelgraph.service.settings import Keys, Settings
 from reelgraph.service.telemetry import Metrics
@@ -21,6 +22,7 @@ class State:
     insights: Insights
     metrics: Metrics
     ledger: Ledger
+    learner: Learner
 
     @property
     def writes(self) -> str:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import Any
 
 from prometheus_client import (
     CollectorRegistry,
@@ -68,6 +69,16 @@ class Metrics:
         self.database = Histogram(
             "reelgraph_database_seconds", "time of database calls", ["what"], buckets=_BUCKETS, registry=registry
         )
+        self.rounds = Counter("reelgraph_learning_rounds", "rounds of learning", ["kind", "outcome"], registry=registry)
+        self.learning = Gauge("reelgraph_learning_running", "whether the service learns at present", registry=registry)
+        self.next_round = Gauge("reelgraph_learning_next_seconds", "time to the next round", registry=registry)
+        self.next_round.set(float("inf"))
+        self.round_seconds = Gauge("reelgraph_learning_seconds", "time of the last round", registry=registry)
+        self.round_memory = Gauge("reelgraph_learning_memory_bytes", "peak memory of the last round", registry=registry)
+        self.round_measures = Gauge(
+            "reelgraph_learning_measure", "of the newest ratings in the last round", ["measure", "model"],
+            registry=registry,
+        )  # fmt: skip
         self.database_errors = Counter("reelgraph_database_errors", "failed database calls", registry=registry)
         age = Gauge("reelgraph_artifact_age_seconds", "time since the model was trained", registry=registry)
         age.set_function(lambda: _age(current.served))
@@ -78,6 +89,15 @@ class Metrics:
         """Count a response and its time."""
         self.requests.labels(method, route, status).inc()
         self.seconds.labels(route).observe(seconds)
+
+    def count_round(self, facts: dict[str, Any]) -> None:
+        """Count a round of learning."""
+        self.rounds.labels(facts["kind"], facts["outcome"]).inc()
+        self.round_seconds.set(facts["ended"] - facts["began"])
+        self.round_memory.set(facts.get("memory", float("nan")))
+        for measure, values in facts.get("measures", {}).items():
+            for model in ("service", "candidate"):
+                self.round_measures.labels(measure, model).set(values[model])
 
     @contextmanager
     def timed(self, what: str) -> Iterator[None]:

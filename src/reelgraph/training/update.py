@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from reelgraph.arrays import Float32s, Floats, Indices, Int64s
+from reelgraph.arrays import Float32s, Floats, Indices, Int64s, Mask
 from reelgraph.artifact import Artifact
 from reelgraph.data import side_features, side_tables
 from reelgraph.data.dataset import LIKED, NO_TIME, Dataset, Interactions
@@ -168,19 +168,21 @@ def forget(artifact: Artifact, user_id: str) -> Artifact:
     learned from the user's ratings stays; only a new training removes it.
     """
     index = Vocabulary.of(artifact.users, "user").index(user_id)
-    seen = artifact.ratings
-    kept = seen.user_index != index
-    if not kept.any():
+    left = artifact.ratings.take(artifact.ratings.user_index != index)
+    if not len(left):
         raise ConfigError(f"forget: expected ratings of other users than {user_id}, found none", "delete the model")
-    rows = np.delete(np.arange(artifact.users.num_rows), index)
-    left = seen.take(kept)
-    left = replace(left, user_index=(left.user_index - (left.user_index > index)).astype(np.int32))
+    return with_users(artifact, np.arange(artifact.users.num_rows) != index, left, {"forgotten": 1})
+
+
+def with_users(artifact: Artifact, kept: Mask, ratings: Interactions, facts: dict[str, int]) -> Artifact:
+    """Some of a model's users, bool `(num_users,)`, with these ratings of theirs; `facts` as in `rebuild`."""
+    rows, place = np.flatnonzero(kept), np.cumsum(kept) - 1
     weights = {
         name: array[rows] if name.removeprefix("rank.").startswith("user.") else array
         for name, array in artifact.weights.items()
     }
     smaller = replace(artifact, weights=weights, users=artifact.users.take(pa.array(rows)))
-    return rebuild(smaller, left, {"forgotten": 1})
+    return rebuild(smaller, replace(ratings, user_index=place[ratings.user_index].astype(np.int32)), facts)
 
 
 def update(
@@ -234,7 +236,8 @@ def update(
     item_index, _ = Vocabulary.of(items, "movie").indices(movie_ids)
     time_column = np.full(len(rating), NO_TIME) if timestamps is None else timestamps
     together, replaced = _with_new(old, user_index, item_index, rating.astype(np.float32), time_column)
-    larger = replace(artifact, weights=weights, users=users, items=items)
+    manifest = {name: value for name, value in artifact.manifest.items() if name != "learned"}  # All is its own now.
+    larger = replace(artifact, manifest=manifest, weights=weights, users=users, items=items)
     rebuilt = rebuild(larger, together, {"updated": len(rating)}, steps=steps, seed=seed)
     added = len(together) - len(old)
     return rebuilt, UpdateSummary(added, replaced, new_users, new_items, steps, time.monotonic() - started)

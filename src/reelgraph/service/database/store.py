@@ -279,4 +279,4 @@ def _clock(connection: Connection) -> float:
     """The time of the database, in seconds since 1970: the clocks of its servers may differ."""
     if connection.dialect.name == "sqlite":
         return time.time()
-    return float(connection.scalar(select(func.extract("epoch", func.clock_timestamp()))))
+    return float(connection.execute(select(func.extract("epoch", func.clock_timestamp()))).scalar_one())

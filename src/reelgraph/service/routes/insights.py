@@ -9,6 +9,7 @@ from starlette.responses import Response
 from reelgraph.recommend.insights import LIST_LENGTH
 from reelgraph.recommend.lists import Choice
 from reelgraph.service.errors import unknown
+from reelgraph.service.insights import tag_of
 from reelgraph.service.model import Served
 from reelgraph.service.responses import answer, cached, page_json
 from reelgraph.service.schemas import FAILURES, Comparison, Id, InsightsResponse, Length
@@ -21,9 +22,10 @@ routes = APIRouter(prefix="/api", responses=FAILURES, tags=["analysts"])
 async def insights(request: Request) -> Response:
     """Data, training, errors and lists of the model in numbers."""
     model, known = served(request), state_of(request).insights
-    extra = f"-{model.facts['since']}-{known.tag}"
+    learning = state_of(request).learner.public()
+    extra = f"-{model.facts['since']}-{known.tag}-{tag_of(learning)}"
     # The first request computes lists; a thread keeps other requests from waiting.
-    return await run_in_threadpool(cached, request, model, lambda: known.describe(model), extra)
+    return await run_in_threadpool(cached, request, model, lambda: known.describe(model, learning), extra)
 
 
 @routes.get("/insights/compare", response_model=Comparison)
@@ -31,7 +33,7 @@ async def compare(request: Request, user: Annotated[Id, Query()], k: Length = LI
     """A user's lists by the model in service and by the second model; ratings given through the service are ignored."""
     model, other = served(request), state_of(request).insights.other
     models = [model] if other is None else [model, other]
-    if not any(user in each.recommender.users for each in models):
+    if not any(each.knows(user) for each in models):
         raise unknown("user", user)
 
     def make() -> Response:
@@ -50,7 +52,7 @@ async def compare(request: Request, user: Annotated[Id, Query()], k: Length = LI
 
 def _side(model: Served, user: str, k: int) -> dict[str, Any]:
     recommender = model.recommender
-    if user not in recommender.users:
+    if not model.knows(user):
         return {"artifact": model.facts, "known": False, "ratings": 0, "movies": []}
     person = recommender.person(user)
     page = recommender.lists.page(person, Choice(k=min(k, len(recommender.items))))

@@ -17,7 +17,16 @@ from reelgraph.service.database.store import LostDatabaseError, Store
 from reelgraph.service.errors import ServiceError
 from reelgraph.service.model import Served
 from reelgraph.service.responses import answer
-from reelgraph.service.schemas import FAILURES, KEYED, ErrorResponse, Liveness, ModelChange, Readiness, ReloadRequest
+from reelgraph.service.schemas import (
+    FAILURES,
+    KEYED,
+    ErrorResponse,
+    LearningResponse,
+    Liveness,
+    ModelChange,
+    Readiness,
+    ReloadRequest,
+)
 from reelgraph.service.state import State, served, state_of
 from reelgraph.service.telemetry import LOGGER
 
@@ -77,6 +86,12 @@ async def rollback(request: Request) -> Response:
     return await _change(request, "rollback", state_of(request).current.rollback)
 
 
+@admin.get("/learning", response_model=LearningResponse)
+async def learning(request: Request) -> Response:
+    """What the service does to learn, when it will learn next, and how its latest rounds went."""
+    return answer(await state_of(request).learner.facts())
+
+
 async def _change(request: Request, reason: str, change: Callable[[], Served]) -> Response:
     try:
         model = await run_in_threadpool(change_model, state_of(request), reason, change)
@@ -115,6 +130,16 @@ async def watch(state: State) -> None:
             continue  # Already counted and logged.
         except Exception:  # Nothing may end the watch while the service runs.
             LOGGER.exception("the look for a newer model failed")
+
+
+async def learn(state: State) -> None:
+    """Learn while the service runs, if it is to."""
+    current = state.current
+
+    async def take_in() -> None:
+        await run_in_threadpool(change_model, state, "learn", current.load)
+
+    await state.learner.run(take_in)
 
 
 def _facts(model: Served) -> dict[str, str | None]:

@@ -136,7 +136,7 @@ async def user_list(
         k=k, genre=genre, year=year, order=order, diversity=diversity, calibration=calibration,
         deny=_known(model, given),
     )  # fmt: skip
-    if user_id in model.recommender.users:
+    if model.knows(user_id):
         person = model.recommender.person(user_id)
     elif given and await _may_access(request, user_id):
         state.metrics.fold_ins.inc()
@@ -217,7 +217,8 @@ async def explain(request: Request, body: ExplanationRequest) -> Response:
     if body.user is not None:
         if not await _may_access(request, body.user):
             raise ServiceError("forbidden", "user: expected the write key or this user's token, found neither")
-        _index(model.recommender.users, body.user)
+        if not model.knows(body.user):
+            raise unknown("user", body.user)
     else:
         ratings, unknown_ids = _split_known(model, body.ratings or {})
         state_of(request).metrics.fold_ins.inc()
