@@ -55,11 +55,12 @@ def test_settings_are_frozen() -> None:
 
 
 def test_rates_depend_on_the_number_of_ratings_unless_given() -> None:
-    assert TrainConfig().rates(80_000) == pytest.approx((4.1e-4, 0.01, 100))
-    assert TrainConfig().rates(160_000) == pytest.approx((4.1e-4 / 2**0.83, 0.01, 100))
-    assert TrainConfig(l2=0.0).rates(32_000_000) == pytest.approx((0, 0.01 / 4, 400))
-    assert TrainConfig(l2=0.3, learning_rate=0.5, decay_steps=0).rates(32_000_000) == (0.3, 0.5, 0)
-    assert TrainConfig(model="gcn").rates(32_000_000) == (0, 0.01, 0)
+    assert TrainConfig().rates(80_000) == pytest.approx((4.1e-4, 0.01, 100, 800, 20))
+    assert TrainConfig().rates(160_000) == pytest.approx((4.1e-4 / 2**0.83, 0.01, 100, 800, 20))
+    assert TrainConfig(l2=0.0).rates(32_000_000) == pytest.approx((0, 0.01 / 4, 400, 400, 10))
+    given = TrainConfig(l2=0.3, learning_rate=0.5, decay_steps=0, max_steps=7, patience=3)
+    assert tuple(given.rates(32_000_000)) == (0.3, 0.5, 0, 7, 3)
+    assert tuple(TrainConfig(model="gcn").rates(32_000_000)) == (0, 0.01, 0, 400, 20)
 
 
 def test_gcn_has_its_own_defaults() -> None:

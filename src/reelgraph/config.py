@@ -18,6 +18,9 @@ _L2_AT, _L2_RATINGS, _L2_POWER = 4.1e-4, 8.0e4, 0.83
 # (benchmarks/scale.py), whose best first steps are 0.005 and 0.003.
 _RATE, _DECAY_STEPS, _RATE_RATINGS, _RATE_POWER = 0.01, 100.0, 1e6, 0.4
 
+# Most steps and patience up to a million ratings and above, where the error scatters less from step to step.
+_LONG, _SHORT = (800, 20), (400, 10)
+
 # The refit continues the fit for this share of its steps, and is as good as one from scratch (docs/experiments.md).
 _MORE_STEPS = 0.5
 
@@ -38,7 +41,7 @@ _GCN_DEFAULTS = {
 }  # fmt: skip
 
 TRIALS = {"none": 0, "quick": 8, "full": 30}  # most trials of the search, for each head
-PROBE_STEPS = 20  # of a trial of the quick search
+RACE_STEPS = 60  # of a trial of the quick search
 LIMITS = {"dim": (1, 128), "hide": (0.02, 0.6), "huber_delta": (1.0, 10.0)}  # bounds of the search
 
 
@@ -92,11 +95,13 @@ class DataConfig(BaseModel):
 
 
 class Rates(NamedTuple):
-    """L2 strength, initial step size of Adam, and steps after which it is halved."""
+    """L2 strength, initial step size of Adam, steps after which it is halved, and when the fit ends."""
 
     l2: float
     learning_rate: float
     decay_steps: float
+    max_steps: int
+    patience: int
 
 
 class TrainConfig(BaseModel):
@@ -113,7 +118,7 @@ class TrainConfig(BaseModel):
         0.2, gt=0, lt=1, description="share of the ratings hidden and predicted in each step (residual)"
     )
     newcomers: float = Field(
-        0.1, ge=0, lt=1, description="share of the users treated as new in each step: nearly all of their ratings are "
+        0.0, ge=0, lt=1, description="share of the users treated as new in each step: nearly all of their ratings are "
         "hidden"
     )  # fmt: skip
     dropout: float = Field(0.3, ge=0, lt=1, description="dropout rate")
@@ -130,11 +135,14 @@ class TrainConfig(BaseModel):
         "number of ratings"
     )  # fmt: skip
     average: float = Field(0.98, ge=0, lt=1, description="decay of the moving average of the weights, 0 for none")
-    max_steps: int = Field(400, ge=1, description="maximum number of steps")
-    eval_every: int = Field(10, ge=1, description="steps between evaluations on validation ratings")
-    patience: int = Field(
-        10, ge=1, description="stop after this many evaluations without a lower validation RMSE; default for gcn: 20"
+    max_steps: int | None = Field(
+        None, ge=1, description="maximum number of steps; default: 800, or 400 above a million training ratings"
     )
+    eval_every: int = Field(10, ge=1, description="steps between evaluations on validation ratings")
+    patience: int | None = Field(
+        None, ge=1, description="stop after this many evaluations without a lower validation RMSE; default: 20, or 10 "
+        "for residual above a million training ratings"
+    )  # fmt: skip
     session: bool = Field(True, description="use the time of rating if the ratings have timestamps")
     side_features: bool = Field(True, description="use the columns of --items and --users as side features")
     min_improvement: float = Field(
@@ -159,8 +167,8 @@ class TrainConfig(BaseModel):
     rank_max_steps: int = Field(200, ge=1, description="maximum number of steps of the ranking head")
     tune: Literal["none", "quick", "full"] = Field(
         "quick",
-        description="tune settings on validation ratings: quick continues the fit for a few steps with other "
-        "settings, full repeats it with each",
+        description="tune settings on validation ratings: quick begins the fit with some and goes on with the best, "
+        "full repeats it with each",
     )
     refit: bool = Field(
         True, description="train again on training and validation ratings with the best number of steps"
@@ -209,11 +217,13 @@ class TrainConfig(BaseModel):
 
     def rates(self, num_ratings: int) -> Rates:
         """Settings that depend on the number of training ratings: as given, else by rule."""
-        slower = slower_rule(num_ratings)
+        slower, (steps, patience) = slower_rule(num_ratings), _LONG if num_ratings <= _RATE_RATINGS else _SHORT
         return Rates(
             l2_rule(num_ratings) if self.l2 is None else self.l2,
             _RATE / slower if self.learning_rate is None else self.learning_rate,
             _DECAY_STEPS * slower if self.decay_steps is None else self.decay_steps,
+            steps if self.max_steps is None else self.max_steps,
+            patience if self.patience is None else self.patience,
         )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from reelgraph.config import LIMITS, PROBE_STEPS, TRIALS, DataConfig, TrainConfig, refit_steps
+from reelgraph.config import LIMITS, RACE_STEPS, TRIALS, DataConfig, TrainConfig, refit_steps
 from reelgraph.data import side_tables, sources
 from reelgraph.data.dataset import is_prepared, read_manifest
 from reelgraph.data.parquet_files import ParquetTable, as_text, batches_of
@@ -139,7 +139,7 @@ class Speed:
 
 
 MEASURED = Speed(1.68e8, 2)
-DATA = Cost(fixed=3.5e8, rating=20, node=450)  # libraries; indices, ratings, times; ids
+DATA = Cost(fixed=2.9e8, rating=20, node=450)  # libraries; indices, ratings, times; ids
 LOAD = Cost(rating=80)  # the file as Arrow reads it, freed afterwards
 GRAPH = Cost(rating=23)  # of the training ratings
 REFIT = Cost(rating=43)  # training and validation ratings together, and their graph, for each head
@@ -148,7 +148,7 @@ LOAD_SECONDS, EVALUATE_SECONDS = Cost(rating=1.2e-7), Cost(fixed=2.0, rating=2.5
 
 HEADS = {
     "residual": HeadCost(
-        model=Cost(number=84), step=Cost(rating=23, number=110), validation=Cost(message=0.72), kept=Cost(number=48),
+        model=Cost(number=84), step=Cost(rating=23, number=110), validation=Cost(message=0.72), kept=Cost(number=60),
         seconds=Cost(4e-3, rating=2.2e-8, message=1.3e-9), best=250,
     ),
     "gcn": HeadCost(
@@ -220,15 +220,16 @@ def _parts(size: Size, config: TrainConfig, speed: Speed) -> Iterator[Stage]:
     refit_seconds, refit_memory = 0.0, 0.0
     for name, head, settings, trials, widest in heads:
         dim = settings.dim
-        best = min(head.best, settings.max_steps)
-        steps = min(best + settings.patience * settings.eval_every, settings.max_steps)
+        rates = settings.rates(size.ratings)
+        best = min(head.best, rates.max_steps)
+        steps = min(best + rates.patience * settings.eval_every, rates.max_steps)
         step = speed.seconds(head.seconds.of(size, dim))
         again = best if head is HEADS["rank"] else refit_steps(best)  # the ranking head is fitted anew
         refit = again * step if config.refit else 0.0
         yield Stage(name, steps * step, held + head.bytes(size, dim) + head.validation.of(size, dim))
         if trials:
             trial = head.bytes(size, widest) + head.validation.of(size, widest) + 2 * head.kept.of(size, dim)
-            each = PROBE_STEPS if config.tune == "quick" else steps
+            each = RACE_STEPS if config.tune == "quick" else steps
             yield Stage(f"search for the {name}'s settings", trials * each * step, held + trial, most=True)
         held += head.kept.of(size, dim)
         refit_seconds, refit_memory = refit_seconds + refit, max(refit_memory, head.bytes(size, dim))

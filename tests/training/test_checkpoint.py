@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from reelgraph.artifact import Artifact
-from reelgraph.config import TrainConfig, refit_steps
+from reelgraph.config import RACE_STEPS, TrainConfig, refit_steps
 from reelgraph.data.dataset import Dataset
 from reelgraph.errors import ArtifactError, OutputError, TrainingError
 from reelgraph.training.fit import fit
@@ -85,15 +85,15 @@ def test_a_fit_stopped_repeatedly_resumes_to_the_same_result(tmp_path: Path, mod
     assert result(fit(data, config, checkpoints=checkpoints).artifact) == result(fit(data, config).artifact)
 
 
-PHASES = ("fit", "tune 1", "rank fit", "refit", "rank refit")
+PHASES = ("tune 0", "tune 1", "fit", "rank fit", "refit", "rank refit")
 
 
 @pytest.mark.parametrize("phase", PHASES)
 def test_a_training_of_both_heads_stopped_in_any_phase_resumes_to_the_same_result(tmp_path: Path, phase: str) -> None:
     """A training stopped in any phase leaves a usable model marked as interrupted, and resumes to the same result."""
     config = TrainConfig(
-        dim=4, max_steps=STEPS, eval_every=2, rank_dim=5, rank_max_steps=40, checkpoint_seconds=0.0, tune="quick",
-        use_all=False,  # or nothing would be left to recommend
+        dim=4, max_steps=RACE_STEPS + STEPS, eval_every=2, rank_dim=5, rank_max_steps=40, checkpoint_seconds=0.0,
+        tune="quick", use_all=False,  # or nothing would be left to recommend
     )  # fmt: skip
     seen: list[str] = []
 
@@ -230,7 +230,7 @@ def test_a_file_of_another_program_is_refused(folder: Path, header: dict[str, st
 
 def test_another_version_is_refused(folder: Path) -> None:
     save_file({}, folder / "fit.safetensors", {"state": json.dumps({"version": 99})})
-    with pytest.raises(ArtifactError, match="expected checkpoint version 1, found 99"):
+    with pytest.raises(ArtifactError, match="expected checkpoint version 2, found 99"):
         fit(some_data(), short("residual"), checkpoints=Checkpoints(folder, resume=True))
 
 

@@ -49,7 +49,7 @@ class Scripted(nn.Module):
         return torch.full((len(user),), error) + self.graph.rating[: len(user)]
 
     def parameter_groups(self, l2: float, side_l2: float) -> list[dict[str, Any]]:
-        return [{"params": [self.count]}]
+        return [{"params": [self.count], "weight_decay": l2}]
 
     def export(self) -> dict[str, Tensor]:
         return {"count": self.count}
@@ -92,12 +92,32 @@ def test_without_validation_exactly_max_steps_are_taken() -> None:
     assert model.count.item() == pytest.approx(9, abs=1e-3)
 
 
-@pytest.mark.parametrize("before", [0, 2])
-def test_step_size_halves_after_decay_steps(before: int) -> None:
+def test_step_size_halves_after_decay_steps_also_in_a_fit_that_another_continues() -> None:
     model = Scripted([])
-    config = TrainConfig(**CALM, learning_rate=1.0, decay_steps=4.0, max_steps=6)
-    Fit(model, config, None, before).run(lambda progress: None)
-    assert model.count.item() == pytest.approx(sum(1 / (1 + step / 4) for step in range(before, before + 6)), abs=1e-3)
+    config = TrainConfig(**CALM, learning_rate=1.0, decay_steps=4.0)
+    first = Fit(model, config.model_copy(update={"max_steps": 2}), None)
+    first.run(lambda progress: None)
+    second = Fit(model, config.model_copy(update={"max_steps": 6}), None, before=2)
+    second.adam.moments = first.adam.moments
+    second.run(lambda progress: None)
+    assert model.count.item() == pytest.approx(sum(1 / (1 + step / 4) for step in range(8)), abs=1e-3)
+
+
+def test_adam_takes_the_steps_of_pytorch() -> None:
+    config = TrainConfig(l2=0.01, learning_rate=0.1, decay_steps=0.0, average=0.0, max_steps=5, hide=0.3, dropout=0.0)
+    ours, theirs = (ResidualModel(build_graph(noisy(), 30, 25), dim=4, hide=0.3, dropout=0.0) for _ in range(2))
+    theirs.load_state_dict(ours.state_dict())
+    torch.manual_seed(1)
+    Fit(ours, config, None).run(lambda progress: None)
+    torch.manual_seed(1)
+    optimizer = torch.optim.Adam(theirs.parameter_groups(0.01, 0.1), lr=0.1)
+    for _ in range(5):
+        theirs.train()
+        optimizer.zero_grad()
+        theirs.loss(config).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
 
 
 def test_the_running_average_is_validated_and_kept() -> None:

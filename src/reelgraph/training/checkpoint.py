@@ -16,18 +16,18 @@ from reelgraph.errors import ArtifactError, OutputError
 from reelgraph.files import new_file, output_errors
 from reelgraph.training.loop import Evaluation, Fit
 
-VERSION = 1
+VERSION = 2
 
 
 def save(fit: Fit, path: Path, identity: dict[str, Any]) -> None:
     """Write a checkpoint; if that fails, an older one stays. The identity must be the same on resume, as JSON."""
-    progress, moments = fit.progress, fit.optimizer.state_dict()["state"]
+    progress, moments = fit.progress, fit.adam.moments
     groups = {
         "model": fit.model.state_dict(),
         "best": progress.best,
         "average": progress.average,
         "random": random_states(fit),
-        "adam": {f"{number}.{name}": value for number, part in moments.items() for name, value in part.items()},
+        "adam": {f"{part}.{name}": value for part, values in moments.items() for name, value in values.items()},
     }
     groups = _each_table(fit, groups, fit.shard.whole)
     if fit.shard.rank:
@@ -80,11 +80,9 @@ def restore(fit: Fit, path: Path, identity: dict[str, Any]) -> None:
         if parts[group]:
             parts[group] |= constants
     fit.model.load_state_dict(parts["model"])
-    moments: dict[int, dict[str, Tensor]] = {}
     for key, value in parts["adam"].items():
-        number, name = key.split(".", 1)
-        moments.setdefault(int(number), {})[name] = value
-    fit.optimizer.load_state_dict(fit.optimizer.state_dict() | {"state": moments})
+        part, name = key.split(".", 1)
+        fit.adam.moments[part][name] = value
     progress = fit.progress
     progress.step, progress.best_step, progress.seconds = state["step"], state["best_step"], state["seconds"]
     progress.history = [Evaluation(**line) for line in state["history"]]
@@ -106,12 +104,10 @@ def _each_table(
     fit: Fit, groups: dict[str, dict[str, Tensor]], change: Callable[[Tensor], Tensor]
 ) -> dict[str, dict[str, Tensor]]:
     """Apply `change` to the tensors with one row per node, and leave out the model's constants."""
-    names = {parameter: name for name, parameter in fit.model.named_parameters()}
-    numbered = [names[parameter] for group in fit.optimizer.param_groups for parameter in group["params"]]
 
     def changed(group: str, key: str, value: Tensor) -> Tensor:
-        name = numbered[int(key.split(".", maxsplit=1)[0])] if group == "adam" else key
-        return change(value) if value.ndim and name in fit.model.node_tables else value
+        name = key.split(".", maxsplit=1)[1] if group == "adam" else key
+        return change(value) if name in fit.model.node_tables else value
 
     return {
         group: {key: changed(group, key, value) for key, value in part.items() if key not in fit.model.constants}

@@ -16,6 +16,7 @@ from reelgraph.config import TrainConfig
 from reelgraph.errors import StoppedError, TrainingError
 from reelgraph.machine import kept_memory
 from reelgraph.models.base import Model
+from reelgraph.training.adam import Adam
 from reelgraph.training.validation import Validation
 
 _SMALLER_STEPS = "try a smaller --learning-rate, and look at the ratings for extreme values"
@@ -70,14 +71,16 @@ class Fit:
         model: Model,
         config: TrainConfig,
         valid: Validation | None,  # None takes all steps up to `max_steps`
-        before: int = 0,  # steps that the model has taken already; the step size goes on from there
+        before: int = 0,  # steps that the model has taken already; step size and averaging go on from there
     ) -> None:
         self.model, self.config, self.valid, self.before = model, config, valid, before
         self.shard = model.graph.shard
         self.rates = config.rates(self.shard.num_edges)
         groups = model.parameter_groups(self.rates.l2, self.rates.l2 * config.side_l2)
-        self.optimizer = torch.optim.Adam(groups, lr=self.rates.learning_rate)
+        self.adam = Adam(model, groups)
         self.progress = Progress()
+        if before and config.average:
+            self.progress.average = {name: value.clone() for name, value in self._floats().items()}
 
     def run(self, observe: Observer) -> Progress:
         """Fit until the validation error has not improved for `patience` evaluations, then restore the best weights.
@@ -89,29 +92,29 @@ class Fit:
             while not (self.done or progress.interrupted):
                 self.model.train()
                 loss = self.model.loss(config)
-                self.optimizer.zero_grad()
+                self.adam.clear()
                 loss.backward()  # type: ignore[no-untyped-call]
                 self._share_gradients()
                 loss = self.shard.add(loss.detach(), "loss")
                 self._guard(loss)
-                self._set_learning_rate()
-                self.optimizer.step()
+                self.adam.step(self._rate(), self.before + progress.step)
                 progress.step += 1
                 self._update_average()
-                if progress.step % config.eval_every == 0 or progress.step == config.max_steps:
+                if progress.step % config.eval_every == 0 or progress.step == self.rates.max_steps:
                     self._evaluate(loss.item(), started)
                 progress.seconds = time.monotonic() - started
                 progress.interrupted = self.shard.agree(stop_asked())
                 observe(progress)
         if self.valid is not None and not progress.best:
             raise StoppedError("training was stopped before its first evaluation, so there is nothing to keep")
+        self.adam.clear()
         self.model.load_state_dict(progress.best if self.valid is not None else self.weights())
         return progress
 
     @property
     def done(self) -> bool:
         """Whether the last step is taken or patience has run out."""
-        return self.progress.step >= self.config.max_steps or self._idle() >= self.config.patience
+        return self.progress.step >= self.rates.max_steps or self._idle() >= self.rates.patience
 
     def _idle(self) -> int:
         """Evaluations since the error last fell by `min_improvement` or more."""
@@ -155,8 +158,8 @@ class Fit:
             part.copy_(values.view_as(part))
 
     def _guard(self, loss: Tensor) -> None:
-        parameters = [value for group in self.optimizer.param_groups for value in group["params"]]
-        own = torch.nn.utils.get_total_norm([value.grad for value in parameters if value.grad is not None])
+        grads = [parameter.grad for _, parameter in self.model.named_parameters()]
+        own = torch.nn.utils.get_total_norm([grad for grad in grads if grad is not None])
         norm = self.shard.add(own, "loss")  # not finite in any process: not finite in all
         step = self.progress.step + 1
         if not torch.isfinite(loss):
@@ -164,23 +167,26 @@ class Fit:
         if not torch.isfinite(norm):
             raise TrainingError(f"step {step}: expected finite gradients, found norm {norm.item()}", _SMALLER_STEPS)
 
-    def _set_learning_rate(self) -> None:
+    def _rate(self) -> float:
         # Hyperbolic decay does not depend on the last step, so fits can stop early, and later ones go on from there.
         rate, steps = self.rates.learning_rate, self.rates.decay_steps
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate / (1 + (self.before + self.progress.step) / steps) if steps else rate
+        return rate / (1 + (self.before + self.progress.step) / steps) if steps else rate
 
     @torch.no_grad()
     def _update_average(self) -> None:
         """Polyak averaging with a smaller decay at the start, so that the first steps are forgotten quickly."""
         if not self.config.average:
             return
-        weights = {name: value for name, value in self.model.state_dict().items() if value.is_floating_point()}
+        weights = self._floats()
         if not self.progress.average:
             self.progress.average = {name: value.clone() for name, value in weights.items()}
-        decay = min(self.config.average, (1 + self.progress.step) / (10 + self.progress.step))
+        steps = self.before + self.progress.step
+        decay = min(self.config.average, (1 + steps) / (10 + steps))
         average = [self.progress.average[name] for name in weights]
         torch._foreach_lerp_(average, list(weights.values()), 1 - decay)
+
+    def _floats(self) -> dict[str, Tensor]:
+        return {name: value for name, value in self.model.state_dict().items() if value.is_floating_point()}
 
 
 def history_rows(progress: Progress) -> list[dict[str, float | None]]:

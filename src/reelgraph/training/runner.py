@@ -16,6 +16,7 @@ from reelgraph.data.dataset import Interactions, merge
 from reelgraph.files import remove
 from reelgraph.models import RankingModel
 from reelgraph.models.graph import BipartiteGraph, build_graph
+from reelgraph.models.shard import Shard
 from reelgraph.training import checkpoint
 from reelgraph.training.leaks import check_model
 from reelgraph.training.loop import Fit, Progress, history_rows
@@ -52,6 +53,7 @@ class Run:
     train: Interactions  # the ratings it was fitted to
     before: int  # steps of the run that it continues, and its history
     earlier: list[dict[str, Any]]
+    fit: Fit | None = None  # that made it, where other runs continue it
 
     @property
     def steps(self) -> int:
@@ -129,7 +131,10 @@ class Runner:
             model.start_linear()
         check_model(model, train)
         fit = Fit(model, config, valid, 0 if start is None else start.steps)
-        run = Run(model, fit.progress, config, train, fit.before, [] if start is None else start.history)
+        if start is not None:
+            fit.adam.moments = moments_for(start, graph.shard)
+        kept = None if self.runs.refit_anew else fit
+        run = Run(model, fit.progress, config, train, fit.before, [] if start is None else start.history, kept)
         if self.checkpoints is None:
             fit.run(lambda progress: self.observe(phase, progress, config))
             return run
@@ -160,6 +165,16 @@ class Runner:
             "scale": list(data.scale),
             "tables": hashlib.sha256(tables.encode()).hexdigest(),
         }
+
+
+def moments_for(start: Run, shard: Shard) -> dict[str, State]:
+    """Copies of Adam's moments at the end of a run, with the rows of a shard."""
+    assert start.fit is not None
+    moments = {}
+    for part, values in start.fit.adam.moments.items():
+        whole = map_tables(start.model, values, start.model.graph.shard.whole)
+        moments[part] = {name: value.clone() for name, value in map_tables(start.model, whole, shard.own).items()}
+    return moments
 
 
 def whole_state(model: Any) -> State:

@@ -1,9 +1,8 @@
 """The search for settings: one change at a time against the best run so far.
 
-`quick` probes: it continues the fit for a few steps, once with its own settings and once with each change, all with the
-same random numbers. The effect of a setting shows long before a run has converged, because all of them start from the
-same weights. `full` repeats the whole fit with each change. A run that is significantly better is the new leader; the
-leader's run is the fit. Nothing depends on time, so the same data and seed give the same choice on every machine.
+`quick` compares runs of a few steps from the start, all with the same random numbers, and the fit goes on from the best
+of them. `full` repeats the whole fit with each change, and the best of these is the fit. A run must be significantly
+better to be the new leader. Nothing depends on time, so the same data and seed give the same choice on every machine.
 """
 
 import math
@@ -11,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from reelgraph.config import LIMITS, PROBE_STEPS, TRIALS, TrainConfig
+from reelgraph.config import LIMITS, RACE_STEPS, TRIALS, TrainConfig
 from reelgraph.errors import StoppedError
 from reelgraph.training.runner import Run, Runner
 from reelgraph.training.validation import mean_of
@@ -24,7 +23,7 @@ WIDER_L2 = 1.2  # factor on the L2 strength where the dimension is doubled
 class Trial:
     """One run of the search."""
 
-    change: str  # such as "l2 0.00041 -> 0.00027"; "start" for the first run, "more steps" for the same settings
+    change: str  # such as "l2 0.00041 -> 0.00027"; "start" for the first run
     valid_error: float | None  # the best: RMSE in the data's scale, or 1 - nDCG at 10 of the ranking head
     steps: int
     outcome: str  # "kept", "no better" or "interrupted"
@@ -41,30 +40,45 @@ class Search:
 
 def search(runner: Runner, config: TrainConfig, fixed: frozenset[str] = frozenset()) -> Search:
     """Fit with the settings that validate best, among as many as `config.tune` allows; `fixed` ones stay."""
-    config = config.model_copy(update=config.rates(len(runner.runs.data.train))._asdict())
-    race = _Race(runner, runner.fit("fit", config), fixed)
+    rates = config.rates(len(runner.runs.data.train))
+    config = config.model_copy(update=rates._asdict())
     quick = config.tune == "quick"
     moves = [(name, factors) for name, factors in runner.runs.moves(config, quick) if name not in fixed]
-    if moves and quick:
-        race.probe()
+    short = quick and bool(moves) and runner.runs.valid is not None and rates.max_steps > RACE_STEPS
+    race = _Race(runner, config, fixed, RACE_STEPS if short else rates.max_steps)
     for name, factors in moves:
         race.move(name, factors)
+    if short:
+        race.finish(rates.max_steps)
     return Search(race.leader, race.trials, race.interrupted)
 
 
 class _Race:
-    """The leader, and the run that probes continue."""
+    """The leader of runs that take at most `steps` each."""
 
-    def __init__(self, runner: Runner, leader: Run, fixed: frozenset[str]) -> None:
-        self.runner, self.leader, self.fixed, self.interrupted = runner, leader, fixed, leader.progress.interrupted
-        self.trials = [_trial("start", leader, "kept")]
-        self.start: Run | None = None
+    def __init__(self, runner: Runner, config: TrainConfig, fixed: frozenset[str], steps: int) -> None:
+        self.runner, self.fixed, self.steps = runner, fixed, steps
+        self.leader = self._fit("fit" if steps == config.max_steps else "tune 0", config, steps)
+        self.interrupted = self.leader.progress.interrupted
+        self.trials = [_trial("start", self.leader, "kept")]
 
-    def probe(self) -> None:
-        """Continue the fit with its own settings, and let changes continue it, too."""
-        if self.leader.progress.history:
-            self.start = self.leader
-            self._run(self.leader.config, "more steps")
+    def finish(self, most: int) -> None:
+        """Go on from the leader until patience runs out or `most` steps are taken, where neither has happened."""
+        first = self.leader
+        if self.interrupted or first.progress.step < self.steps:
+            return
+        try:
+            run = self._fit("fit", first.config, most - first.steps, first)
+        except StoppedError:  # The leader is complete and worth keeping.
+            self.interrupted = True
+            return
+        self.interrupted = run.progress.interrupted
+        if run.progress.best_evaluation.error < first.progress.best_evaluation.error:
+            self.leader = run
+
+    def _fit(self, phase: str, config: TrainConfig, steps: int, start: Run | None = None) -> Run:
+        run = self.runner.fit(phase, config.model_copy(update={"max_steps": steps}), start)
+        return replace(run, config=config)
 
     def move(self, name: str, factors: tuple[float, ...]) -> None:
         """Multiply a setting by the first factor that helps, as often as it helps."""
@@ -82,30 +96,28 @@ class _Race:
     def _run(self, config: TrainConfig, change: str) -> bool:
         if self.interrupted or not self.leader.progress.history or len(self.trials) > TRIALS[config.tune]:
             return False
-        phase = f"tune {len(self.trials)}"
         try:
-            steps = config.max_steps if self.start is None else PROBE_STEPS
-            run = self.runner.fit(phase, config.model_copy(update={"max_steps": steps}), self.start)
-        except StoppedError:  # The leader is complete and worth keeping.
+            run = self._fit(f"tune {len(self.trials)}", config, self.steps)
+        except StoppedError:
             self.interrupted = True
             return False
         self.interrupted = run.progress.interrupted
         if self.interrupted:
             outcome = "interrupted"
-        elif self._better(run, 0 if config == self.leader.config else SURE):
-            outcome, self.leader = "kept", replace(run, config=config)
+        elif self._better(run):
+            outcome, self.leader = "kept", run
         else:
             outcome = "no better"
         self.trials.append(_trial(change, run, outcome))
         return outcome == "kept"
 
-    def _better(self, run: Run, sure: float) -> bool:
-        """Whether the validation error is lower than the leader's by more than `sure` standard errors."""
+    def _better(self, run: Run) -> bool:
+        """Whether the validation error is lower than the leader's by more than `SURE` standard errors."""
         valid, shard = self.runner.runs.valid, run.model.graph.shard
         assert valid is not None
         gain = valid.errors(self.leader.model) - valid.errors(run.model)
         mean, square = mean_of(run.model, gain), mean_of(run.model, gain**2)
-        return bool(mean > sure * np.sqrt(max(square - mean**2, 0) / shard.total(len(gain))))
+        return bool(mean > SURE * np.sqrt(max(square - mean**2, 0) / shard.total(len(gain))))
 
 
 def _changed(config: TrainConfig, name: str, factor: float, fixed: frozenset[str]) -> TrainConfig:
