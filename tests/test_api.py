@@ -9,13 +9,12 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Optional
 from xml.etree import ElementTree
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from pydantic import ValidationError
 
 import reelgraph as rg
 from reelgraph.errors import ArtifactError, ConfigError, DataError, OutputError, UnknownIdError
@@ -62,10 +61,24 @@ def test_settings_by_keyword_or_as_a_config(tables: Path) -> None:
 
 
 def test_unknown_settings_are_refused_by_name(tables: Path, data: rg.Dataset) -> None:
-    with pytest.raises(ValidationError, match="dims"):
-        rg.fit(data, dims=3)
-    with pytest.raises(ValidationError, match="splitt"):
-        rg.load(tables / "ratings.csv", splitt="last")
+    with pytest.raises(TypeError, match="dims"):
+        rg.fit(data, dims=3)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="splitt"):
+        rg.load(tables / "ratings.csv", splitt="last")  # type: ignore[call-arg]
+    for refused in (lambda: rg.fit(data, dim=0), lambda: rg.TrainConfig(dim=0), lambda: rg.load(valid_share=2.0)):
+        with pytest.raises(rg.ReelgraphError, match=r"^setting (dim|valid_share): .*, found (0|2.0); correct it$"):
+            refused()
+    with pytest.raises(rg.ReelgraphError, match="the settings are model, seed, dim,"):
+        rg.TrainConfig(dims=3)  # type: ignore[call-arg]
+
+
+def test_settings_by_name_come_before_those_of_a_config(tables: Path) -> None:
+    config = rg.DataConfig(split="last", last=2)
+    data = rg.load(tables / "ratings.csv", config=config, last=3)
+    assert (data.manifest["split"]["kind"], len(data.test)) == ("last", 3 * len(data.users))
+    assert rg.TrainConfig(model="gcn").changed({"seed": 1, "dim": None, "other": 2}) == rg.TrainConfig(
+        model="gcn", seed=1
+    )
 
 
 def test_unusable_input_raises_a_reelgraph_error(tmp_path: Path) -> None:
@@ -162,11 +175,37 @@ def test_a_failed_save_keeps_the_older_model(
 
 
 def test_signatures_name_every_option_with_its_type() -> None:
-    for function in (rg.Recommender.recommend, rg.Recommender.evaluate):
+    for function in (rg.load, rg.fit, rg.Recommender.recommend, rg.Recommender.evaluate):
         parameters = inspect.signature(function).parameters.values()
         assert not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
         assert all(parameter.annotation is not parameter.empty for parameter in parameters if parameter.name != "self")
     assert set(Choice.__dataclass_fields__) <= set(inspect.signature(rg.Recommender.recommend).parameters)
+    for call, config in ((rg.fit, rg.TrainConfig), (rg.load, rg.DataConfig)):
+        named = inspect.signature(call).parameters
+        for name, field in config.model_fields.items():
+            assert named[name].annotation == Optional[field.annotation], name  # noqa: UP045 (a type at run time)
+
+
+def test_a_fit_shows_bars_in_a_notebook(data: rg.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    updates: list[str] = []
+    handle = SimpleNamespace(update=updates.append)
+    page = SimpleNamespace(HTML=str, display=lambda *_, **__: handle)
+    monkeypatch.setitem(sys.modules, "IPython.display", page)
+    monkeypatch.setattr("reelgraph.training.bars.Console", lambda **_: SimpleNamespace(is_jupyter=True))
+    rg.fit(data, max_steps=10, tune="none", ranking=False)
+    assert '<progress max="10" value="10"></progress> fit  RMSE' in updates[-1]
+    assert "refit" in updates[-1]
+    shown = len(updates)
+    rg.fit(data, max_steps=10, tune="none", ranking=False, progress=False)
+    phases: list[str] = []
+    rg.fit(data, max_steps=10, tune="none", ranking=False, observe=lambda phase, *_: phases.append(phase))
+    assert len(updates) == shown
+    assert set(phases) == {"fit", "refit"}
+
+
+def test_a_fit_prints_nothing_where_there_is_no_terminal(data: rg.Dataset, capfd: pytest.CaptureFixture[str]) -> None:
+    rg.fit(data, max_steps=5, tune="none", ranking=False)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_every_option_of_a_list_has_its_effect(model: rg.Recommender) -> None:

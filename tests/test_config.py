@@ -43,15 +43,14 @@ from reelgraph.errors import ConfigError
     ],
 )
 def test_invalid_values_are_refused_by_name(config: type[BaseModel], name: str, value: Any) -> None:
-    with pytest.raises(ValidationError) as refused:
+    with pytest.raises(ConfigError, match=f"^setting {name}: .*found"):
         config(**{name: value})
-    assert [error["loc"] for error in refused.value.errors()] == [(name,)]
 
 
 def test_settings_are_frozen() -> None:
     config = TrainConfig()
     with pytest.raises(ValidationError, match="frozen"):
-        config.dim = 3
+        config.dim = 3  # type: ignore[misc]
 
 
 def test_rates_depend_on_the_number_of_ratings_unless_given() -> None:

@@ -1,14 +1,18 @@
 """Settings of data and training, and constants that training, serving and planning share."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from reelgraph.errors import ConfigError
 
-_STRICT = ConfigDict(frozen=True, extra="forbid")
+if TYPE_CHECKING:
+    from pydantic._internal._model_construction import ModelMetaclass as _Kind
+else:
+    _Kind = type(BaseModel)
 
 # Rule for L2, chosen by validation RMSE on ML-100K, ML-1M and ml-latest-small: 4.1e-4 at 80 thousand ratings, then a
 # little above the inverse of their number, because the Huber loss has half the gradient of the squared error.
@@ -45,10 +49,35 @@ RACE_STEPS = 60  # of a trial of the quick search
 LIMITS = {"dim": (1, 128), "hide": (0.02, 0.6), "huber_delta": (1.0, 10.0)}  # bounds of the search
 
 
-class DataConfig(BaseModel):
-    """How ratings are read, checked and split."""
+class _Refusing(_Kind):
+    """Makes settings refuse invalid values with this library's own error."""
 
-    model_config = _STRICT
+    def __call__(cls, *arguments: Any, **values: Any) -> Any:  # noqa: N805
+        try:
+            return super().__call__(*arguments, **values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or cls.__name__
+            unknown = first["type"] == "extra_forbidden"
+            fields: Any = cls  # the class of settings, whose fields this metaclass does not declare
+            names = ", ".join(fields.model_fields)
+            remedy = f"the settings are {names}" if unknown else "correct it"
+            raise ConfigError(f"setting {where}: {first['msg'].lower()}, found {first['input']!r}", remedy) from None
+
+
+class Checked(BaseModel, metaclass=_Refusing):
+    """Frozen settings; an unknown name or an invalid value raises a `ConfigError`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def changed(self, names: Mapping[str, Any]) -> Self:
+        """These settings with the values of `names` that are settings and not None."""
+        given = {name: names[name] for name in type(self).model_fields if names.get(name) is not None}
+        return type(self)(**(self.model_dump(include=self.model_fields_set) | given)) if given else self
+
+
+class DataConfig(Checked):
+    """How ratings are read, checked and split."""
 
     columns: dict[str, str] = Field(
         {}, description="columns by role (user, item, rating, timestamp), such as user=who,item=what; or positions "
@@ -104,10 +133,8 @@ class Rates(NamedTuple):
     patience: int
 
 
-class TrainConfig(BaseModel):
+class TrainConfig(Checked):
     """How a model is trained."""
-
-    model_config = _STRICT
 
     model: Literal["residual", "gcn", "ranking"] = Field(
         "residual", description="rating model, or ranking for the ranking head alone, the default with --implicit"

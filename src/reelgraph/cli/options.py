@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar, cast, get_args, get_origin
 
 import click
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from reelgraph.config import DataConfig
 from reelgraph.data.rows import NUMBER
@@ -187,14 +187,7 @@ def read_settings(config: type[Config], file: Path | None, given: dict[str, Any]
     section = "data" if config is DataConfig else "train"
     values = {} if file is None else _read_section(file, section)
     values = values | {name: given[name] for name in config.model_fields if given.get(name) is not None}
-    try:
-        return config(**values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or section
-        unknown = first["type"] == "extra_forbidden"
-        remedy = f"the settings are {', '.join(config.model_fields)}" if unknown else "correct it"
-        raise ConfigError(f"setting {where}: {first['msg'].lower()}, found {first['input']!r}", remedy) from None
+    return config(**values)
 
 
 def _read_section(file: Path, section: str) -> dict[str, Any]:

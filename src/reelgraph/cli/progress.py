@@ -1,6 +1,5 @@
 """Progress bars and status lines on stderr."""
 
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,21 +9,13 @@ from typing import TYPE_CHECKING
 from rich.console import Console, Group
 from rich.live import Live
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import Progress
 from rich.table import Table
 
 from reelgraph.config import TrainConfig
 from reelgraph.data.pair_files import Rows
 from reelgraph.engines.spark_jobs import JobProgress
+from reelgraph.training import bars
 
 if TYPE_CHECKING:
     from reelgraph.training.loop import Progress as FitProgress
@@ -68,16 +59,7 @@ def fit_progress() -> Iterator[Callable[[str, "FitProgress", TrainConfig], None]
     """Show the steps and validation errors of a fit: bars on a terminal, elsewhere a line every few seconds."""
     console = _stderr()
     if console.is_terminal:
-        with Progress(*_columns(), console=console) as bars:
-            tasks: dict[str, TaskID] = {}
-
-            def draw(phase: str, progress: "FitProgress", config: TrainConfig) -> None:
-                if phase not in tasks:
-                    for task in bars.tasks:  # those before may have ended before their last step
-                        bars.update(task.id, total=task.completed)
-                    tasks[phase] = bars.add_task(phase, total=config.max_steps)
-                bars.update(tasks[phase], completed=progress.step, description=_describe(phase, progress))
-
+        with bars.terminal_bars(console) as draw:
             yield draw
         return
     last_phase, last_time = "", 0.0
@@ -87,9 +69,7 @@ def fit_progress() -> Iterator[Callable[[str, "FitProgress", TrainConfig], None]
         due = phase != last_phase or time.monotonic() - last_time >= LINE_EVERY
         if due or progress.step == config.max_steps:
             last_phase, last_time = phase, time.monotonic()
-            left = progress.seconds / progress.step * (config.max_steps - progress.step)
-            steps = f"step {progress.step} of at most {config.max_steps}, {progress.seconds:.1f} s"
-            console.print(f"{_describe(phase, progress)}  {steps}, at most {left:.0f} s left")
+            console.print(f"{bars.describe(phase, progress)}  {bars.describe_steps(progress, config)}")
 
     yield write
 
@@ -129,29 +109,14 @@ def progress(units: str, console: Console | None = None) -> Iterator[Callable[[s
     if not console.is_terminal:
         yield write
         return
-    with Progress(*_columns(), console=console, transient=True) as bars:
+    with Progress(*bars.columns(), console=console, transient=True) as shown_bars:
 
         def draw(text: str, done: int, total: int) -> None:
-            task = bars.task_ids[0] if bars.task_ids else bars.add_task("")
-            bars.update(task, description=text, completed=done, total=total)
+            task = shown_bars.task_ids[0] if shown_bars.task_ids else shown_bars.add_task("")
+            shown_bars.update(task, description=text, completed=done, total=total)
 
         yield draw
 
 
 def _stderr() -> Console:
     return Console(stderr=True, highlight=False, soft_wrap=True)
-
-
-def _columns() -> tuple[ProgressColumn, ...]:
-    """What a bar shows, in 80 characters: activity, bar, parts done and in all, time spent and left."""
-    text, times = TextColumn("{task.description}"), (TimeElapsedColumn(), TimeRemainingColumn())
-    return text, BarColumn(bar_width=12), MofNCompleteColumn(), *times
-
-
-def _describe(phase: str, progress: "FitProgress") -> str:
-    if not progress.history:
-        return phase
-    last, best = progress.history[-1], progress.best_evaluation
-    if not math.isnan(last.valid_ndcg):
-        return f"{phase}  nDCG@10 {last.valid_ndcg:.4f} (best {best.valid_ndcg:.4f})"
-    return f"{phase}  RMSE {last.valid_rmse:.4f} (best {best.valid_rmse:.4f})"

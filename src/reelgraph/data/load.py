@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from reelgraph.config import DataConfig
 from reelgraph.data import sources
@@ -22,16 +22,15 @@ def silent(*_: object) -> None:
 
 
 def load(
-    ratings: TableLike | None = None,
-    *,
-    items: TableLike | None = None,
-    users: TableLike | None = None,
-    test: TableLike | None = None,
-    config: DataConfig | None = None,
-    report: Report = silent,
-    watch: Observer | None = None,
-    **settings: Any,
-) -> Dataset:
+    ratings: TableLike | None = None, *, items: TableLike | None = None, users: TableLike | None = None,
+    test: TableLike | None = None, config: DataConfig | None = None, report: Report = silent,
+    watch: Observer | None = None, columns: dict[str, str] | None = None, item_columns: dict[str, str] | None = None,
+    user_columns: dict[str, str] | None = None, missing: tuple[float, ...] | None = None,
+    scale: tuple[float, float] | None = None, split: Literal["random", "time", "last", "given"] | None = None,
+    valid_share: float | None = None, test_share: float | None = None, last: int | None = None,
+    split_seed: int | None = None, engine: str | None = None, stage: str | None = None, implicit: bool | None = None,
+    matrix: bool | None = None, strict: bool | None = None,
+) -> Dataset:  # fmt: skip
     """Read, check, index and split ratings.
 
     Each table is a file, a DataFrame (pandas, polars, Arrow, Spark), a mapping of columns, or a list of tuples or
@@ -43,15 +42,17 @@ def load(
         items: a movie table.
         users: a user table.
         test: test ratings; they set the split to `given`.
-        config: data settings.
+        config: data settings; those given by name come before these.
         report: called with each line of the report on the files.
         watch: called with the progress of Spark jobs.
-        **settings: fields of `config` by name, such as `split="time"`, instead of `config`.
+        columns, item_columns, ...: fields of `DataConfig`, which describes them and has their defaults; None leaves one
+            as it is.
 
     Raises:
         DataError: if the ratings cannot be used.
+        ConfigError: if a setting is out of range.
     """
-    config = config or DataConfig(**settings)
+    config = (config or DataConfig()).changed(locals())
     tables = {"ratings": ratings, "items": items, "users": users, "test": test}
     with tempfile.TemporaryDirectory(prefix="reelgraph-", dir=config.stage) as directory:
         folder = Path(directory)

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, Field, SecretStr, field_validator
 
+from reelgraph.config import Checked
 from reelgraph.errors import ConfigError
 
 _MIN_KEY = 16  # characters; shorter keys can be guessed
@@ -17,10 +18,8 @@ _DURATION = re.compile(r"(?P<number>\d+(\.\d+)?) ?(?P<unit>s|m|min|h|d)")
 _UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}  # seconds
 
 
-class Settings(BaseModel):
+class Settings(Checked):
     """How to serve; the descriptions are the help texts of the command line."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
@@ -83,8 +82,6 @@ class Settings(BaseModel):
 
 class Keys(BaseModel):
     """The keys for writing and administration, None where not set."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     write: SecretStr | None = None
     admin: SecretStr | None = None

@@ -3,9 +3,10 @@
 import platform
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -31,6 +32,7 @@ from reelgraph.recommend.recommender import Recommender
 from reelgraph.scoring.intervals import calibrate
 from reelgraph.scoring.scorers import scorer_for
 from reelgraph.scoring.session import Queries, Residuals, SessionEffect, choose
+from reelgraph.training.bars import bars
 from reelgraph.training.devices import running_on
 from reelgraph.training.fit_ranking import RankingHead, fit_ranking_head, score_of
 from reelgraph.training.leaks import check_data
@@ -44,13 +46,21 @@ LIBRARIES = ("torch", "torch-geometric", "numpy", "pyarrow", "duckdb", "sqlframe
 
 
 def fit(
-    data: Dataset,
-    config: TrainConfig | None = None,
-    *,
-    observe: Observe = silent,
+    data: Dataset, config: TrainConfig | None = None, *, progress: bool = True, observe: Observe | None = None,
     checkpoints: Checkpoints | None = None,
-    **settings: Any,
-) -> Recommender:
+    model: Literal["residual", "gcn", "ranking"] | None = None, seed: int | None = None, dim: int | None = None,
+    hide: float | None = None, newcomers: float | None = None, dropout: float | None = None,
+    huber_delta: float | None = None, l2: float | None = None, side_l2: float | None = None,
+    learning_rate: float | None = None, decay_steps: float | None = None, average: float | None = None,
+    max_steps: int | None = None, eval_every: int | None = None, patience: int | None = None,
+    session: bool | None = None, side_features: bool | None = None, min_improvement: float | None = None,
+    ranking: bool | None = None, rank_dim: int | None = None, temperature: float | None = None,
+    rank_l2: float | None = None, rank_hide: float | None = None, rank_newcomers: float | None = None,
+    rank_dropout: float | None = None, rank_max_steps: int | None = None,
+    tune: Literal["none", "quick", "full"] | None = None, refit: bool | None = None, use_all: bool | None = None,
+    processes: int | None = None, device: Literal["auto", "cpu", "cuda", "mps"] | None = None,
+    checkpoint_seconds: float | None = None,
+) -> Recommender:  # fmt: skip
     """Train a model.
 
     The fit stops by validation error. It then goes on for half as many steps on training and validation ratings; the
@@ -58,10 +68,13 @@ def fit(
 
     Args:
         data: the ratings; test ratings are used once, after training.
-        config: settings.
-        observe: called after every step with the phase ("fit" or "refit"), its progress and its settings.
+        config: settings; those given by name come before these.
+        progress: show bars, on a terminal or in a notebook.
+        observe: called after every step with the phase ("fit" or "refit"), its progress and its settings, in place of
+            the bars.
         checkpoints: where to keep checkpoints; None keeps none.
-        **settings: fields of `config`, such as `seed=1`, in its place.
+        model, seed, dim, ...: fields of `TrainConfig`, which describes them and has their defaults; None leaves one as
+            it is.
 
     Returns:
         The model, with its validation and test errors in `artifact.manifest["metrics"]`. With `use_all`, all ratings
@@ -70,8 +83,11 @@ def fit(
     Raises:
         TrainingError: if a loss or gradient is not finite.
         ArtifactError: if a checkpoint is damaged or belongs to another fit.
+        ConfigError: if a setting is out of range.
     """
-    recommender = take_part(data, config or TrainConfig(**settings), observe=observe, checkpoints=checkpoints)
+    settings = (config or TrainConfig()).changed(locals())
+    with nullcontext(observe) if observe is not None else bars() if progress else nullcontext(silent) as shown:
+        recommender = take_part(data, settings, observe=shown, checkpoints=checkpoints)
     if recommender is None:
         raise RuntimeError("only rank 0 of a distributed training returns a model: call take_part")
     if checkpoints is not None:
