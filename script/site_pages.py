@@ -18,8 +18,9 @@ PICTURES = {".png", ".svg"}
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the references of commands and routes, and the pictures of benchmarks/results."""
+    """Add the references of commands, settings and routes, and the pictures of benchmarks/results."""
     files.append(File.generated(config, "reference/cli.md", content=command_reference()))
+    files.append(File.generated(config, "reference/settings.md", content=settings_reference()))
     files.append(File.generated(config, "reference/http.md", content=http_reference(openapi())))
     for picture in sorted((ROOT / "benchmarks" / "results").rglob("*.[ps][nv]g")):
         name = picture.relative_to(ROOT).as_posix()
@@ -57,12 +58,8 @@ def command_reference() -> str:
         usage = " ".join(["reelgraph", name, *command.collect_usage_pieces(context)])
         records = [record for each in command.get_params(context) if (record := each.get_help_record(context))]
         lines += ["", f"## {name}", "", f"`{usage}`", "", _paragraphs(command.help)]
-        lines += [
-            "",
-            "| option | |",
-            "|---|---|",
-            *(f"| `{_text(option)}` | {_text(text)} |" for option, text in records),
-        ]
+        rows = [f"| `{_text(option)}` | {_plain(text)} |" for option, text in records]
+        lines += ["", "| option | |", "|---|---|", *rows]
     return "\n".join(lines) + "\n"
 
 
@@ -71,6 +68,24 @@ def _paragraphs(text: str | None) -> str:
     parts = inspect.cleandoc(text or "").split("\n\n")
     shown = [f"```\n{part[2:]}\n```" if part.startswith("\b\n") else _text(part) for part in parts]
     return "\n\n".join(shown)
+
+
+def settings_reference() -> str:
+    """A page with the fields of `DataConfig` and `TrainConfig`."""
+    from reelgraph.config import DataConfig, TrainConfig  # noqa: PLC0415
+
+    lines = [
+        "# All settings", "",
+        "What `rg.load` and `rg.fit` take by name, `rg.DataConfig` and `rg.TrainConfig` as fields, a "
+        "[file of settings](../configuration.md) in its tables, and the command line as options, with hyphens.",
+    ]  # fmt: skip
+    for title, config in (("Data", DataConfig), ("Training", TrainConfig)):
+        lines += ["", f"## {title}", "", "| setting | type | default | |", "|---|---|---|---|"]
+        schema = config.model_json_schema()["properties"]
+        for name, field in config.model_fields.items():
+            default = "" if field.default is None else f"`{field.default!r}`"
+            lines.append(f"| `{name}` | {_type(schema[name])} | {default} | {_text(field.description)} |")
+    return "\n".join(lines) + "\n"
 
 
 def openapi() -> dict[str, Any]:
@@ -161,6 +176,11 @@ def _type(schema: dict[str, Any]) -> str:
 
 def _mark(needed: bool | None) -> str:
     return "yes" if needed else ""
+
+
+def _plain(text: str) -> str:
+    """A text whose brackets are no links."""
+    return _text(text).replace("[", "\\[")
 
 
 def _text(text: str | None) -> str:

@@ -29,7 +29,7 @@ PROGRAMS = {
 # The files that take longest start first, so that the processes of pytest-xdist end at about the same time.
 LONGEST = (
     "training/test_processes.py", "doctor/test_doctor_on_spark.py", "spark/test_lists.py", "data/test_parity.py",
-    "service/test_durability.py", "spark/test_prepare_on_a_cluster.py", "test_readme.py", "bench/test_compare.py",
+    "service/test_durability.py", "spark/test_prepare_on_a_cluster.py", "docs/test_pages.py", "bench/test_compare.py",
     "engines/test_engine_opening.py", "page/test_walk.py", "bench/test_methods.py", "cli/test_commands.py",
     "bench/test_scale.py", "service/test_fuzz.py", "service/test_process.py", "cli/test_model_commands.py",
 )  # fmt: skip

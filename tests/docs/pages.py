@@ -1,11 +1,11 @@
 """Runs the code blocks of a Markdown page as a reader would, from top to bottom in a folder of its own.
 
 `sh` and `python` blocks run, settings and data are parsed, and a `text` block right after one that ran is its output. A
-comment before a block says why it does not run: `<!-- not run: needs Caddy -->`. A
-comment `<!-- files: ratings.csv -->` names files that the page expects its reader to have.
+comment before a block says why it does not run: `<!-- not run: needs Caddy -->`. Another one names files that the page
+expects its reader to have: `<!-- files: ratings.csv -->`.
 
-Two things differ from a reader's machine: trainings are cut short, and `reelgraph train` on the bundled sample takes a
-model that was trained once for all pages, in full.
+Two things differ from a reader's machine: trainings and benchmarks are cut short, and `reelgraph train` on the bundled
+sample takes a model that was trained once for all pages, in full.
 """
 
 import contextlib
@@ -182,6 +182,8 @@ class Reader:
             for name, value in SHORT.items():
                 option = f"--{name.replace('_', '-')}"
                 words += [] if option in given else [option, str(value)]
+        if words[0] == "bench":
+            words += ["--models", "bias,svd", "--seeds", "1"]  # The last ones count.
         done = self.command(*words, cwd=self.folder)
         assert done.returncode == 0, f"reelgraph {shlex.join(words)}\n{done.stderr}"
         return done.stdout

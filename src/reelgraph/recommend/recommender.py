@@ -197,13 +197,13 @@ class Recommender:
     ) -> Suggestions | UserSuggestions:  # fmt: skip
         """The best movies for a training user, for several, or for a visitor.
 
+        The other arguments are the length, order and filters of `lists.Choice`.
+
         Args:
             user: a user id.
             users: several user ids, in place of `user`.
             ratings: a visitor's ratings by movie id, in the data's scale, in place of `user`. Without any rating, the
                 list is diverse and made of well-rated and often rated movies. For a model without stars, movie ids.
-            k, order, diversity, calibration, popularity_penalty, genre, year, min_ratings, allow, deny, include_seen:
-                length, order and filters; see `lists.Choice`.
 
         Returns:
             The list, or the lists by user id; `to_pandas()` and the like make a table of either.
