@@ -108,6 +108,7 @@ async def at_a_rate(
     seconds: float,
     connections: int = 32,
     stop: asyncio.Event | None = None,
+    timings: Timings | None = None,
 ) -> Timings:
     """Send requests at fixed times, whether or not earlier ones have been answered, as independent visitors do.
 
@@ -120,9 +121,10 @@ async def at_a_rate(
         seconds: duration.
         connections: number of connections.
         stop: ends the run earlier.
+        timings: to be filled, for a caller that looks at them meanwhile.
     """
     due: asyncio.Queue[tuple[float, bytes] | None] = asyncio.Queue()
-    timings = Timings()
+    timings = timings or Timings()
     workers = [asyncio.create_task(_worker(Connection("127.0.0.1", port), due, timings)) for _ in range(connections)]
     timings.began = time.perf_counter()
     for number, request in zip(range(int(rate * seconds)), cycle(requests), strict=False):

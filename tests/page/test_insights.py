@@ -127,3 +127,25 @@ def test_missing_options_are_named_and_the_start_page_links_here(visit: Visit) -
     page.get_by_role("link", name="Back to movies").first.click()
     page.wait_for_selector(".card")
     visit.complaints[:] = [complaint for complaint in visit.complaints if "ERR_FAILED" not in complaint]
+
+
+def test_rounds_of_learning_are_shown(visits: Callable[..., Visit], analysed: Server) -> None:
+    visit, found = visits(analysed.address), told(analysed)
+    assert found["learning"] == {"state": "off", "next": None, "rounds": []}
+    page = opened(visit)
+    assert "reelgraph serve … --learn-every 1h" in page.inner_text("#learning-lead")
+    measures = {"rmse": {"service": 0.91234, "candidate": 0.90126, "chance": 0.9}}
+    entry = {"kind": "update", "outcome": "taken", "why": "no worse", "new": 1234, "measures": measures}
+    failed = {"kind": "refit", "outcome": "failed", "why": "killed by signal 9"}
+    times = {"began": "2026-01-02T03:04:05Z", "ended": "2026-01-02T03:05:05Z"}
+    coming = {"at": "2026-01-02T04:05:05Z", "refit": True}
+    found["learning"] = {"state": "waiting", "next": coming, "rounds": [entry | times, failed | times]}
+    page.route("**/api/insights", lambda route: route.fulfill(json=found))
+    opened(visit)
+    assert page.inner_text("#learning-lead") == "The next training begins at 2026-01-02 04:05 (UTC)."
+    caption = "Latest rounds, on the newest ratings before and after"
+    assert column(page, caption, 1) == ["2026-01-02 03:05"] * 2
+    assert column(page, caption, 3) == ["taken", "failed"]
+    assert column(page, caption, 4)[0] == "1,234"
+    assert column(page, caption, 5)[0] == "0.9123 → 0.9013"
+    assert visit.barriers() == []

@@ -75,7 +75,7 @@ def test_the_judges_are_the_newest_and_no_model_knows_them(
 ) -> None:
     """The models that are judged hold no judge, and visitors are not folded in from one."""
     judged: list[Any] = []
-    errors = learning._errors
+    errors = learning.errors_as_served
 
     def watched(model: Any, known_users: Any, known: pa.Table, judges: pa.Table) -> Any:
         ids = [
@@ -84,7 +84,7 @@ def test_the_judges_are_the_newest_and_no_model_knows_them(
         judged.append((set(pairs(model.artifact)), *ids))
         return errors(model, known_users, known, judges)
 
-    monkeypatch.setattr(learning, "_errors", watched)
+    monkeypatch.setattr(learning, "errors_as_served", watched)
     monkeypatch.setattr(learning, "CHANCE", 0.0)  # All are taken in.
     again = [("u0", "m0", 5.0, 10**6), ("u1", "m1", 5.0, 10**6)]  # known already, so no judges, however new
     for refit in (False, True):

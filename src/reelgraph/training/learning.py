@@ -126,7 +126,7 @@ def _candidate(
         reference = _updated(kept.fitted, known)
     else:
         reference = served
-    one, other = (_errors(Recommender(model), trained, known, judges) for model in (reference, candidate))
+    one, other = (errors_as_served(Recommender(model), trained, known, judges) for model in (reference, candidate))
     users = np.asarray(judges["userId"].to_pylist())
     measures, worse = {}, []
     for name, show in (("rmse", np.sqrt), ("ndcg", lambda error: 1 - error)):
@@ -235,7 +235,7 @@ def _newest(served: Artifact, collected: pa.Table, new: Mask) -> Mask:
     return asked
 
 
-def _errors(model: Recommender, trained: Vocabulary, known: pa.Table, judges: pa.Table) -> dict[str, Floats]:
+def errors_as_served(model: Recommender, trained: Vocabulary, known: pa.Table, judges: pa.Table) -> dict[str, Floats]:
     """Errors of a model on ratings, `(num_judges,)` each, where users are served as the service does.
 
     Users of the operator's data have their row of the model, all others are folded in from their `known` ratings. The

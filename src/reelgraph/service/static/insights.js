@@ -1,6 +1,7 @@
 /** The /insights page: loads the facts, fills its sections, and compares two models' lists for one user. */
 
-import { curvePanels, errorPanels, leaderboard, listPanels, opening, reasonPanels, tuningPanel } from "./sections.js";
+import { curvePanels, errorPanels, leaderboard, learningRounds, listPanels, opening } from "./sections.js";
+import { reasonPanels, tuningPanel } from "./sections.js";
 import {
   coldPanels,
   coldSummary,
@@ -150,6 +151,7 @@ async function start() {
     if (!embedded) {
       offerCompare(facts.other);
       fill("leaderboard", ...leaderboard(facts.leaderboard));
+      fill("learning", ...learningRounds(facts.learning));
     }
     listContents();
     byId("sections").hidden = byId("contents").hidden = false;

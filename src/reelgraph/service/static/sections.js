@@ -489,3 +489,28 @@ export function leaderboard(board) {
   });
   return [lead, panels];
 }
+
+/** What the service learned from visitors. @param {any} learning @returns {[any, HTMLElement[]]} */
+export function learningRounds({ state, next, rounds }) {
+  if (state === "off" && !rounds.length) {
+    const command = h("code", { text: "reelgraph serve … --learn-every 1h" });
+    return [["The model does not learn from the ratings given here. To let it: ", command, "."], []];
+  }
+  const time = (/** @type {string} */ text) => text.replace("T", " ").slice(0, 16);
+  const coming = next?.at ? `The next ${next.refit ? "training" : "update"} begins at ${time(next.at)} (UTC).` : "";
+  const lead = state === "learning" ? "A round of learning is running." : state === "off" ? "Learning is off." : coming;
+  const both = (/** @type {any} */ row, /** @type {string} */ name) => {
+    const found = row.measures?.[name];
+    return found ? `${fixed(found.service, 4)} → ${fixed(found.candidate, 4)}` : "–";
+  };
+  const columns = [
+    { title: "Ended (UTC)", cell: (row) => time(row.ended) },
+    { title: "Kind", kind: "words", cell: (row) => (row.kind === "refit" ? "training" : "update") },
+    { title: "Outcome", kind: "words", cell: (row) => h("span", { text: row.outcome, title: row.why }) },
+    { title: "New ratings", cell: (row) => row.new === undefined ? "–" : count(row.new) },
+    { title: "RMSE", cell: (row) => both(row, "rmse") },
+    { title: "nDCG", cell: (row) => both(row, "ndcg") },
+  ];
+  const name = "Latest rounds, on the newest ratings before and after";
+  return [lead, rounds.length ? [panel(name, table(name, columns, rounds.slice(0, 10)))] : []];
+}
