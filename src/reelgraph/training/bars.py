@@ -98,5 +98,6 @@ def describe(phase: str, progress: "FitProgress") -> str:
 
 def describe_steps(progress: "FitProgress", config: "TrainConfig") -> str:
     """Steps and seconds done and left; a fit may stop before its last step."""
-    left = progress.seconds / max(progress.step, 1) * (config.max_steps - progress.step)
-    return f"step {progress.step} of at most {config.max_steps}, {progress.seconds:.1f} s, at most {left:.0f} s left"
+    most = config.max_steps or progress.step
+    left = progress.seconds / max(progress.step, 1) * (most - progress.step)
+    return f"step {progress.step} of at most {most}, {progress.seconds:.1f} s, at most {left:.0f} s left"
