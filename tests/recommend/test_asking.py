@@ -42,7 +42,7 @@ def test_questions_equal_a_plain_loop() -> None:
         values = {}
         for item in set(left) - set(expected):
             near = max(0.0, *(float(states[item] @ states[other]) for other in [*rated, *expected]))
-            values[item] = useful[item] * known[item] ** 0.5 * (1 - VARIETY * near)
+            values[item] = useful[item] * known[item] ** 0.5 * (1 - known[item]) * (1 - VARIETY * near)
         expected.append(max(values, key=lambda item: values[item]))
     assert choose_questions(useful, known, states, np.asarray(rated), np.asarray(left), 6) == expected
     assert sorted(choose_questions(useful, known, states, np.asarray(rated), np.asarray(left), 99)) == left

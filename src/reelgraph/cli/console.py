@@ -17,6 +17,7 @@ from reelgraph.metrics.labels import GROUPS, MEASURES, PREDICTORS
 from reelgraph.metrics.ratings import EvaluationReport
 from reelgraph.recommend.explain import Explanation
 from reelgraph.recommend.lists import ORDERS, Suggestion
+from reelgraph.recommend.results import GroupSuggestions
 from reelgraph.tabular import WIDTH, make_table
 
 if TYPE_CHECKING:
@@ -152,11 +153,21 @@ def show_quality(quality: dict[str, Any]) -> None:
         show_table("Similar movies", ["", "share a genre", "co-rating lift"], rows)
 
 
-def show_list(title: str, suggestions: Sequence[Suggestion]) -> None:
-    """A recommendation list: movies with titles, years, genres and predicted stars, or else scores."""
+def show_list(title: str, suggestions: Sequence[Suggestion] | GroupSuggestions) -> None:
+    """A recommendation list: movies with titles, years, genres and predicted stars, or else scores.
+
+    For several people, each one's predicted stars.
+    """
     if not suggestions:
         say(f"{title}: no movie passes these filters")
         return
+    if isinstance(suggestions, GroupSuggestions):
+        _show_together(title, suggestions)
+    else:
+        _show_suggestions(title, suggestions)
+
+
+def _show_suggestions(title: str, suggestions: Sequence[Suggestion]) -> None:
     stars = suggestions[0].prediction is not None
     rows = [
         [str(rank), *_movie_cells(asdict(line.movie)), f"{line.prediction if stars else line.score:.2f}"]
@@ -164,6 +175,23 @@ def show_list(title: str, suggestions: Sequence[Suggestion]) -> None:
     ]
     header = ["", "movie", "title", "year", "genres", "stars" if stars else "score"]
     show_table(title, header, rows, left=(1, 2, 4), spare=(4, 3))
+
+
+def _show_together(title: str, suggestions: GroupSuggestions) -> None:
+    names = [opinion.name for opinion in suggestions[0].opinions]
+    stars = suggestions[0].prediction is not None
+    rows = []
+    for rank, line in enumerate(suggestions, start=1):
+        own = [f"{opinion.prediction:.2f}" for opinion in line.opinions] if stars else []
+        reasons = [
+            f"{opinion.name}: {reason.movie.title or reason.movie}"
+            for opinion in line.opinions
+            for reason in opinion.because[:1]
+        ]
+        last = [] if stars else [f"{line.score:.2f}"]
+        rows.append([str(rank), *_movie_cells(asdict(line.movie)), *own, *last, "; ".join(reasons)])
+    header = ["", "movie", "title", "year", "genres", *(names if stars else ["score"]), "because"]
+    show_table(title, header, rows, left=(1, 2, 4, len(header) - 1), spare=(len(header) - 1, 4, 3))
 
 
 def show_movies(title: str, rows: Sequence[dict[str, Any]]) -> None:

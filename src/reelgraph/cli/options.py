@@ -22,7 +22,7 @@ PATH = click.Path(path_type=Path)
 
 # Headings of the options in the help of commands with many, by parameter. The others stand under "Options".
 HEADINGS = {
-    "For whom": ("user", "ratings", "only_watchlist", "everyone"),
+    "For whom": ("user", "ratings", "only_watchlist", "together", "strategy", "everyone"),
     "Lists": ("k", "order", "diversity", "calibration", "popularity_penalty"),
     "Filters": ("genre", "year", "min_ratings", "allow", "deny", "include_seen"),
     "Files": ("items", "users", "test", "out", "config_file"),

@@ -1,7 +1,7 @@
 """The commands `predict`, `recommend`, `search`, `similar` and `explain`."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,8 @@ from reelgraph.files import new_file
 from reelgraph.recommend import lists, output
 from reelgraph.recommend.matching import Matched, match_file
 from reelgraph.recommend.recommender import Recommender, open_model
-from reelgraph.recommend.results import Suggestions
+from reelgraph.recommend.results import GroupSuggestions, Suggestions
+from reelgraph.recommend.together import STRATEGIES, GroupSuggestion, Strategy
 
 RATINGS = click.option(
     "--ratings", type=PATH, help="a new user: a file with movieId and rating, or a Letterboxd, IMDb or Trakt export"
@@ -65,6 +66,7 @@ def predict(config: DataConfig, model: Path, pairs_file: Path, out: Path, level:
         "reelgraph recommend model --user 1 --genre Drama --year 1990-1999 --length 20",
         "reelgraph recommend model --ratings my-ratings.csv",
         "reelgraph recommend model --ratings letterboxd.zip --only-watchlist",
+        "reelgraph recommend model --together 1,33,my-ratings.csv --strategy fair",
         "reelgraph recommend model --all --out lists.parquet",
     ),
 )
@@ -72,6 +74,18 @@ def predict(config: DataConfig, model: Path, pairs_file: Path, out: Path, level:
 @click.option("--user", help="a user of the training data")
 @RATINGS
 @click.option("--only-watchlist", is_flag=True, help="only movies on the watchlist of the export in --ratings")
+@click.option(
+    "--together",
+    multiple=True,
+    help="one list for several people: users, and files as for --ratings, separated by commas or each with --together",
+)
+@click.option(
+    "--strategy",
+    type=click.Choice(STRATEGIES),
+    default="fair",
+    show_default=True,
+    help="for --together: fair along the list, the best average, or nobody against it",
+)
 @click.option("--all", "everyone", is_flag=True, help="lists for all users, written to --out as Parquet")
 @LENGTH
 @click.option("--genre", help="only movies of this genre")
@@ -101,14 +115,15 @@ def predict(config: DataConfig, model: Path, pairs_file: Path, out: Path, level:
 def recommend(
     config: DataConfig, model: Path, user: str | None, ratings: Path | None, everyone: bool, as_json: bool,
     out: Path | None, engine: str, partitions: int | None, stage: Path | None, resume: bool, only_watchlist: bool,
-    **choice: Any,
+    together: tuple[str, ...], strategy: Strategy, **choice: Any,
 ) -> None:  # fmt: skip
-    """Recommend movies to a --user, to --ratings, or to --all users.
+    """Recommend movies to a --user, to --ratings, to people --together, or to --all users.
 
     --ratings are those of somebody whom the model does not know.
     """
-    if (user is not None) + (ratings is not None) + everyone != 1:
-        raise ConfigError("recommend: expected one of --user, --ratings and --all, found none or several", "give one")
+    if (user is not None) + (ratings is not None) + everyone + bool(together) != 1:
+        problem = "recommend: expected one of --user, --ratings, --together and --all, found none or several"
+        raise ConfigError(problem, "give one")
     if only_watchlist and ratings is None:
         raise ConfigError("--only-watchlist: expected --ratings with an export, found none", "name the export")
     check_name(engine)
@@ -128,12 +143,21 @@ def recommend(
             _write_all(model, out, choice)
         return
     recommender = open_model(model)
-    if ratings is not None:
+    suggestions: Suggestions | GroupSuggestions
+    if together:
+        suggestions = _for_group(recommender, together, config, strategy, choice)
+        title = f"For {', '.join(opinion.name for opinion in suggestions[0].opinions)}" if suggestions else "Together"
+    elif ratings is not None:
         suggestions = _for_visitor(recommender, ratings, config, only_watchlist, choice)
         title = f"For the ratings in {ratings.name}"
     else:
         suggestions, title = recommender.recommend(user=user, **choice), f"For user {user}"
-    rows = [suggestion.to_json(rank) for rank, suggestion in enumerate(suggestions, 1)]
+    _print_or_write(title, suggestions, out, as_json)
+
+
+def _print_or_write(title: str, suggestions: Suggestions | GroupSuggestions, out: Path | None, as_json: bool) -> None:
+    lines: Sequence[lists.Suggestion | GroupSuggestion] = suggestions
+    rows = [line.to_json(rank) for rank, line in enumerate(lines, 1)]
     if out is not None:
         with new_file(out) as temporary:
             temporary.write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -142,6 +166,8 @@ def recommend(
         console.show_json(rows)
     else:
         console.show_list(title, suggestions)
+        if suggestions:
+            progress.note(suggestions.order_reason)
 
 
 def _movie_lists(allow: Path | None, deny: Path | None, config: DataConfig) -> dict[str, Any]:
@@ -178,6 +204,25 @@ def _for_visitor(
         allow = choice["allow"]
         choice["allow"] = [movie for movie in matched.watchlist if allow is None or movie in allow]
     return recommender.recommend(ratings=matched.ratings, **choice)
+
+
+def _for_group(
+    recommender: Recommender, names: Sequence[str], config: DataConfig, strategy: Strategy, choice: dict[str, Any]
+) -> GroupSuggestions:
+    """One list for users of the model and the people of exports or ratings files, without what they have watched."""
+    members: dict[str, object] = {}
+    for name in (part for text in names for part in ([text] if Path(text).is_file() else text.split(","))):
+        if name in recommender.users:
+            members[name] = name
+        elif Path(name).is_file():
+            matched = _match(recommender, Path(name), config)
+            if not choice["include_seen"]:
+                choice["deny"] = [*choice["deny"], *matched.watched]
+            members[Path(name).stem if Path(name).stem not in members else name] = matched.ratings
+        else:
+            problem = f"--together: expected a user of the training data or a file with ratings, found {name!r}"
+            raise ConfigError(problem, "correct it")
+    return recommender.recommend_together(members, strategy=strategy, **choice)
 
 
 def _write_all(model: Path, out: Path, choice: dict[str, Any]) -> None:

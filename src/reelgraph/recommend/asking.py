@@ -1,13 +1,14 @@
 """Which movies to ask a visitor about next: those whose answers say most, that they may know, and that differ.
 
-    value_i = usefulness_i * sqrt(users who rated i / users) * ( 1 - VARIETY * near_i )
+    value_i = usefulness_i * sqrt( known_i ) * ( 1 - known_i ) * ( 1 - VARIETY * near_i )
 
 The usefulness of a movie is measured: training users are taken for visitors who have answered for this movie alone, and
 it is the mean decrease of the squared error of their other ratings. So it is the expected error left (Rubens, Elahi,
 Sugiyama and Kaplan, Active Learning in Recommender Systems, 2015) with the model's own formula for visitors, not an
-approximation of it. The root keeps popular movies, which people know but whose ratings say little, from taking all
-places (as Rashid et al., Getting to Know You, 2002, balance popularity and entropy), and `near` is the cosine with the
-most similar movie rated or asked about before.
+approximation of it. `known` is the share of the users who rated the movie, the chance that a visitor can answer; the
+root and the second factor keep movies that everybody knows, and whose answers therefore say little, from taking all
+places (as Rashid et al., Getting to Know You, 2002, balance popularity and entropy). `near` is the cosine with the most
+similar movie rated or asked about before. docs/experiments.md compares other powers.
 """
 
 import numpy as np
@@ -55,7 +56,7 @@ def choose_questions(
         rated: movies rated before.
         left: movies that may be asked about; the result is shorter than `k` if they are fewer.
     """
-    value, unit = (usefulness * np.sqrt(known))[left], states[left]
+    value, unit = (usefulness * np.sqrt(known) * (1 - known))[left], states[left]
     near = (unit @ states[rated].T).max(1, initial=0) if len(rated) else np.zeros(len(left), np.float32)
     chosen: list[int] = []
     open_ = np.ones(len(left), bool)

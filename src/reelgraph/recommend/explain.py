@@ -206,6 +206,21 @@ def explain(predictor: Predictor, person: Person, item: int) -> Explanation:
     )
 
 
+def supporting_reasons(predictor: Predictor, person: Person, item: int, most: int) -> tuple[Reason, ...]:
+    """The ratings that support a movie most, by predicted stars where these are sums over ratings, else by rank."""
+    own, nobody = (
+        (person.rated, predictor.standardise(person.ratings)),
+        (np.empty(0, np.int32), np.empty(0, np.float32)),
+    )
+    if predictor.has_stars and predictor.scorer.fold_in is not None:
+        parts = predictor.scorer.parts(person.index, item, person.state, own, nobody).because * predictor.std
+    elif predictor.ranker is not None:
+        parts = predictor.ranker.parts(item, own, nobody).because
+    else:
+        return ()
+    return _grounds(_reasons(predictor, person, parts), predictor.catalogue.movie(item), most).supporting[:most]
+
+
 def _reasons(predictor: Predictor, person: Person, parts: Float32s) -> tuple[Reason, ...]:
     movie, rating = predictor.catalogue.movie, _shown(predictor, person.ratings)
     disliked = [stars is not None and stars < (predictor.low + predictor.high) / 2 for stars in rating]

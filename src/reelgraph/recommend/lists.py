@@ -207,10 +207,13 @@ class ListMaker:
             diversity, calibration, familiar, genres_of(rated, genres), genres
         )
 
+    def weights_for(self, person: Person, choice: Choice) -> Weights:
+        """Weights of the score of a person's list."""
+        return self._order(choice, [person.rated])[0]
+
     def score_of(self, person: Person) -> Float32s:
         """Scores of all movies in the default order, `(num_items,)`."""
-        weights, _ = self._order(Choice(), [person.rated])
-        scores, _ = self.ordering.scores(person, weights)
+        scores, _ = self.ordering.scores(person, self.weights_for(person, Choice()))
         return np.asarray(scores[0])
 
     def of_users(self, users: Indices, choice: Choice) -> Iterator[tuple[Indices, TopLists]]:

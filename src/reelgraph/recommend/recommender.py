@@ -26,6 +26,7 @@ from reelgraph.recommend.lists import Choice, ListMaker, ListOptions, Order, Sug
 from reelgraph.recommend.ordering import TopLists
 from reelgraph.recommend.predictor import Person, Predictor
 from reelgraph.recommend.results import (
+    GroupSuggestions,
     Movies,
     SimilarMovie,
     SimilarMovies,
@@ -36,6 +37,7 @@ from reelgraph.recommend.results import (
     Vectors,
 )
 from reelgraph.recommend.title_search import TitleIndex
+from reelgraph.recommend.together import Member, Strategy, list_together
 from reelgraph.recommend.visitor import Visitor
 from reelgraph.tabular import html_table
 
@@ -217,14 +219,17 @@ class Recommender:
             k, order, diversity, calibration, popularity_penalty, genre, year, min_ratings, allow, deny, include_seen
         )
         if users is None:
-            return Suggestions(self.lists.page(self.person(user, ratings), choice).suggestions)
+            page = self.lists.page(self.person(user, ratings), choice)
+            return Suggestions(page.suggestions, page.order_reason)
         if user is not None or ratings is not None:
             raise ConfigError("recommend: expected one of user, users and ratings, found several", "give one of them")
         index = np.asarray([self.users.index(each) for each in users], np.int32)
         made: dict[str, Suggestions] = {}
         for block, lists in self.lists.of_users(index, choice):
             for row, name in enumerate(self.users.names(block)):
-                made[name] = Suggestions(self._suggestions(lists, row))
+                has_ratings = bool(self.predictor.user_counts[block[row]])
+                reason = self.lists.order_reason(choice, has_ratings=has_ratings)
+                made[name] = Suggestions(self._suggestions(lists, row), reason)
         return UserSuggestions(made)
 
     def _suggestions(self, lists: TopLists, row: int) -> Iterator[Suggestion]:
@@ -233,6 +238,31 @@ class Recommender:
         columns = lists.item[row, listed].tolist(), lists.score[row, listed].tolist()
         for place, (item, score) in enumerate(zip(*columns, strict=True)):
             yield Suggestion(self.catalogue.movie(item), score, None if stars is None else stars[place])
+
+    def recommend_together(
+        self, members: Iterable[object] | Mapping[str, object], *, strategy: Strategy = "fair",
+        **options: Unpack[ListOptions],
+    ) -> GroupSuggestions:  # fmt: skip
+        """One list for several people, without what anyone has rated unless `include_seen`.
+
+        Args:
+            members: user ids, and visitors' ratings as in `recommend`; or these by the name to show.
+            strategy: "fair" along the list, "average" or "least-misery"; see `recommend.together`.
+            **options: as in `recommend`, but for diversity, calibration and surprises.
+
+        Raises:
+            UnknownIdError: if a user, a movie or the genre is unknown.
+            ConfigError: if an option is out of range, or there is nobody.
+            DataError: if a visitor's rating is outside the data's scale.
+        """
+        named = members.items() if isinstance(members, Mapping) else ((None, member) for member in members)
+        people = []
+        for number, (name, member) in enumerate(named, 1):
+            is_id = isinstance(member, str | int | np.integer)
+            person = self.person(member) if is_id else self.person(ratings=member)
+            people.append(Member(name or (str(member) if is_id else f"person {number}"), person))
+        page = list_together(self.lists, people, Choice(**options), strategy)
+        return GroupSuggestions(page.suggestions, page.order_reason)
 
     def recommend_all(self, users: slice = slice(None), **options: Unpack[ListOptions]) -> Iterator[pa.Table]:
         """Lists of all training users, or of those in a slice of their indices; see `recommend`.

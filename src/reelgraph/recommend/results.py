@@ -1,9 +1,9 @@
 """What a model answers: lists, similar movies and vectors, as small frozen tables."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
@@ -12,14 +12,20 @@ from reelgraph.arrays import Float32s
 from reelgraph.data.vocabulary import Vocabulary
 from reelgraph.recommend.catalogue import Movie
 from reelgraph.recommend.lists import Suggestion
+from reelgraph.recommend.together import GroupSuggestion
 from reelgraph.tabular import Tabular
 
 
 class Suggestions(Tabular, tuple[Suggestion, ...]):
-    """A list of movies, best first."""
+    """A list of movies, best first, and why they are in this order, in one line."""
 
-    __slots__ = ()
     spare = ("genres", "year", "score")
+    order_reason: str
+
+    def __new__(cls, lines: Iterable[Suggestion] = (), order_reason: str = "") -> Self:  # noqa: D102
+        made = super().__new__(cls, lines)
+        made.order_reason = order_reason
+        return made
 
     def to_arrow(self) -> pa.Table:
         """Columns `rank` from 1, `movieId`, `title`, `year`, `genres`, `score`, and `prediction` if there are stars."""
@@ -46,6 +52,28 @@ class UserSuggestions(Tabular, Mapping[str, Suggestions]):
     def to_arrow(self) -> pa.Table:
         """Columns `userId` and those of `Suggestions`."""
         return _ranked(list(self._lists.items()))
+
+
+class GroupSuggestions(Tabular, tuple[GroupSuggestion, ...]):
+    """A list of movies for several people, and why they are in this order, in one line."""
+
+    spare = ("genres", "year", "score")
+    order_reason: str
+
+    def __new__(cls, lines: Iterable[GroupSuggestion] = (), order_reason: str = "") -> Self:  # noqa: D102
+        made = super().__new__(cls, lines)
+        made.order_reason = order_reason
+        return made
+
+    def to_arrow(self) -> pa.Table:
+        """Columns as of `Suggestions`, with the mean as `prediction`, and `prediction of NAME` for each person."""
+        lines = [Suggestion(line.movie, line.score, line.prediction) for line in self]
+        table = Suggestions(lines).to_arrow()
+        for place, opinion in enumerate(self[0].opinions if self else ()):
+            own = [line.opinions[place].prediction for line in self]
+            if opinion.prediction is not None:
+                table = table.append_column(f"prediction of {opinion.name}", pa.array(own, pa.float64()))
+        return table
 
 
 class Movies(Tabular, tuple[Movie, ...]):

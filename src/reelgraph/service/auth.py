@@ -3,6 +3,7 @@
 import hmac
 import re
 import secrets
+import time
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -16,6 +17,7 @@ from reelgraph.service.settings import is_loopback
 from reelgraph.service.state import State, state_of
 
 COOKIE = "reelgraph_visitor"
+_SHARE, _MAX_DIGITS = "share", 12
 _KEY = APIKeyHeader(name="X-API-Key", auto_error=False, description="the write key or the admin key")
 _BEARER = HTTPBearer(auto_error=False, description="a visitor's token")
 _VISITOR_COOKIE = APIKeyCookie(name=COOKIE, auto_error=False, description="a visitor's token")
@@ -118,6 +120,31 @@ async def _visitor_of(state: State, token: str | None) -> str | None:
     visitor, _, signature = token.rpartition(".")
     expected = _signature(await state.ledger.secret(), visitor)
     return visitor if hmac.compare_digest(signature.encode(errors="replace"), expected.encode()) else None
+
+
+async def share_token(request: Request, visitor: str, expires: int) -> str:
+    """A token that lets its holder use a visitor's taste in lists of groups until a time, in seconds since 1970."""
+    signature = _signature(await state_of(request).ledger.secret(), _shared(visitor, expires))
+    return f"{_SHARE}.{visitor}.{expires}.{signature}"
+
+
+async def sharer_of(state: State, token: str) -> str:
+    """The visitor of a token of `share_token`; ServiceError `unauthorized` if it is none or has expired."""
+    kind, _, rest = token.partition(".")
+    named, _, signature = rest.rpartition(".")
+    visitor, _, until = named.rpartition(".")
+    expires = int(until) if until.isascii() and until.isdigit() and len(until) <= _MAX_DIGITS else 0
+    expected = _signature(await state.ledger.secret(), _shared(visitor, expires))
+    if kind != _SHARE or not hmac.compare_digest(signature.encode(errors="replace"), expected.encode()):
+        raise _unauthorized("a share token", "another")
+    if expires < time.time():
+        raise _unauthorized("a share token that has not expired", "one that has")
+    return visitor
+
+
+def _shared(visitor: str, expires: int) -> str:
+    """What the signature of a share token is of; no visitor's id has line breaks, so it is never that of a visitor."""
+    return f"{_SHARE}\n{visitor}\n{expires}"
 
 
 def _signature(secret: bytes, visitor: str) -> str:

@@ -2,12 +2,13 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from reelgraph.data.vocabulary import canonical_id
 from reelgraph.recommend.lists import Order
+from reelgraph.recommend.together import Strategy
 
-MAX_LISTED, MAX_OFFSET, MAX_RATINGS, MAX_EXCLUDED = 100, 1000, 2000, 10_000
+MAX_LISTED, MAX_OFFSET, MAX_RATINGS, MAX_EXCLUDED, MAX_MEMBERS = 100, 1000, 2000, 10_000, 12
 
 
 def _canonical(text: str) -> str:
@@ -136,8 +137,25 @@ class MovieList(BaseModel):
     order_reason: str
 
 
+class GroupMember(RequestBody):
+    """A person of a group: a user, a visitor's share token, or ratings."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=40, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")] | None = (
+        None
+    )
+    user: Id | None = None
+    share: Annotated[str, StringConstraints(min_length=1, max_length=300)] | None = None
+    ratings: Ratings | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> "GroupMember":
+        if sum(value is not None for value in (self.user, self.share, self.ratings)) != 1:
+            raise ValueError("expected one of user, share and ratings")
+        return self
+
+
 class ListRequest(RequestBody):
-    """A visitor's ratings and the options of the list."""
+    """A visitor's ratings and the options of the list; with `together`, one list for the visitor and these people."""
 
     model_config = _example({"ratings": {"260": 5, "1198": 4.5}, "k": 10})
 
@@ -156,13 +174,51 @@ class ListRequest(RequestBody):
     order: Order | None = None
     diversity: Annotated[Share, Field(strict=True)] | None = None
     calibration: Annotated[Share, Field(strict=True)] = 0.0
+    include_seen: bool = Field(False, description="also list movies that have been rated")
+    together: Annotated[list[GroupMember], Field(min_length=1, max_length=MAX_MEMBERS)] | None = Field(
+        None, description="people to list movies together with; oneself, if there are `ratings` or a token, comes first"
+    )
+    strategy: Strategy = Field("fair", description="how a list for several people is made")
     offset: Annotated[Offset, Field(strict=True)] = 0
+
+
+class MemberOpinion(BaseModel):
+    """Predicted stars of a movie for a person of a group, and the ratings that support it most.
+
+    Without interval and ratings for a person who is there by a share token or whose ratings the request may not read.
+    """
+
+    name: str
+    prediction: float | None
+    interval: tuple[float, float] | None
+    because: list["RatingContribution"]
+
+
+class VisitorMovie(ListedMovie):
+    """A movie of a visitor's list; for several people, the mean of their predictions, and each one's own."""
+
+    members: list[MemberOpinion] | None = None
 
 
 class VisitorList(MovieList):
     """A visitor's list, and the rated ids that the model does not know."""
 
+    movies: list[VisitorMovie]  # type: ignore[assignment]
     unknown: list[str]
+
+
+class ShareRequest(RequestBody):
+    """How long a share token is valid."""
+
+    user: Id | None = None
+    hours: Annotated[int, Field(strict=True, ge=1, le=24 * 90)] = 24 * 7
+
+
+class ShareToken(BaseModel):
+    """A token to list movies together with a visitor, and when it expires, in seconds since 1970."""
+
+    share: str
+    expires: int
 
 
 class QuestionRequest(RequestBody):

@@ -1,12 +1,13 @@
 """Routes for ratings: stored in the database, acknowledged once they are on disk."""
 
+import time
 from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
-from reelgraph.service.auth import COOKIE, Writer, visitor_token, writer
+from reelgraph.service.auth import COOKIE, Writer, share_token, visitor_token, writer
 from reelgraph.service.database.store import RatingChange, StoredRating
 from reelgraph.service.errors import ServiceError, unknown
 from reelgraph.service.responses import answer
@@ -18,6 +19,8 @@ from reelgraph.service.schemas import (
     RatingRequest,
     RatingResponse,
     RatingsRequest,
+    ShareRequest,
+    ShareToken,
     UserRatings,
     VisitorToken,
     WrittenCount,
@@ -37,6 +40,13 @@ async def visitor(request: Request) -> Response:
     secure = request.scope["scheme"] == "https"
     response.set_cookie(COOKIE, token, _COOKIE_SECONDS, secure=secure, httponly=True, samesite="strict")
     return response
+
+
+@routes.post("/shares", response_model=ShareToken)
+async def share(request: Request, body: ShareRequest, author: Author) -> Response:
+    """Make a token with which others can list movies together with a visitor, for some time. It shows no rating."""
+    expires = int(time.time()) + 3600 * body.hours
+    return answer({"share": await share_token(request, author.acting_for(body.user), expires), "expires": expires})
 
 
 @routes.post("/ratings", response_model=RatingResponse)

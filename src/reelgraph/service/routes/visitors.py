@@ -1,6 +1,7 @@
 """Routes for visitors: movies, lists and explanations."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Annotated, Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from reelgraph.data.vocabulary import Vocabulary
 from reelgraph.recommend.catalogue import Catalogue
 from reelgraph.recommend.lists import Choice, Order
 from reelgraph.recommend.predictor import Person
-from reelgraph.service.auth import writer_of
+from reelgraph.recommend.together import Member, list_together
+from reelgraph.service.auth import sharer_of, writer_of
 from reelgraph.service.database.ledger import SHORT_TIMEOUT
 from reelgraph.service.errors import ServiceError, unknown
 from reelgraph.service.model import Served
@@ -136,13 +138,7 @@ async def user_list(
         k=k, genre=genre, year=year, order=order, diversity=diversity, calibration=calibration,
         deny=_known(model, given),
     )  # fmt: skip
-    if model.knows(user_id):
-        person = model.recommender.person(user_id)
-    elif given and await _may_access(request, user_id):
-        state.metrics.fold_ins.inc()
-        person = model.recommender.person(ratings=_split_known(model, given)[0])
-    else:
-        raise unknown("user", user_id)
+    person = await _person_of(request, model, user_id, given)
     return answer(await _page(model, person, choice, offset))
 
 
@@ -166,17 +162,80 @@ async def _ratings_given(state: State, user_id: str) -> dict[str, float]:
 
 @routes.post("/recommendations", response_model=VisitorList)
 async def visitor_list(request: Request, body: ListRequest) -> Response:
-    """The best movies for a visitor with any number of ratings; without ratings, a start list."""
+    """The best movies for a visitor with any number of ratings, alone or `together`; without ratings, a start list."""
     model = served(request)
     known, unknown_ids = _split_known(model, body.ratings)
     choice = Choice(
         k=body.k, genre=body.genre, year=body.year, deny=_known(model, body.exclude), order=body.order,
         diversity=body.diversity, calibration=body.calibration,
-        allow=None if body.only is None else _known(model, body.only),
+        allow=None if body.only is None else _known(model, body.only), include_seen=body.include_seen,
     )  # fmt: skip
+    if body.together is not None:
+        return answer(await _group_page(request, model, body, choice, known) | {"unknown": unknown_ids})
     state_of(request).metrics.fold_ins.inc()
     person = model.recommender.person(ratings=known)
     return answer(await _page(model, person, choice, body.offset) | {"unknown": unknown_ids})
+
+
+async def _group_page(
+    request: Request, model: Served, body: ListRequest, choice: Choice, ratings: dict[str, float]
+) -> dict[str, Any]:
+    """A page of the list for the visitor, if they have rated anything, and the others of `together`."""
+    state, members, seen = state_of(request), list[Member](), list[str]()
+    visitor = await _visitor(request)
+    if not body.ratings and visitor is not None:
+        ratings = _split_known(model, await _ratings_given(state, visitor))[0]
+    if ratings:
+        members.append(Member("you", model.recommender.person(ratings=ratings)))
+    for number, other in enumerate(body.together or (), len(members) + 1):
+        name = other.name or other.user or f"person {number}"
+        if other.user is not None:
+            given = await _ratings_given(state, other.user)
+            person = await _person_of(request, model, other.user, given)
+            seen += given
+            members.append(Member(name, person, await _may_access(request, other.user)))
+        else:
+            sharer = None if other.share is None else await sharer_of(state, other.share)
+            given = other.ratings or {}
+            if sharer is not None:
+                stored = await state.ledger.call("ratings", lambda store, user=sharer: store.ratings(user))  # type: ignore[misc]
+                given = {rating.movie_id: rating.rating for rating in stored}
+            person = model.recommender.person(ratings=_split_known(model, given)[0])
+            members.append(Member(name, person, sharer is None or sharer == visitor))
+    if (body.only is not None or body.include_seen) and not all(member.open for member in members):
+        found = "only" if body.only is not None else "include_seen"
+        problem = f"expected neither only nor include_seen, which tell what others have seen, found {found}"
+        raise ServiceError("forbidden", problem)
+    state.metrics.fold_ins.inc(len(members))
+    if not body.include_seen:
+        choice = replace(choice, deny=(*choice.deny, *_known(model, seen)))
+
+    def make() -> dict[str, Any]:
+        page = list_together(model.recommender.lists, members, choice, body.strategy, body.offset)
+        movies = [
+            line.to_json(rank) | {"interval": None} for rank, line in enumerate(page.suggestions, body.offset + 1)
+        ]
+        return {"movies": movies, "more": page.more, "order_reason": page.order_reason}
+
+    return await run_in_threadpool(make)
+
+
+async def _visitor(request: Request) -> str | None:
+    """The visitor whose token the request has, if any."""
+    try:
+        return (await writer_of(request)).visitor
+    except ServiceError:
+        return None
+
+
+async def _person_of(request: Request, model: Served, user_id: str, given: dict[str, float]) -> Person:
+    """A user of the training data, or with key or token one who is known by the ratings given here."""
+    if model.knows(user_id):
+        return model.recommender.person(user_id)
+    if given and await _may_access(request, user_id):
+        state_of(request).metrics.fold_ins.inc()
+        return model.recommender.person(ratings=_split_known(model, given)[0])
+    raise unknown("user", user_id)
 
 
 @routes.post("/questions", response_model=Questions)
