@@ -35,7 +35,6 @@ from tests.support.outputs import COMMANDS, QUICK, Trial, fill  # noqa: E402
 from tests.support.worlds import write_files  # noqa: E402
 
 DISK = 64 << 20  # bytes of the small disk
-SHORT = 1 << 18  # at most as many are left free on a full one
 FACTS = ("kills", "too_late", "full_disks", "read_only_disks", "reads", "failed")
 AGAIN = 4  # kills between two runs to the end
 STARVED = 2  # runs on a full, and on a read-only disk
@@ -111,7 +110,9 @@ def starved(trial: Trial, draw: random.Random, root: bool) -> dict[str, Any]:
     """Run a command on disks that are full or read-only."""
     with trial.reader():
         if root:
-            short = [trial.starve(full(trial.folder, draw.randrange(SHORT))) for _ in range(STARVED)]
+            files = [trial.target] if trial.target.is_file() else trial.target.iterdir()
+            size = sum(file.stat().st_size for file in files)  # with less free, it must fail
+            short = [trial.starve(full(trial.folder, draw.randrange(size))) for _ in range(STARVED)]
             locked = [trial.starve(read_only(trial.folder, draw.random() * trial.seconds)) for _ in range(STARVED)]
         else:
             short, locked = [trial.starve(limit=draw.randrange(1 << 14)) for _ in range(STARVED)], []
