@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from reelgraph.data.dataset import Dataset, Interactions, merge
+from reelgraph.data.dataset import SPLITS, Dataset, Interactions, merge
 from reelgraph.errors import LeakError
 from reelgraph.models import ResidualModel, residual
 from reelgraph.models import graph as graph_module
 from reelgraph.models.gcn import GCNModel
 from reelgraph.models.graph import BipartiteGraph, View, build_graph, reveal
 from reelgraph.training.fit import fit
-from reelgraph.training.leaks import check_data, check_model
+from reelgraph.training.leaks import LEAST_NODES, check_data, check_model
 from tests.support.worlds import checkerboard, interactions, noisy, settings
 
 USERS, ITEMS = 30, 25
@@ -68,6 +68,22 @@ def test_a_later_training_rating_is_caught_in_a_time_split_only() -> None:
     check_data(random)
 
 
+def test_each_pair_of_splits_is_in_order_in_a_time_split() -> None:
+    data = time_split(checkerboard())
+    last, first = data.valid, data.test
+    assert last.timestamp is not None
+    assert first.timestamp is not None
+    late = replace(last, timestamp=last.timestamp + (first.timestamp[2] - last.timestamp.max()))
+    with pytest.raises(LeakError, match=r"no valid rating later than a test rating .*, found 2;"):
+        check_data(replace(data, valid=late))
+    same = replace(last, timestamp=np.full(len(last), first.timestamp[0]))
+    check_data(replace(data, valid=same))
+    early = replace(first, timestamp=first.timestamp - first.timestamp.max())
+    with pytest.raises(LeakError, match="no train rating later than a test rating"):
+        check_data(replace(data, test=early, valid=replace(last, timestamp=None)))
+    check_data(replace(data, test=early.take(slice(0))))
+
+
 def with_column(data: Dataset, name: str, values: npt.NDArray[np.float64]) -> Dataset:
     return replace(data, item_table=data.item_table.append_column(name, pa.array([f"{value:.4f}" for value in values])))
 
@@ -76,7 +92,8 @@ def statistics(data: Dataset, parts: tuple[str, ...]) -> dict[str, npt.NDArray[n
     rows = [getattr(data, part) for part in parts]
     item, rating = (np.concatenate([getattr(part, name) for part in rows]) for name in ("item_index", "rating"))
     count = np.bincount(item, minlength=len(data.items)).astype(float)
-    return {"number": count, "mean": np.bincount(item, rating, len(data.items)) / np.maximum(count, 1)}
+    total = np.bincount(item, rating, len(data.items))
+    return {"number": count, "mean": total / np.maximum(count, 1), "sum": total}
 
 
 def uneven() -> Dataset:
@@ -95,7 +112,7 @@ def uneven() -> Dataset:
     return replace(checkerboard(), **splits)
 
 
-@pytest.mark.parametrize("label", ["number", "mean"])
+@pytest.mark.parametrize("label", ["number", "mean", "sum"])
 def test_a_feature_made_from_test_ratings_is_caught(label: str) -> None:
     data = uneven()
     leaking = with_column(data, "popular", statistics(data, ("train", "valid", "test"))[label])
@@ -104,6 +121,43 @@ def test_a_feature_made_from_test_ratings_is_caught(label: str) -> None:
     check_data(leaking, side_features=False)
     check_data(with_column(data, "popular", statistics(data, ("train", "valid"))[label]))
     check_data(with_column(data, "popular", np.random.default_rng(0).random(len(data.items))))
+
+
+def test_a_feature_of_users_made_from_test_ratings_is_caught() -> None:
+    data = uneven()
+    count = sum(np.bincount(getattr(data, name).user_index, minlength=len(data.users)) for name in SPLITS)
+    with_test = replace(data, user_table=data.user_table.append_column("active", pa.array(list(map(str, count)))))
+    with pytest.raises(LeakError, match="'active', which is the number of all ratings of a user"):
+        check_data(with_test)
+    check_data(replace(with_test, test=data.test.take(slice(0))))
+
+
+@pytest.mark.parametrize(("known", "caught"), [(LEAST_NODES - 1, False), (LEAST_NODES, True)])
+def test_a_feature_of_few_tested_movies_is_not_compared(known: int, caught: bool) -> None:
+    data = uneven()
+    cells: list[str | None] = [f"{value:.4f}" for value in statistics(data, SPLITS)["mean"]]
+    tested = np.unique(data.test.item_index)
+    for place in tested[known:]:
+        cells[place] = None
+    leaking = replace(data, item_table=data.item_table.append_column("stars", pa.array(cells)))
+    if caught:
+        with pytest.raises(LeakError, match="'stars'"):
+            check_data(leaking)
+    else:
+        check_data(leaking)
+
+
+def test_one_other_rating_in_the_graph_is_caught() -> None:
+    data = checkerboard()
+    train = data.train
+    for name in ("user_index", "item_index", "rating"):
+        values = getattr(train, name).copy()
+        values[5] = values[5] - 1 if values[5] > 1 else values[5] + 1
+        order = np.lexsort((values if name == "item_index" else train.item_index, train.user_index))
+        changed: dict[str, Any] = {name: values[order] if name == "item_index" else values}
+        model = model_on(build_graph(replace(train, **changed), len(data.users), len(data.items)))
+        with pytest.raises(LeakError, match="found other ratings in it"):
+            check_model(model, train)
 
 
 def test_a_graph_of_other_ratings_is_caught() -> None:
