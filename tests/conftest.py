@@ -20,11 +20,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts background jobs with Ctrl-C ignored. The commands that tests interrupt must not inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Fixtures that start a program of the system; a test that uses one of them gets the marker of that name.
+# Fixtures that start a program of the system, or take long; a test that uses one of them gets the marker of that name.
 PROGRAMS = {
     "spark": {"standalone", "connect_server", "no_workers", "spark", "open_session", "session"},
     "browser": {"browser", "call"},
     "postgresql": {"postgresql_server"},
+    "slow": {"reader", "site", "wheel"},
 }
 # The files that take longest start first, so that the processes of pytest-xdist end at about the same time.
 LONGEST = (

@@ -48,6 +48,7 @@ def row(**changes: Any) -> dict[str, Any]:
     return base | {"tune_seconds": 1.0, "fit_seconds": 2.0, "memory_gb": 0.5, "settings": {}} | changes
 
 
+@pytest.mark.slow
 def test_every_method_and_seed_is_measured(done: tuple[Path, Any]) -> None:
     out, ended = done
     result = json.loads((out / "results.json").read_text())
@@ -71,6 +72,7 @@ def test_every_method_and_seed_is_measured(done: tuple[Path, Any]) -> None:
     assert "seed 1: residual" in ended.stderr
 
 
+@pytest.mark.slow
 def test_csv_holds_the_same_runs(done: tuple[Path, Any]) -> None:
     out, _ = done
     runs = json.loads((out / "results.json").read_text())["runs"]
@@ -81,6 +83,7 @@ def test_csv_holds_the_same_runs(done: tuple[Path, Any]) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_figures_are_written(done: tuple[Path, Any]) -> None:
     out, _ = done
     svg = (out / "figure.svg").read_text()
@@ -89,6 +92,7 @@ def test_figures_are_written(done: tuple[Path, Any]) -> None:
     assert "residual" in svg
 
 
+@pytest.mark.slow
 def test_finished_runs_are_kept(
     done: tuple[Path, Any], command: Command, tables: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,6 +109,7 @@ def test_finished_runs_are_kept(
     assert {line["method"] for line in found["summary"]} == {*MODELS.split(","), "popularity"}
 
 
+@pytest.mark.slow
 def test_a_failed_run_does_not_stop_the_others(tables: Path, tmp_path: Path) -> None:
     file = str(tables / "ratings.csv")
     todo = [BenchJob(file, file, "no such method", 0, 1.0), BenchJob(file, file, "mean", 0, 1.0)]
@@ -187,6 +192,7 @@ def test_unknown_names_are_one_line(arguments: tuple[str, ...], problem: str, co
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_new_users_are_measured_with_the_default_model(done: tuple[Path, Any]) -> None:
     out, ended = done
     rows = json.loads((out / "results.json").read_text())["cold"]
@@ -203,6 +209,7 @@ def test_new_users_are_measured_with_the_default_model(done: tuple[Path, Any]) -
     assert {"cold.svg", "cold.png"} <= {file.name for file in out.iterdir()}
 
 
+@pytest.mark.slow
 def test_new_users_are_measured_on_request(command: Command, tables: Path, tmp_path: Path) -> None:
     for models, more, number in (("residual", ["--no-cold"], 0), ("mean", [], 0), ("mean", ["--cold"], 1)):
         out = tmp_path / f"{models}{len(more)}{number}"
@@ -245,6 +252,7 @@ def test_a_summary_is_sorted_and_counts_unpredictable_pairs() -> None:
     assert summary([row(method="a", error="broken")])[0]["rmse"] is None
 
 
+@pytest.mark.slow
 def test_memory_is_that_of_the_run(tables: Path, tmp_path: Path) -> None:
     ballast = np.ones(100_000_000)  # 0.8 GB in the process that starts the runs
     file = str(tables / "ratings.csv")

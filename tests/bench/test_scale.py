@@ -48,6 +48,7 @@ def run(work: Path, out: Path, *options: object) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_errors_are_those_of_the_model_on_the_test_split(measured: tuple[Path, Path]) -> None:
     work, out = measured
     (row,) = scale.read(out)
@@ -61,6 +62,7 @@ def test_errors_are_those_of_the_model_on_the_test_split(measured: tuple[Path, P
     assert (row["ratings"], row["users"], row["movies"]) == (SIZE, 28, 382)
 
 
+@pytest.mark.slow
 def test_costs_are_there(measured: tuple[Path, Path]) -> None:
     (row,) = scale.read(measured[1])
     assert 0 < row["fit"]["product_seconds"] < row["fit"]["step_seconds"] < row["fit"]["seconds"]
@@ -69,6 +71,7 @@ def test_costs_are_there(measured: tuple[Path, Path]) -> None:
     assert row["fit"]["steps"] <= row["fit"]["fit_steps"] <= 20 < row["fit"]["all_steps"]  # those of the refit, too
 
 
+@pytest.mark.slow
 def test_what_is_there_is_not_run_again(measured: tuple[Path, Path]) -> None:
     work, out = measured
     before = (out / "scale.json").read_bytes()
@@ -76,6 +79,7 @@ def test_what_is_there_is_not_run_again(measured: tuple[Path, Path]) -> None:
     assert (out / "scale.json").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_longer_fit_is_added(measured: tuple[Path, Path], tmp_path: Path) -> None:
     work, out = measured
     (before,) = scale.read(out)

@@ -19,6 +19,7 @@ from reelgraph.recommend.recommender import open_model
 from tests.support.clusters import until
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
+QUICK = ("--max-steps", 9, "--tune", "none", "--rank-max-steps", 10)
 
 
 def test_train_prints_data_and_errors(command: Command, tables: Path, tmp_path: Path) -> None:
@@ -55,7 +56,8 @@ def test_train_prints_the_manifest_as_json(command: Command, tables: Path, tmp_p
 
 
 def test_options_override_the_settings_of_a_file(command: Command, tables: Path, tmp_path: Path) -> None:
-    (tmp_path / "s.toml").write_text('[data]\nsplit = "last"\n[train]\ndim = 5\nmax_steps = 7\n')
+    quick = 'tune = "none"\nranking = false'
+    (tmp_path / "s.toml").write_text(f'[data]\nsplit = "last"\n[train]\ndim = 5\nmax_steps = 7\n{quick}\n')
     done = command("train", tables, "--config", "s.toml", "--dim", 3, "--out", "m", "--json", cwd=tmp_path)
     manifest = json.loads(done.stdout)
     assert (manifest["config"]["dim"], manifest["config"]["max_steps"]) == (3, 7)
@@ -65,7 +67,7 @@ def test_options_override_the_settings_of_a_file(command: Command, tables: Path,
 
 def test_unknown_test_users_are_counted(command: Command, tables: Path, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("userId,movieId,rating\nx,10,4\ny,20,2\ny,30,1\n")
-    options = ["--test", "t.csv", "--max-steps", 9, "--no-use-all"]
+    options = ["--test", "t.csv", *QUICK, "--no-use-all"]
     done = command("train", tables / "ratings.csv", *options, "--out", "m", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "test users without training ratings" in done.stdout
@@ -75,7 +77,7 @@ def test_unknown_test_users_are_counted(command: Command, tables: Path, tmp_path
 
 def test_refused_rows_are_kept_with_the_model(command: Command, tables: Path, tmp_path: Path) -> None:
     (tmp_path / "r.csv").write_text((tables / "ratings.csv").read_text() + "1,10,oops,1\n,20,3,1\n")
-    done = command("train", "r.csv", "--max-steps", 9, "--out", "m", cwd=tmp_path)
+    done = command("train", "r.csv", *QUICK, "--out", "m", cwd=tmp_path)
     assert "refused 1 row: rating is not a number (first r.csv row" in done.stderr
     rejects = pq.read_table(tmp_path / "m" / "rejects.parquet").to_pylist()
     assert {(row["rating"], row["reason"]) for row in rejects} == {
@@ -88,7 +90,7 @@ def test_train_and_evaluate_give_the_same_test_errors(command: Command, tables: 
     (tmp_path / "train.csv").write_text("".join(row for place, row in enumerate(rows) if place % 5))
     (tmp_path / "train.csv").write_text(rows[0] + (tmp_path / "train.csv").read_text())
     (tmp_path / "test.csv").write_text(rows[0] + "".join(rows[place] for place in range(5, len(rows), 5)))
-    options = ["--test", "test.csv", "--max-steps", 30, "--no-use-all"]
+    options = ["--test", "test.csv", *QUICK, "--no-use-all"]
     done = command("train", "train.csv", *options, "--out", "m", "--json", cwd=tmp_path)
     trained = json.loads(done.stdout)["metrics"]["test"]["model"]
     judged = json.loads(command("evaluate", "m", "test.csv", "--json", cwd=tmp_path).stdout)
@@ -153,7 +155,7 @@ def test_lists_for_all_users_keep_the_type_of_the_ids(command: Command, tables: 
         place = ratings.column_names.index(name)
         ratings = ratings.set_column(place, name, ratings[name].cast(kind))
     pq.write_table(ratings, tmp_path / "r.parquet")
-    assert command("train", "r.parquet", "--max-steps", 9, "--out", "m", cwd=tmp_path).returncode == 0
+    assert command("train", "r.parquet", *QUICK, "--out", "m", cwd=tmp_path).returncode == 0
     assert command("recommend", "m", "--all", "-k", 60, "--out", "l.parquet", cwd=tmp_path).returncode == 0
     lists = pq.read_table(tmp_path / "l.parquet")
     assert lists.column_names == ["userId", "movieId", "rank", "score", "prediction"]
@@ -173,8 +175,8 @@ def test_lists_for_all_users_keep_the_type_of_the_ids(command: Command, tables: 
 
 def test_prepare_and_train_equal_train(command: Command, tables: Path, tmp_path: Path) -> None:
     assert command("prepare", tables, "--out", "p", cwd=tmp_path).returncode == 0
-    one = command("train", "p", "--max-steps", 20, "--out", "a", "--json", cwd=tmp_path)
-    two = command("train", tables, "--max-steps", 20, "--out", "b", "--json", cwd=tmp_path)
+    one = command("train", "p", *QUICK, "--out", "a", "--json", cwd=tmp_path)
+    two = command("train", tables, *QUICK, "--out", "b", "--json", cwd=tmp_path)
     assert json.loads(one.stdout)["metrics"] == json.loads(two.stdout)["metrics"]
     weights = [(tmp_path / name / "weights.safetensors").read_bytes() for name in "ab"]
     assert weights[0] == weights[1]
@@ -196,6 +198,7 @@ def evaluations(folder: Path) -> int:
         return len(json.loads(file.metadata()["state"])["history"])
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_the_best_model_and_resume_continues(tables: Path, tmp_path: Path, command: Command) -> None:
     options = ["--max-steps", "150", "--patience", "100", "--min-improvement", "0", "--rank-max-steps", "20"]
     process = start_training(tables, tmp_path, *options)

@@ -58,6 +58,7 @@ def url_of(process: "subprocess.Popen[str]") -> tuple[str, str]:
     raise AssertionError(before + process.communicate()[1])
 
 
+@pytest.mark.slow
 def test_demo(start: Start, tmp_path: Path) -> None:
     killed = start("--no-browser")
     assert killed.stdout is not None

@@ -27,6 +27,7 @@ def output_of(cell: nbformat.NotebookNode) -> str:
     return "\n".join(parts)
 
 
+@pytest.mark.slow
 def test_the_notebook_shows_what_it_prints(tmp_path: Path) -> None:
     path = EXAMPLES / "look.ipynb"
     shown = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
@@ -74,6 +75,7 @@ def test_a_wrong_file_is_one_line(tmp_path: Path, script: list[str]) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_orders_are_compared(tables: Path) -> None:
     done = run(sys.executable, EXAMPLES / "compare_orders.py", tables / "ratings.csv", tables / "movies.csv")
     assert done.returncode == 0, done.stderr

@@ -18,6 +18,7 @@ def writers(model_dir: Path, database: URL) -> Writers:
     return Writers(Server(model_dir, database), movies, (1.0, 5.0, 2.0), WRITES)
 
 
+@pytest.mark.slow
 def test_no_acknowledged_rating_is_lost(writers: Writers) -> None:
     outcome = endure(writers, KILLS)
     assert outcome.acknowledged == WRITES

@@ -104,8 +104,10 @@ def noisy(users: int = 30, items: int = 25, share: float = 0.5, seed: int = 0) -
 
 def settings(**changes: Any) -> TrainConfig:
     """Settings for a fit that takes a fraction of a second."""
-    base = {"max_steps": 24, "eval_every": 4, "patience": 3, "checkpoint_seconds": 0.0, "dim": 4, "ranking": False}
-    base |= {"use_all": False}  # the model that was measured
+    base: dict[str, Any] = {
+        "max_steps": 24, "eval_every": 4, "patience": 3, "checkpoint_seconds": 0.0, "dim": 4, "ranking": False,
+        "tune": "none", "use_all": False,  # the model that was measured
+    }  # fmt: skip
     return TrainConfig.model_validate(base | changes)
 
 

@@ -125,8 +125,9 @@ def test_a_feature_made_from_test_ratings_is_caught(label: str) -> None:
 
 def test_a_feature_of_users_made_from_test_ratings_is_caught() -> None:
     data = uneven()
-    count = sum(np.bincount(getattr(data, name).user_index, minlength=len(data.users)) for name in SPLITS)
-    with_test = replace(data, user_table=data.user_table.append_column("active", pa.array(list(map(str, count)))))
+    users = np.concatenate([getattr(data, name).user_index for name in SPLITS])
+    cells = pa.array([str(count) for count in np.bincount(users, minlength=len(data.users))])
+    with_test = replace(data, user_table=data.user_table.append_column("active", cells))
     with pytest.raises(LeakError, match="'active', which is the number of all ratings of a user"):
         check_data(with_test)
     check_data(replace(with_test, test=data.test.take(slice(0))))

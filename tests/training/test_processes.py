@@ -64,6 +64,7 @@ def same(model: Path, other: Path) -> None:
         np.testing.assert_allclose(first.weights[name], array, atol=0.02 * scale, err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", [2, 4])
 def test_several_processes_give_the_result_of_one(
     processes: int, prepared: Path, alone: Path, command: Run, tmp_path: Path
@@ -77,6 +78,7 @@ def test_several_processes_give_the_result_of_one(
     assert not (tmp_path / "model.checkpoint").exists()
 
 
+@pytest.mark.slow
 def test_a_refit_that_continues_the_fit_is_the_same_in_two_processes(command: Run, tmp_path: Path) -> None:
     """With more than a million ratings; a process holds other users in the refit than in the fit."""
     maker = benchmark("synthetic")
@@ -97,6 +99,7 @@ def test_a_refit_that_continues_the_fit_is_the_same_in_two_processes(command: Ru
         np.testing.assert_allclose(models[1].weights[name], array, atol=1e-3, err_msg=name)
 
 
+@pytest.mark.slow
 def test_torchrun_gives_the_same_result(prepared: Path, alone: Path, tmp_path: Path) -> None:
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command = [*launcher, "-m", "reelgraph", "train", prepared, *SHORT, "--out", tmp_path / "model"]
@@ -127,6 +130,7 @@ def followers(process: "subprocess.Popen[str]") -> Iterator[psutil.Process]:
             yield child
 
 
+@pytest.mark.slow
 def test_a_killed_process_ends_the_training_which_more_processes_resume(
     prepared: Path, alone: Path, command: Run, tmp_path: Path
 ) -> None:
@@ -151,6 +155,7 @@ def test_a_killed_process_ends_the_training_which_more_processes_resume(
     same(out, alone)
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_the_best_model_of_several_processes(prepared: Path, tmp_path: Path) -> None:
     running = start(prepared, tmp_path / "model", "--processes", 2, "--max-steps", 5000, "--patience", 5000)
     assert running.stderr is not None
@@ -168,6 +173,7 @@ def test_ctrl_c_keeps_the_best_model_of_several_processes(prepared: Path, tmp_pa
     assert 0 < manifest["steps"] < 5000
 
 
+@pytest.mark.slow
 def test_sigterm_leaves_no_process_running(prepared: Path, tmp_path: Path) -> None:
     running = start(prepared, tmp_path / "model", "--processes", 2, "--max-steps", 5000, "--patience", 5000)
     assert running.stderr is not None
@@ -183,6 +189,7 @@ def test_sigterm_leaves_no_process_running(prepared: Path, tmp_path: Path) -> No
     assert not psutil.wait_procs(children, timeout=10)[1]
 
 
+@pytest.mark.slow
 def test_an_error_in_all_processes_is_reported_once(tables: Path, command: Run, tmp_path: Path) -> None:
     done = command(
         "train", tables, "--processes", 2, "--learning-rate", 1e30, "--max-steps", 9, "--out", tmp_path / "m"
