@@ -32,8 +32,8 @@ def model(data: rg.Dataset) -> rg.Recommender:
 
 
 def test_public_names() -> None:
-    assert len(rg.__all__) <= 10
-    assert set(rg.__all__) <= set(dir(rg))
+    assert set(rg.__all__) == set(dir(rg))
+    assert {"load", "fit", "open", "update", "cross_validate", "Trainer", "metrics", "errors"} <= set(dir(rg))
     for name in rg.__all__:
         assert getattr(rg, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'fitt'"):
@@ -266,6 +266,29 @@ def test_results_show_themselves(model: rg.Recommender) -> None:
         assert type(shown).__name__ in repr(shown)
         assert ElementTree.fromstring(shown._repr_html_()) is not None
     assert f"{model.artifact.manifest['metrics']['test']['model']['rmse']:.4f} (test)" in repr(model)
+
+
+def test_data_reports_and_explanations_show_themselves(data: rg.Dataset, model: rg.Recommender) -> None:
+    table = data.to_arrow()
+    assert table.num_rows == len(data.train) + len(data.valid) + len(data.test)
+    first = data.test.user_index[0], data.test.item_index[0], float(data.test.rating[0])
+    row = table.filter(pa.compute.equal(table["split"], "test")).to_pylist()[0]
+    assert (row["userId"], row["movieId"], row["rating"]) == (
+        data.users.id(first[0]),
+        data.items.id(first[1]),
+        first[2],
+    )
+    assert f"{len(data.users)} users" in repr(data)
+    unknown = [("new", "10", 4.0), ("new", "20", 2.0)]
+    errors, lists = model.evaluate(unknown), model.evaluate_lists([("1", data.items.id(0), 5.0)])
+    assert errors.to_arrow().to_pylist()[0]["rmse"] == errors.rmse
+    assert dict(zip(*lists.to_arrow().to_pydict().values(), strict=True))["ndcg"] == lists.ndcg
+    told = model.explain("5", movie="70")
+    assert told.to_pandas()["contribution"].tolist() == [reason.contribution for reason in told.because]
+    assert repr(told) == "\n".join(told.text())
+    for shown in (data, told, errors, lists):
+        assert len(repr(shown)) < 2500
+        assert ElementTree.fromstring(shown._repr_html_()) is not None
 
 
 def test_results_are_read_by_polars_and_arrow(model: rg.Recommender, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 import html
 import io
 from collections.abc import Iterable, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -31,20 +32,13 @@ class Tabular:
         raise NotImplementedError
 
     def to_pandas(self) -> Any:
-        """The rows as a `pandas.DataFrame`."""
+        """The rows as a `pandas.DataFrame`; raises a `SetupError` if pandas is not installed."""
+        _require("pandas", "to_pandas")
         return self.to_arrow().to_pandas()
 
     def to_polars(self) -> Any:
-        """The rows as a `polars.DataFrame`.
-
-        Raises:
-            SetupError: if polars is not installed.
-        """
-        try:
-            import polars  # noqa: PLC0415 (an optional dependency)
-        except ImportError:
-            raise SetupError("to_polars: expected the library polars, found none", "pip install polars") from None
-        return polars.from_arrow(self.to_arrow())
+        """The rows as a `polars.DataFrame`; raises a `SetupError` if polars is not installed."""
+        return _require("polars", "to_polars").from_arrow(self.to_arrow())
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> Any:
         return self.to_arrow().__arrow_c_stream__(requested_schema)
@@ -68,9 +62,13 @@ class Tabular:
         table = self.to_arrow()
         left = [place for place, kind in enumerate(table.schema.types) if not _is_number(kind)]
         rows = [list(map(_text, row.values())) for row in table.slice(0, _SHOWN).to_pylist()]
+        return self._title(table), table.column_names, rows, left
+
+    def _title(self, table: pa.Table) -> str:
+        """The first line of a display."""
         count = f"{table.num_rows:,} row{'s' * (table.num_rows != 1)}"
         more = f", the first {_SHOWN} shown" if table.num_rows > _SHOWN else ""
-        return f"{type(self).__name__}: {count}{more}", table.column_names, rows, left
+        return f"{type(self).__name__}: {count}{more}"
 
 
 def html_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]], left: Sequence[int] = (0,)) -> str:
@@ -137,6 +135,13 @@ def make_table(
         shown = [escape(row[place]) for place in kept if place < len(row)]
         table.add_row(*shown, style="bold" if bold and row[0] == bold else None)
     return table
+
+
+def _require(library: str, what: str) -> Any:
+    try:
+        return import_module(library)
+    except ImportError:
+        raise SetupError(f"{what}: expected the library {library}, found none", f"pip install {library}") from None
 
 
 def _is_number(kind: pa.DataType) -> bool:

@@ -18,6 +18,7 @@ from reelgraph.data.parquet_files import parts_of
 from reelgraph.data.vocabulary import Vocabulary
 from reelgraph.errors import DataError
 from reelgraph.files import MANIFEST, read_whole, recover
+from reelgraph.tabular import Tabular, html_table
 
 KIND = "reelgraph-prepared"
 VERSION = 1
@@ -52,8 +53,8 @@ class Interactions:
         return Interactions(self.user_index[rows], self.item_index[rows], self.rating[rows], times)
 
 
-@dataclass(frozen=True)
-class Dataset:
+@dataclass(frozen=True, repr=False)
+class Dataset(Tabular):
     """Prepared ratings: everything that training needs.
 
     Attributes:
@@ -74,6 +75,39 @@ class Dataset:
     rejects: pa.Table
     scale: tuple[float, float]
     manifest: dict[str, Any]
+
+    def to_arrow(self) -> pa.Table:
+        """All ratings: `userId`, `movieId`, `rating`, `timestamp` (seconds since 1970, or null) and `split`."""
+        parts = []
+        for name in SPLITS:
+            split: Interactions = getattr(self, name)
+            users, movies = (
+                ids.ids.take(pa.array(index))
+                for ids, index in ((self.users, split.user_index), (self.items, split.item_index))
+            )
+            times = pa.nulls(len(split), pa.int64()) if split.timestamp is None else pa.array(split.timestamp)
+            columns = [users, movies, pa.array(split.rating), times, pa.repeat(name, len(split))]
+            parts.append(pa.table(columns, names=["userId", "movieId", "rating", "timestamp", "split"]))
+        return pa.concat_tables(parts)
+
+    @property
+    def _facts(self) -> dict[str, str]:
+        splits = {name: len(getattr(self, name)) for name in SPLITS}
+        low, high = self.scale
+        counts = {"users": len(self.users), "movies": len(self.items), "ratings": sum(splits.values())}
+        return {name: f"{count:,}" for name, count in counts.items()} | {
+            "scale": "views, likes or counts" if self.implicit else f"{low:g} to {high:g}",
+            f"split ({self.manifest['split']['kind']})": " / ".join(
+                f"{size:,} {name}" for name, size in splits.items()
+            ),
+        }
+
+    def __repr__(self) -> str:
+        users, movies, ratings, scale, split = self._facts.values()
+        return f"<Dataset: {users} users, {movies} movies, {ratings} ratings, {scale}; {split}>"
+
+    def _repr_html_(self) -> str:
+        return html_table("Dataset", ["", ""], list(self._facts.items()))
 
     @property
     def implicit(self) -> bool:

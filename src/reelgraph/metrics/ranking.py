@@ -9,19 +9,22 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from reelgraph.arrays import NO_ITEM, Float64s, Floats, Indices, Int64s, Ints, Mask, top_k, unit_states
 from reelgraph.data.dataset import LIKED, Interactions
+from reelgraph.tabular import Tabular
 
 _BLOCK_FLOATS = 1 << 23  # scores held at a time, 32 MB as float32
 _BY_USER = ("ndcg", "recall", "precision", "average_precision", "reciprocal_rank", "hit_rate")
 RECALL_LENGTH = 20  # of the lists for recall
+_REPORT = pa.schema([("measure", pa.string()), ("value", pa.float64())])
 Score = Callable[[Indices], Floats]  # user indices to scores of all movies, (num_users, num_items)
 Lists = Callable[[Indices], Indices]  # user indices to lists, best first, then `NO_ITEM`, (num_users, length)
 
 
-@dataclass(frozen=True)
-class RankingReport:
+@dataclass(frozen=True, repr=False)
+class RankingReport(Tabular):
     """Means over the users with at least one relevant test movie, of lists of k movies, k = 10 unless stated.
 
     Novelty is the mean of -log2(ratings of the movie / users with ratings), in bits, over the listed movies; a movie
@@ -40,6 +43,12 @@ class RankingReport:
     novelty: float
     diversity: float | None  # None without states
     popularity: float  # mean number of training ratings of the listed movies
+
+    def to_arrow(self) -> pa.Table:
+        """A row for each measure: `measure` and `value`."""
+        return pa.Table.from_pylist(
+            [{"measure": name, "value": value} for name, value in asdict(self).items()], _REPORT
+        )
 
     def to_json(self) -> dict[str, float | int | None]:
         """The report as JSON values; NaN becomes None."""

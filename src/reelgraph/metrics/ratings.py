@@ -7,12 +7,18 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from reelgraph.arrays import Floats, Ints, Mask
+from reelgraph.tabular import Tabular
 
 HISTORY_EDGES = (0, 1, 3, 5, 10, 20, 50)  # lowest number of training ratings in each group
 CALIBRATION_GROUPS = 10
 DECADE = 10
+_REPORT = pa.schema([
+    ("by", pa.string()), ("group", pa.string()), ("pairs", pa.int64()),
+    *((name, pa.float64()) for name in ("rmse", "mae", "predicted", "actual")),
+])  # fmt: skip
 
 
 def rmse(prediction: Floats, rating: Floats) -> float:
@@ -85,8 +91,8 @@ def calibration_groups(prediction: Floats) -> Iterator[tuple[str, Mask]]:
         yield f"{low:.2f}-{high:.2f}", (prediction >= low) & ((prediction <= high) if last else (prediction < high))
 
 
-@dataclass(frozen=True)
-class EvaluationReport:
+@dataclass(frozen=True, repr=False)
+class EvaluationReport(Tabular):
     """Errors on test ratings, in the data's scale, unknown users and movies included.
 
     `groups` are by `user_ratings` and `movie_ratings` (training ratings of the pair's user and movie), `rating`, and if
@@ -116,6 +122,21 @@ class EvaluationReport:
             f"{self.seen_pairs:,} of {self.pairs:,} test ratings are among the model's own: their errors are too low, "
             "and no list holds their movies; to measure on them, train with --no-use-all (use_all=False)"
         )
+
+    def to_arrow(self) -> pa.Table:
+        """The errors of all pairs and of each group: `by`, `group`, `pairs`, `rmse`, `mae`, `predicted`, `actual`."""
+        rows: list[dict[str, Any]] = [{"by": "all", "pairs": self.pairs, "rmse": self.rmse, "mae": self.mae}]
+        for by, groups in (self.groups | {"calibration": self.calibration}).items():
+            rows += [{"by": by, "group": group.name} | asdict(group) for group in groups]
+        return pa.Table.from_pylist(rows, _REPORT)
+
+    def _title(self, table: pa.Table) -> str:  # noqa: ARG002
+        parts = [f"RMSE {self.rmse:.4f}", f"MAE {self.mae:.4f}"]
+        if "bias" in self.baselines:
+            parts.append(f"damped biases have RMSE {self.baselines['bias']['rmse']:.4f}")
+        if self.interval is not None:
+            parts.append(f"{self.interval['level']:.0%} intervals hold {self.interval['coverage']:.1%}")
+        return f"EvaluationReport of {self.pairs:,} pairs: {', '.join(parts)}"
 
     def errors(self) -> dict[str, dict[str, float]]:
         """RMSE and MAE of the baselines and of the model, by the names of `labels.PREDICTORS`."""

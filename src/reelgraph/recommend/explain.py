@@ -1,14 +1,17 @@
 """Explanations: predictions and ranking scores as sums over ratings."""
 
+import html
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from reelgraph.arrays import Float32s, Indices, Int64s
 from reelgraph.recommend.catalogue import Movie
 from reelgraph.recommend.predictor import Person, Predictor
+from reelgraph.tabular import Tabular
 
 MOST = 5  # reasons for a suggestion that are told one by one; half as many are told against it
 _TINY = 0.005  # rounds to 0.00
@@ -103,8 +106,8 @@ class Score:
     neighbours: tuple[Neighbour, ...]
 
 
-@dataclass(frozen=True)
-class Explanation:
+@dataclass(frozen=True, repr=False)
+class Explanation(Tabular):
     """A prediction in the data's scale; in a model without stars, `ranking` holds the explanation.
 
     It is `mean + user + movie + free + side +` all of `because`, and also
@@ -136,6 +139,35 @@ class Explanation:
         if self.ranking is not None:
             content["ranking"]["grounds"] = asdict(self.grounds(ranking=True))
         return content
+
+    def to_arrow(self) -> pa.Table:
+        """The user's ratings: `movieId`, `title`, `year`, `rating`, and what each contributes.
+
+        `contribution` is in stars, if there are any; `score_contribution` is to the ranking score, if there is one.
+        """
+        rows = {reason.movie.movie_id: reason for reason in self.because}
+        ranking = {} if self.ranking is None else {reason.movie.movie_id: reason for reason in self.ranking.because}
+        reasons = list((rows or ranking).values())
+        columns = {
+            "movieId": pa.array([reason.movie.movie_id for reason in reasons], pa.string()),
+            "title": pa.array([reason.movie.title for reason in reasons], pa.string()),
+            "year": pa.array([reason.movie.year for reason in reasons], pa.int32()),
+            "rating": pa.array([reason.rating for reason in reasons], pa.float64()),
+        }
+        if self.prediction is not None:
+            columns["contribution"] = pa.array([reason.contribution for reason in reasons], pa.float64())
+        if self.ranking is not None:
+            parts = [ranking.get(reason.movie.movie_id) for reason in reasons]
+            scores = [None if part is None else part.contribution for part in parts]
+            columns["score_contribution"] = pa.array(scores, pa.float64())
+        return pa.table(columns)
+
+    def __repr__(self) -> str:
+        return "\n".join(self.text())
+
+    def _repr_html_(self) -> str:
+        first, *lines = map(html.escape, self.text())
+        return f"<div><b>{first}</b><br/>{'<br/>'.join(lines)}</div>"
 
     def sum_text(self) -> str:
         """The parts of the predicted stars or, in a model without stars, of the ranking score in one line."""

@@ -52,7 +52,7 @@ def terminal_bars(console: Console) -> Iterator[Observe]:
             if phase not in tasks:
                 for task in shown.tasks:  # those before may have ended before their last step
                     shown.update(task.id, total=task.completed)
-                tasks[phase] = shown.add_task(phase, total=config.max_steps)
+                tasks[phase] = shown.add_task(phase, total=_most(progress, config))
             shown.update(tasks[phase], completed=progress.step, description=describe(phase, progress))
 
         yield draw
@@ -68,9 +68,9 @@ def notebook_bars() -> Iterator[Observe]:
     def draw(phase: str, progress: "FitProgress", config: "TrainConfig") -> None:
         nonlocal shown
         now = time.monotonic()
-        due = phase not in lines or progress.step == config.max_steps or now - shown >= NOTEBOOK_EVERY
+        due = phase not in lines or progress.step == _most(progress, config) or now - shown >= NOTEBOOK_EVERY
         text = f"{describe(phase, progress)}  {describe_steps(progress, config)}"
-        bar = f'<progress max="{config.max_steps}" value="{progress.step}"></progress>'
+        bar = f'<progress max="{_most(progress, config)}" value="{progress.step}"></progress>'
         lines[phase] = f"{bar} {html.escape(text)}"
         if due:
             shown = now
@@ -98,6 +98,10 @@ def describe(phase: str, progress: "FitProgress") -> str:
 
 def describe_steps(progress: "FitProgress", config: "TrainConfig") -> str:
     """Steps and seconds done and left; a fit may stop before its last step."""
-    most = config.max_steps or progress.step
+    most = _most(progress, config)
     left = progress.seconds / max(progress.step, 1) * (most - progress.step)
     return f"step {progress.step} of at most {most}, {progress.seconds:.1f} s, at most {left:.0f} s left"
+
+
+def _most(progress: "FitProgress", config: "TrainConfig") -> int:
+    return config.max_steps or progress.step
