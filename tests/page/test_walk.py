@@ -154,7 +154,7 @@ def test_similar_movies_open_and_lead_back(visit: Visit) -> None:
     ).click()
     assert page.inner_text("#sheet-title") == near[0]
     page.get_by_role("button", name="Back to the previous movie").click()
-    assert page.inner_text("#sheet-title") == "Aliens"
+    page.locator("#sheet-title", has_text=re.compile("^Aliens$")).wait_for()
     page.get_by_role("button", name="Close", exact=True).click()
     assert page.locator("#sheet").is_hidden()
     assert page.evaluate("document.activeElement.textContent") == "Aliens"

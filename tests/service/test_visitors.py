@@ -1,5 +1,6 @@
 """Responses to visitors match the library and come from memory."""
 
+import re
 import sys
 import threading
 from collections.abc import Callable
@@ -102,7 +103,7 @@ def test_pages_add_up_to_the_list(
 def test_questions_match_the_library(client: httpx.Client, model: Recommender, ratings: dict[str, float]) -> None:
     first = client.post("/api/questions", json={"k": 4}).json()["movies"]
     assert [movie["movie_id"] for movie in first] == [movie.movie_id for movie in model.ask(k=4)]
-    assert set(first[0]) == {"movie_id", "title", "year", "genres", "ratings", "mean"}
+    assert set(first[0]) == {"movie_id", "title", "year", "genres", "imdb_id", "tmdb_id", "ratings", "mean"}
     denied = [movie["movie_id"] for movie in first]
     asked = {"ratings": ratings | {"zz": 3.0}, "exclude": [*denied, "xx"], "k": 5}
     found = [movie["movie_id"] for movie in client.post("/api/questions", json=asked).json()["movies"]]
@@ -361,3 +362,30 @@ def test_no_list_or_report_holds_a_rated_movie(serve: Callable[..., httpx.Client
     assert {movie["movie_id"]: movie["lists"] for movie in most} == {
         movie["movie_id"]: listed_count[movie["movie_id"]] for movie in most
     }
+
+
+def test_a_movie_has_a_page_of_its_own(client: httpx.Client, model: Recommender) -> None:
+    movie = model.catalogue.movie(1)
+    page = client.get(f"/movie/{movie.movie_id}", headers={"Accept": "text/html"})
+    assert page.headers["content-type"].startswith("text/html")
+    assert f"<title>{movie}: reelgraph</title>" in page.text
+    links = re.findall(r'(?:href|src)="([^"#]+)"', page.text)
+    assert links
+    assert all(link.startswith("../") for link in links), "they lead to the service's root, behind a prefix as well"
+
+
+@pytest.mark.parametrize(("path", "up"), [("/movie/none", "../"), ("/none", ""), ("/a/b/c", "../../")])
+def test_a_missing_page_is_a_page_for_browsers(client: httpx.Client, path: str, up: str) -> None:
+    page = client.get(path, headers={"Accept": "text/html,*/*"})
+    assert page.status_code == 404
+    assert f'<a class="button" href="{up}./">' in page.text
+    assert client.get(path).json()["error"]["code"] == "not_found"
+    assert client.get("/api/none", headers={"Accept": "text/html"}).json()["error"]["code"] == "not_found"
+
+
+def test_operations_are_named_by_sentences(client: httpx.Client) -> None:
+    paths = client.get("/api/openapi.json").json()["paths"]
+    summaries = [operation["summary"] for methods in paths.values() for operation in methods.values()]
+    assert len(summaries) > 15
+    assert all(len(summary.split()) >= 3 for summary in summaries), summaries
+    assert len(set(summaries)) == len(summaries)

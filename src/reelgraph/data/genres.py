@@ -21,6 +21,11 @@ _JUXTAPOSED = re.compile(r"['\"]\s+['\"]")  # numpy writes lists without commas
 _NAMES = ("name", "title", "genre", "label", "value")  # of the member of an object that holds its name
 
 
+def is_genre(name: str) -> bool:
+    """Whether a name is a genre to people: not a format as IMAX, nor a placeholder as "(no genres listed)"."""
+    return bool(name) and name not in {"IMAX", "unknown"} and name not in _NO_GENRES
+
+
 def split_genres(cells: Sequence[str | None], *, blanks: bool = False) -> list[str | None]:
     """Genres of each cell, joined by "|"; None for cells without any.
 

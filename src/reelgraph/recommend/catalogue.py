@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from reelgraph.arrays import Float32s, Float64s, Mask
+from reelgraph.data.genres import is_genre
 from reelgraph.data.vocabulary import Vocabulary
 from reelgraph.errors import ConfigError, UnknownIdError
 
@@ -21,6 +22,8 @@ class Movie:
     title: str | None
     year: int | None
     genres: tuple[str, ...]
+    imdb_id: str | None = None  # digits only
+    tmdb_id: str | None = None
 
     def __str__(self) -> str:
         if self.title is None:
@@ -44,7 +47,8 @@ class Catalogue:
     def _genres(self) -> list[tuple[str, ...]]:
         if "genres" not in self.table.column_names:
             return [()] * self.table.num_rows
-        return [tuple(filter(None, (text or "").split("|"))) for text in self.table["genres"].to_pylist()]
+        cells = self.table["genres"].to_pylist()
+        return [tuple(name for name in (cell or "").split("|") if is_genre(name)) for cell in cells]
 
     def movie(self, index: int) -> Movie:
         """The movie at an index."""
@@ -53,7 +57,9 @@ class Catalogue:
             return self.table[column][index].as_py() if column in self.table.column_names else None
 
         year = cell("year")
-        return Movie(self.items.id(index), cell("title"), None if year is None else int(year), self._genres[index])
+        year_number = None if year is None else int(year)
+        links = (_number(cell(column)) for column in ("imdbId", "tmdbId"))
+        return Movie(self.items.id(index), cell("title"), year_number, self._genres[index], *links)
 
     @cached_property
     def years(self) -> Float64s:
@@ -100,6 +106,12 @@ class Catalogue:
             problem = f"genre {genre!r}: expected one of {len(names)} genres, found no such genre"
             raise UnknownIdError(problem, f"try {', '.join(names[name] for name in near)}")
         return self.genre_members[names[genre.casefold()]]
+
+
+def _number(text: str | None) -> str | None:
+    """The number of an id such as tt0114709 or 862.0."""
+    match = re.fullmatch(r"\s*(?:tt)?([0-9]{1,12})(?:\.0)?\s*", text or "")
+    return match[1] if match else None
 
 
 def _year_range(text: str) -> tuple[float, float]:

@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 
@@ -18,10 +19,12 @@ from reelgraph.service.insights import Insights
 from reelgraph.service.learning import Learner
 from reelgraph.service.middleware import API_VERSION, BodyLimit, Edge, TokenBuckets
 from reelgraph.service.model import Current, newest
+from reelgraph.service.posters import Posters
+from reelgraph.service.posters import routes as poster_routes
 from reelgraph.service.routes import exports, insights, operations, ratings, visitors
 from reelgraph.service.settings import Keys, Settings
 from reelgraph.service.state import State
-from reelgraph.service.static_files import page_routes
+from reelgraph.service.static_files import missing_page, page_routes
 from reelgraph.service.telemetry import Metrics
 
 _COMPRESSION = 4  # of 9: most of the gain in a third of the time
@@ -55,7 +58,10 @@ def create_app(
     metrics = Metrics(current)
     ledger = Ledger(address(settings.database, beside=directory), metrics)
     learner = Learner(settings, current, ledger, metrics)
-    state = State(settings, keys or Keys(), current, statistics, metrics, ledger, learner)
+    keys = keys or Keys()
+    folder = settings.posters or current.directory.with_name(f"{current.directory.name}.posters")
+    posters = None if keys.tmdb is None else Posters(folder, keys.tmdb, settings.tmdb)
+    state = State(settings, keys, current, statistics, metrics, ledger, learner, posters)
     if not settings.wait or newest(current.directory) is not None:
         operations.change_model(state, "start", current.load)
     if state.writes != "off" or learner.enabled:
@@ -67,11 +73,12 @@ def create_app(
         lifespan=_lifespan(state),
     )  # fmt: skip
     app.state.service = state
-    handle_errors(app)
+    handle_errors(app, missing_page)
     for routes in (
         visitors.routes, exports.routes, insights.routes, ratings.routes, operations.admin, operations.health,
-        operations.telemetry, page_routes(),
+        operations.telemetry, poster_routes, page_routes(),
     ):  # fmt: skip
+        _name_operations(routes)
         app.include_router(routes)
     app.add_middleware(BodyLimit, limit=settings.body_limit, export_limit=settings.export_limit)
     app.add_middleware(GZipMiddleware, compresslevel=_COMPRESSION)
@@ -83,6 +90,14 @@ def create_app(
         )  # fmt: skip
     app.add_middleware(Edge, metrics=metrics, buckets=TokenBuckets(settings.rate))
     return app
+
+
+def _name_operations(routes: APIRouter) -> None:
+    """Name each operation in /docs by the first sentence of its docstring."""
+    for route in routes.routes:
+        if isinstance(route, APIRoute) and route.description and route.summary is None:
+            route.summary, _, rest = route.description.partition(".")
+            route.description = rest.strip()
 
 
 def _lifespan(state: State) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:

@@ -1,7 +1,7 @@
 """Errors of the service, all answered as {"error": {"code", "message", "detail"}}."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -92,13 +92,13 @@ def _invalid(error: RequestValidationError) -> ServiceError:
     return ServiceError("invalid", f"{faults[0]['where']}: {faults[0]['expected']}", faults)
 
 
-def handle_errors(app: FastAPI) -> None:
-    """Make an application answer all errors in this form."""
+def handle_errors(app: FastAPI, page: Callable[[Request, ServiceError], Response | None]) -> None:
+    """Make an application answer all errors in this form, or with a page where `page` makes one."""
 
     async def respond(request: Request, error: Exception) -> Response:
         problem = service_error(error)
         request.scope[CODE] = problem.code
-        return problem.response()
+        return page(request, problem) or problem.response()
 
     for kind in (ServiceError, RequestValidationError, HTTPException, ReelgraphError):
         app.add_exception_handler(kind, respond)

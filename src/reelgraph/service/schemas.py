@@ -89,6 +89,8 @@ class Movie(BaseModel):
     title: str | None
     year: int | None
     genres: list[str]
+    imdb_id: str | None = None
+    tmdb_id: str | None = None
 
 
 class RatedMovie(Movie):
@@ -365,6 +367,7 @@ class CatalogueFacts(BaseModel):
     years: tuple[int, int] | None
     artifact: ArtifactFacts
     writes: Literal["open", "key", "off"]
+    posters: bool = Field(description="whether /posters/ID has pictures of the movies with a tmdb_id")
 
 
 # Insights

@@ -180,8 +180,8 @@ def run(directory: Path, settings: Settings, keys: Keys, ready: Callable[[str], 
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     url = f"http://{host}:{listener.getsockname()[1]}"
     lines = [f"reelgraph serves {directory} at {url}"]
-    if keys == Keys() and settings.local and not settings.open:
-        keys = generated_keys()
+    if keys.write is None and keys.admin is None and settings.local and not settings.open:
+        keys = generated_keys(keys)
         assert keys.write is not None
         lines.append(f"key to write and administer, for this run: {keys.write.get_secret_value()}")
     app = create_app(directory, settings, keys, changed=release_memory)

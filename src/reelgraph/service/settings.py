@@ -39,6 +39,12 @@ class Settings(Checked):
     origins: str | None = Field(None, description="other sites whose pages may use the service, separated by commas")
     bench: Path | None = Field(None, description="directory of bench results for the leaderboard of /insights")
     compare: Path | None = Field(None, description="second model whose lists /insights shows beside those of DIR")
+    posters: Path | None = Field(
+        None, description="folder for posters from TMDB, fetched if REELGRAPH_TMDB_KEY is set; by default beside DIR"
+    )
+    tmdb: str | None = Field(
+        None, pattern=r"^https?://", description="address of a proxy that answers for TMDB's API and images"
+    )
     proxies: str | None = Field(
         None, description="addresses or networks of proxies whose X-Forwarded-For is trusted, separated by commas"
     )
@@ -81,10 +87,11 @@ class Settings(Checked):
 
 
 class Keys(BaseModel):
-    """The keys for writing and administration, None where not set."""
+    """The keys for writing and administration, and the operator's key of TMDB, None where not set."""
 
     write: SecretStr | None = None
     admin: SecretStr | None = None
+    tmdb: SecretStr | None = None
 
 
 def seconds_of(duration: str) -> float:
@@ -125,13 +132,13 @@ def secret(environ: Mapping[str, str], name: str) -> str | None:
 
 
 def keys_of(environ: Mapping[str, str]) -> Keys:
-    """The keys of the variables `REELGRAPH_WRITE_KEY` and `REELGRAPH_ADMIN_KEY`.
+    """The keys of the variables `REELGRAPH_WRITE_KEY`, `REELGRAPH_ADMIN_KEY` and `REELGRAPH_TMDB_KEY`.
 
     Raises:
         ConfigError: if a key is empty, too short, or not fit for a header; the message does not contain the key.
     """
     keys = {}
-    for role in ("write", "admin"):
+    for role in ("write", "admin", "tmdb"):
         name = f"REELGRAPH_{role.upper()}_KEY"
         key = secret(environ, name)
         if key is not None and len(key) < _MIN_KEY:
@@ -142,7 +149,7 @@ def keys_of(environ: Mapping[str, str]) -> Keys:
     return Keys(**keys)
 
 
-def generated_keys() -> Keys:
-    """One random key for writing and administration."""
+def generated_keys(keys: Keys) -> Keys:
+    """The keys with one random key for writing and administration."""
     key = SecretStr(secrets.token_urlsafe(24))
-    return Keys(write=key, admin=key)
+    return keys.model_copy(update={"write": key, "admin": key})

@@ -1,6 +1,7 @@
 """The parts of the service that routes share."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from fastapi import Request
 
@@ -10,6 +11,9 @@ from reelgraph.service.learning import Learner
 from reelgraph.service.model import Current, Served
 from reelgraph.service.settings import Keys, Settings
 from reelgraph.service.telemetry import Metrics
+
+if TYPE_CHECKING:
+    from reelgraph.service.posters import Posters
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,7 @@ class State:
     metrics: Metrics
     ledger: Ledger
     learner: Learner
+    posters: "Posters | None"
 
     @property
     def writes(self) -> str:

@@ -27,7 +27,7 @@ async def match_export(
         str, Query(max_length=200, description="the file's name, such as watchlist.csv, which may say what it holds")
     ] = "export",
 ) -> Response:
-    """Films of a Letterboxd, IMDb or Trakt export, or of a CSV file with movieId and rating; nothing is stored."""
+    """Match the films of a Letterboxd, IMDb or Trakt export, or of a CSV file, with movies; nothing is stored."""
     model, content = served(request), await request.body()
     return answer(await run_in_threadpool(_match, model, name, content))
 

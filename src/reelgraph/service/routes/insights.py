@@ -20,7 +20,7 @@ routes = APIRouter(prefix="/api", responses=FAILURES, tags=["analysts"])
 
 @routes.get("/insights", response_model=InsightsResponse)
 async def insights(request: Request) -> Response:
-    """Data, training, errors and lists of the model in numbers."""
+    """Describe data, training, errors and lists of the model in numbers."""
     model, known = served(request), state_of(request).insights
     learning = state_of(request).learner.public()
     extra = f"-{model.facts['since']}-{known.tag}-{tag_of(learning)}"
@@ -30,7 +30,7 @@ async def insights(request: Request) -> Response:
 
 @routes.get("/insights/compare", response_model=Comparison)
 async def compare(request: Request, user: Annotated[Id, Query()], k: Length = LIST_LENGTH) -> Response:
-    """A user's lists by the model in service and by the second model; ratings given through the service are ignored."""
+    """Compare a user's lists by both models; ratings given through the service are ignored."""
     model, other = served(request), state_of(request).insights.other
     models = [model] if other is None else [model, other]
     if not any(each.knows(user) for each in models):

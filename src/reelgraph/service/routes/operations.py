@@ -42,13 +42,13 @@ Outcome = TypeVar("Outcome", Served, Served | None)
 
 @health.get("/live", response_model=Liveness)
 async def live() -> Response:
-    """The process answers."""
+    """Say that the process answers."""
     return answer({"status": "ok"})
 
 
 @health.get("/ready", response_model=Readiness)
 async def ready(request: Request) -> Response:
-    """There is a model, and no rating is lost; also says which model, since when, and how the database is."""
+    """Say which model serves since when, and how the database is; an error without a model or with lost ratings."""
     state, model = state_of(request), served(request)
     return answer({"status": "ok", "artifact": model.facts, "database": await _database_status(state)})
 
@@ -68,7 +68,7 @@ async def _database_status(state: State) -> str:
 
 @telemetry.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 async def metrics(request: Request) -> Response:
-    """Metrics in Prometheus' text format."""
+    """List metrics in Prometheus' text format."""
     return Response(state_of(request).metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 
@@ -88,7 +88,7 @@ async def rollback(request: Request) -> Response:
 
 @admin.get("/learning", response_model=LearningResponse)
 async def learning(request: Request) -> Response:
-    """What the service does to learn, when it will learn next, and how its latest rounds went."""
+    """Say what the service does to learn, when it will learn next, and how its latest rounds went."""
     return answer(await state_of(request).learner.facts())
 
 

@@ -75,7 +75,7 @@ async def ratings(
     author: Author,
     history: Annotated[bool, Query(description="also return all changes, oldest first")] = False,
 ) -> Response:
-    """The ratings that a user has given through the service, newest first."""
+    """List the ratings that a user has given through the service, newest first."""
     ledger, user = state_of(request).ledger, author.acting_for(user_id)
     content: dict[str, Any] = {"user": user}
     content["ratings"] = _entries(await ledger.call("ratings", lambda store: store.ratings(user)))

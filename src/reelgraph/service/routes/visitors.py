@@ -48,10 +48,11 @@ routes = APIRouter(prefix="/api", responses=FAILURES, tags=["visitors"])
 
 @routes.get("/catalogue", response_model=CatalogueFacts)
 async def catalogue(request: Request) -> Response:
-    """Size of the catalogue, rating scale, genres, years, the model, and who may write ratings."""
-    model, writes = served(request), state_of(request).writes
-    extra = f"-{model.facts['since']}-{writes}"
-    return cached(request, model, lambda: _catalogue_facts(model) | {"writes": writes}, extra)
+    """Describe the catalogue: its size, rating scale, genres and years, the model, and who may write ratings."""
+    model, state = served(request), state_of(request)
+    facts = {"writes": state.writes, "posters": state.posters is not None}
+    extra = f"-{model.facts['since']}-{'-'.join(map(str, facts.values()))}"
+    return cached(request, model, lambda: _catalogue_facts(model) | facts, extra)
 
 
 def _catalogue_facts(model: Served) -> dict[str, Any]:
@@ -82,7 +83,7 @@ async def movies(
     limit: Length = 20,
     offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
 ) -> Response:
-    """Movies by title, or without `q` by number of ratings."""
+    """Find movies by title; without `q`, list them by number of ratings."""
     model = served(request)
 
     def search() -> dict[str, Any]:
@@ -100,7 +101,7 @@ async def movies(
 
 @routes.get("/movies/{movie_id:id}/similar", response_model=SimilarMovies)
 async def similar(request: Request, movie_id: Id, k: Length = 10) -> Response:
-    """Similar movies, most similar first."""
+    """List similar movies, the most similar first."""
     model = served(request)
     _index(model.recommender.items, movie_id)
 
@@ -113,7 +114,7 @@ async def similar(request: Request, movie_id: Id, k: Length = 10) -> Response:
 
 @routes.get("/movies/{movie_id:id}", response_model=RatedMovie)
 async def movie(request: Request, movie_id: Id) -> Response:
-    """A movie with number and mean of its training ratings."""
+    """Describe a movie, with number and mean of its training ratings."""
     model = served(request)
     item = _index(model.recommender.items, movie_id)
     return cached(request, model, lambda: movie_json(model, item))
@@ -131,7 +132,7 @@ async def user_list(
     calibration: Share = 0.0,
     offset: Offset = 0,
 ) -> Response:
-    """The best movies for a user of the training data; with key or token, also for one known by ratings given here."""
+    """List the best movies for a user of the training data; with key or token, for one who rated here as well."""
     state, model = state_of(request), served(request)
     given = await _ratings_given(state, user_id)
     choice = Choice(
@@ -162,7 +163,7 @@ async def _ratings_given(state: State, user_id: str) -> dict[str, float]:
 
 @routes.post("/recommendations", response_model=VisitorList)
 async def visitor_list(request: Request, body: ListRequest) -> Response:
-    """The best movies for a visitor with any number of ratings, alone or `together`; without ratings, a start list."""
+    """List the best movies for a visitor with any number of ratings, alone or `together`; or a start list."""
     model = served(request)
     known, unknown_ids = _split_known(model, body.ratings)
     choice = Choice(
@@ -240,7 +241,7 @@ async def _person_of(request: Request, model: Served, user_id: str, given: dict[
 
 @routes.post("/questions", response_model=Questions)
 async def questions(request: Request, body: QuestionRequest) -> Response:
-    """Which movies to ask a visitor about next: those whose ratings would say most, and that they may know."""
+    """List the movies to ask a visitor about next: those whose ratings would say most, and that they may know."""
     model = served(request)
     known, _ = _split_known(model, body.ratings)
     deny, items = _known(model, body.exclude), model.recommender.items
@@ -267,7 +268,7 @@ async def _page(model: Served, person: Person, choice: Choice, offset: int) -> d
 
 @routes.post("/explanations", response_model=ExplanationResponse, responses={403: KEYED[403]})
 async def explain(request: Request, body: ExplanationRequest) -> Response:
-    """Why a movie is predicted and ranked as it is, as contributions that sum up to the numbers."""
+    """Explain why a movie is predicted and ranked as it is, by contributions that sum up to the numbers."""
     model = served(request)
     if (body.user is None) == (body.ratings is None):
         raise ServiceError("invalid", "expected either a user or ratings, found none or both")

@@ -4,13 +4,16 @@
 /** @typedef {Movie & {rank: number, prediction: number | null, interval: [number, number] | null}} Suggestion */
 /** @typedef {Movie & {ratings: number, mean: number | null}} MovieFacts */
 /** @typedef {{movies: number, users: number, ratings: number, scale: import("./format.js").Scale | null,
- *   genres: {name: string, movies: number}[], years: [number, number] | null, artifact: {id: string}}} Catalogue */
-/** @typedef {{ratings: Record<string, number>, k: number, genre: string | null, year: string | null,
+ *   genres: {name: string, movies: number}[], years: [number, number] | null, artifact: {id: string},
+ *   posters: boolean}} Catalogue */
+/** @typedef {{ratings: Record<string, number>, k: number, genre: string | null, year: string | null, order: string | null,
  *   exclude: string[], only: string[] | null, offset: number}} ListRequest */
 /** @typedef {{title: string, year: number | null, similar: Movie[]}} Unmatched */
 /** @typedef {{ratings: Record<string, number>, watched: string[], watchlist: string[], unmatched: Unmatched[],
  *   movies: MovieFacts[]}} Imported */
 
+/** The address of the page, which also serves /movie/ID. */
+export const ROOT = new URL("../", import.meta.url).href;
 const TIMEOUT = 10_000; // ms
 const UPLOAD_TIMEOUT = 60_000; // ms, for a file that may be large
 const WAITS = [1000, 2000, 4000, 8000, 15_000]; // ms between polls
@@ -65,7 +68,7 @@ export class Api extends EventTarget {
   }
 
   /** @param {ListRequest} question @param {AbortSignal} [signal]
-   *  @returns {Promise<{movies: Suggestion[], more: boolean, unknown: string[]}>} */
+   *  @returns {Promise<{movies: Suggestion[], more: boolean, unknown: string[], order_reason: string}>} */
   list(question, signal) {
     return this.#ask("api/recommendations", { signal, body: question });
   }
@@ -148,7 +151,7 @@ export class Api extends EventTarget {
     const headers = { "Content-Type": isFile ? "application/octet-stream" : "application/json" };
     const what = body === undefined ? {} : { method: "POST", body: isFile ? body : JSON.stringify(body), headers };
     try {
-      const answer = await fetch(path, { ...what, signal: both });
+      const answer = await fetch(ROOT + path, { ...what, signal: both });
       if (answer.status >= 502) throw new Error(answer.statusText);
       const content = await answer.json().catch((error) => {
         if (error instanceof SyntaxError) return null; // A proxy answered.
@@ -167,7 +170,7 @@ export class Api extends EventTarget {
   async look() {
     clearTimeout(this.timer);
     try {
-      const answer = await fetch("api/catalogue", { cache: "no-store", signal: AbortSignal.timeout(TIMEOUT) });
+      const answer = await fetch(`${ROOT}api/catalogue`, { cache: "no-store", signal: AbortSignal.timeout(TIMEOUT) });
       if (answer.ok) return this.#found();
     } catch {
       // still unreachable

@@ -39,6 +39,26 @@ export function bar(share, kind = "") {
   );
 }
 
+/**
+ * A column of marks on one range, which begins near the smallest value so that differences show; bars begin at 0.
+ * @param {any[]} rows
+ * @param {(row: any) => number} value
+ * @param {(row: any) => string} kind
+ */
+export function marks(rows, value, kind) {
+  const values = rows.map(value);
+  const [least, most] = [Math.min(...values), Math.max(...values)];
+  const gap = (most - least || most || 1) / 12;
+  const cell = (/** @type {any} */ row) =>
+    s(
+      "svg",
+      { class: `bar ${kind(row)}`, viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" },
+      s("path", { class: "bar-line", d: "M0 5H100" }),
+      s("rect", { x: (97 * (value(row) - least + gap)) / (most - least + 2 * gap), width: 3, height: 10 }),
+    );
+  return { title: `${(least - gap).toFixed(2)} to ${(most + gap).toFixed(2)}`, kind: "bars", cell };
+}
+
 /** About five round values across a range. @param {number} low @param {number} high */
 export function ticks(low, high) {
   const rough = (high - low || Math.abs(high) || 1) / 4;

@@ -3,7 +3,7 @@
 import { byId, h } from "./dom.js";
 import { count } from "./format.js";
 
-/** @typedef {{genre: string | null, year: string | null}} Filter */
+/** @typedef {{genre: string | null, year: string | null, order: string | null}} Filter */
 
 /** Dispatches "change" after every change. */
 export class Filters extends EventTarget {
@@ -12,17 +12,18 @@ export class Filters extends EventTarget {
     super();
     this.visitor = visitor;
     /** @type {Filter} */
-    this.value = { genre: null, year: null };
+    this.value = { genre: null, year: null, order: null };
     this.genres = byId("genres");
     this.years = byId("years");
     this.from = byId("year-from");
     this.to = byId("year-to");
     this.custom = byId("years-custom");
-    this.offered = false; // whether there are genres or years
     this.watchlist = byId("watchlist-only");
     this.watchlist.firstChild.addEventListener("change", () => this.dispatchEvent(new Event("change")));
     visitor.addEventListener("change", () => this.#reveal());
     this.years.addEventListener("change", () => this.#yearsChosen());
+    this.order = byId("order");
+    this.order.addEventListener("change", () => this.#set({ order: this.order.value || null }));
     this.from.addEventListener("change", () => this.#ownYears());
     this.to.addEventListener("change", () => this.#ownYears());
   }
@@ -37,7 +38,7 @@ export class Filters extends EventTarget {
 
   /** Offers the genres and years of the catalogue. @param {import("./api.js").Catalogue} catalogue */
   offer(catalogue) {
-    const common = catalogue.genres.filter(({ name }) => !name.startsWith("(")).sort((a, b) => b.movies - a.movies);
+    const common = catalogue.genres.toSorted((a, b) => b.movies - a.movies);
     const all = [{ name: "", movies: catalogue.movies }, ...common];
     this.genres.replaceChildren(
       ...all.map(({ name, movies }) => {
@@ -57,8 +58,8 @@ export class Filters extends EventTarget {
         return label;
       }),
     );
-    this.offered = common.length > 0 || catalogue.years !== null;
     this.#reveal();
+    byId("filters").hidden = false;
     this.genres.hidden = !common.length;
     byId("years-label").hidden = !catalogue.years;
     if (!catalogue.years) return;
@@ -96,7 +97,6 @@ export class Filters extends EventTarget {
     const wanted = this.visitor.watchlist.size > 0;
     if (!wanted) this.watchlist.firstChild.checked = false;
     this.watchlist.hidden = !wanted;
-    byId("filters").hidden = !this.offered && !wanted;
   }
 
   #yearsChosen() {
@@ -118,7 +118,8 @@ export class Filters extends EventTarget {
   /** @param {Partial<Filter>} change @param {boolean} [changed] whether the watchlist filter has changed */
   #set(change, changed = false) {
     const value = { ...this.value, ...change };
-    if (!changed && value.genre === this.value.genre && value.year === this.value.year) return;
+    if (!changed && Object.entries(value).every(([name, part]) => part === this.value[/** @type {keyof Filter} */ (name)]))
+      return;
     this.value = value;
     this.dispatchEvent(new Event("change"));
   }

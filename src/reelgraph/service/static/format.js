@@ -1,6 +1,7 @@
 /** Formats titles, numbers and stars. */
 
-/** @typedef {{movie_id: string, title: string | null, year: number | null, genres: string[]}} Movie */
+/** @typedef {{movie_id: string, title: string | null, year: number | null, genres: string[],
+ *   imdb_id?: string | null, tmdb_id?: string | null}} Movie */
 /** @typedef {{low: number, high: number, step: number | null}} Scale */
 
 const ARTICLE = /^(.+), (The|An?|L[eao]s?|L'|Il|I|Gli|Une?|Un[oa]|El|Der|Die|Das|Den|Eine?|De|Het|Os?|As|Det|En)$/;
@@ -33,14 +34,9 @@ export function titleOf(movie) {
   return titlesOf(movie).title;
 }
 
-/** The genres without placeholders such as "(no genres listed)". @param {Movie} movie */
-export function genresOf(movie) {
-  return movie.genres.filter((name) => !name.startsWith("("));
-}
-
 /** "1999 · Action, Sci-Fi". @param {Movie} movie @param {number} [most] genres shown */
 export function factsOf(movie, most = 2) {
-  return [movie.year, genresOf(movie).slice(0, most).join(", ")].filter(Boolean).join(" · ");
+  return [movie.year, movie.genres.slice(0, most).join(", ")].filter(Boolean).join(" · ");
 }
 
 /** A number of people, movies or ratings. @param {number} number */

@@ -13,9 +13,7 @@ const GIVEN = [
 
 /** @param {string} id @param {string[]} genres */
 function picturePoster(id, genres) {
-  const element = poster({ movie_id: id, title: "", year: null, genres }, "small");
-  element.querySelector(".initials")?.remove();
-  return element;
+  return poster({ movie_id: id, title: "", year: null, genres }, "small");
 }
 
 /** @param {HTMLElement} box @param {boolean} [starred] whether visitors give stars, or else likes */

@@ -36,6 +36,7 @@ export class List {
     this.more = byId("more");
     this.state = byId("list-state");
     const renew = calmly(() => this.#renew(), 150);
+    this.reason = ""; // for the order of the list
     this.due = false; // whether a change still waits for its request
     this.refresh = () => {
       this.due = true;
@@ -44,9 +45,10 @@ export class List {
     };
     this.more.addEventListener("click", () => this.#extend());
     filters.addEventListener("change", () => this.refresh());
-    page.visitor.addEventListener("change", () => {
+    page.visitor.addEventListener("change", (event) => {
       for (const each of this.cards.values()) each.refresh();
-      this.refresh();
+      const { kind } = /** @type {CustomEvent} */ (event).detail;
+      if (kind !== "want" || filters.onlyWatchlist) this.refresh();
     });
     api.addEventListener("up", () => this.refresh());
   }
@@ -70,6 +72,7 @@ export class List {
     this.more.disabled = false; // This request cancels one for more movies.
     try {
       const answer = await this.latest.run((signal) => this.api.list(this.#request(0), signal));
+      this.reason = answer.order_reason;
       this.#show(answer.movies, answer.more);
       this.onunknown(answer.unknown);
       this.element.classList.remove("waiting");
@@ -180,7 +183,7 @@ export class List {
     const start = scale
       ? "A mix of popular, well-rated movies. Rate the ones you have seen."
       : "A mix of popular movies. Like the ones you enjoyed.";
-    byId("list-note").textContent = rated ? basis + more : start;
+    byId("list-note").textContent = rated ? `${basis} ${this.reason}${more}` : this.filters.value.order ? this.reason : start;
     if (rated && movies.length) {
       const { prediction } = movies[0];
       const stars = scale && prediction !== null ? `, predicted ${value(prediction, scale)} stars` : "";

@@ -13,6 +13,7 @@ import { Share } from "./share.js";
 import { Sheet } from "./sheet.js";
 import { Shelf } from "./shelf.js";
 import { Visitor } from "./state.js";
+import { usePictures } from "./poster.js";
 import { themeButton } from "./themes.js";
 
 /**
@@ -43,11 +44,15 @@ function facts(catalogue) {
 /** Turns the words about stars into words about likes, which the page holds as well. */
 function withoutStars() {
   drawHero(byId("hero-picture"), false);
+  for (const option of document.querySelectorAll("[data-stars]")) option.remove();
   for (const element of document.querySelectorAll("[data-likes]"))
     element.textContent = element.getAttribute("data-likes");
 }
 
 async function start() {
+  // The address changes with each movie that is opened, and would change where relative links lead.
+  for (const link of document.querySelectorAll("a[href]:not([href^='#']), link[rel=icon]"))
+    /** @type {HTMLAnchorElement} */ (link).href = /** @type {HTMLAnchorElement} */ (link).href;
   const api = new Api();
   themeButton(byId("theme"));
   for (const button of document.querySelectorAll("[data-share]")) button.prepend(icon("share"));
@@ -57,6 +62,8 @@ async function start() {
   drawHero(byId("hero-picture")); // while the catalogue loads
   const catalogue = await asked;
   byId("list-state").replaceChildren();
+  usePictures(catalogue.posters);
+  byId("from-tmdb").hidden = !catalogue.posters;
   if (catalogue.scale === null) withoutStars();
   const visitor = new Visitor(catalogue.scale === null ? "likes" : "stars");
   /** @type {import("./card.js").Page} */
@@ -76,7 +83,7 @@ async function start() {
   new Import(api, page);
   const share = new Share(api, page);
   list.refresh();
-  await share.restore();
+  await Promise.all([share.restore(), sheet.restore()]);
 }
 
 start();

@@ -1,7 +1,7 @@
-/** Generated posters: two colours and a motif from the genres, initials from the title; always the same for a movie. */
+/** Posters: generated from genres and year, always the same for a movie, or pictures that the server fetches. */
 
+import { ROOT } from "./api.js";
 import { h, s } from "./dom.js";
-import { genresOf, titleOf } from "./format.js";
 
 /** @typedef {import("./format.js").Movie} Movie */
 /** @typedef {() => number} Chance random numbers in [0, 1) */
@@ -22,7 +22,6 @@ const GENRES = {
   Fantasy: [268, "moon", "peaks", "rings"],
   "Film-Noir": [230, "blinds", "stage", "shards"],
   Horror: [355, "spikes", "moon", "stage"],
-  IMAX: [200, "blocks", "rings", "peaks"],
   Musical: [320, "waves", "stage", "confetti"],
   Mystery: [250, "rings", "stage", "moon"],
   Romance: [338, "pair", "waves", "sun"],
@@ -205,43 +204,52 @@ function lookOf(genre, chance) {
   return [hue, motifs[Math.floor(motifs.length * chance())]];
 }
 
-/** Up to three initials of a title, or the number it begins with. @param {string} title */
-export function initialsOf(title) {
-  const words = title.split(/[:\u2013(]/)[0].match(/[\p{L}\p{N}]+(?:['\u2019]\p{L}+)?/gu) ?? [];
-  const telling = words.filter(
-    (word, place) =>
-      !/^(the|an?|of|and|in|to|on|for|de|la|le|les|el|il)$/i.test(word) || (place > 0 && words.length < 2),
-  );
-  const used = telling.length ? telling : words;
-  if (used.length && /^\d{1,4}$/.test(used[0])) return used[0];
-  return (
-    used
-      .slice(0, 3)
-      .map((word) => [...word][0].toUpperCase())
-      .join("") || "?"
-  );
+/** Whether the server has pictures. */
+let pictures = false;
+
+/** @param {boolean} has */
+export function usePictures(has) {
+  pictures = has;
+}
+
+/** The picture of a movie, which replaces the generated poster once it is there. @param {Movie} movie @param {HTMLElement} element */
+function picture(movie, element) {
+  return h("img", {
+    class: "poster-picture",
+    src: `${ROOT}posters/${encodeURIComponent(movie.movie_id)}`,
+    alt: "",
+    loading: "lazy",
+    decoding: "async",
+    onload: () => element.dispatchEvent(new Event("picture", { bubbles: true })),
+    onerror: (/** @type {Event} */ event) => /** @type {Element} */ (event.target).remove(),
+  });
 }
 
 /**
  * A movie's poster, hidden from screen readers because the title is next to it.
  * @param {Movie} movie
- * @param {"large" | "small"} [size] small ones leave the year out
+ * @param {"large" | "small"} [size] small ones name the year only
  */
 export function poster(movie, size = "large") {
-  const genres = genresOf(movie);
+  const { genres } = movie;
   const chance = chanceOf(`${movie.movie_id} ${movie.title}`);
   const [hue, motif] = lookOf(genres[0] ?? movie.movie_id, chance);
   const second = genres[1] ? lookOf(genres[1], chance)[0] : hue + 26;
-  const initials = initialsOf(titleOf(movie));
-  const shown = [s("text", { x: 14, y: 232, class: `initials of-${Math.min(initials.length, 4)}`, text: initials })];
-  if (size === "large" && movie.year) shown.push(s("text", { x: 14, y: 30, class: "year", text: movie.year }));
+  const words = [];
+  if (size === "small") words.push(s("text", { x: 100, y: 230, class: "year", text: movie.year ?? "" }));
+  else {
+    const both = genres.slice(0, 2).join(" \u00b7 ");
+    words.push(s("text", { x: 14, y: 30, class: "year", text: movie.year ?? "" }));
+    words.push(s("text", { x: 14, y: movie.year ? 50 : 30, class: "genre", text: both.length > 22 ? genres[0] : both }));
+  }
   const art = s(
     "svg",
     { viewBox: "0 0 200 250", preserveAspectRatio: "xMidYMid slice" },
     ...MOTIFS[motif](chance),
-    ...shown,
+    ...words,
   );
   const element = h("div", { class: `poster ${size}`, "aria-hidden": "true" }, art);
+  if (pictures && movie.tmdb_id) element.append(picture(movie, element));
   element.style.setProperty("--hue", String(hue + 22 * (chance() - 0.5)));
   element.style.setProperty("--second", String(second + 22 * (chance() - 0.5)));
   return element;

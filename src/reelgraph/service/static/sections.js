@@ -1,6 +1,6 @@
 /** The sections of the /insights page: one function per section turns the service's facts into panels. */
 
-import { bar, curve, panel, table } from "./charts.js";
+import { bar, curve, marks, panel, table } from "./charts.js";
 import { h } from "./dom.js";
 import { count, counted, date, exact, factsOf, fixed, percent, titleOf } from "./format.js";
 
@@ -197,7 +197,7 @@ export function errorsSummary({ groups, data }) {
     return "This model predicts no stars: its lists are measured beside those of the most popular movies.";
   return groups
     ? "In stars, on test ratings. Bias is the mean prediction minus the mean rating. " +
-        `Pale bars are groups of fewer than ${FEW} ratings.`
+        `Marks show the RMSE. Pale ones are groups of fewer than ${FEW} ratings.`
     : "In stars. Errors by group need test ratings: train with --test or with a test share, " +
         "or use reelgraph report --test.";
 }
@@ -208,14 +208,13 @@ function predictorPanel(split, errors) {
     .filter((name) => errors[name])
     .map((name) => ({ name, ...errors[name] }));
   const [first, second] = "rmse" in errors.model ? ["rmse", "mae"] : ["ndcg", "recall"];
-  const most = Math.max(...rows.map((row) => row[first]), 1e-9);
   const what = first === "rmse" ? "ratings" : "pairs";
   const title = split === "test" ? `Test ${what}` : `Validation ${what}`;
   const name = (/** @type {string} */ measure) =>
     MEASURES.find(([key]) => key === measure)?.[1] ?? measure.toUpperCase();
   const columns = [
     { title: "Predictor", kind: "words", cell: (row) => PREDICTORS[row.name] },
-    { title: "", kind: "bars", cell: (row) => bar(row[first] / most, row.name === "model" ? "" : "dim") },
+    marks(rows, (row) => row[first], (row) => (row.name === "model" ? "" : "dim")),
     { title: name(first), cell: (row) => fixed(row[first], 4) },
     { title: name(second), cell: (row) => fixed(row[second], 4) },
   ];
@@ -251,10 +250,9 @@ function calibrationPanel(bands) {
 
 /** @param {string} title @param {string} name heading of the groups @param {any[]} rows */
 function groupPanel(title, name, rows) {
-  const most = Math.max(...rows.map((row) => row.rmse));
   const columns = [
     { title: name, cell: (row) => row.name },
-    { title: "", kind: "bars", cell: (row) => bar(row.rmse / most, row.pairs < FEW ? "dim" : "") },
+    marks(rows, (row) => row.rmse, (row) => (row.pairs < FEW ? "dim" : "")),
     { title: "RMSE", cell: (row) => fixed(row.rmse, 3) },
     { title: "MAE", cell: (row) => fixed(row.mae, 3) },
     { title: "Bias", cell: (row) => fixed(row.predicted - row.actual, 2) },

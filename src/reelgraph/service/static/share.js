@@ -1,6 +1,6 @@
 /** Links that carry ratings in their fragment, which browsers do not send to the server. */
 
-import { dropped, Latest } from "./api.js";
+import { dropped, Latest, ROOT } from "./api.js";
 import { byId, h, icon } from "./dom.js";
 import { counted, fits, given as kind } from "./format.js";
 import { notice } from "./notices.js";
@@ -46,6 +46,20 @@ export function fromFragment(fragment, scale) {
   return found;
 }
 
+/** Copies a text; a field that holds it helps without a secure context, which the clipboard API needs.
+ * @param {string} text @param {HTMLInputElement} [field] */
+export async function copyText(text, field) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    const own = field ?? h("input", { value: text, class: "sr", "aria-hidden": "true" });
+    if (!field) (document.querySelector("dialog[open]") ?? document.body).append(own);
+    own.select();
+    document.execCommand("copy");
+    if (!field) own.remove();
+  }
+}
+
 export class Share {
   /** @param {import("./api.js").Api} api @param {import("./card.js").Page} page */
   constructor(api, page) {
@@ -65,7 +79,7 @@ export class Share {
   #open() {
     const ratings = this.page.visitor.toJson(this.page.scale);
     const number = Object.keys(ratings).length;
-    const link = `${location.href.split("#")[0]}#${toFragment(ratings)}`;
+    const link = `${ROOT}#${toFragment(ratings)}`;
     const field = h("input", {
       id: "share-link",
       readonly: true,
@@ -75,12 +89,7 @@ export class Share {
     });
     const said = h("span", { class: "copied", role: "status" });
     const copy = async () => {
-      try {
-        await navigator.clipboard.writeText(link);
-      } catch {
-        field.select(); // The clipboard API needs a secure context.
-        document.execCommand("copy");
-      }
+      await copyText(link, field);
       said.replaceChildren(icon("check"), "Copied");
     };
     this.dialog.replaceChildren(
@@ -134,7 +143,7 @@ export class Share {
         run: () => this.restore(),
       });
     }
-    if (location.hash === fragment) history.replaceState(null, "", location.href.split("#")[0]);
+    if (location.hash === fragment) history.replaceState(history.state, "", location.href.split("#")[0]);
     const now = Date.now();
     const ratings = movies.map((movie, place) => ({
       movie,

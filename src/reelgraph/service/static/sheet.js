@@ -1,15 +1,27 @@
 /** The dialog about one movie: facts, stars for rating, the explanation, and similar movies. */
 
-import { ApiError, calmly, dropped, inWords, Latest } from "./api.js";
+import { ApiError, calmly, dropped, inWords, Latest, ROOT } from "./api.js";
+import { watchButton } from "./card.js";
 import { byId, h, icon } from "./dom.js";
 import { forecast } from "./forecast.js";
 import { counted, factsOf, titleOf, titlesOf, value } from "./format.js";
+import { notice } from "./notices.js";
 import { poster } from "./poster.js";
 import { rating } from "./rating.js";
+import { copyText } from "./share.js";
+import { movieOf } from "./state.js";
 import { why, whyListed } from "./why.js";
 
 /** @typedef {import("./format.js").Movie} Movie */
 /** @typedef {import("./card.js").View} View */
+
+const HOME_TITLE = document.title;
+const OWN = `${ROOT}movie/`;
+
+/** The address of a movie. @param {Movie} movie */
+function addressOf(movie) {
+  return OWN + encodeURIComponent(movie.movie_id);
+}
 
 export class Sheet {
   /** @param {import("./api.js").Api} api @param {import("./card.js").Page} page */
@@ -19,28 +31,53 @@ export class Sheet {
     this.latest = new Latest();
     /** @type {HTMLDialogElement} */
     this.dialog = byId("sheet");
-    /** @type {{movie: Movie, view: View}[]} */
-    this.trail = [];
+    /** The movie on show. @type {{movie: Movie, view: View, depth: number} | null} */
+    this.here = null;
     /** @type {HTMLElement | null} */
     this.opener = null;
     this.dialog.addEventListener("click", (event) => event.target === this.dialog && this.dialog.close());
     this.dialog.addEventListener("close", () => {
       this.latest.drop();
-      this.trail = [];
+      this.here = null;
+      document.title = HOME_TITLE;
+      if (history.state?.depth) history.go(-history.state.depth); // back to the list, unless that closed the dialog
       // The card that opened the dialog may be gone from the list.
       const lost = document.activeElement === document.body;
       if (lost && this.opener && !this.opener.isConnected) byId("list").focus({ preventScroll: true });
       this.dialog.replaceChildren();
     });
     this.reload = calmly(() => this.dialog.open && this.#load(), 150);
+    addEventListener("popstate", () => this.#follow());
     page.visitor.addEventListener("change", () => this.#changed());
     api.addEventListener("up", () => this.dialog.open && this.#load());
   }
 
-  /** @param {Movie} movie @param {View} view */
+  /** Shows a movie under its own address. @param {Movie} movie @param {View} view */
   open(movie, view) {
     if (!this.dialog.open) this.opener = /** @type {HTMLElement} */ (document.activeElement);
-    this.trail.push({ movie, view });
+    const depth = (history.state?.depth ?? 0) + 1; // how many movies are open over the list
+    history.pushState({ movie: movieOf(movie), view, depth }, "", addressOf(movie));
+    this.#follow();
+  }
+
+  /** Opens the movie of the page's address; the list is below it in the history. */
+  async restore() {
+    if (!location.href.startsWith(OWN)) return;
+    if (history.state?.depth) return this.#follow();
+    const id = decodeURIComponent(location.pathname.slice(new URL(OWN).pathname.length));
+    history.replaceState(null, "", ROOT);
+    try {
+      this.open(await this.api.movie(id), "why");
+    } catch (error) {
+      notice(inWords(error));
+    }
+  }
+
+  /** Shows what the history says: a movie, or the list. */
+  #follow() {
+    const { movie, view, depth } = history.state ?? {};
+    if (!depth) return this.dialog.close();
+    this.here = { movie, view, depth };
     this.#build();
     if (!this.dialog.open) this.dialog.showModal();
     this.dialog.scrollTop = 0;
@@ -48,12 +85,15 @@ export class Sheet {
   }
 
   get #here() {
-    return this.trail[this.trail.length - 1];
+    return /** @type {{movie: Movie, view: View, depth: number}} */ (this.here);
   }
 
   #build() {
-    const { movie, view } = this.#here;
+    const { movie, view, depth } = this.#here;
     const { title, others } = titlesOf(movie);
+    document.title = `${title}${movie.year === null ? "" : ` (${movie.year})`}: reelgraph`;
+    this.want = watchButton(movie, this.page.visitor, "Watchlist");
+    this.links = h("span", { class: "sheet-links" });
     this.given = rating(movie, this.page);
     this.predicted = forecast(this.page.scale);
     this.predicted.element.hidden = true;
@@ -83,10 +123,10 @@ export class Sheet {
         words,
       );
     const back =
-      this.trail.length > 1 &&
+      depth > 1 &&
       h(
         "button",
-        { type: "button", class: "round", "aria-label": "Back to the previous movie", onclick: () => this.#back() },
+        { type: "button", class: "round", "aria-label": "Back to the previous movie", onclick: () => history.back() },
         icon("undo"),
       );
     this.dialog.setAttribute("aria-labelledby", "sheet-title");
@@ -98,6 +138,17 @@ export class Sheet {
           "div",
           { class: "sheet-tools" },
           back,
+          h(
+            "button",
+            {
+              type: "button",
+              class: "round",
+              title: "Copy the link to this movie",
+              "aria-label": "Copy the link to this movie",
+              onclick: () => copyText(addressOf(movie)).then(() => notice("Link copied.")),
+            },
+            icon("share"),
+          ),
           h(
             "button",
             { type: "button", class: "round", "aria-label": "Close", onclick: () => this.dialog.close() },
@@ -117,6 +168,7 @@ export class Sheet {
             this.facts,
             this.predicted.element,
             this.given.element,
+            h("p", { class: "sheet-more" }, this.want.element, this.links),
           ),
         ),
         h(
@@ -134,6 +186,7 @@ export class Sheet {
   /** @param {View} view */
   #turn(view) {
     this.#here.view = view;
+    history.replaceState({ ...history.state, view }, "");
     for (const name of ["why", "similar"]) {
       const tab = byId(`tab-${name}`);
       tab.setAttribute("aria-selected", String(name === view));
@@ -151,15 +204,10 @@ export class Sheet {
     byId(`tab-${other}`).focus();
   }
 
-  #back() {
-    this.trail.pop();
-    this.#build();
-    byId("sheet-title").focus({ preventScroll: true });
-  }
-
   #changed() {
     if (!this.dialog.open) return;
     this.given?.update();
+    this.want?.update();
     for (const each of this.likes ?? []) each.update();
     if (this.#here.view === "why") this.reload();
   }
@@ -188,7 +236,15 @@ export class Sheet {
   }
 
   /** @param {import("./api.js").MovieFacts} found */
-  #tell({ ratings, mean }) {
+  #tell({ ratings, mean, imdb_id: imdb, tmdb_id: tmdb }) {
+    const out = (/** @type {string} */ name, /** @type {string} */ href) =>
+      h("a", { class: "quiet", href, target: "_blank", rel: "noopener noreferrer" }, name, icon("out"));
+    this.links?.replaceChildren(
+      ...[
+        imdb && out("IMDb", `https://www.imdb.com/title/tt${imdb.padStart(7, "0")}/`),
+        tmdb && out("TMDB", `https://www.themoviedb.org/movie/${tmdb}`),
+      ].filter((link) => link instanceof Node),
+    );
     const { scale } = this.page;
     const average = mean === null || !scale ? "No ratings yet" : `${value(mean, scale)} on average, `;
     /** @type {HTMLElement} */ (this.facts).textContent = scale

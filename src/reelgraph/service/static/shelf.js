@@ -8,6 +8,15 @@ import { rating } from "./rating.js";
 
 /** @typedef {{element: HTMLElement, update: () => void, note: (text: string) => void}} Spine */
 
+/** @typedef {import("./state.js").Rated} Rated */
+/** @type {Record<string, (a: Rated, b: Rated) => number>} */
+const ORDERS = {
+  newest: (a, b) => b.at - a.at,
+  stars: (a, b) => b.stars - a.stars || b.at - a.at,
+  title: (a, b) => titleOf(a.movie).localeCompare(titleOf(b.movie)),
+  year: (a, b) => (b.movie.year ?? 0) - (a.movie.year ?? 0),
+};
+
 export class Shelf {
   /** @param {import("./card.js").Page} page */
   constructor(page) {
@@ -17,6 +26,7 @@ export class Shelf {
     this.row = byId("shelf-row");
     byId("shelf-clear").addEventListener("click", () => this.#clear());
     byId("shelf-all").addEventListener("click", () => this.#unfold());
+    byId("shelf-order").addEventListener("change", () => this.update());
     page.visitor.addEventListener("change", () => this.update());
     this.update();
   }
@@ -31,7 +41,8 @@ export class Shelf {
     byId("not-kept").hidden = kept;
     byId("shelf-all").hidden = ratings.size < 3;
     const focused = document.activeElement;
-    const order = [...ratings.values()].sort((a, b) => b.at - a.at);
+    const order = [...ratings.values()].sort(ORDERS[byId("shelf-order").value] ?? ORDERS.newest);
+    byId("shelf-order").parentElement.hidden = ratings.size < 3;
     const spines = order.map(({ movie }) => [movie.movie_id, this.spines.get(movie.movie_id) ?? this.#spine(movie)]);
     const fresh = spines.filter(([id]) => !this.spines.has(/** @type {string} */ (id)));
     this.spines = new Map(/** @type {[string, Spine][]} */ (spines));

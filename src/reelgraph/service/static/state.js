@@ -4,14 +4,14 @@ import { fits } from "./format.js";
 
 /** @typedef {import("./format.js").Movie} Movie */
 /** @typedef {{movie: Movie, stars: number, at: number}} Rated */
-/** @typedef {"rate" | "remove" | "hide" | "unhide" | "all"} Kind */
+/** @typedef {"rate" | "remove" | "hide" | "unhide" | "want" | "all"} Kind */
 
 const KEYS = { stars: "reelgraph.visitor.1", likes: "reelgraph.likes.1" };
 export const MOST_RATINGS = 2000; // the server's limit
 const MOST_EXCLUDED = 10_000; // the server's limit, for the watchlist as well
 
 /** A movie reduced to what the page shows; null if it is invalid. @param {any} movie @returns {Movie | null} */
-function movieOf(movie) {
+export function movieOf(movie) {
   if (!movie || typeof movie.movie_id !== "string") return null;
   const genres = Array.isArray(movie.genres)
     ? movie.genres.filter((/** @type {any} */ genre) => typeof genre === "string")
@@ -21,6 +21,8 @@ function movieOf(movie) {
     title: typeof movie.title === "string" ? movie.title : null,
     year: typeof movie.year === "number" ? movie.year : null,
     genres,
+    imdb_id: typeof movie.imdb_id === "string" ? movie.imdb_id : null,
+    tmdb_id: typeof movie.tmdb_id === "string" ? movie.tmdb_id : null,
   };
 }
 
@@ -125,6 +127,12 @@ export class Visitor extends EventTarget {
   /** Shows a hidden movie again. @param {string} id */
   unhide(id) {
     if (this.hidden.delete(id)) this.#changed("unhide", id);
+  }
+
+  /** Puts a movie on the watchlist, or takes it off. @param {string} id */
+  toggleWanted(id) {
+    if (!this.watchlist.delete(id)) this.watchlist = new Set([...this.watchlist, id].slice(-MOST_EXCLUDED));
+    this.#changed("want", id);
   }
 
   /** Replaces all ratings. @param {Rated[]} ratings */

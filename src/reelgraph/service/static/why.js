@@ -2,7 +2,6 @@
 
 import { h, s } from "./dom.js";
 import { counted, exact, signed, spoken, titleOf, value } from "./format.js";
-import { initialsOf } from "./poster.js";
 
 /** @typedef {import("./format.js").Movie} Movie */
 /** @typedef {import("./format.js").Scale} Scale */
@@ -16,6 +15,23 @@ import { initialsOf } from "./poster.js";
 
 const ROW = 38;
 const TOP = 14;
+
+/** Up to three initials of a title, or the number it begins with. @param {string} title */
+export function initialsOf(title) {
+  const words = title.split(/[:\u2013(]/)[0].match(/[\p{L}\p{N}]+(?:['\u2019]\p{L}+)?/gu) ?? [];
+  const telling = words.filter(
+    (word, place) =>
+      !/^(the|an?|of|and|in|to|on|for|de|la|le|les|el|il)$/i.test(word) || (place > 0 && words.length < 2),
+  );
+  const used = telling.length ? telling : words;
+  if (used.length && /^\d{1,4}$/.test(used[0])) return used[0];
+  return (
+    used
+      .slice(0, 3)
+      .map((word) => [...word][0].toUpperCase())
+      .join("") || "?"
+  );
+}
 
 /** @param {Reason} reason */
 function detailOf({ rating, contribution, disliked }) {
