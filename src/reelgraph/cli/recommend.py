@@ -117,9 +117,9 @@ def recommend(
     out: Path | None, engine: str, partitions: int | None, stage: Path | None, resume: bool, only_watchlist: bool,
     together: tuple[str, ...], strategy: Strategy, **choice: Any,
 ) -> None:  # fmt: skip
-    """Recommend movies to a --user, to --ratings, to people --together, or to --all users.
+    """Recommend movies to a user, a new user, a group or everybody.
 
-    --ratings are those of somebody whom the model does not know.
+    Name them with one of --user, --ratings (of somebody whom the model does not know), --together and --all.
     """
     if (user is not None) + (ratings is not None) + everyone + bool(together) != 1:
         problem = "recommend: expected one of --user, --ratings, --together and --all, found none or several"
