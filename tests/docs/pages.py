@@ -9,6 +9,7 @@ sample takes a model that was trained once for all pages, in full.
 """
 
 import contextlib
+import hashlib
 import io
 import json
 import os
@@ -106,6 +107,7 @@ class Reader:
     folder: Path
     command: CommandLine
     sample_model: Callable[[], Path]
+    trained: Path  # a folder of models by what they were trained on, for all pages
     patch: pytest.MonkeyPatch
     names: dict[str, Any] = field(default_factory=lambda: {"__name__": "__main__"})
     services: list[subprocess.Popen[str]] = field(default_factory=list)
@@ -131,8 +133,7 @@ class Reader:
         return outputs
 
     def run(self, block: Block) -> str:
-        code = block.code.replace(ADDRESS, self.address)
-        return self._python(code) if block.language == "python" else self._shell(code)
+        return self._python(block.code) if block.language == "python" else self._shell(block.code)
 
     def close(self) -> None:
         for service in self.services:
@@ -142,7 +143,7 @@ class Reader:
     def _python(self, code: str) -> str:
         output = io.StringIO()
         with contextlib.redirect_stdout(output), short_trainings():
-            exec(compile(code, "<page>", "exec"), self.names)
+            exec(compile(code.replace(ADDRESS, self.address), "<page>", "exec"), self.names)
         return output.getvalue()
 
     def _shell(self, code: str) -> str:
@@ -164,29 +165,54 @@ class Reader:
         if not script.strip():
             return ""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        command = ["bash", "-euo", "pipefail", "-c", script.replace(ADDRESS, self.address)]
         done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", script], cwd=self.folder, env=os.environ | {"PATH": path},
-            capture_output=True, text=True, check=False, timeout=120,
-        )  # fmt: skip
-        assert done.returncode == 0, f"{script}\n{done.stderr}"
+            command,
+            cwd=self.folder,
+            env=os.environ | {"PATH": path},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        assert done.returncode == 0, f"{script}\nexit code {done.returncode}\n{done.stderr}"
         return done.stdout
 
     def _reelgraph(self, words: list[str]) -> str:
         if words[0] == "serve":
             return self._serve(words)
         if words[0] == "train":
-            if words[1] == "--out":
-                shutil.copytree(self.sample_model(), self.folder / words[2], dirs_exist_ok=True)
-                return ""
-            given = set(words)
-            for name, value in SHORT.items():
-                option = f"--{name.replace('_', '-')}"
-                words += [] if option in given else [option, str(value)]
+            return self._train(words)
         if words[0] == "bench":
             words += ["--models", "bias,svd", "--seeds", "1"]  # The last ones count.
+        return self._command(words)
+
+    def _command(self, words: list[str]) -> str:
         done = self.command(*words, cwd=self.folder)
         assert done.returncode == 0, f"reelgraph {shlex.join(words)}\n{done.stderr}"
         return done.stdout
+
+    def _train(self, words: list[str]) -> str:
+        """Train in few steps, or copy what was trained by the same words on the same files before."""
+        place = words.index("--out") + 1
+        out = self.folder / words[place]
+        if words[1] == "--out":
+            shutil.copytree(self.sample_model(), out, dirs_exist_ok=True)
+            return ""
+        named = [self.folder / word for word in words if (self.folder / word).is_file()]
+        key = [*words[:place], *words[place + 1 :], *(hashlib.sha256(path.read_bytes()).hexdigest() for path in named)]
+        kept = self.trained / hashlib.sha256("\0".join(key).encode()).hexdigest()
+        for name, value in SHORT.items():
+            option = f"--{name.replace('_', '-')}"
+            words = words if option in words else [*words, option, str(value)]
+        if named and kept.exists():
+            shutil.copytree(kept, out, dirs_exist_ok=True)
+            return kept.with_suffix(".txt").read_text(encoding="utf-8")
+        printed = self._command(words)
+        if named:
+            shutil.copytree(out, kept)
+            kept.with_suffix(".txt").write_text(printed, encoding="utf-8")
+        return printed
 
     def _serve(self, words: list[str]) -> str:
         log = (self.folder / f"serve-{len(self.services)}.log").open("w")

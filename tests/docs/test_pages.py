@@ -69,11 +69,20 @@ def readers_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("trained")
+
+
 @pytest.fixture
 def reader(
-    tmp_path: Path, command: CommandLine, sample_model: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    command: CommandLine,
+    sample_model: Callable[[], Path],
+    trained: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Reader]:
-    reader = Reader(tmp_path, command, sample_model, monkeypatch)
+    reader = Reader(tmp_path, command, sample_model, trained, monkeypatch)
     yield reader
     reader.close()
 
