@@ -71,6 +71,11 @@ def learners(process: int) -> list[psutil.Process]:
     return found
 
 
+@pytest.fixture
+def sqlite(tmp_path: Path) -> URL:
+    return URL.create("sqlite", database=str(tmp_path / "ratings.sqlite"))
+
+
 @contextmanager
 def server(model: Path, url: URL, *options: str) -> Iterator[Server]:
     running = Server(model, url, *options)
@@ -136,10 +141,10 @@ def test_only_administrators_see_it(serve: Serve, place: Path) -> None:
     assert client.get("/api/admin/learning").status_code == 403
 
 
-def test_a_killed_round_leaves_nothing_and_is_repeated(place: Path, model: Recommender, database: URL) -> None:
-    fill(database, tastes(model))
+def test_a_killed_round_leaves_nothing_and_is_repeated(place: Path, model: Recommender, sqlite: URL) -> None:
+    fill(sqlite, tastes(model))
     before = read_artifact(place).checksum
-    with server(place, database, *SOON) as running:
+    with server(place, sqlite, *SOON) as running:
         client = httpx.Client(base_url=running.address, timeout=PATIENCE)
         until(lambda: learners(running.process.pid) != [])
         learners(running.process.pid)[0].send_signal(signal.SIGKILL)
@@ -153,14 +158,14 @@ def test_a_killed_round_leaves_nothing_and_is_repeated(place: Path, model: Recom
         until(lambda: any(entry["outcome"] == "taken" for entry in outcomes(client)))
 
 
-def test_a_round_ends_with_its_server(place: Path, model: Recommender, database: URL) -> None:
-    fill(database, tastes(model))
-    with server(place, database, *SOON) as running:
+def test_a_round_ends_with_its_server(place: Path, model: Recommender, sqlite: URL) -> None:
+    fill(sqlite, tastes(model))
+    with server(place, sqlite, *SOON) as running:
         until(lambda: learners(running.process.pid) != [])
         learner = learners(running.process.pid)[0]
         running.kill()
     until(lambda: not learner.is_running() or learner.status() == psutil.STATUS_ZOMBIE)
-    store = Store.open(database)
+    store = Store.open(sqlite)
     until(lambda: store.take_lease("another", 1))
     store.close()
 
@@ -172,12 +177,10 @@ def test_when_a_server_and_its_learner_die_the_other_server_learns(
     fill(url, tastes(model))
     for place in places:
         shutil.copytree(model_dir, place)
-    with server(places[0], url, *SOON) as one, server(places[1], url) as idle:
-        until(lambda: learners(one.process.pid) != [])
+    with server(places[0], url, *SOON) as one:
         store = Store.open(url)
         until(lambda: store.learner() is not None)
         first = store.learner()
-        idle.kill()
         with server(places[1], url, *SOON) as two:
             facts = httpx.get(f"{two.address}/api/admin/learning").json()
             if facts["learner"] == first:
@@ -225,19 +228,17 @@ def test_a_model_that_cannot_be_updated_is_refused_at_the_start(place: Path) -> 
         learner.check()
 
 
-def test_a_round_by_hand(
-    command: CommandLine, place: Path, model: Recommender, database: URL, monkeypatch: Any
-) -> None:
-    monkeypatch.setenv("REELGRAPH_DATABASE", database.render_as_string(hide_password=False))
-    store = Store.open(database)
+def test_a_round_by_hand(command: CommandLine, place: Path, model: Recommender, sqlite: URL, monkeypatch: Any) -> None:
+    monkeypatch.setenv("REELGRAPH_DATABASE", sqlite.render_as_string(hide_password=False))
+    store = Store.open(sqlite)
     done = command("learn", place)
     assert (done.returncode, done.stdout) == (0, "skipped: expected 20 new ratings or more, found 0\n"), done.stderr
-    fill(database, tastes(model))
+    fill(sqlite, tastes(model))
     store.take_lease("another server", 60)
     done = command("learn", place)
     assert (done.returncode, done.stdout) == (0, "busy: another server learns at present\n")
     store.end_lease("another server")
-    done = command("learn", place, "--json", "--memory", "0.3", "--refit")
+    done = command("learn", place, "--json", "--memory", "0.3")
     assert done.returncode == 2
     assert "learn: expected to need at most 0.3 GB, found more; allow more memory" in done.stderr
     done = command("learn", place, "--json", "--memory", "2")

@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
 
@@ -27,7 +28,7 @@ from reelgraph.files import MANIFEST, check_target, learning_of, new_file, sweep
 from reelgraph.service.database.ledger import SHORT_TIMEOUT, Ledger
 from reelgraph.service.database.store import Store
 from reelgraph.service.errors import ServiceError
-from reelgraph.service.model import Current, newest
+from reelgraph.service.model import Current, newest, signature
 from reelgraph.service.settings import Settings, seconds_of
 from reelgraph.service.telemetry import LOGGER, Metrics
 
@@ -138,10 +139,15 @@ class Learner:
 
         Raises:
             ConfigError: if the model cannot be updated.
+            SetupError: if PyTorch is not installed.
             OutputError: if it cannot be replaced.
         """
         model = self.current.served
-        if not self.enabled or model is None:
+        if not self.enabled:
+            return
+        if find_spec("torch") is None:
+            raise SetupError("--learn-every: expected PyTorch, found none", "install reelgraph with all it depends on")
+        if model is None:
             return
         kind = model.recommender.artifact.manifest["config"]["model"]
         if kind == "gcn":
@@ -194,10 +200,13 @@ class Learner:
         """Run rounds until cancelled; `take_in` puts the new model in service."""
         if self.enabled and self.target is not None:
             sweep(self.target)
+        position: int | None = 0
         while self.enabled:
-            await asyncio.sleep(LOOK)
+            await asyncio.sleep(LOOK if position is not None else 10 * LOOK)
             try:
-                plan = self.plan(await self._position())
+                if (position := await self._position()) is None:
+                    continue
+                plan = self.plan(position)
                 self.metrics.next_round.set(plan.at - time.time())
                 if plan.at <= time.time() and (target := self.target) is not None:
                     await self._round(target, plan.refit, take_in)
@@ -216,7 +225,7 @@ class Learner:
         with suppress(ServiceError):
             if await self.ledger.call("learner", Store.learner, timeout=SHORT_TIMEOUT) is not None:
                 return
-        before = self.rounds()[:1]
+        before = signature(target)
         self.began = time.time()
         self.metrics.learning.set(1)
         try:
@@ -229,7 +238,7 @@ class Learner:
                     if process.poll() is None:
                         process.kill()
                         process.wait()
-                        sweep(target)
+                        await self._clean(target, process.pid)
                 facts = await self._outcome(target, refit, process, output, errors)
         finally:
             self.began = None
@@ -237,8 +246,14 @@ class Learner:
         if facts["outcome"] != BUSY:
             LOGGER.info("learned", extra={"facts": {name: facts[name] for name in ("kind", "outcome", "why")}})
             self.metrics.count_round(facts)
-        if facts["outcome"] == "taken" or facts.get("deleted") or self.rounds()[:1] != before:
+        if signature(target) != before:
             await take_in()
+
+    async def _clean(self, target: Path, process: int) -> None:
+        """Remove what a killed round left, and let others learn."""
+        sweep(target)
+        with suppress(ServiceError):
+            await self.ledger.call("end_lease", lambda store: store.end_lease(holder(process)))
 
     def _start(self, target: Path, refit: bool, output: IO[bytes], errors: IO[bytes]) -> subprocess.Popen[bytes]:
         """Start a round; the database's address may contain a password, so it is not an argument."""
@@ -267,9 +282,7 @@ class Learner:
         if process.returncode == 0:
             facts: dict[str, Any] = json.loads(output.read())
             return facts
-        sweep(target)
-        with suppress(ServiceError):
-            await self.ledger.call("end_lease", lambda store: store.end_lease(holder(process.pid)))
+        await self._clean(target, process.pid)
         said = errors.read().decode(errors="replace").strip().splitlines()[-1:]
         code = process.returncode
         why = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
