@@ -20,7 +20,6 @@ from reelgraph.service.learning import Learner
 from reelgraph.service.middleware import API_VERSION, BodyLimit, Edge, TokenBuckets
 from reelgraph.service.model import Current, newest
 from reelgraph.service.posters import Posters
-from reelgraph.service.posters import routes as poster_routes
 from reelgraph.service.routes import exports, insights, operations, ratings, visitors
 from reelgraph.service.settings import Keys, Settings
 from reelgraph.service.state import State
@@ -76,7 +75,7 @@ def create_app(
     handle_errors(app, missing_page)
     for routes in (
         visitors.routes, exports.routes, insights.routes, ratings.routes, operations.admin, operations.health,
-        operations.telemetry, poster_routes, page_routes(),
+        operations.telemetry, page_routes(),
     ):  # fmt: skip
         _name_operations(routes)
         app.include_router(routes)

@@ -10,18 +10,12 @@ from urllib.parse import quote
 from urllib.request import Request as Asked
 from urllib.request import urlopen
 
-from fastapi import APIRouter, Request
 from pydantic import SecretStr
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import Response
 
 from reelgraph.files import new_file
-from reelgraph.service.errors import ServiceError
-from reelgraph.service.schemas import Id
-from reelgraph.service.state import served, state_of
 from reelgraph.service.telemetry import LOGGER
 
-routes = APIRouter(include_in_schema=False)
 API, IMAGES = "https://api.themoviedb.org", "https://image.tmdb.org"
 _MOST_BYTES = 2_000_000
 _TIMEOUT = 8.0  # seconds
@@ -103,15 +97,3 @@ def _read(file: Path) -> bytes | None:
             return content if content or time.time() - os.fstat(opened.fileno()).st_mtime < _FORGET else None
     except OSError:
         return None
-
-
-@routes.get("/posters/{movie_id:id}", response_model=None)
-async def poster(request: Request, movie_id: Id) -> Response:
-    """The poster of a movie."""
-    recommender, posters = served(request).recommender, state_of(request).posters
-    known = posters is not None and movie_id in recommender.items
-    tmdb_id = recommender.catalogue.movie(recommender.items.index(movie_id)).tmdb_id if known else None
-    image = await posters.get(tmdb_id) if posters is not None and tmdb_id is not None else b""
-    if not image:
-        raise ServiceError("not_found", "expected a movie with a poster, found another")
-    return Response(image, headers={"Cache-Control": "public, max-age=604800"}, media_type="image/jpeg")

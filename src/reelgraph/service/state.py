@@ -1,7 +1,6 @@
 """The parts of the service that routes share."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from fastapi import Request
 
@@ -9,11 +8,9 @@ from reelgraph.service.database.ledger import Ledger
 from reelgraph.service.insights import Insights
 from reelgraph.service.learning import Learner
 from reelgraph.service.model import Current, Served
+from reelgraph.service.posters import Posters
 from reelgraph.service.settings import Keys, Settings
 from reelgraph.service.telemetry import Metrics
-
-if TYPE_CHECKING:
-    from reelgraph.service.posters import Posters
 
 
 @dataclass(frozen=True)
@@ -27,7 +24,7 @@ class State:
     metrics: Metrics
     ledger: Ledger
     learner: Learner
-    posters: "Posters | None"
+    posters: Posters | None
 
     @property
     def writes(self) -> str:

@@ -14,7 +14,7 @@ from starlette.types import Scope
 
 from reelgraph.service.errors import ServiceError
 from reelgraph.service.schemas import Id
-from reelgraph.service.state import served
+from reelgraph.service.state import served, state_of
 
 STATIC, DOCS = Path(__file__).parent / "static", Path(__file__).parent / "docs"
 _LINK, _TITLE = re.compile(r'(href|src)="(?!#)'), re.compile(r"<title>.*?</title>")
@@ -34,7 +34,7 @@ class _Files(StaticFiles):
 
 
 def page_routes() -> APIRouter:
-    """`/` for visitors, `/movie/ID`, `/insights` for analysts, `/docs` (Swagger UI), and the files that they load."""
+    """The page (`/`, `/movie/ID`), its posters, `/insights`, `/docs` (Swagger UI), and the files that they load."""
     routes = APIRouter(include_in_schema=False)
     page = _Files(directory=STATIC)
     docs = _Files(directory=DOCS, packages=[("fastapi_swagger", "resources")])
@@ -53,6 +53,7 @@ def page_routes() -> APIRouter:
     ):
         routes.add_api_route(path, named(files, name), response_model=None)
     routes.add_api_route("/movie/{movie_id:id}", movie_page, response_model=None)
+    routes.add_api_route("/posters/{movie_id:id}", poster, response_model=None)
 
     @routes.get("/static/{name:path}", response_model=None)
     async def page_file(request: Request, name: str) -> Response:
@@ -77,6 +78,17 @@ async def movie_page(request: Request, movie_id: Id) -> Response:
         f'<meta property="og:description" content="{genres}: how you would rate it, and why">'
     )
     return HTMLResponse(_TITLE.sub(lambda _: head, _page("index.html", request)), headers={"Cache-Control": "no-cache"})
+
+
+async def poster(request: Request, movie_id: Id) -> Response:
+    """The poster of a movie."""
+    recommender, posters = served(request).recommender, state_of(request).posters
+    known = posters is not None and movie_id in recommender.items
+    tmdb_id = recommender.catalogue.movie(recommender.items.index(movie_id)).tmdb_id if known else None
+    image = await posters.get(tmdb_id) if posters is not None and tmdb_id is not None else b""
+    if not image:
+        raise ServiceError("not_found", "expected a movie with a poster, found another")
+    return Response(image, headers={"Cache-Control": "public, max-age=604800"}, media_type="image/jpeg")
 
 
 def missing_page(request: Request, problem: ServiceError) -> Response | None:
