@@ -78,6 +78,23 @@ def test_the_options_of_a_list(command: Command, model_dir: Path, tmp_path: Path
     assert [row["movie_id"] for row in start] == [line.movie.movie_id for line in model.recommend(ratings={})]
 
 
+def test_one_list_for_several_people(command: Command, model_dir: Path, tmp_path: Path) -> None:
+    model = open_model(model_dir)
+    (tmp_path / "ann.csv").write_text("movieId,rating\n10,5\n450,1\n")
+    group = ("recommend", model_dir, "--together", f"4,{tmp_path / 'ann.csv'}", "--together", 9, "-k", 5)
+    expected = model.recommend_together({"4": "4", "ann": {"10": 5.0, "450": 1.0}, "9": "9"}, strategy="average", k=5)
+    rows = json.loads(command(*group, "--strategy", "average", "--json").stdout)
+    assert [row["movie_id"] for row in rows] == [line.movie.movie_id for line in expected]
+    assert [member["name"] for member in rows[0]["members"]] == ["4", "ann", "9"]
+    shown = command(*group)
+    assert "For 4, ann, 9" in shown.stdout
+    assert "Good for everyone" in shown.stderr
+    refused = command("recommend", model_dir, "--together", "4,nobody")
+    assert refused.returncode == 2
+    assert "a user of the training data or a file with ratings, found 'nobody'" in refused.stderr
+    assert command("recommend", model_dir, "--together", "4", "--user", "4").returncode == 2
+
+
 def test_questions_to_a_new_user(command: Command, model_dir: Path, tmp_path: Path) -> None:
     model = open_model(model_dir)
     rows = json.loads(command("ask", model_dir, "-k", 4, "--json").stdout)

@@ -31,6 +31,7 @@ READS: list[Route] = [
     ("GET", "/api/movies/{movie_id}/similar", None),
     ("GET", "/api/users/{user_id}/recommendations", None),
     ("POST", "/api/recommendations", {"ratings": {"M": 3.0}}),
+    ("POST", "/api/questions", {"ratings": {"M": 3.0}}),
     ("POST", "/api/explanations", {"movie": "M", "ratings": {}}),
     ("GET", "/api/insights", None),
     ("GET", "/api/insights/compare?user={user_id}", None),
@@ -43,6 +44,7 @@ WRITES: list[Route] = [
     ("GET", "/api/users/{user_id}/ratings", None),
     ("DELETE", "/api/users/{user_id}/ratings/{movie_id}", None),
     ("DELETE", "/api/users/{user_id}", None),
+    ("POST", "/api/shares", {"user": "U"}),
 ]
 ADMINS: list[Route] = [
     ("POST", "/api/admin/reload", {}),
@@ -162,7 +164,7 @@ WRONG: list[tuple[str, str, Any, str]] = [
         ({"genre": ""}, "body.genre"),
         ({"year": "199"}, ""),
         ({"year": "1999-1990"}, ""),
-        ({"order": "best"}, "body.order"),
+        ({"order": "worst"}, "body.order"),
         ({"diversity": 1.5}, "body.diversity"),
         ({"exclude": ["x"] * 10_001}, "body.exclude"),
         ({"exclude": "10"}, "body.exclude"),

@@ -164,9 +164,10 @@ def test_the_openapi_document(client: httpx.Client) -> None:
             assert facts.get("summary"), f"{method} {path}"
             assert facts.get("description"), f"{method} {path}"
             assert {"422", "429", "500", "503"} <= facts["responses"].keys()
-            keyed = path.startswith(("/api/admin", "/api/ratings")) or path.endswith("ratings") or method == "delete"
+            own = ("/api/admin", "/api/ratings", "/api/shares")
+            keyed = path.startswith(own) or path.endswith("ratings") or method == "delete"
             assert ("security" in facts) == keyed
-            assert ("401" in facts["responses"]) == (keyed or path == "/api/visitors")
+            assert ("401" in facts["responses"]) == (keyed or path in {"/api/visitors", "/api/recommendations"})
 
 
 def test_keys_come_from_the_environment_or_a_file(tmp_path: Path) -> None:

@@ -161,7 +161,7 @@ async def _ratings_given(state: State, user_id: str) -> dict[str, float]:
     return {rating.movie_id: rating.rating for rating in stored}
 
 
-@routes.post("/recommendations", response_model=VisitorList)
+@routes.post("/recommendations", response_model=VisitorList, responses=KEYED)
 async def visitor_list(request: Request, body: ListRequest) -> Response:
     """List the best movies for a visitor with any number of ratings, alone or `together`; or a start list."""
     model = served(request)
