@@ -266,6 +266,10 @@ def test_results_show_themselves(model: rg.Recommender) -> None:
         assert type(shown).__name__ in repr(shown)
         assert ElementTree.fromstring(shown._repr_html_()) is not None
     assert f"{model.artifact.manifest['metrics']['test']['model']['rmse']:.4f} (test)" in repr(model)
+    for name, value in (("rich.console._is_jupyter", lambda: True), ("os.environ", os.environ | {"FORCE_COLOR": "1"})):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(name, value)
+            assert repr(suggestions) == text, "a notebook shows the table itself"
 
 
 def test_data_reports_and_explanations_show_themselves(data: rg.Dataset, model: rg.Recommender) -> None:

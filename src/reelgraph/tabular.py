@@ -48,10 +48,10 @@ class Tabular:
 
         title, header, rows, left = self._shown()
         spare = [header.index(name) for name in self.spare if name in header]
-        console = Console(file=io.StringIO(), width=WIDTH, record=True)
+        page = io.StringIO()
+        console = Console(file=page, width=WIDTH, force_terminal=False, force_jupyter=False)
         console.print(make_table("", header, rows, left, spare=spare, width=WIDTH))
-        lines = [line.rstrip() for line in console.export_text().splitlines()]
-        return "\n".join([title, *lines])
+        return "\n".join([title, *(line.rstrip() for line in page.getvalue().splitlines())])
 
     def _repr_html_(self) -> str:
         title, header, rows, left = self._shown()
