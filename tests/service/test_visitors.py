@@ -389,3 +389,24 @@ def test_operations_are_named_by_sentences(client: httpx.Client) -> None:
     assert len(summaries) > 15
     assert all(len(summary.split()) >= 3 for summary in summaries), summaries
     assert len(set(summaries)) == len(summaries)
+
+
+def test_a_visitor_reads_and_deletes_who_they_are(serve: Callable[..., httpx.Client], model_dir: Path) -> None:
+    client = serve(model_dir, Keys(write=SecretStr("a key of some length")))
+    assert client.get("/api/visitors").json() == {"user": None}
+    assert client.delete("/api/visitors").status_code == 401
+    user = client.post("/api/visitors").json()["user"]
+    assert client.get("/api/visitors").json() == {"user": user}
+    assert client.post("/api/ratings", json={"movie": "10", "rating": 4}).status_code == 200
+    assert client.delete("/api/visitors").json() == {"deleted": 2}
+    assert client.get("/api/visitors").json() == {"user": None}, "the cookie is gone"
+
+
+@pytest.mark.parametrize(
+    ("keys", "keep", "told"),
+    [(None, "ask", "ask"), (None, "server", "server"), (None, "browser", "browser"), (Keys(), "server", "browser")],
+)
+def test_the_page_is_told_where_to_keep_ratings(
+    serve: Callable[..., httpx.Client], model_dir: Path, keys: Keys | None, keep: str, told: str
+) -> None:
+    assert serve(model_dir, keys, keep=keep).get("/api/catalogue").json()["keep"] == told

@@ -367,6 +367,7 @@ class CatalogueFacts(BaseModel):
     years: tuple[int, int] | None
     artifact: ArtifactFacts
     writes: Literal["open", "key", "off"]
+    keep: Literal["ask", "browser", "server"] = Field(description="where the page keeps a visitor's ratings")
     posters: bool = Field(description="whether /posters/ID has pictures of the movies with a tmdb_id")
 
 
@@ -520,6 +521,12 @@ class Comparison(BaseModel):
 
 
 # Ratings
+
+
+class VisitorId(BaseModel):
+    """The anonymous user of the request's token, null without one."""
+
+    user: str | None
 
 
 class VisitorToken(BaseModel):

@@ -39,6 +39,10 @@ class Settings(Checked):
     origins: str | None = Field(None, description="other sites whose pages may use the service, separated by commas")
     bench: Path | None = Field(None, description="directory of bench results for the leaderboard of /insights")
     compare: Path | None = Field(None, description="second model whose lists /insights shows beside those of DIR")
+    keep: Literal["ask", "browser", "server"] = Field(
+        "ask",
+        description="where the page keeps ratings: in the browser, on the server, or where the visitor says",
+    )
     posters: Path | None = Field(
         None, description="folder for posters from TMDB, fetched if REELGRAPH_TMDB_KEY is set; by default beside DIR"
     )

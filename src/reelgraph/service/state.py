@@ -27,6 +27,11 @@ class State:
     posters: Posters | None
 
     @property
+    def keep(self) -> str:
+        """Where the page keeps ratings: "browser", "server", or "ask" the visitor."""
+        return "browser" if self.writes == "off" else self.settings.keep
+
+    @property
     def writes(self) -> str:
         """Who may write: "open" to all of this machine, with a "key" or token, or "off" for everybody."""
         return "open" if self.settings.open else "key" if self.keys.write else "off"

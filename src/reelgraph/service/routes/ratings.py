@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
-from reelgraph.service.auth import COOKIE, Writer, share_token, visitor_token, writer
+from reelgraph.service.auth import COOKIE, Writer, share_token, visitor_token, writer, writer_of
 from reelgraph.service.database.store import RatingChange, StoredRating
 from reelgraph.service.errors import ServiceError, unknown
 from reelgraph.service.responses import answer
@@ -22,6 +22,7 @@ from reelgraph.service.schemas import (
     ShareRequest,
     ShareToken,
     UserRatings,
+    VisitorId,
     VisitorToken,
     WrittenCount,
 )
@@ -47,6 +48,28 @@ async def share(request: Request, body: ShareRequest, author: Author) -> Respons
     """Make a token with which others can list movies together with a visitor, for some time. It shows no rating."""
     expires = int(time.time()) + 3600 * body.hours
     return answer({"share": await share_token(request, author.acting_for(body.user), expires), "expires": expires})
+
+
+@routes.get("/visitors", response_model=VisitorId)
+async def present_visitor(request: Request) -> Response:
+    """Say which anonymous user the request's token names, if any."""
+    try:
+        return answer({"user": (await writer_of(request)).visitor})
+    except ServiceError as error:
+        if error.code not in {"unauthorized", "forbidden"}:
+            raise
+        return answer({"user": None})
+
+
+@routes.delete("/visitors", response_model=DeletedCount)
+async def delete_visitor(request: Request, author: Author) -> Response:
+    """Delete all that the database holds about the visitor of the token, and the cookie."""
+    user = author.acting_for(None)
+    response = answer(
+        {"deleted": await state_of(request).ledger.call("delete_user", lambda store: store.delete_user(user))}
+    )
+    response.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    return response
 
 
 @routes.post("/ratings", response_model=RatingResponse)

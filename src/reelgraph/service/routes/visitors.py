@@ -50,7 +50,7 @@ routes = APIRouter(prefix="/api", responses=FAILURES, tags=["visitors"])
 async def catalogue(request: Request) -> Response:
     """Describe the catalogue: its size, rating scale, genres and years, the model, and who may write ratings."""
     model, state = served(request), state_of(request)
-    facts = {"writes": state.writes, "posters": state.posters is not None}
+    facts = {"writes": state.writes, "posters": state.posters is not None, "keep": state.keep}
     extra = f"-{model.facts['since']}-{'-'.join(map(str, facts.values()))}"
     return cached(request, model, lambda: _catalogue_facts(model) | facts, extra)
 

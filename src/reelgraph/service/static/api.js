@@ -5,7 +5,7 @@
 /** @typedef {Movie & {ratings: number, mean: number | null}} MovieFacts */
 /** @typedef {{movies: number, users: number, ratings: number, scale: import("./format.js").Scale | null,
  *   genres: {name: string, movies: number}[], years: [number, number] | null, artifact: {id: string},
- *   posters: boolean}} Catalogue */
+ *   posters: boolean, keep: "ask" | "browser" | "server"}} Catalogue */
 /** @typedef {{ratings: Record<string, number>, k: number, genre: string | null, year: string | null, order: string | null,
  *   exclude: string[], only: string[] | null, offset: number}} ListRequest */
 /** @typedef {{title: string, year: number | null, similar: Movie[]}} Unmatched */
@@ -21,10 +21,11 @@ const MAX_RETRIES = 3; // after "too many requests"
 
 /** A request that failed or got no response. */
 export class ApiError extends Error {
-  /** @param {string} code the service's error code, or "unreachable" @param {string} message */
-  constructor(code, message) {
+  /** @param {string} code the service's error code, or "unreachable" @param {string} message @param {any} [detail] */
+  constructor(code, message, detail) {
     super(message);
     this.code = code;
+    this.detail = detail;
   }
 }
 
@@ -117,14 +118,44 @@ export class Api extends EventTarget {
     return this.#ask(`api/exports?${query}`, { signal, body: file });
   }
 
+  /** The anonymous user whose ratings the server keeps, if any. @returns {Promise<{user: string | null}>} */
+  visitor() {
+    return this.#ask("api/visitors");
+  }
+
+  /** @returns {Promise<{user: string}>} */
+  becomeVisitor() {
+    return this.#ask("api/visitors", { body: {} });
+  }
+
+  /** Deletes what the server keeps of the visitor. @returns {Promise<{deleted: number}>} */
+  deleteVisitor() {
+    return this.#ask("api/visitors", { method: "DELETE" });
+  }
+
+  /** @param {string} user @returns {Promise<{ratings: {movie: string, rating: number, timestamp: number}[]}>} */
+  ratings(user) {
+    return this.#ask(`api/users/${encodeURIComponent(user)}/ratings`);
+  }
+
+  /** Keeps ratings on the server. @param {Record<string, number>} ratings */
+  keep(ratings) {
+    return this.#ask("api/ratings/batch", { body: { ratings } });
+  }
+
+  /** @param {string} user @param {string} id */
+  unkeep(user, id) {
+    return this.#ask(`api/users/${encodeURIComponent(user)}/ratings/${encodeURIComponent(id)}`, { method: "DELETE" });
+  }
+
   /**
    * @param {string} path
-   * @param {{signal?: AbortSignal, body?: any}} how `body` is sent as JSON, or as it is if it is a file
+   * @param {{signal?: AbortSignal, body?: any, method?: string}} [how] `body` is sent as JSON, or as it is if it is a file
    * @returns {Promise<any>}
    */
-  async #ask(path, { signal, body }) {
+  async #ask(path, { signal, body, method } = {}) {
     for (let turn = 0; ; turn += 1) {
-      const { answer, content } = await this.#send(path, signal, body);
+      const { answer, content } = await this.#send(path, signal, body, method);
       if (answer.ok && content !== null) return content;
       if (answer.status === 429 && turn < MAX_RETRIES) {
         await pause(1000 * Math.min(Number(answer.headers.get("Retry-After")) || 1, 30), signal);
@@ -134,6 +165,7 @@ export class Api extends EventTarget {
       throw new ApiError(
         error?.code ?? "internal",
         error?.message ?? `The server answered with status ${answer.status}.`,
+        error?.detail,
       );
     }
   }
@@ -143,13 +175,17 @@ export class Api extends EventTarget {
    * @param {string} path
    * @param {AbortSignal | undefined} signal
    * @param {any} body
+   * @param {string} [method]
    */
-  async #send(path, signal, body) {
+  async #send(path, signal, body, method = body === undefined ? "GET" : "POST") {
     const isFile = body instanceof Blob;
     const late = AbortSignal.timeout(isFile ? UPLOAD_TIMEOUT : TIMEOUT);
     const both = signal ? AbortSignal.any([signal, late]) : late;
     const headers = { "Content-Type": isFile ? "application/octet-stream" : "application/json" };
-    const what = body === undefined ? {} : { method: "POST", body: isFile ? body : JSON.stringify(body), headers };
+    const sent = isFile ? body : JSON.stringify(body);
+    const changes = method === "DELETE" || path.startsWith("api/ratings"); // to be finished when the page is left
+    const keepalive = changes && (sent?.length ?? 0) < 60_000;
+    const what = { method, keepalive, ...(body === undefined ? {} : { body: sent, headers }) };
     try {
       const answer = await fetch(ROOT + path, { ...what, signal: both });
       if (answer.status >= 502) throw new Error(answer.statusText);

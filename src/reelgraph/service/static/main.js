@@ -6,6 +6,7 @@ import { Filters } from "./filters.js";
 import { count, counted } from "./format.js";
 import { drawHero } from "./hero.js";
 import { Import } from "./imports.js";
+import { Keeping } from "./keeping.js";
 import { List } from "./list.js";
 import { watchServer } from "./notices.js";
 import { Search } from "./search.js";
@@ -82,8 +83,9 @@ async function start() {
   new Search(api, page);
   new Import(api, page);
   const share = new Share(api, page);
+  const keeping = new Keeping(api, page, catalogue.keep);
   list.refresh();
-  await Promise.all([share.restore(), sheet.restore()]);
+  await Promise.all([keeping.restore().then(() => share.restore()), sheet.restore()]);
 }
 
 start();

@@ -93,6 +93,12 @@ export class Visitor extends EventTarget {
     this.#changed("all", null);
   }
 
+  /** Forgets everything. */
+  forgetAll() {
+    for (const all of [this.ratings, this.hidden, this.watched, this.watchlist]) all.clear();
+    this.#changed("all", null);
+  }
+
   /** Forgets which films the visitor has watched and wants to watch. */
   forgetImport() {
     this.watched.clear();
