@@ -57,9 +57,11 @@ def pairs(model: Artifact) -> dict[tuple[str, str], float]:
 
 
 def test_a_model_takes_in_new_ratings(place: Path, trained: Artifact) -> None:
-    rows = board(12)
+    rows, made = board(12), (place / "manifest.json").stat()
     outcome = learn(place, table(rows))
     assert (outcome.kind, outcome.outcome) == ("update", "taken"), outcome
+    found = (place / "manifest.json").stat()
+    assert (found.st_mtime_ns, found.st_ino != made.st_ino) == (made.st_mtime_ns, True), "no newer than its neighbours"
     assert (outcome.collected, outcome.new, outcome.judges, outcome.judging_users) == (360, 360, 72, 12)
     assert outcome.measures.keys() == {"rmse", "ndcg"}
     learned = read_artifact(place)
@@ -211,6 +213,12 @@ def test_a_forgotten_user_does_not_return(place: Path, trained: Artifact) -> Non
     assert learn(place, table(board(14))).outcome == "taken"
     expected = {pair: stars for pair, stars in pairs(trained).items() if pair[0] != "u3"}
     assert pairs(read_artifact(place)) == expected | {row[:2]: row[2] for row in board(14)}
+
+
+def test_movies_that_the_operator_has_removed_do_not_return(place: Path, trained: Artifact) -> None:
+    outcome = learn(place, table([*board(12), ("visitor-1", "removed", 4.0, 5)]))
+    assert (outcome.outcome, outcome.collected) == ("taken", 360)
+    assert read_artifact(place).items.equals(trained.items)
 
 
 def test_users_of_collected_ratings_are_marked(place: Path) -> None:

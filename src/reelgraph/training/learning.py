@@ -6,6 +6,7 @@ the candidate is made without them first, and again with them once it is taken i
 the last one, some of which updates have taken in by then; an update without them then stands for the model in service.
 """
 
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -48,7 +49,7 @@ class Round:
         outcome: "taken" in, "refused" because it is worse, "skipped" for lack of new ratings, or "overtaken" by a model
             that somebody else put in place.
         why: the outcome in words.
-        collected: ratings in the database.
+        collected: ratings in the database, of movies of the operator's model.
         new: those of them that the model in service does not know, or for a refit, that the latest full fit does not.
         deleted: ratings removed from the model in service because they were deleted from the database.
         judges: the newest ratings, which judged; their users are `judging_users`.
@@ -96,6 +97,9 @@ def learn(
     with locked(path):
         served = read_artifact(path)
         kept = _kept(path, served)
+        # The service takes no ratings of others; these are of a larger model before, and would bring its movies back.
+        movies = Vocabulary.of(kept.origin.items, "movie").indices(collected["movieId"].to_pylist())[1]
+        collected = collected.filter(pa.array(movies))
         served, kept, deleted = _without_deleted(path, served, kept, collected, may_write)
     before = kept.fitted if refit else served
     new = ~np.isin(_pairs(before, *_ids(collected)), _own_pairs(before))
@@ -149,8 +153,15 @@ def _candidate(
             return replace(facts, outcome="overtaken", why="somebody else replaced the model during the round")
         if facts.kind == "refit":
             write_artifact(fitted, learning_of(path) / "fit", keep=False)
-        write_artifact(final, path)
+        _put(final, path)
     return replace(facts, outcome="taken", why="no worse on the newest ratings than the model before")
+
+
+def _put(model: Artifact, path: Path, *, keep: bool = True) -> None:
+    """Replace the model at `path`; its time stays: of several in a directory, the newest is served."""
+    times = (path / MANIFEST).stat()
+    write_artifact(model, path, keep=keep)
+    os.utime(path / MANIFEST, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
 def _marked(model: Artifact, trained: Vocabulary, ratings: int) -> Artifact:
@@ -188,7 +199,7 @@ def _without_deleted(
         write_artifact(fitted, learning_of(path) / "fit", keep=False)
     deleted = served.seen.num_rows - left.seen.num_rows
     if left is not served:
-        write_artifact(left, path, keep=False)
+        _put(left, path, keep=False)
         left = read_artifact(path)
     return left, _Kept(kept.origin, fitted), deleted
 
