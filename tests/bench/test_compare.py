@@ -5,7 +5,9 @@ import io
 import json
 import math
 import subprocess
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
+from reelgraph._version import __version__
 from reelgraph.bench import compare, datasets
 from reelgraph.bench.compare import BUDGET, BenchJob, list_jobs, run_jobs
 from reelgraph.bench.figures import method_figure
@@ -45,7 +48,8 @@ def row(**changes: Any) -> dict[str, Any]:
         ("rmse", "mae", "user_rmse", "ndcg", "recall", "coverage", "predict_seconds"), 1.0
     )
     base |= {"dataset": "d", "part": "d", "method": "m", "seed": 0, "error": None, "unpredictable": 0}
-    return base | {"tune_seconds": 1.0, "fit_seconds": 2.0, "memory_gb": 0.5, "settings": {}} | changes
+    base |= {"tune_seconds": 1.0, "fit_seconds": 2.0, "tune_cpu_seconds": 1.5, "fit_cpu_seconds": 2.5}
+    return base | {"reelgraph": __version__, "memory_gb": 0.5, "settings": {}} | changes
 
 
 @pytest.mark.slow
@@ -57,6 +61,8 @@ def test_every_method_and_seed_is_measured(done: tuple[Path, Any]) -> None:
     for run in runs.values():
         assert run["error"] is None
         assert run["memory_gb"] > 0.05
+        assert run["date"] == result["date"]
+    assert runs["residual", 0]["tune_cpu_seconds"] > runs["residual", 0]["fit_cpu_seconds"] > 0
     assert runs["mean", 0]["ndcg"] is None
     assert runs["ease", 0]["rmse"] is None
     assert 0 < runs["ease", 0]["ndcg"] <= 1
@@ -142,21 +148,72 @@ def test_an_interrupt_keeps_finished_runs(tables: Path, tmp_path: Path, monkeypa
 
 
 def test_own_models_run_first_and_set_the_budget(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    budgets = {}
+    budgets: dict[str, float | None] = {}
 
-    def run(job: BenchJob, data: Path, budget: float, directory: Path) -> dict[str, Any]:
-        budgets[job.method] = budget
-        return row(dataset=job.dataset, part=job.part, method=job.method, tune_seconds=30.0, fit_seconds=10.0)
+    def run(job: BenchJob, *_: Any) -> dict[str, Any]:
+        budgets[job.method] = job.budget
+        if job.method == "residual":
+            time.sleep(0.2)
+        return row(tune_cpu_seconds=30.0, fit_cpu_seconds=10.0)
 
     monkeypatch.setattr(compare, "run_job", run)
     monkeypatch.setattr(
         datasets, "prepare_part", lambda *_: prepare(find(), DataConfig(), tmp_path / "p", lambda _: None)
     )
-    list(run_jobs(list_jobs(["sample"], ["svd", "residual"], 1, None), tmp_path, "x", lambda _: None))
-    assert budgets == {"residual": BUDGET, "svd": 40.0}
+    for at_once in (1, 2):
+        out = tmp_path / str(at_once)
+        *_, result = run_jobs(list_jobs(["sample"], ["svd", "residual"], 1, None), out, "x", lambda _: None, at_once)
+        assert budgets == {"residual": BUDGET, "svd": 40.0}
+        assert [run["method"] for run in result["runs"]] == ["residual", "svd"]
     folds = list_jobs(["ml-100k-5fold"], ["mean"], 2, None)
     assert len(folds) == 10
     assert {job.dataset for job in folds} == {"ml-100k-5fold"}
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_equal_runs_happen_once(at_once: int, tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On ratings without times and side features all variants of ours are the same."""
+    (tmp_path / "plain.csv").write_text(
+        "\n".join(",".join(line.split(",")[:3]) for line in (tables / "ratings.csv").read_text().splitlines())
+    )
+    ran: list[str] = []
+
+    def run(job: BenchJob, *_: Any) -> dict[str, Any]:
+        ran.append(job.method)
+        return row(rmse=0.7)
+
+    monkeypatch.setattr(compare, "run_job", run)
+    names = ["residual", "residual-no-time", "residual-ratings-only", "mean"]
+    todo = list_jobs([str(tmp_path / "plain.csv")], names, 1, 0.0)
+    *_, result = run_jobs(todo, tmp_path / "out", "x", lambda _: None, at_once)
+    assert sorted(ran) == ["mean", "residual"]
+    assert {run["method"]: run["rmse"] for run in result["runs"]} == dict.fromkeys(names, 0.7)
+    again = [replace(todo[0], dataset="five folds")]
+    *_, result = run_jobs(again, tmp_path / "out", "x", lambda _: None)
+    assert len(ran) == 2, "a fold of a finished data set"
+    assert (result["runs"][-1]["dataset"], result["runs"][-1]["rmse"]) == ("five folds", 0.7)
+
+
+def test_runs_of_another_version_are_repeated(tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compare, "run_job", lambda *_: row(rmse=0.7))
+    file = str(tables / "ratings.csv")
+    for version in ("0.0.1", None):
+        old = row(dataset=file, part=file, method="mean", rmse=0.9, reelgraph=version)
+        compare.write_results({"kind": "reelgraph-bench", "version": 1, "runs": [old]}, tmp_path)
+        *_, result = run_jobs(list_jobs([file], ["mean"], 1, 1.0), tmp_path, "x", lambda _: None)
+        assert [run["rmse"] for run in result["runs"]] == [0.7]
+
+
+def test_differences_between_methods_are_tested(done: tuple[Path, Any]) -> None:
+    out, _ = done
+    result = json.loads((out / "results.json").read_text())
+    tests = {(test["method"], test["measure"]): test for test in result["paired"]}
+    assert set(tests) == {("mean", "rmse"), ("bias", "rmse"), ("bias", "ndcg"), ("ease", "ndcg")}
+    runs = {(run["method"], run["seed"]): run["rmse"] for run in result["runs"]}
+    apart = sum(runs["mean", seed] - runs["residual", seed] for seed in (0, 1)) / 2
+    assert tests["mean", "rmse"]["difference"] == pytest.approx(apart, rel=0.02)
+    assert tests["mean", "rmse"]["p_holm"] < 0.05
+    assert tests["mean", "rmse"]["runs"] == 2
 
 
 def test_a_leak_stops_the_benchmark(tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,7 +320,7 @@ def test_memory_is_that_of_the_run(tables: Path, tmp_path: Path) -> None:
 
 def test_a_narrow_terminal_shows_fewer_columns_and_no_intervals() -> None:
     runs = [row(method="residual-ratings-only", rmse=0.87654321 + seed / 100, seed=seed) for seed in range(3)]
-    for width, columns, rmse in ((80, 5, "0.8865"), (200, 10, "0.8865 ± 0.0248")):
+    for width, columns, rmse in ((80, 5, "0.8865"), (200, 12, "0.8865 ± 0.0248")):
         (table,) = method_tables(runs, published=False, width=width)
         assert len(table.header) == columns + 1
         assert table.rows[0][:2] == ["residual-ratings-only", rmse]

@@ -102,6 +102,11 @@ def test_known_checksums_are_pinned(cache: Path) -> None:
         find_folder("ml-1m", lambda _: None, url)
 
 
+def test_other_data_sets_are_not_downloaded(cache: Path) -> None:
+    with pytest.raises(DataError, match=r"filmtrust: expected .* under REELGRAPH_DATA, found none"):
+        find_folder("filmtrust", lambda _: None, "http://127.0.0.1:9")
+
+
 def test_without_a_network_the_remedy_is_given(cache: Path) -> None:
     with pytest.raises(DataError, match="set REELGRAPH_DATA to a folder that holds ml-1m"):
         find_folder("ml-1m", lambda _: None, "http://127.0.0.1:9")

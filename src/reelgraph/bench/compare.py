@@ -2,13 +2,16 @@
 
 import csv
 import json
+import os
 import platform
+import re
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +21,19 @@ from reelgraph import machine
 from reelgraph._version import __version__
 from reelgraph.bench import datasets
 from reelgraph.bench.datasets import Report
-from reelgraph.bench.methods import TUNES_ITSELF, complete, tune_and_fit
+from reelgraph.bench.fitted import Cost
+from reelgraph.bench.methods import TUNES_ITSELF, complete, same_method, tune_and_fit
+from reelgraph.bench.paired import USERS, UserErrors, compare_methods
 from reelgraph.bench.results import KIND, RESULTS, read_results
-from reelgraph.data.dataset import load_prepared, merge
+from reelgraph.data.dataset import Dataset, load_prepared, merge
 from reelgraph.errors import DataError
 from reelgraph.files import new_file, output_errors
-from reelgraph.metrics.ranking import evaluate_ranking
+from reelgraph.metrics.ranking import evaluate_ranking, user_ndcg
 from reelgraph.metrics.ratings import mae, rmse
 
 TABLE = "results.csv"
 COLD = "cold"  # instead of a method's name: the default model on held-out users and movies
-BUDGET = 60.0  # seconds to search settings if none are given and no own model has run
+BUDGET = 60.0  # processor seconds to search settings if none are given and no own model has run
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,7 @@ class BenchJob:
     part: str  # the data set itself: one fold where `dataset` has several
     method: str  # or `COLD`
     seed: int  # of the split and the method
-    budget: float | None  # seconds to search settings; None for as long as our own model takes
+    budget: float | None  # processor seconds to search settings; None for as many as our own model takes
 
     @property
     def key(self) -> tuple[str, str, str, int]:
@@ -61,36 +66,119 @@ def list_jobs(
     ]
 
 
-def run_jobs(jobs: Sequence[BenchJob], out: Path, command: str, report: Report) -> Iterator[dict[str, Any]]:
-    """Run the jobs without a result in `out`, and write and yield `results.json` at the start and after each."""
-    from reelgraph.training.leaks import check_data  # noqa: PLC0415
+def run_jobs(
+    jobs: Sequence[BenchJob], out: Path, command: str, report: Report, at_once: int = 1
+) -> Iterator[dict[str, Any]]:
+    """Run the jobs without a result in `out`, and write and yield `results.json` at the start and after each.
 
-    path = out / RESULTS
+    Args:
+        jobs: what to run, in this order.
+        out: the directory of results; runs of this version that it holds are not repeated, failed ones are.
+        command: how the comparison was started, for the results.
+        report: called with a line about what begins.
+        at_once: number of runs at a time, which share the processors.
+    """
+    result = _open_results(out, command)
+    finished = {_key(row) for row in result["runs"] + result["cold"] if _usable(row)}
+    pending = [job for job in jobs if job.key not in finished]
+    yield result
+    with tempfile.TemporaryDirectory(prefix="reelgraph-bench-") as directory, ThreadPoolExecutor(at_once) as pool:
+        prepared = Prepared(Path(directory), report)
+        running: dict[Future[dict[str, Any]], BenchJob] = {}
+        while pending or running:
+            while len(running) < at_once and (job := _next(pending, [*running.values()], prepared, result["runs"])):
+                pending.remove(job)
+                twin = _twin(result, job, prepared)
+                if twin is not None:
+                    _keep(result, job, twin, out)
+                    continue
+                report(f"{job.part}, seed {job.seed}: {job.method}")
+                job = replace(job, budget=job.budget if job.budget is not None else _own_seconds(result["runs"], job))
+                running[pool.submit(run_job, job, prepared.path(job), out, at_once)] = job
+            if running:
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    job = running.pop(future)
+                    _keep(result, job, future.result(), out)
+            yield result
+
+
+def _open_results(out: Path, command: str) -> dict[str, Any]:
     result: dict[str, Any] = {"kind": KIND, "version": 1, "runs": []}
-    if path.exists():
-        result = read_results(path, "choose another --out")
-    result |= _describe_run(command)
+    if (out / RESULTS).exists():
+        result = read_results(out / RESULTS, "choose another --out")
+    result |= {"reelgraph": __version__, "date": _today(), "machine": machine.describe()}
+    result |= {"python": platform.python_version(), "command": command}
     for kind in ("runs", "cold"):
         result[kind] = [row for row in result.get(kind, []) if not row["error"]]
-    finished = {(row["dataset"], row["part"], row["method"], row["seed"]) for row in result["runs"] + result["cold"]}
     with output_errors(out):
         out.mkdir(parents=True, exist_ok=True)
-    yield result
-    with tempfile.TemporaryDirectory(prefix="reelgraph-bench-") as directory:
-        prepared: dict[tuple[str, int], Path] = {}
-        for job in (job for job in jobs if job.key not in finished):
-            name = f"{job.part}, seed {job.seed}"
-            if (job.part, job.seed) not in prepared:
-                report(f"{name}: preparing")
-                target = Path(directory) / f"data{len(prepared)}"
-                prepared[job.part, job.seed] = datasets.prepare_part(job.part, job.seed, target, report)
-                check_data(load_prepared(prepared[job.part, job.seed]))
-            report(f"{name}: {job.method}")
-            budget = job.budget if job.budget is not None else _own_seconds(result["runs"], job)
-            row = run_job(job, prepared[job.part, job.seed], budget, Path(directory))
-            result["cold" if job.method == COLD else "runs"].append(row)
-            write_results(result, out)
-            yield result
+    return result
+
+
+def _usable(row: dict[str, Any]) -> bool:
+    return not row["error"] and row.get("reelgraph") == __version__
+
+
+def _key(row: dict[str, Any]) -> tuple[str, str, str, int]:
+    return row["dataset"], row["part"], row["method"], row["seed"]
+
+
+class Prepared:
+    """Prepared data sets by part and seed, made in a directory when first asked for."""
+
+    def __init__(self, directory: Path, report: Report) -> None:
+        self.directory, self.report = directory, report
+        self._data: dict[tuple[str, int], tuple[Path, Dataset]] = {}
+
+    def path(self, job: BenchJob) -> Path:
+        """The prepared directory."""
+        return self._prepared(job)[0]
+
+    def method(self, job: BenchJob) -> str:
+        """The method that the job comes to on these data, see `same_method`."""
+        return same_method(job.method, self._prepared(job)[1])
+
+    def _prepared(self, job: BenchJob) -> tuple[Path, Dataset]:
+        from reelgraph.training.leaks import check_data  # noqa: PLC0415
+
+        key = job.part, job.seed
+        if key not in self._data:
+            self.report(f"{job.part}, seed {job.seed}: preparing")
+            path = datasets.prepare_part(*key, self.directory / f"data{len(self._data)}", self.report)
+            data = load_prepared(path)
+            check_data(data)
+            self._data[key] = path, data
+        return self._data[key]
+
+
+def _next(pending: Sequence[BenchJob], running: Sequence[BenchJob], prepared: Prepared, runs: Any) -> BenchJob | None:
+    """The first job that can start: a twin of a running one waits for it, and other methods for their budget."""
+
+    def waits(job: BenchJob) -> bool:
+        own = [one for one in running if (one.part, one.seed) == (job.part, job.seed) and one.method in TUNES_ITSELF]
+        if job.method in TUNES_ITSELF:
+            return any(prepared.method(one) == prepared.method(job) for one in own)
+        needs_budget = job.budget is None and job.method != COLD
+        return bool(own) and needs_budget and TUNES_ITSELF[0] not in _of_job(runs, job)
+
+    return next((job for job in pending if not waits(job)), None)
+
+
+def _twin(result: dict[str, Any], job: BenchJob, prepared: Prepared) -> dict[str, Any] | None:
+    """A finished run that did the same, under the name of another data set or of a variant that equals this one."""
+    found: list[dict[str, Any]] = [] if job.method == COLD else result["runs"]
+    same_data = (row for row in found if (row["part"], row["seed"]) == (job.part, job.seed) and _usable(row))
+    method = prepared.method(job)
+    return next((row for row in same_data if prepared.method(replace(job, method=row["method"])) == method), None)
+
+
+def _keep(result: dict[str, Any], job: BenchJob, row: dict[str, Any], out: Path) -> None:
+    """Write a job's row, in place of that of an earlier version."""
+    kind = "cold" if job.method == COLD else "runs"
+    row = row | dict(zip(("dataset", "part", "method", "seed"), job.key, strict=True))
+    result[kind] = [other for other in result[kind] if _key(other) != job.key] + [row]
+    result["paired"] = compare_methods(result["runs"], out / USERS, result.get("paired", []))
+    write_results(result, out)
 
 
 def write_results(result: dict[str, Any], out: Path) -> None:
@@ -104,42 +192,46 @@ def write_results(result: dict[str, Any], out: Path) -> None:
         writer.writerows(row | {"settings": json.dumps(row["settings"])} for row in result["runs"])
 
 
-def _describe_run(command: str) -> dict[str, Any]:
-    return {
-        "reelgraph": __version__,
-        "date": time.strftime("%Y-%m-%d"),
-        "machine": machine.describe(),
-        "python": platform.python_version(),
-        "command": command,
-    }
+def _today() -> str:
+    return time.strftime("%Y-%m-%d")
+
+
+def _of_job(runs: Sequence[dict[str, Any]], job: BenchJob) -> dict[str, dict[str, Any]]:
+    """The finished runs on the same data and seed by method."""
+    same = [row for row in runs if (row["dataset"], row["part"], row["seed"]) == (job.dataset, job.part, job.seed)]
+    return {row["method"]: row for row in same if _usable(row)}
 
 
 def _own_seconds(runs: Sequence[dict[str, Any]], job: BenchJob) -> float:
-    """Seconds that `residual`, or else another own model, took to tune and fit on the same data and seed."""
-    own = {
-        row["method"]: row["tune_seconds"] + row["fit_seconds"]
-        for row in runs
-        if (row["dataset"], row["part"], row["seed"]) == (job.dataset, job.part, job.seed) and not row["error"]
-    }
-    return next((own[name] for name in TUNES_ITSELF if name in own), BUDGET)
+    """Processor seconds that `residual`, or else another own model, took to tune and fit on the same data and seed."""
+    found = _of_job(runs, job)
+    own = (found[name] for name in TUNES_ITSELF if name in found)
+    return next((float(row["tune_cpu_seconds"] + row["fit_cpu_seconds"]) for row in own), BUDGET)
 
 
-def run_job(job: BenchJob, data: Path, budget: float, directory: Path) -> dict[str, Any]:
-    """Run a job in its own process, which exchanges JSON files in `directory`; returns its row of the results."""
-    request, answer = directory / "job.json", directory / "answer.json"
-    answer.unlink(missing_ok=True)
-    request.write_text(json.dumps(asdict(job) | {"budget": budget, "data": str(data), "answer": str(answer)}))
-    command = [sys.executable, "-m", "reelgraph.bench.compare", str(request)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (this program itself)
-    base = {"dataset": job.dataset, "part": job.part, "method": job.method, "seed": job.seed}
-    if done.returncode or not answer.exists():
-        lines = [line for line in done.stderr.splitlines() if line.strip()]
-        return base | {"error": lines[-1] if lines else f"ended with code {done.returncode}", "settings": {}}
-    measured: dict[str, Any] = json.loads(answer.read_text())
-    return base | {"error": None} | measured
+def run_job(job: BenchJob, data: Path, out: Path, at_once: int = 1) -> dict[str, Any]:
+    """Run a job in its own process and return its row of the results; errors by user go to a file under `out`."""
+    share = str(max(1, machine.processors() // at_once))
+    environment = {"OMP_NUM_THREADS": share, "OPENBLAS_NUM_THREADS": share} | os.environ
+    with tempfile.TemporaryDirectory(prefix="reelgraph-bench-") as directory:
+        request, answer, users = (Path(directory) / name for name in ("job.json", "answer.json", "users.npz"))
+        request.write_text(json.dumps(asdict(job) | {"data": str(data), "answer": str(answer), "users": str(users)}))
+        command = [sys.executable, "-m", "reelgraph.bench.compare", str(request)]  # this program itself
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)  # noqa: S603
+        base: dict[str, Any] = {"reelgraph": __version__, "date": _today(), "users": None}
+        if done.returncode or not answer.exists():
+            lines = [line for line in done.stderr.splitlines() if line.strip()]
+            return base | {"error": lines[-1] if lines else f"ended with code {done.returncode}", "settings": {}}
+        if users.exists():
+            base["users"] = f"{re.sub(r'[^A-Za-z0-9.]+', '-', job.part)}-{job.method}-{job.seed}.npz"
+            (out / USERS).mkdir(exist_ok=True)
+            with new_file(out / USERS / base["users"]) as temporary:
+                temporary.write_bytes(users.read_bytes())
+        measured: dict[str, Any] = json.loads(answer.read_text())
+        return base | {"error": None} | measured
 
 
-def measure(data_path: Path, method: str, seed: int, budget: float) -> dict[str, Any]:
+def measure(data_path: Path, method: str, seed: int, budget: float) -> tuple[dict[str, Any], UserErrors]:
     """Tune and fit a method on a prepared data set and measure it on test ratings; None for what it does not do."""
     data = load_prepared(data_path)
     trial = tune_and_fit(method, data, seed, budget)
@@ -147,25 +239,31 @@ def measure(data_path: Path, method: str, seed: int, budget: float) -> dict[str,
     both = merge(data.train, data.valid)
     names = ("rmse", "mae", "user_rmse", "user_mae", "ndcg", "recall", "coverage", "predict_seconds", "unpredictable")
     row: dict[str, Any] = dict.fromkeys(names)
+    count = np.bincount(test.user_index, minlength=len(data.users))
+    tested = count > 0
+    squared = ndcg = np.full(len(count), np.nan)
     if fitted.predict is not None:
-        started = time.monotonic()
+        started = Cost.since()
         prediction = fitted.predict(test)
-        row["predict_seconds"] = time.monotonic() - started
+        row["predict_seconds"] = Cost.since(started).seconds
         prediction, row["unpredictable"] = complete(prediction, both, test, data)
         row |= {"rmse": rmse(prediction, test.rating), "mae": mae(prediction, test.rating)}
-        error, count = prediction.astype(np.float64) - test.rating, np.bincount(test.user_index)
-        tested = count > 0
-        row["user_rmse"] = float(np.sqrt(np.bincount(test.user_index, error**2)[tested] / count[tested]).mean())
-        row["user_mae"] = float((np.bincount(test.user_index, np.abs(error))[tested] / count[tested]).mean())
+        error = prediction.astype(np.float64) - test.rating
+        squared = np.bincount(test.user_index, error**2, len(count))
+        absolute = np.bincount(test.user_index, np.abs(error), len(count))
+        row["user_rmse"] = float(np.sqrt(squared[tested] / count[tested]).mean())
+        row["user_mae"] = float((absolute[tested] / count[tested]).mean())
     if fitted.score is not None:
-        ranking = evaluate_ranking(fitted.score, both, test, len(data.items), data.scale[1])
+        asked = fitted.score, both, test, len(data.items), data.scale[1]
+        ranking = evaluate_ranking(*asked)
         row |= {"ndcg": ranking.ndcg, "recall": ranking.recall, "coverage": ranking.coverage}
-    row |= {
-        "tune_seconds": trial.tune_seconds,
-        "fit_seconds": trial.fit_seconds,
-        "memory_gb": machine.peak_memory() / 1e9,
-    }
-    return row | {"tried": trial.tried, "settings": dict(trial.settings)}
+        ndcg = np.full(len(count), np.nan)
+        ndcg[np.unique(test.user_index[test.rating >= data.liked])] = user_ndcg(*asked)
+    for name, cost in (("tune", trial.tune), ("fit", trial.fit)):
+        row |= {f"{name}_seconds": cost.seconds, f"{name}_cpu_seconds": cost.cpu_seconds}
+    row |= {"memory_gb": machine.peak_memory() / 1e9, "tried": trial.tried, "settings": dict(trial.settings)}
+    ids = np.asarray(data.users.ids.to_pylist())
+    return row, UserErrors(ids[tested], count[tested], squared[tested], ndcg[tested])
 
 
 def measure_cold(data_path: Path, seed: int) -> dict[str, Any]:
@@ -182,7 +280,11 @@ def measure_cold(data_path: Path, seed: int) -> dict[str, Any]:
 def _answer(request: Path) -> None:
     job = json.loads(request.read_text())
     data, seed = Path(job["data"]), job["seed"]
-    row = measure_cold(data, seed) if job["method"] == COLD else measure(data, job["method"], seed, job["budget"])
+    if job["method"] == COLD:
+        row = measure_cold(data, seed)
+    else:
+        row, users = measure(data, job["method"], seed, job["budget"])
+        users.write(Path(job["users"]))
     Path(job["answer"]).write_text(json.dumps(row, allow_nan=False))
 
 

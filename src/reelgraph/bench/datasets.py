@@ -26,7 +26,8 @@ MD5 = {
 }
 
 FOLDS = tuple(f"ml-100k-u{fold}" for fold in range(1, 6))
-NAMES = (*FOLDS, "ml-100k-5fold", "ml-100k-90-10", "ml-1m-90-10", "ml-latest-small", "sample")
+LOCAL = ("movietweetings-100k", "filmtrust")  # not downloaded: they must be under REELGRAPH_DATA
+NAMES = (*FOLDS, "ml-100k-5fold", "ml-100k-90-10", "ml-1m-90-10", "ml-latest-small", *LOCAL, "sample")
 FOLD_LINES = 20_000  # consecutive lines of u.data that are the test ratings of a fold
 TIMEOUT = 60.0  # seconds to wait for the server
 Report = Callable[[str], None]
@@ -56,12 +57,15 @@ def prepare_part(name: str, seed: int, out: Path, report: Report, url: str = URL
 
 
 def find_folder(name: str, report: Report, url: str = URL) -> Path:
-    """The folder of a MovieLens data set: under REELGRAPH_DATA, in the cache, or downloaded to the cache."""
+    """The folder of a data set: under REELGRAPH_DATA, in the cache, or, if MovieLens, downloaded to the cache."""
     places = [Path(os.environ["REELGRAPH_DATA"])] if os.environ.get("REELGRAPH_DATA") else []
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "reelgraph"
     for place in (*places, cache):
         if any((place / name / file).is_file() for file in RATINGS):
             return place / name
+    if name in LOCAL:
+        problem = f"{name}: expected a folder of this name with ratings.csv under REELGRAPH_DATA, found none"
+        raise DataError(problem, "put the data set there; only MovieLens is downloaded")
     _download(name, cache, report, url)
     return cache / name
 

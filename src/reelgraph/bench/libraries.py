@@ -96,6 +96,39 @@ def als_implicit(train: Interactions, data: Dataset, settings: Settings, seed: i
     return Fitted(score=lambda users: np.asarray(model.user_factors[users] @ model.item_factors.T))
 
 
+def lightgcn(train: Interactions, data: Dataset, settings: Settings, seed: int) -> Fitted:
+    """LightGCN with the BPR loss on implicit feedback (PyG's LightGCN); ranks only.
+
+    Source: He et al., LightGCN: Simplifying and Powering Graph Convolution Network for Recommendation, 2020.
+    """
+    import torch  # noqa: PLC0415
+    from torch_geometric.nn import LightGCN  # noqa: PLC0415
+
+    torch.manual_seed(seed)
+    users, items = len(data.users), len(data.items)
+    user, item = (torch.as_tensor(index.astype(np.int64)) for index in (train.user_index, train.item_index))
+    ends = torch.stack([torch.cat([user, item + users]), torch.cat([item + users, user])])
+    root = torch.bincount(ends[0], minlength=users + items).clamp(min=1).double() ** -0.5
+    weight = (root[ends[0]] * root[ends[1]]).float()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that sparse CSR tensors are in beta
+        adjacency = torch.sparse_coo_tensor(ends, weight, (users + items,) * 2).coalesce().to_sparse_csr()
+    model = LightGCN(users + items, settings["dim"], settings["layers"], normalize=False)
+    adam = torch.optim.Adam(model.parameters(), settings["learning_rate"])
+    for _ in range(settings["steps"]):
+        at = torch.randint(len(train), (settings["batch"],))
+        nodes = torch.stack([user[at], item[at] + users, torch.randint(items, (settings["batch"],)) + users])
+        of_user, liked, other = model.get_embedding(adjacency)[nodes]
+        adam.zero_grad()
+        model.recommendation_loss(
+            (of_user * liked).sum(1), (of_user * other).sum(1), nodes.flatten(), settings["l2"]
+        ).backward()
+        adam.step()
+    with torch.no_grad():
+        states = model.get_embedding(adjacency).numpy()
+    return Fitted(score=lambda index: states[index] @ states[users:].T)
+
+
 def bayesian_fm(train: Interactions, data: Dataset, settings: Settings, seed: int) -> Fitted:
     """Bayesian factorisation machine by Gibbs sampling (myFM); `implicit` adds the features of SVD++ to both sides.
 

@@ -2,7 +2,6 @@
 
 import importlib.util
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,7 +11,7 @@ import numpy as np
 
 from reelgraph.arrays import Floats
 from reelgraph.bench import libraries, own_methods
-from reelgraph.bench.fitted import Fitted, Settings
+from reelgraph.bench.fitted import Cost, Fitted, Settings
 from reelgraph.bench.own_methods import own_model
 from reelgraph.data.dataset import Dataset, Interactions, merge
 from reelgraph.errors import ConfigError, SetupError
@@ -58,6 +57,11 @@ METHODS: dict[str, Method] = {
         (32, 10.0, 4.0), (64, 10.0, 4.0), (128, 30.0, 4.0), (32, 30.0, 2.0), (128, 30.0, 2.0), (64, 30.0, 2.0),
         (128, 100.0, 4.0), (128, 100.0, 2.0), (64, 10.0, 1.0), (256, 100.0, 4.0),
     ), ("implicit", "implicit")),
+    "lightgcn": Method(libraries.lightgcn, _grid(
+        ("layers", "l2", "dim", "learning_rate", "batch", "steps"),
+        (2, 1e-3, 64, 0.02, 8192, 200), (2, 1e-3, 64, 0.02, 8192, 400), (2, 1e-2, 64, 0.02, 8192, 400),
+        (1, 1e-3, 64, 0.02, 8192, 400), (2, 1e-3, 128, 0.02, 8192, 400), (3, 1e-3, 64, 0.02, 8192, 800),
+    )),
     "als-spark": Method(
         libraries.als_spark, _grid(("rank", "regParam"), (20, 0.1), (20, 0.15), (50, 0.12), (10, 0.08)),
         ("pyspark", "pyspark"),
@@ -94,6 +98,14 @@ def choose(names: str | None) -> list[str]:
     return wanted
 
 
+def same_method(name: str, data: Dataset) -> str:
+    """The method that does the same on these data: variants of ours differ only by what the data have."""
+    if name == "residual" and data.train.timestamp is None:
+        name = "residual-no-time"
+    side_columns = data.user_table.num_columns + data.item_table.num_columns - 2
+    return "residual-ratings-only" if name == "residual-no-time" and not side_columns else name
+
+
 def _missing(method: Method) -> str | None:
     if method.needs is None or importlib.util.find_spec(method.needs[0]) is not None:
         return None
@@ -102,37 +114,36 @@ def _missing(method: Method) -> str | None:
 
 @dataclass(frozen=True)
 class MethodTrial:
-    """A method fitted with its best settings, and the time that this took in seconds."""
+    """A method fitted with its best settings, and what this cost."""
 
     fitted: Fitted
     settings: Settings
     tried: int
-    tune_seconds: float
-    fit_seconds: float
+    tune: Cost
+    fit: Cost
 
 
 def tune_and_fit(name: str, data: Dataset, seed: int, budget: float) -> MethodTrial:
     """Choose the settings of a method on the validation ratings, then fit training and validation ratings with them.
 
-    After `budget` seconds no further settings are tried; the first ones always are.
+    After `budget` processor seconds no further settings are tried; the first ones always are.
     """
-    method, started = METHODS[name], time.monotonic()
+    method, started = METHODS[name], Cost.since()
     both = merge(data.train, data.valid)
     if name in TUNES_ITSELF:
         fitted = method.fit(both, data, {}, seed)
-        seconds = time.monotonic() - started
-        return MethodTrial(fitted, fitted.settings, fitted.tried, seconds - fitted.seconds, fitted.seconds)
+        return MethodTrial(fitted, fitted.settings, fitted.tried, fitted.tune, fitted.fit)
     best, least, tried = method.settings[0], math.inf, 0
     for settings in method.settings if len(method.settings) > 1 and len(data.valid) else ():
-        if tried and (time.monotonic() - started) * (tried + 1) / tried > budget:
+        if tried and Cost.since(started).cpu_seconds * (tried + 1) / tried > budget:
             break
         loss = _loss(method.fit(data.train, data, settings, seed), data)
         tried += 1
         if loss < least:
             best, least = settings, loss
-    tuned = time.monotonic()
+    tune = Cost.since(started)
     fitted = method.fit(both, data, best, seed)
-    return MethodTrial(fitted, best, tried, tuned - started, time.monotonic() - tuned)
+    return MethodTrial(fitted, best, tried, tune, Cost.since(started).less(tune))
 
 
 def _loss(fitted: Fitted, data: Dataset) -> float:

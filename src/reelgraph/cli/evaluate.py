@@ -85,14 +85,17 @@ def _cold(model: Recommender) -> dict[str, Any] | None:
 @click.argument("names", metavar="DATASET...", nargs=-1, required=True)
 @click.option("--models", help="methods, separated by commas [default: all whose libraries are installed]")
 @click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="runs per method")
-@click.option("--budget", type=click.FloatRange(min=0), help="seconds to search settings [default: as residual takes]")
+@click.option(
+    "--budget", type=click.FloatRange(min=0), help="processor seconds to search settings [default: as residual takes]"
+)
+@click.option("--at-once", type=click.IntRange(min=1), default=1, show_default=True, help="runs at a time")
 @click.option("--cold/--no-cold", default=None, help="also measure held-out users and movies [default: with residual]")
 @click.option("--published", is_flag=True, help="also show published results, marked as such")
 @JSON
 @click.option("--out", type=PATH, required=True, help="directory for results and figures; finished runs are kept")
 def bench(
-    names: tuple[str, ...], models: str | None, seeds: int, budget: float | None, cold: bool | None, published: bool,
-    as_json: bool, out: Path,
+    names: tuple[str, ...], models: str | None, seeds: int, budget: float | None, at_once: int, cold: bool | None,
+    published: bool, as_json: bool, out: Path,
 ) -> None:  # fmt: skip
     """Compare methods on data sets.
 
@@ -108,7 +111,7 @@ def bench(
         return [make_table(*table, width=width) for table in results.method_tables(runs, published, width)]
 
     with progress.live() as show:
-        for result in compare.run_jobs(jobs, out, "reelgraph " + " ".join(sys.argv[1:]), progress.note):
+        for result in compare.run_jobs(jobs, out, "reelgraph " + " ".join(sys.argv[1:]), progress.note, at_once):
             show(partial(method_tables, result["runs"], False))
     pictures = figures.method_figure(result["runs"], published, out) + figures.cold_figure(result["cold"], out)
     if as_json:
