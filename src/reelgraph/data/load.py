@@ -34,7 +34,8 @@ def load(
     """Read, check, index and split ratings.
 
     Each table is a file, a DataFrame (pandas, polars, Arrow, Spark), a mapping of columns, or a list of tuples or
-    dicts. All of them go through the same checks.
+    dicts. All of them go through the same checks. The other arguments are fields of `DataConfig`, which describes them
+    and has their defaults; None leaves one as it is.
 
     Args:
         ratings: ratings; also a MovieLens folder, a prepared directory, or None for the bundled sample. Tuples hold
@@ -45,8 +46,6 @@ def load(
         config: data settings; those given by name come before these.
         report: called with each line of the report on the files.
         watch: called with the progress of Spark jobs.
-        columns, item_columns, ...: fields of `DataConfig`, which describes them and has their defaults; None leaves one
-            as it is.
 
     Raises:
         DataError: if the ratings cannot be used.

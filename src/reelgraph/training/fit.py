@@ -64,7 +64,8 @@ def fit(
     """Train a model.
 
     The fit stops by validation error. It then goes on for half as many steps on training and validation ratings; the
-    ranking head starts again on these and takes the same steps.
+    ranking head starts again on these and takes the same steps. The other arguments are fields of `TrainConfig`, which
+    describes them and has their defaults; None leaves one as it is.
 
     Args:
         data: the ratings; test ratings are used once, after training.
@@ -73,8 +74,6 @@ def fit(
         observe: called after every step with the phase ("fit" or "refit"), its progress and its settings, in place of
             the bars.
         checkpoints: where to keep checkpoints; None keeps none.
-        model, seed, dim, ...: fields of `TrainConfig`, which describes them and has their defaults; None leaves one as
-            it is.
 
     Returns:
         The model, with its validation and test errors in `artifact.manifest["metrics"]`. With `use_all`, all ratings
