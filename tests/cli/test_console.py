@@ -158,9 +158,9 @@ def test_progress_in_a_pipe_is_a_line_every_few_seconds(capsys: Captured, monkey
     assert capsys.readouterr() == (
         "",
         "fit  step 1 of at most 5, 0.1 s, at most 0 s left\n"
-        "fit  RMSE 0.9400 (best 0.9200)  step 5 of at most 5, 0.5 s, at most 0 s left\n"
+        "fit  RMSE 0.9400 (best 0.9200)  step 5 of at most 5, 0.5 s\n"
         "refit  step 1 of at most 5, 0.1 s, at most 0 s left\n"
-        "refit  step 5 of at most 5, 0.5 s, at most 0 s left\n",
+        "refit  step 5 of at most 5, 0.5 s\n",
     )
     monkeypatch.setattr(progress_module, "LINE_EVERY", 0.0)
     go(3, max_steps=5)

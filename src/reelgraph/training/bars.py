@@ -100,7 +100,8 @@ def describe_steps(progress: "FitProgress", config: "TrainConfig") -> str:
     """Steps and seconds done and left; a fit may stop before its last step."""
     most = _most(progress, config)
     left = progress.seconds / max(progress.step, 1) * (most - progress.step)
-    return f"step {progress.step} of at most {most}, {progress.seconds:.1f} s, at most {left:.0f} s left"
+    text = f"step {progress.step} of at most {most}, {progress.seconds:.1f} s"
+    return f"{text}, at most {left:.0f} s left" if progress.step < most else text
 
 
 def _most(progress: "FitProgress", config: "TrainConfig") -> int:
