@@ -1,8 +1,8 @@
 """Tries changes of the code that tests should notice: python benchmarks/mutants.py [--sample 150] [--parts scoring].
 
-Needs `pip install mutmut==3.8.1`. mutmut, as set in pyproject.toml, makes all mutants, and of each package a sample drawn
-with a fixed seed is tried. Writes results/mutants.json: counts by package, and the names of the mutants that no test
-killed, which `mutmut show NAME` prints.
+Needs `pip install mutmut==3.8.1`. mutmut, as set in pyproject.toml, makes all mutants, and of each package a sample
+drawn with a fixed seed is tried. Writes results/mutants.json: counts by package, and the names of the mutants that no
+test killed, which `mutmut show NAME` prints.
 """
 
 import argparse

@@ -16,8 +16,8 @@ def test_bad_files_and_commands_end_in_a_line_or_a_result(
     ratings = write_files(tmp_path) / "ratings.csv"
     folder = tmp_path / "work"
     folder.mkdir()
-    faults = [run_file(command, case, model_dir, ratings, folder) for case in bad_files(24)]
-    faults += [run_command(command, words, model_dir, ratings, folder) for words in bad_commands(24)]
+    faults = [run_file(command, case, model_dir, ratings, folder) for case in bad_files(12)]
+    faults += [run_command(command, words, model_dir, ratings, folder) for words in bad_commands(12)]
     assert not any(faults), faults
 
 

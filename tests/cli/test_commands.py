@@ -217,6 +217,7 @@ def test_ctrl_c_saves_the_best_model_and_resume_continues(tables: Path, tmp_path
     assert sorted(os.listdir(tmp_path)) == [".m.previous", "m", "whole"]  # noqa: PTH208 (names are what is compared)
 
 
+@pytest.mark.slow
 def test_ctrl_c_before_the_first_evaluation_leaves_only_a_checkpoint(tables: Path, tmp_path: Path) -> None:
     process = start_training(tables, tmp_path, "--max-steps", "100000", "--eval-every", "100000")
     until((tmp_path / "m.checkpoint" / "fit.safetensors").exists, "no checkpoint")

@@ -4,12 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx
+import pytest
 from pydantic import SecretStr
 
 from reelgraph.service.settings import Keys
 from tests.support.worlds import benchmark
 
 
+@pytest.mark.slow
 def test_malformed_requests_cause_no_internal_errors(serve: Callable[..., httpx.Client], model_dir: Path) -> None:
     key = "k" * 20
     client = serve(model_dir, Keys(write=SecretStr(key), admin=SecretStr(key)), rate=0)

@@ -90,7 +90,7 @@ def test_the_search_leaves_a_bad_start(monkeypatch: pytest.MonkeyPatch, tune: st
 
 
 def test_settings_of_the_user_are_not_changed() -> None:
-    config = quick(tune="full", dim=6, l2=0.001, hide=0.3)
+    config = quick(tune="full", dim=6, l2=0.001, hide=0.3, max_steps=8)
     model = fit(tastes(), config)
     changed = {trial["change"].split()[0] for trial in model.artifact.manifest["tuning"]}
     assert changed == {"start", "huber_delta"}
@@ -105,7 +105,7 @@ def test_the_refit_uses_the_l2_rule_for_its_number_of_ratings() -> None:
 
 
 def test_side_features_are_tuned_only_where_there_are_some() -> None:
-    trials = search(Runner(RatingRuns(tastes()), lambda *_: None), quick(tune="full")).trials
+    trials = search(Runner(RatingRuns(tastes()), lambda *_: None), quick(tune="full", max_steps=8)).trials
     names = {trial.change.split()[0] for trial in trials}
     assert "side_l2" not in names
     assert {"l2", "dim", "hide"} <= names
