@@ -40,6 +40,7 @@ def pictures(visits: Callable[..., Visit]) -> None:
         page = visit.open()
         for title, stars in RATED.items():
             visit.rate(title, stars)
+        page.get_by_role("button", name="Only in this browser").click()
         page.reload()  # without the changes since the last rating
         page.wait_for_selector(".card")
         if name == "why":

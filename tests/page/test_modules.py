@@ -1,5 +1,6 @@
 """Functions of the page's modules, called in the browser."""
 
+import hashlib
 import re
 from typing import Any
 
@@ -111,6 +112,30 @@ def test_reasons_get_ribbons_and_the_others_share_one(call: Any) -> None:
     ]  # fmt: skip
     alone = call("why", "pullsOf", {"supporting": [], "opposing": [], "own": None, "rest_number": 1, "rest": 0.001})
     assert alone == [{"label": "1 rating", "detail": "", "pull": 0.001}]
+
+
+@pytest.mark.parametrize(
+    ("length", "size", "digest"),
+    [
+        (17, 21, "40250feb5812e202"), (53, 29, "1e81d2b21a86eed5"), (154, 45, "cbb61d710b0fa22e"),
+        (367, 65, "468b282a49bc82a6"), (858, 97, "7df6d43c06bdc861"),
+    ],
+)  # fmt: skip
+def test_qr_codes_equal_those_of_segno(call: Any, length: int, size: int, digest: str) -> None:
+    """The digests are those of segno 1.6 (error "l", mask 0) for texts that fill versions 1, 3, 7, 12 and 20."""
+    rows = call("qr", "modulesOf", "x" * length)
+    assert len(rows) == size
+    assert hashlib.sha256("".join("01"[dark] for row in rows for dark in row).encode()).hexdigest()[:16] == digest
+
+
+def test_a_text_too_long_for_a_qr_code_has_none(call: Any) -> None:
+    assert call("qr", "modulesOf", "x" * 859) is None
+
+
+def test_exported_cells_are_no_formulas(call: Any) -> None:
+    assert call("keeping", "toCsv", [["=1+1", "-2", 'a "b", c', None]]) == '\'=1+1,-2,"a ""b"", c",\r\n'
+    for stars, half in ((100, 5), (1, 0.5), (55, 3), (71, 3.5)):
+        assert call("keeping", "halfStars", stars, HUNDREDS) == half
 
 
 def test_the_document_preloads_all_modules() -> None:

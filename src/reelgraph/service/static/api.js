@@ -1,13 +1,14 @@
 /** Requests to the server: outdated ones are cancelled, and an unreachable server is polled until it is back. */
 
 /** @typedef {import("./format.js").Movie} Movie */
-/** @typedef {Movie & {rank: number, prediction: number | null, interval: [number, number] | null}} Suggestion */
+/** @typedef {Movie & {rank: number, prediction: number | null, interval: [number, number] | null,
+ *   members?: {name: string, prediction: number | null}[]}} Suggestion */
 /** @typedef {Movie & {ratings: number, mean: number | null}} MovieFacts */
 /** @typedef {{movies: number, users: number, ratings: number, scale: import("./format.js").Scale | null,
  *   genres: {name: string, movies: number}[], years: [number, number] | null, artifact: {id: string},
  *   posters: boolean, keep: "ask" | "browser" | "server"}} Catalogue */
 /** @typedef {{ratings: Record<string, number>, k: number, genre: string | null, year: string | null, order: string | null,
- *   exclude: string[], only: string[] | null, offset: number}} ListRequest */
+ *   exclude: string[], only?: string[] | null, offset: number}} ListRequest */
 /** @typedef {{title: string, year: number | null, similar: Movie[]}} Unmatched */
 /** @typedef {{ratings: Record<string, number>, watched: string[], watchlist: string[], unmatched: Unmatched[],
  *   movies: MovieFacts[]}} Imported */
@@ -141,6 +142,11 @@ export class Api extends EventTarget {
   /** Keeps ratings on the server. @param {Record<string, number>} ratings */
   keep(ratings) {
     return this.#ask("api/ratings/batch", { body: { ratings } });
+  }
+
+  /** A token with which others list movies together with the visitor. @returns {Promise<{share: string}>} */
+  share() {
+    return this.#ask("api/shares", { body: {} });
   }
 
   /** @param {string} user @param {string} id */

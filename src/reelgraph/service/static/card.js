@@ -2,7 +2,7 @@
 
 import { h, icon } from "./dom.js";
 import { forecast } from "./forecast.js";
-import { exact, factsOf, titleOf } from "./format.js";
+import { exact, factsOf, titleOf, value } from "./format.js";
 import { poster } from "./poster.js";
 import { rating } from "./rating.js";
 
@@ -64,6 +64,7 @@ export function card(first, page, hide) {
   const predicted = forecast(page.scale);
   const given = rating(first, page);
   const open = h("button", { type: "button", class: "card-open", text: title, onclick: () => page.open(first, "why") });
+  const everyone = h("p", { class: "card-everyone", hidden: true });
   const rated = h("span", { class: "card-rated" });
   const want = watchButton(first, page.visitor);
   const ask = (/** @type {View} */ view, /** @type {string} */ words, /** @type {string} */ about) =>
@@ -83,6 +84,7 @@ export function card(first, page, hide) {
       { class: "card-body" },
       h("p", { class: "card-facts", text: factsOf(first) }),
       predicted.element,
+      everyone,
       given.element,
       h("div", { class: "card-actions" }, ask("why", "Why?", "Why"), ask("similar", "Similar", "Movies similar to"), want.element),
     ),
@@ -110,6 +112,12 @@ export function card(first, page, hide) {
   };
   const update = (/** @type {Suggestion} */ suggestion) => {
     predicted.update(suggestion.prediction, suggestion.interval);
+    const { members } = suggestion;
+    everyone.hidden = !members || !page.scale;
+    const { scale } = page;
+    everyone.textContent = (members ?? [])
+      .map(({ name, prediction }) => (prediction === null || !scale ? name : `${name} ${value(prediction, scale)}`))
+      .join(" \u00b7 ");
     refresh();
   };
   update(first);

@@ -18,9 +18,11 @@ export class List {
    * @param {import("./api.js").Api} api
    * @param {import("./card.js").Page} page
    * @param {import("./filters.js").Filters} filters
+   * @param {import("./together.js").Together} together
    * @param {(ids: string[]) => void} onunknown called with the rated movies that the model does not know
    */
-  constructor(api, page, filters, onunknown) {
+  constructor(api, page, filters, together, onunknown) {
+    this.together = together;
     this.onunknown = onunknown;
     /** @type {Suggestion | undefined} */
     this.pinned = undefined;
@@ -45,6 +47,7 @@ export class List {
     };
     this.more.addEventListener("click", () => this.#extend());
     filters.addEventListener("change", () => this.refresh());
+    together.addEventListener("change", () => this.refresh());
     page.visitor.addEventListener("change", (event) => {
       for (const each of this.cards.values()) each.refresh();
       const { kind } = /** @type {CustomEvent} */ (event).detail;
@@ -60,9 +63,10 @@ export class List {
       ratings: visitor.toJson(this.page.scale),
       k: Math.min(LENGTH, this.page.movies),
       exclude: visitor.excluded(),
-      only: this.filters.onlyWatchlist ? [...visitor.watchlist] : null,
+      ...(this.filters.onlyWatchlist && !this.together.others.length ? { only: [...visitor.watchlist] } : {}),
       offset,
       ...this.filters.value,
+      ...this.together.toJson(),
     };
   }
 
@@ -78,7 +82,8 @@ export class List {
       this.element.classList.remove("waiting");
     } catch (error) {
       if (dropped(error)) return;
-      this.#fail(error);
+      const refused = error instanceof ApiError && error.code !== "unreachable";
+      if (!refused || !this.together.refuse(error)) this.#fail(error);
     } finally {
       clearTimeout(slow);
     }
@@ -176,14 +181,15 @@ export class List {
   #head(movies) {
     const rated = this.page.visitor.ratings.size;
     const missing = ENOUGH - rated;
-    byId("list-heading").textContent = rated ? "For you" : "Start with these";
+    const others = this.together.others.length;
+    byId("list-heading").textContent = others ? `For ${others + (rated ? 1 : 0)} people` : rated ? "For you" : "Start with these";
     const { scale } = this.page;
     const basis = `Based on your ${rated === 1 ? given(scale) : counted(rated, given(scale))}.`;
     const more = missing > 0 ? ` ${scale ? "Rate" : "Like"} ${missing} more for better recommendations.` : "";
     const start = scale
       ? "A mix of popular, well-rated movies. Rate the ones you have seen."
       : "A mix of popular movies. Like the ones you enjoyed.";
-    byId("list-note").textContent = rated ? `${basis} ${this.reason}${more}` : this.filters.value.order ? this.reason : start;
+    byId("list-note").textContent = others ? this.reason : rated ? `${basis} ${this.reason}${more}` : this.filters.value.order ? this.reason : start;
     if (rated && movies.length) {
       const { prediction } = movies[0];
       const stars = scale && prediction !== null ? `, predicted ${value(prediction, scale)} stars` : "";

@@ -16,6 +16,7 @@ import { Shelf } from "./shelf.js";
 import { Visitor } from "./state.js";
 import { usePictures } from "./poster.js";
 import { themeButton } from "./themes.js";
+import { Together } from "./together.js";
 
 /**
  * The catalogue, once the server is there.
@@ -79,11 +80,13 @@ async function start() {
   const shelf = new Shelf(page);
   filters.offer(catalogue);
   facts(catalogue);
-  const list = new List(api, page, filters, (unknown) => shelf.mark(unknown));
+  const keeping = new Keeping(api, page, catalogue.keep);
+  const together = new Together(api, page, () => keeping.user);
+  const list = new List(api, page, filters, together, (unknown) => shelf.mark(unknown));
   new Search(api, page);
   new Import(api, page);
   const share = new Share(api, page);
-  const keeping = new Keeping(api, page, catalogue.keep);
+  together.restore();
   list.refresh();
   await Promise.all([keeping.restore().then(() => share.restore()), sheet.restore()]);
 }
