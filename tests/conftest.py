@@ -33,6 +33,7 @@ LONGEST = (
     "service/test_durability.py", "spark/test_prepare_on_a_cluster.py", "docs/test_pages.py", "bench/test_compare.py",
     "engines/test_engine_opening.py", "page/test_walk.py", "bench/test_methods.py", "cli/test_commands.py",
     "bench/test_scale.py", "service/test_fuzz.py", "service/test_process.py", "cli/test_model_commands.py",
+    "service/test_learning.py",
 )  # fmt: skip
 
 

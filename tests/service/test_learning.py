@@ -129,6 +129,17 @@ def test_a_service_learns_from_its_visitors(serve: Serve, place: Path, model: Re
     assert [movie["movie_id"] for movie in own] == [line.movie.movie_id for line in expected]
 
 
+def test_a_learned_model_that_the_watch_has_found_is_not_read_again(place: Path, other_dir: Path) -> None:
+    current = Current(place)
+    first = current.load()
+    write_artifact(read_artifact(other_dir), place)
+    assert current.look() is None, "it may still be copied"
+    second = current.look()
+    assert second is not None
+    assert current.refresh() is None
+    assert current.rollback().checksum == first.checksum
+
+
 def test_learning_is_off_by_default(serve: Serve, place: Path) -> None:
     client = serve(place)
     facts = client.get("/api/admin/learning").json()
@@ -141,6 +152,7 @@ def test_only_administrators_see_it(serve: Serve, place: Path) -> None:
     assert client.get("/api/admin/learning").status_code == 403
 
 
+@pytest.mark.slow
 def test_a_killed_round_leaves_nothing_and_is_repeated(place: Path, model: Recommender, sqlite: URL) -> None:
     fill(sqlite, tastes(model))
     before = read_artifact(place).checksum
@@ -158,6 +170,7 @@ def test_a_killed_round_leaves_nothing_and_is_repeated(place: Path, model: Recom
         until(lambda: any(entry["outcome"] == "taken" for entry in outcomes(client)))
 
 
+@pytest.mark.slow
 def test_a_round_ends_with_its_server(place: Path, model: Recommender, sqlite: URL) -> None:
     fill(sqlite, tastes(model))
     with server(place, sqlite, *SOON) as running:
@@ -170,6 +183,7 @@ def test_a_round_ends_with_its_server(place: Path, model: Recommender, sqlite: U
     store.close()
 
 
+@pytest.mark.slow
 def test_when_a_server_and_its_learner_die_the_other_server_learns(
     model_dir: Path, tmp_path: Path, model: Recommender, postgresql_server: PostgreSQL
 ) -> None:

@@ -117,6 +117,10 @@ class Current:
             return None
         return self.load()
 
+    def refresh(self) -> Served | None:
+        """Put the newest model of the watched directory in service, unless `look` has done so."""
+        return None if signature(self.directory) == self._last_tried else self.load()
+
     def rollback(self) -> Served:
         """Put the previous model in service again, from its directory or from beside the one that replaced it there.
 

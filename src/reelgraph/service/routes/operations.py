@@ -137,7 +137,7 @@ async def learn(state: State) -> None:
     current = state.current
 
     async def take_in() -> None:
-        await run_in_threadpool(change_model, state, "learn", current.load)
+        await run_in_threadpool(change_model, state, "learn", current.refresh)
 
     await state.learner.run(take_in)
 
