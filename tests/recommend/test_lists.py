@@ -200,6 +200,15 @@ def test_calibrated_lists_are_nearer_to_what_was_rated(model: Recommender) -> No
     assert total(0.0) > total(0.3) > total(0.9)
 
 
+@pytest.mark.parametrize("options", [{}, {"order": "surprise"}, {"calibration": 0.5}, {"order": "less-known"}])
+def test_a_model_opened_for_lists_alone_lists_the_same(
+    model: Recommender, model_dir: Path, options: dict[str, Any]
+) -> None:
+    everyone = np.arange(len(model.users), dtype=np.int32)
+    for_lists = open_model(model_dir, lists_only=True)
+    assert (for_lists.list_indices(everyone, k=7, **options) == model.list_indices(everyone, k=7, **options)).all()
+
+
 def test_calibration_needs_genres_and_ratings(model: Recommender) -> None:
     assert model.recommend(ratings={}, k=5, calibration=0.4) == model.recommend(ratings={}, k=5)
     bare = Recommender(replace(model.artifact, items=model.artifact.items.select(["movieId"])))
