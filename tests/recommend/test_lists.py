@@ -144,7 +144,7 @@ def test_damping_and_less_known_list_rarer_movies(model: Recommender) -> None:
 
 def test_a_surprise_is_unlike_the_rated_movies_and_unlike_itself(model: Recommender) -> None:
     for user, k in itertools.product(("2", "41"), (1, 4, 10)):
-        score, rated = score_of(model, user, "best"), model.predictor.seen(model.users.index(user))[0].tolist()
+        score, rated = score_of(model, user, "less-known"), model.predictor.seen(model.users.index(user))[0].tolist()
         expected = marginal(model, score, unseen(model, user), k, SURPRISE_DIVERSITY, rated)
         assert listed(model, user, k=k, order="surprise") == expected
         row = model.list_indices(np.asarray([0, model.users.index(user)], np.int32), k=k, order="surprise")[1]

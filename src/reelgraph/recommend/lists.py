@@ -54,8 +54,8 @@ class Choice:
         k: length; a list is shorter if fewer movies are left.
         order: "best" (the default): by ranking score and predicted ratings, popular movies damped, all weights by
             validation; "stars": by predicted ratings; "less-known": as "best" with more damping; "surprise": of the
-            best, those least like what the person has rated and like each other. "blend" is "best" without damping,
-            "rank" the ranking score alone. Without a ranking head, popularity replaces the ranking score.
+            best of these, those least like what the person has rated and like each other. "blend" is "best" without
+            damping, "rank" the ranking score alone. Without a ranking head, popularity replaces the ranking score.
         diversity: 0 to 1: how much the movies of a list differ; see `Variety`. The default is 0, `START_DIVERSITY` for
             a visitor without ratings and `SURPRISE_DIVERSITY` for "surprise".
         calibration: 0 to 1: how far the genres of a list agree with those that the person has rated; see `Variety`. Of
@@ -150,7 +150,8 @@ class ListMaker:
         self.blend = float((ranking or {}).get("blend", 0.0))
         damping = (ranking or {}).get("damping") or {}
         best = float(damping.get("best", 0.0))  # models of earlier versions have none
-        self.damping = {"best": best, "surprise": best, "less-known": float(damping.get("less_known", LESS_KNOWN))}
+        less_known = float(damping.get("less_known", LESS_KNOWN))
+        self.damping = {"best": best, "less-known": less_known, "surprise": less_known}
         counts = predictor.item_counts
         self.popularity = POPULARITY_WEIGHT / math.log1p(max(int(counts.max(initial=0)), 1))
         self.ordering = Ordering(predictor.scorer, predictor.ranker, counts)
@@ -187,7 +188,7 @@ class ListMaker:
             self.predictor.require_stars("--order stars")
             return Weights(0.0, 1.0, -penalty)
         if cold or ranker is None:
-            less_known = order == "less-known" and self.predictor.has_stars
+            less_known = order in {"less-known", "surprise"} and self.predictor.has_stars
             return Weights(0.0, 1.0, (LESS_KNOWN_POPULARITY if less_known else 1.0) * self.popularity - penalty)
         return Weights(1.0, 0.0 if order == "rank" else self.blend, -penalty - self.damping.get(order, 0.0))
 
@@ -285,12 +286,12 @@ class ListMaker:
             "best": "Best match first: how likely you are to like each movie",
             "stars": "Highest predicted stars first.",
             "less-known": "Good matches that fewer people have rated come first.",
-            "surprise": "Good matches, unlike what you have rated and unlike each other.",
+            "surprise": "Good matches that fewer people have rated, unlike what you have rated and each other.",
             "blend": "Best match first, however well known.",
             "rank": "Highest ranking score first.",
         }[order]
         if not has_ratings and order in {"best", "less-known", "surprise"}:
-            known = "that fewer people have rated" if order == "less-known" else "that many know"
+            known = "that many know" if order == "best" else "that fewer people have rated"
             first = f"Nothing rated yet: well-rated movies {known}, of different kinds."
         elif order == "best":
             stars = ", and its predicted stars." if self.predictor.has_stars else "."
