@@ -77,6 +77,7 @@ def test_methods_are_compared_with_each_of_ours(tmp_path: Path) -> None:
         errors(squared).write(folder / f"{method}.npz")
         base = {"dataset": "d", "part": "d", "method": method, "seed": 0, "error": None}
         runs.append(base | {"users": f"{method}.npz"})
+    assert compare_methods([runs[0], runs[2] | {"seed": 1}], folder) == [], "no run in common"
     found = compare_methods([*runs, runs[2] | {"seed": 1}], folder)
     pairs = [(row["method"], row["own"]) for row in found if row["measure"] == "rmse"]
     assert sorted(pairs) == [

@@ -61,10 +61,10 @@ def compare_methods(
     rows = []
     for (dataset, method), own in product(named, TUNES_ITSELF):
         again = method in TUNES_ITSELF[: TUNES_ITSELF.index(own) + 1]  # itself, or the other way round
-        if again or (dataset, own) not in named:
-            continue
-        first, second = named[dataset, method], named[dataset, own]
+        first, second = named[dataset, method], named.get((dataset, own), {})
         files = [(first[key], second[key]) for key in first if key in second]
+        if again or not files:
+            continue
         if any(name is None or not (folder / name).exists() for pair in files for name in pair):
             rows += [row for row in before if (row["dataset"], row["method"], row["own"]) == (dataset, method, own)]
             continue
