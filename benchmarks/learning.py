@@ -227,7 +227,7 @@ async def killed_run(
             until = time.monotonic() + 60
             while (learner := learner_of(server)) is None and time.monotonic() < until:
                 await asyncio.sleep(0.05)
-            await asyncio.sleep(draw.uniform(0, given.round_seconds))
+            await asyncio.sleep(draw.uniform(0, round_seconds(watch.model)))
             learner = learner_of(server) or learner
         if number % 2 and learner is not None:
             with suppress(psutil.NoSuchProcess):
@@ -245,6 +245,12 @@ async def killed_run(
     stop.set()
     await asyncio.gather(*others)
     return kills
+
+
+def round_seconds(model: Path) -> float:
+    """How long an update of a model takes, so that a kill may hit any part of it."""
+    whole = [entry for entry in rounds_of(model) if entry["kind"] == "update" and entry["outcome"] == "taken"]
+    return max((entry["ended"] - entry["began"] for entry in whole), default=8.0)
 
 
 def lost(visits: Visits, url: URL, folder: Path) -> int:
@@ -359,7 +365,6 @@ def main() -> None:
     )
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--memory", type=float, default=3.0, help="of the learner, in GB")
-    parser.add_argument("--round-seconds", type=float, default=8.0, help="a learner is killed within so many seconds")
     parser.add_argument("--postgresql", action="store_true", help="keep the ratings in a PostgreSQL server of its own")
     parser.add_argument(
         "--work", type=Path, required=True, help="an existing directory; keeps the trained model for later runs"
