@@ -54,12 +54,14 @@ def test_settings_are_frozen() -> None:
 
 
 def test_rates_depend_on_the_number_of_ratings_unless_given() -> None:
-    assert TrainConfig().rates(80_000) == pytest.approx((4.1e-4, 0.01, 100, 800, 20))
-    assert TrainConfig().rates(160_000) == pytest.approx((4.1e-4 / 2**0.83, 0.01, 100, 800, 20))
-    assert TrainConfig(l2=0.0).rates(32_000_000) == pytest.approx((0, 0.01 / 4, 400, 400, 10))
+    assert TrainConfig().rates(80_000) == pytest.approx((4.1e-4, 0.01, 100, 800, 20, 32))
+    assert TrainConfig().rates(160_000) == pytest.approx((4.1e-4 / 2**0.83, 0.01, 100, 800, 20, 32))
+    assert TrainConfig(l2=0.0).rates(32_000_000) == pytest.approx((0, 0.01 / 4, 400, 400, 10, 32))
+    assert [TrainConfig().rates(number).dim for number in (299_999, 300_000, 1_000_000, 1_000_001)] == [32, 64, 64, 32]
+    assert TrainConfig(dim=32).rates(500_000).dim == TrainConfig(model="gcn").rates(500_000).dim == 32
     given = TrainConfig(l2=0.3, learning_rate=0.5, decay_steps=0, max_steps=7, patience=3)
-    assert tuple(given.rates(32_000_000)) == (0.3, 0.5, 0, 7, 3)
-    assert tuple(TrainConfig(model="gcn").rates(32_000_000)) == (0, 0.01, 0, 400, 20)
+    assert tuple(given.rates(32_000_000)) == (0.3, 0.5, 0, 7, 3, 32)
+    assert tuple(TrainConfig(model="gcn").rates(32_000_000)) == (0, 0.01, 0, 400, 20, 32)
 
 
 def test_gcn_has_its_own_defaults() -> None:

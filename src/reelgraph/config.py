@@ -33,7 +33,7 @@ _MORE_STEPS = 0.5
 RANKING = ("dim", "l2", "hide", "newcomers", "dropout", "max_steps")
 _RANK_L2_AT, _RANK_L2_POWER = 1.0e-4, 1.25
 _RANK_RATE_POWER = 0.176  # of the number of ratings: the step size is 0.02, halved after 100 steps, at 80 thousand
-_RANK_WIDER = 300_000  # ratings from which on 128 dimensions rank better than 64
+_WIDER = 300_000  # ratings from which on 64 dimensions predict better than 32, and 128 rank better than 64
 _RANKING_LOOP: dict[str, Any] = {
     "model": "residual", "learning_rate": 0.02, "decay_steps": 100.0, "average": 0.98, "eval_every": 10, "patience": 3,
     "side_l2": 1.0,
@@ -124,13 +124,14 @@ class DataConfig(Checked):
 
 
 class Rates(NamedTuple):
-    """L2 strength, initial step size of Adam, steps after which it is halved, and when the fit ends."""
+    """Dimension, L2 strength, initial step size of Adam, steps after which it is halved, and when the fit ends."""
 
     l2: float
     learning_rate: float
     decay_steps: float
     max_steps: int
     patience: int
+    dim: int
 
 
 class TrainConfig(Checked):
@@ -140,7 +141,10 @@ class TrainConfig(Checked):
         "residual", description="rating model, or ranking for the ranking head alone, the default with --implicit"
     )
     seed: int = Field(0, ge=0, lt=2**63, description="random seed of the training")
-    dim: int = Field(32, ge=1, le=1024, description="size of user and movie vectors")
+    dim: int = Field(
+        32, ge=1, le=1024, description="size of user and movie vectors; default for residual from 300,000 to a million "
+        "training ratings: 64"
+    )  # fmt: skip
     hide: float = Field(
         0.2, gt=0, lt=1, description="share of the ratings hidden and predicted in each step (residual)"
     )
@@ -236,7 +240,7 @@ class TrainConfig(Checked):
     def for_ranking(self, num_ratings: int) -> "TrainConfig":
         """Settings of the loop for a ranking head with `num_ratings` training ratings."""
         l2 = rank_l2_rule(num_ratings) if self.rank_l2 is None else self.rank_l2
-        dim = (64 if num_ratings < _RANK_WIDER else 128) if self.rank_dim is None else self.rank_dim
+        dim = (64 if num_ratings < _WIDER else 128) if self.rank_dim is None else self.rank_dim
         own = {name: getattr(self, f"rank_{name}") for name in RANKING} | {"l2": l2, "dim": dim}
         larger = (num_ratings / _L2_RATINGS) ** _RANK_RATE_POWER
         rate = {name: _RANKING_LOOP[name] * larger for name in ("learning_rate", "decay_steps")}
@@ -244,6 +248,8 @@ class TrainConfig(Checked):
 
     def rates(self, num_ratings: int) -> Rates:
         """Settings that depend on the number of training ratings: as given, else by rule."""
+        wider = _WIDER <= num_ratings <= _RATE_RATINGS and self.model == "residual"
+        wider = wider and "dim" not in self.model_fields_set
         slower, (steps, patience) = slower_rule(num_ratings), _LONG if num_ratings <= _RATE_RATINGS else _SHORT
         return Rates(
             l2_rule(num_ratings) if self.l2 is None else self.l2,
@@ -251,6 +257,7 @@ class TrainConfig(Checked):
             _DECAY_STEPS * slower if self.decay_steps is None else self.decay_steps,
             steps if self.max_steps is None else self.max_steps,
             patience if self.patience is None else self.patience,
+            64 if wider else self.dim,
         )
 
 

@@ -213,15 +213,14 @@ def _parts(size: Size, config: TrainConfig, speed: Speed) -> Iterator[Stage]:
     held += GRAPH.of(size)
     heads = []
     if config.model != "ranking":
-        heads.append(("rating head", HEADS[config.model], config, TRIALS[config.tune], _widest(config)))
+        heads.append(("rating head", HEADS[config.model], config, TRIALS[config.tune], _widest(size, config)))
     if config.ranking:
         ranking = config.for_ranking(size.ratings)
         heads.append(("ranking head", HEADS["rank"], ranking, TRIALS["full"] * (config.tune == "full"), ranking.dim))
     refit_seconds, refit_memory = 0.0, 0.0
     for name, head, settings, trials, widest in heads:
-        dim = settings.dim
         rates = settings.rates(size.ratings)
-        best = min(head.best, rates.max_steps)
+        dim, best = rates.dim, min(head.best, rates.max_steps)
         steps = min(best + rates.patience * settings.eval_every, rates.max_steps)
         step = speed.seconds(head.seconds.of(size, dim))
         again = best if head is HEADS["rank"] else refit_steps(best)  # the ranking head is fitted anew
@@ -242,14 +241,16 @@ def _parts(size: Size, config: TrainConfig, speed: Speed) -> Iterator[Stage]:
 
 
 def _dims(size: Size, config: TrainConfig) -> int:
-    return config.dim * (config.model != "ranking") + (config.for_ranking(size.ratings).dim if config.ranking else 0)
+    own = config.rates(size.ratings).dim * (config.model != "ranking")
+    return own + (config.for_ranking(size.ratings).dim if config.ranking else 0)
 
 
-def _widest(config: TrainConfig) -> int:
+def _widest(size: Size, config: TrainConfig) -> int:
     """The largest dimension that the search tries; one set by the user is kept."""
+    dim = config.rates(size.ratings).dim
     if "dim" in config.model_fields_set:
-        return config.dim
-    return max(config.dim, min(int(LIMITS["dim"][1]), config.dim * WIDER[config.tune]))
+        return dim
+    return max(dim, min(int(LIMITS["dim"][1]), dim * WIDER[config.tune]))
 
 
 def elsewhere(config: TrainConfig, engine: str) -> bool:
@@ -279,9 +280,9 @@ def _needed(size: Size, config: TrainConfig) -> float:
 def _remedy(size: Size, config: TrainConfig, free: float) -> str:
     """Options that make a training fit, alone or together, and the number of ratings that fits without."""
     changes: dict[str, dict[str, Any]] = {"--tune none": {"tune": "none"}, "--no-ranking": {"ranking": False}}
-    changes |= {f"--dim {dim}": {"dim": dim} for dim in (32, 16, 8) if dim < _widest(config)}
+    changes |= {f"--dim {dim}": {"dim": dim} for dim in (32, 16, 8) if dim < _widest(size, config)}
     together: dict[str, Any] = {name: value for change in changes.values() for name, value in change.items()}
-    all_options = f"--tune none --no-ranking --dim {together.get('dim', config.dim)} together"
+    all_options = f"--tune none --no-ranking --dim {together.get('dim', config.rates(size.ratings).dim)} together"
     remedies: list[str] = []
     for name, change in (*changes.items(), (all_options, together)):
         needed = _needed(size, config.model_copy(update=change))

@@ -79,7 +79,7 @@ def test_a_refit_starts_from_the_weights_of_the_fit(monkeypatch: pytest.MonkeyPa
     assert again.config == config
     assert len(again.train) == len(data.train) + len(data.valid)
     # Without a step between them, the two differ by what rounding does.
-    monkeypatch.setattr(TrainConfig, "rates", lambda *_: Rates(0.0, 1e-12, 0.0, 3, 1))
+    monkeypatch.setattr(TrainConfig, "rates", lambda *_: Rates(0.0, 1e-12, 0.0, 3, 1, 4))
     still = runner.refit(run, rescale=False)
     for old, new in zip(run.model.parameters(), still.model.parameters(), strict=True):
         torch.testing.assert_close(new, old, atol=1e-6, rtol=0)
