@@ -177,3 +177,19 @@ def test_a_zip_of_something_else_is_refused(model: Any, tmp_path: Path) -> None:
         archive.writestr("a.jpg", "x")
     with pytest.raises(DataError, match=r"photos\.zip"):
         match_file(model, tmp_path / "photos.zip")
+
+
+def test_a_damaged_zip_is_refused(model: Any, tmp_path: Path) -> None:
+    path = tmp_path / "letterboxd.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("ratings.csv", LETTERBOXD)
+    path.write_bytes(path.read_bytes().replace(b"Matrix", b"Matrux"))
+    with pytest.raises(DataError, match=r"letterboxd\.zip: expected a readable file"):
+        match_file(model, path)
+
+
+@pytest.mark.parametrize("row", ["2024-02-03,Heat,1995,u,4\n", "tt0116282,Fargo,8\n"])
+def test_an_export_of_too_many_films_is_refused(model: Any, write: Callable[[str, str], Path], row: str) -> None:
+    header = "Date,Name,Year,Letterboxd URI,Rating\n" if "Heat" in row else "Const,Title,Your Rating\n"
+    with pytest.raises(DataError, match=r"films\.csv: expected at most 200,000 films, found more"):
+        match_file(model, write("films.csv", header + row * 200_001))
