@@ -111,6 +111,8 @@ export function stars({ movie, scale, visitor }) {
     return pointed(values, share, scale);
   };
 
+  // A rating moves the page. Without this, the click of the same tap would reach whatever is then under the finger.
+  pad.addEventListener("touchend", (event) => event.cancelable && event.preventDefault());
   pad.addEventListener("pointermove", (event) => {
     const held = pad.hasPointerCapture(event.pointerId);
     if (held && Math.abs(event.clientY - startY) > MAX_DRIFT) {
