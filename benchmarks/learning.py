@@ -361,7 +361,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", choices=["ml-1m", "ml-100k"], default="ml-1m")
     parser.add_argument(
-        "--minutes", type=float, default=10.0, help="of the first part; the second takes as long or less"
+        "--minutes", type=float, default=10.0, help="of the first part; the second takes about half as long"
     )
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--memory", type=float, default=3.0, help="of the learner, in GB")
