@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,10 @@ from reelgraph.engines.spark_jobs import SHARE, Observer, watched
 from reelgraph.engines.spark_session import open_session
 from reelgraph.errors import ConfigError, EngineError, OutputError, SetupError
 
+STAGED = (
+    "train.parquet",
+    "test.parquet",
+)  # files of the rows to prepare; the second is there if test ratings are given
 TASKS = 16  # enough tasks for a small job to reach every worker
 
 
@@ -45,8 +50,16 @@ class Engine:
         if self.name != "duckdb":  # Spark reads a path as a glob pattern.
             return self.spark.read.parquet(re.sub(r"([][{}*?\\])", r"\\\1", self._location(path)))
         # A view, because sqlframe would drop quotes from the path and look up the columns twice.
+        return self._view(self.spark._conn.read_parquet(str(path)))
+
+    def shorten(self, rows: Any) -> Any:
+        """The same rows as a view in DuckDB, because sqlframe copies all of a query with every operation on it."""
+        if self.name != "duckdb":
+            return rows
+        return self._view(self.spark._conn.sql(rows.sql(dialect="duckdb", optimize=False, pretty=False)))
+
+    def _view(self, rows: Any) -> Any:
         name = f"rows_{uuid.uuid4().hex}"
-        rows = self.spark._conn.read_parquet(str(path))
         rows.create_view(name)
         self.spark.catalog.add_table(name, dict(zip(rows.columns, map(str, rows.types), strict=True)))
         return self.spark.read.table(name)
@@ -67,6 +80,13 @@ class Run:
     engine: Engine
     stage: Path
     target: Path
+
+    @cached_property
+    def staged(self) -> Any:
+        """All rows to prepare with their `part`, the position of their file in `STAGED`."""
+        f, here = self.engine.functions, [name for name in STAGED if (self.stage / name).exists()]
+        train, *test = (self.read(name).withColumn("part", f.lit(STAGED.index(name))) for name in here)
+        return self.engine.shorten(train.unionByName(test[0])) if test else train
 
     def read(self, name: str) -> Any:
         """Read an intermediate file."""
@@ -108,8 +128,7 @@ def check_seen(engine: Engine, directory: Path) -> None:
 
 def check_whole(stage: Path, rows: int) -> None:
     """Check that no row is missing: a worker that writes to a directory of its own loses rows without an error."""
-    files = [file for file in (stage / "train.parquet", stage / "test.parquet") if file.exists()]
-    staged = sum(pq.read_metadata(file).num_rows for file in files)
+    staged = sum(pq.read_metadata(stage / name).num_rows for name in STAGED if (stage / name).exists())
     if staged != rows:
         raise EngineError(
             f"preparation: expected {staged:,} rows among ratings and rejects, found {rows:,}",

@@ -15,7 +15,7 @@ from reelgraph.data.times import UNITS
 from reelgraph.engines.engine import Engine, Run
 from reelgraph.errors import ConfigError, DataError
 
-TRAIN, TEST = 0, 1  # values of `part`, the file of a row
+TRAIN, TEST = 0, 1  # values of `part`, the file of a row in `STAGED`
 BY_HASH = ("random", "given")  # splits that depend on the raw ids alone
 DAY = 86_400
 RATED, IN_TABLE = 1, 2  # values of `rated`: an id in the ratings, in the side table; their sum is in both
@@ -26,16 +26,6 @@ ROW = ("part", "row")
 DUPLICATE = "duplicate: a newer rating of the same user and movie is kept"
 REPEAT = "counted with another row of the same user and movie"  # of counts: no fault
 ALSO_IN_TEST = "also in the test file: kept there, not in training"
-
-
-def staged_rows(run: Run) -> DataFrame:
-    """All staged rows with their `part`."""
-    f = run.engine.functions
-    names = {TRAIN: "train.parquet", TEST: "test.parquet"}
-    parts = [
-        run.read(name).withColumn("part", f.lit(part)) for part, name in names.items() if (run.stage / name).exists()
-    ]
-    return parts[0] if len(parts) == 1 else parts[0].unionByName(parts[1])
 
 
 def parse_and_index(run: Run, config: DataConfig, units: Sequence[str | None]) -> DataFrame:
@@ -51,21 +41,21 @@ def parse_and_index(run: Run, config: DataConfig, units: Sequence[str | None]) -
         can be used), `unreadable_time`, `split`.
     """
     f = run.engine.functions
-    run.keep(clean.parse_ratings(f, staged_rows(run), implicit=config.implicit), "words")
+    run.keep(clean.parse_ratings(f, run.staged, implicit=config.implicit), "words")
     train, *test = (f.lit(UNITS[unit or "seconds"]) for unit in units)
     divisor = f.when(f.col("part") == f.lit(TEST), test[0]).otherwise(train) if test else train
     need_times = config.split not in BY_HASH
-    rows = clean.parse_rows(f, staged_rows(run), run.read("words"), divisor, need_times=need_times)
-    rows = rows.withColumn("unreadable_time", clean.has_unreadable_time(f))
+    rows = clean.parse_rows(f, run.staged, run.read("words"), divisor, need_times=need_times)
+    rows = run.engine.shorten(rows.withColumn("unreadable_time", clean.has_unreadable_time(f)))
     for role, identity in IDS.items():
-        ids = staged_rows(run).where(clean.is_id(f, identity)).select(identity).distinct()
+        ids = run.staged.where(clean.is_id(f, identity)).select(identity).distinct()
         ids = ids.withColumn("rated", f.lit(RATED))
         if (run.stage / f"{role}_side_ids.parquet").exists():
             aside = run.read(f"{role}_side_ids.parquet").withColumn("rated", f.lit(IN_TABLE))
             ids = ids.unionByName(aside).groupBy(identity).agg(f.sum("rated").cast("int").alias("rated"))
         _number(run, role, ids, f"{role}_index")
         vocabulary = run.read(f"{role}_index").select(identity, f"{role}_index")
-        rows = rows.join(vocabulary, on=identity, how="left")
+        rows = run.engine.shorten(rows.join(vocabulary, on=identity, how="left"))
     rows = by_hash(f, rows, config) if config.split in BY_HASH else rows.withColumn("split", f.lit(""))
     columns = ("user_index", "item_index", "value", "seconds", "unreadable_time", "reason", "split")
     run.keep(rows.select(*ROW, *columns), "parsed")

@@ -32,7 +32,6 @@ from reelgraph.data.prepare.passes import (
     drop_duplicates,
     index_again,
     parse_and_index,
-    staged_rows,
 )
 from reelgraph.data.prepare.stage import Staged, stage_ratings
 from reelgraph.data.rows import Malformed
@@ -79,6 +78,7 @@ def prepare(
             run = Run(engine, stage, target)
             named = {CANONICAL[role] for file in staged for role in file.columns}
             checked, facts = _check(run, named, config, staged, report)
+            checked = engine.shorten(checked)
             good = index_again(run, checked)
             for role, table in (("item", source.items), ("user", source.users)):
                 if table is not None and (matches := check_table(run, role, table.name)) is not None:
@@ -143,7 +143,7 @@ def _check(
     f = run.engine.functions
     checked = parse_and_index(run, config, [file.time_unit for file in staged])
     checked = clean.refuse_codes(f, checked, config.missing)
-    columns = clean.missing_counts(f, staged_rows(run), checked)
+    columns = clean.missing_counts(f, run.staged, checked)
     for name, missing in columns.items():
         kinds = [f"{count:,} {kind}" for kind, count in (("null", missing["null"]), ("NaN", missing["nan"])) if count]
         if kinds and name in named:
@@ -190,7 +190,7 @@ def _report_lost_times(
         for row in lost.groupBy("part").agg(f.count(f.lit(1)).alias("rows"), f.min("row").alias("first")).collect()
     }
     for part, row in sorted(counts.items()):
-        cells = staged_rows(run).where((f.col("part") == f.lit(part)) & (f.col("row") == f.lit(int(row["first"]))))
+        cells = run.staged.where((f.col("part") == f.lit(part)) & (f.col("row") == f.lit(int(row["first"]))))
         cell = cells.select("time_text", "number").collect()[0]
         found = cell["number"] if cell["time_text"] is None else cell["time_text"]
         name = staged[part].name
@@ -218,7 +218,7 @@ def _write_rejects(run: Run, checked: DataFrame, staged: list[Staged]) -> None:
     refused = refused.unionByName(run.read("repeated").where(f.col("reason") != f.lit(REPEAT)))
     names = f.when(f.col("part") == f.lit(TRAIN), f.lit(staged[0].name)).otherwise(f.lit(staged[-1].name))
     times = f.coalesce(f.col("time_text"), f.coalesce(f.col("number"), f.col("moment")).cast("string"))
-    rows = staged_rows(run).withColumn("timestamp", times).withColumn("file", names)
+    rows = run.staged.withColumn("timestamp", times).withColumn("file", names)
     rows = refused.join(rows, on=list(ROW)).select("file", "row", *RAW, "reason")
     run.write(rows.orderBy("file", "row"), "rejects.parquet")
 
