@@ -18,7 +18,7 @@ from reelgraph.recommend.predictor import Predictor
 
 VARIETY = 0.7
 MAX_USERS, MAX_RATINGS = 500, 500  # training users taken for visitors, and ratings of each
-SHRINKAGE = 10.0  # users with the mean usefulness 0 that are added to those who rated a movie
+SHRINKAGE = 30.0  # users with the mean usefulness 0 that are added to those who rated a movie
 
 
 def usefulness_of(predictor: Predictor) -> Float64s:
