@@ -119,9 +119,10 @@ def make_table(
     widths = [max(map(cell_len, column)) for column in columns]
     while sum(widths[place] + _GAP for place in kept) - _GAP > width:
         wrapping = [place for place in kept if widths[place] > least[place]]
-        if not wrapping:
-            break  # a word is longer than the screen is wide
-        widths[max(wrapping, key=widths.__getitem__)] -= 1
+        widest = max(wrapping or kept, key=widths.__getitem__)  # the longest words are broken if nothing else helps
+        if widths[widest] == 1:
+            break
+        widths[widest] -= 1
     note = f"not shown at this width: {', '.join(header[place] for place in sorted(dropped))}" if dropped else None
     table = Table(
         title=escape(title), title_justify="left", title_style="bold", pad_edge=False, box=None,

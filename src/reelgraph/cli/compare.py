@@ -18,6 +18,7 @@ from reelgraph.evaluation.differences import SECTIONS, Differences, compare
 from reelgraph.files import check_target
 from reelgraph.recommend.recommender import open_model
 
+_LONGEST_WORD = 20  # characters, so that a name and two values fit a line
 _SHOWN = ("metrics.", "ranking.", "analysis.lists.default.")  # of the metrics; --json has all of them
 
 
@@ -128,4 +129,5 @@ def _show(found: Differences, names: tuple[str, str], as_json: bool) -> None:
 
 def _cell(value: Any) -> str:
     text = "-" if value is None else f"{value:.5g}" if isinstance(value, float) else str(value)
-    return text if len(text) <= 40 else f"{text[:16]}... ({len(text)} characters)"
+    short = len(text) <= 40 and all(len(word) <= _LONGEST_WORD for word in text.split())
+    return text if short else f"{text[:16]}... ({len(text)} characters)"
