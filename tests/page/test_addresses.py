@@ -81,6 +81,7 @@ def test_a_watchlist_is_kept_and_listed(visit: Visit) -> None:
     page.keyboard.press("Escape")
     page.reload()
     page.wait_for_selector(".card")
+    visit.settled()
     only.press("Space")
     visit.settled()
     assert sorted(visit.titles()) == sorted([first, second])

@@ -19,7 +19,8 @@ from tests.support.kills import Server
 def analysed(cinema: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with bench results and a second model, which is the same one."""
     bench = tmp_path_factory.mktemp("bench")
-    facts: dict[str, Any] = {name: 0.5 for name, _, _ in COLUMNS} | {"unpredictable": 0, "tune_seconds": 1.0}
+    seconds = dict.fromkeys(("tune_seconds", "fit_seconds", "tune_cpu_seconds"), 1.0)
+    facts: dict[str, Any] = {name: 0.5 for name, _, _ in COLUMNS} | {"unpredictable": 0} | seconds
     runs = [
         facts | {"dataset": "films", "method": method, "seed": 0, "error": None, "rmse": rmse}
         for method, rmse in (("svd", 0.875), ("residual", 0.8125))
