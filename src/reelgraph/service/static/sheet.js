@@ -222,6 +222,7 @@ export class Sheet {
       await this.latest.run(async (signal) => {
         const found = view === "why" ? this.#reasons(movie, signal) : this.#similar(movie, signal);
         const facts = this.api.movie(movie.movie_id, signal).then((answer) => this.#tell(answer));
+        facts.catch(() => {}); // Reported below, unless the reasons have failed before.
         body.replaceChildren(...(await found));
         await facts;
       });
