@@ -262,7 +262,7 @@ def test_new_users_are_measured_with_the_default_model(done: tuple[Path, Any]) -
     assert rows[0]["curve"] != rows[1]["curve"], "each seed holds out other users"
     (table,) = cold_tables(rows)
     assert table.title == "ratings.csv, new users"
-    assert table.rows[0][1].startswith(f"{rows[0]['curve'][0]['rmse'] / 2 + rows[1]['curve'][0]['rmse'] / 2:.4f}")
+    assert table.rows[0][1].startswith(f"{rows[0]['curve'][0]['rmse'] / 2 + rows[1]['curve'][0]['rmse'] / 2:.4f} ±")
     assert table.rows[0][1] in ended.stdout
     assert {"cold.svg", "cold.png"} <= {file.name for file in out.iterdir()}
 

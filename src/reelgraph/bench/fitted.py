@@ -21,7 +21,7 @@ class Cost(NamedTuple):
     @classmethod
     def since(cls, start: "Cost | None" = None) -> "Cost":
         """The cost since `start`, or since some fixed time."""
-        now = cls(time.monotonic(), sum(os.times()[:4]))
+        now = cls(time.monotonic(), time.process_time() + sum(os.times()[2:4]))
         return now if start is None else now.less(start)
 
     def less(self, part: "Cost") -> "Cost":
