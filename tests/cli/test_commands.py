@@ -219,7 +219,7 @@ def test_ctrl_c_saves_the_best_model_and_resume_continues(tables: Path, tmp_path
 
 @pytest.mark.slow
 def test_ctrl_c_before_the_first_evaluation_leaves_only_a_checkpoint(tables: Path, tmp_path: Path) -> None:
-    process = start_training(tables, tmp_path, "--max-steps", "100000", "--eval-every", "100000")
+    process = start_training(tables, tmp_path, "--tune", "none", "--max-steps", "100000", "--eval-every", "100000")
     until((tmp_path / "m.checkpoint" / "fit.safetensors").exists, "no checkpoint")
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=120)
