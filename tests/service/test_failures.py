@@ -38,6 +38,7 @@ READS: list[Route] = [
 ]
 EXPORTS: list[Route] = [("POST", "/api/exports", "movieId,rating\nM,3\n")]
 TOKENS: list[Route] = [("POST", "/api/visitors", None)]
+OWN: list[Route] = [("GET", "/api/visitors", None), ("DELETE", "/api/visitors", None)]  # with a visitor's token
 WRITES: list[Route] = [
     ("POST", "/api/ratings", {"user": "U", "movie": "M", "rating": 3.0}),
     ("POST", "/api/ratings/batch", {"user": "U", "ratings": {"M": 3.0}}),
@@ -52,7 +53,7 @@ ADMINS: list[Route] = [
     ("GET", "/api/admin/learning", None),
 ]
 PLAIN: list[Route] = [("GET", "/health/live", None), ("GET", "/health/ready", None), ("GET", "/metrics", None)]
-ROUTES = READS + EXPORTS + TOKENS + WRITES + ADMINS + PLAIN
+ROUTES = READS + EXPORTS + TOKENS + OWN + WRITES + ADMINS + PLAIN
 PAGES: list[Route] = [
     ("GET", "/", None),
     ("GET", "/insights", None),

@@ -73,7 +73,7 @@ def test_another_evaluation_replaces_that_of_training(model: Recommender) -> Non
     analysis |= {"rmse": 0.125, "mae": 0.0625, "rmse_untimed": None, "similar": None}
     analysis["lists"]["default"]["ndcg"] = 0.75
     facts = Elements(export_page(model, analysis)).facts
-    assert facts["model"]["metrics"]["test"] == {"model": {"rmse": 0.125, "mae": 0.0625}}
+    assert facts["model"]["metrics"]["test"]["model"] == {"rmse": 0.125, "mae": 0.0625}
     assert facts["model"]["metrics"]["valid"] == model.artifact.manifest["metrics"]["valid"]
     assert facts["model"]["list_measures"]["default"]["ndcg"] == 0.75
     assert facts["similar"] is None

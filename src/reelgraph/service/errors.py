@@ -97,6 +97,9 @@ def handle_errors(app: FastAPI, page: Callable[[Request, ServiceError], Response
 
     async def respond(request: Request, error: Exception) -> Response:
         problem = service_error(error)
+        if problem.code == "method_not_allowed" and (methods := app.openapi()["paths"].get(request.url.path)):
+            # Starlette names the methods of the first route alone.
+            problem.headers = {"Allow": ", ".join(sorted(map(str.upper, methods)))}
         request.scope[CODE] = problem.code
         return page(request, problem) or problem.response()
 
