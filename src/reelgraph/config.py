@@ -46,6 +46,7 @@ _GCN_DEFAULTS = {
 
 TRIALS = {"none": 0, "quick": 8, "full": 30}  # most trials of the search, for each head
 RACE_STEPS = 60  # of a trial of the quick search
+RACE_RATINGS = 300_000  # from which on the first steps favour an L2 strength that is too small at the end
 LIMITS = {"dim": (1, 128), "hide": (0.02, 0.6), "huber_delta": (1.0, 10.0)}  # bounds of the search
 
 

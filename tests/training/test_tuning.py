@@ -89,6 +89,15 @@ def test_the_search_leaves_a_bad_start(monkeypatch: pytest.MonkeyPatch, tune: st
     assert best <= kept[-1].valid_error, "the leader's run, or one that continues it, is the result"
 
 
+def test_a_quick_search_leaves_large_data_to_the_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, config = tastes(), quick(tune="quick")
+    monkeypatch.setattr("reelgraph.training.tuning.RACE_RATINGS", len(data.train))
+    result, steps = steps_of(config, data)
+    _, alone = steps_of(config.model_copy(update={"tune": "none"}), data)
+    assert [trial.change for trial in result.trials] == ["start"]
+    assert steps == alone
+
+
 def test_settings_of_the_user_are_not_changed() -> None:
     config = quick(tune="full", dim=6, l2=0.001, hide=0.3, max_steps=8)
     model = fit(tastes(), config)

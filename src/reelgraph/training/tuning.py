@@ -1,8 +1,9 @@
 """The search for settings: one change at a time against the best run so far.
 
 `quick` compares runs of a few steps from the start, all with the same random numbers, and the fit goes on from the best
-of them. `full` repeats the whole fit with each change, and the best of these is the fit. A run must be significantly
-better to be the new leader. Nothing depends on time, so the same data and seed give the same choice on every machine.
+of them; it leaves large data to the rules. `full` repeats the whole fit with each change, and the best of these is the
+fit. A run must be significantly better to be the new leader. Nothing depends on time, so the same data and seed give
+the same choice on every machine.
 """
 
 import math
@@ -10,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from reelgraph.config import LIMITS, RACE_STEPS, TRIALS, TrainConfig
+from reelgraph.config import LIMITS, RACE_RATINGS, RACE_STEPS, TRIALS, TrainConfig
 from reelgraph.errors import StoppedError
 from reelgraph.training.runner import Run, Runner
 from reelgraph.training.validation import mean_of
@@ -40,10 +41,13 @@ class Search:
 
 def search(runner: Runner, config: TrainConfig, fixed: frozenset[str] = frozenset()) -> Search:
     """Fit with the settings that validate best, among as many as `config.tune` allows; `fixed` ones stay."""
-    rates = config.rates(len(runner.runs.data.train))
+    num_ratings = len(runner.runs.data.train)
+    rates = config.rates(num_ratings)
     config = config.model_copy(update=rates._asdict())
     quick = config.tune == "quick"
     moves = [(name, factors) for name, factors in runner.runs.moves(config, quick) if name not in fixed]
+    if quick and num_ratings >= RACE_RATINGS:
+        moves = []
     short = quick and bool(moves) and runner.runs.valid is not None and rates.max_steps > RACE_STEPS
     race = _Race(runner, config, fixed, RACE_STEPS if short else rates.max_steps)
     for name, factors in moves:
