@@ -38,6 +38,24 @@ def test_refit_uses_validation_ratings_and_test_ratings_change_nothing() -> None
     assert not alone.manifest["refitted"]
 
 
+def test_few_ratings_are_fitted_with_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.get_num_threads()
+    seen: set[int] = set()
+    torch.set_num_threads(2)
+    try:
+        for variables, expected in (({}, 1), ({"OMP_NUM_THREADS": "2"}, 2)):
+            monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+            for name, value in variables.items():
+                monkeypatch.setenv(name, value)
+            seen.clear()
+            model = fit(checkerboard(), settings(), observe=lambda *_: seen.add(torch.get_num_threads()))
+            assert seen == {expected}
+            assert model.artifact.manifest["machine"]["threads"] == expected
+            assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 def without(part: Interactions, other: Interactions) -> Interactions:
     """The ratings of pairs that `other` does not have."""
     there = set(zip(other.user_index.tolist(), other.item_index.tolist(), strict=True))

@@ -36,7 +36,7 @@ from reelgraph.training.bars import bars
 from reelgraph.training.devices import running_on
 from reelgraph.training.fit_ranking import RankingHead, fit_ranking_head, score_of
 from reelgraph.training.leaks import check_data
-from reelgraph.training.loop import Progress
+from reelgraph.training.loop import Progress, few_threads
 from reelgraph.training.runner import Checkpoints, Observe, Run, Runner
 from reelgraph.training.runs import RankingRuns, RatingRuns
 from reelgraph.training.tuning import Trial, search
@@ -106,7 +106,7 @@ def take_part(
     check_data(data, config.side_features)
     runs = RatingRuns(data), RankingRuns(data)
     runner, rankings = (Runner(kind, observe, checkpoints) for kind in runs)
-    with running_on(config.device) as device:
+    with running_on(config.device) as device, few_threads(len(data.train)):
         fitted = tune_and_fit(runner, config)
         fitted = learn_from_validation(fitted, data)
         fitted = fit_head(fitted, rankings, config)

@@ -1,6 +1,7 @@
 """The training loop: steps, early stopping, averaging of weights, and interruption."""
 
 import math
+import os
 import signal
 import threading
 import time
@@ -20,6 +21,7 @@ from reelgraph.training.adam import Adam
 from reelgraph.training.validation import Validation
 
 _SMALLER_STEPS = "try a smaller --learning-rate, and look at the ratings for extreme values"
+_THREADED = 300_000  # ratings from which on a step is faster with more threads than one
 
 
 @dataclass(frozen=True)
@@ -218,6 +220,18 @@ def short_waits() -> Iterator[None]:
         yield
     finally:
         done.set()
+
+
+@contextmanager
+def few_threads(num_ratings: int) -> Iterator[None]:
+    """Train with one thread where more would only wait for one another, unless the user has set their number."""
+    before = torch.get_num_threads()
+    if num_ratings < _THREADED and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager
