@@ -175,7 +175,8 @@ stopping step are chosen on validation ratings. `residual` uses side features an
 have them, `residual-no-time` only side features, `residual-ratings-only` neither; no other method, measured or
 published, uses the time of rating, and the copy of ML-1M measured here has none. Variants that are the same on a data
 set are fitted once. Other methods search their settings for at most as many processor seconds as `residual` takes to
-tune and fit. Runs go two at a time with one thread each; processor seconds (CPU s) hardly depend on what else the
+tune and fit, and myfm on u1 for a minute. Runs
+go two at a time with one thread each; processor seconds (CPU s) hardly depend on what else the
 machine does, clock seconds do. The five folds of ML-100K are consecutive fifths of u.data, which are its published
 splits u1 to u5.
 
