@@ -50,9 +50,18 @@ class Catalogue:
         cells = self.table["genres"].to_pylist()
         return [tuple(name for name in (cell or "").split("|") if is_genre(name)) for cell in cells]
 
+    @cached_property
+    def _made(self) -> dict[int, Movie]:
+        """The movies asked for so far: lists name the same ones again and again."""
+        return {}
+
     def movie(self, index: int) -> Movie:
         """The movie at an index."""
+        if index not in self._made:
+            self._made[index] = self._movie(index)
+        return self._made[index]
 
+    def _movie(self, index: int) -> Movie:
         def cell(column: str) -> str | None:
             return self.table[column][index].as_py() if column in self.table.column_names else None
 
