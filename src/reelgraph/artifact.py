@@ -29,6 +29,7 @@ SUM = "sha256"  # entry of the manifest
 WEIGHTS, HISTORY, REJECTS = "weights.safetensors", "history.csv", "rejects.parquet"
 HISTORY_COLUMNS = ("phase", "step", "loss", "valid_rmse", "valid_mae", "valid_ndcg", "seconds")
 TABLES = ("users", "items", "seen")
+LEARNED = "learned"  # entry of the manifest of a model that a round of learning has made
 COLLECTED = "collected"  # column of `users`: whether a user is known by ratings given to a service only
 _NEEDED = (WEIGHTS, HISTORY, *(f"{name}.parquet" for name in TABLES))
 _TYPES = {
@@ -62,6 +63,11 @@ class Artifact:
     rejects: pa.Table | None = None  # rows refused by the preparation, with reasons
     lists_only: bool = False  # only the arrays and columns for lists of training users were kept
     checksum: str = ""  # SHA-256 of the manifest that was read, which contains those of all other files
+
+    @property
+    def has_stars(self) -> bool:
+        """Whether it predicts ratings; a ranking head alone does not."""
+        return bool(self.manifest["config"]["model"] != "ranking")
 
     @property
     def ratings(self) -> Interactions:

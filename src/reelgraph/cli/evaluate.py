@@ -32,14 +32,13 @@ def evaluate(config: DataConfig, model: Path, test: Path, as_json: bool) -> None
     Measures its predictions, lists, explanations and similar movies. TEST must be ratings that MODEL does not know:
     train it on other files, or with --no-use-all.
     """
-    report, measures, warning = _evaluate(open_model(model), test, config)
+    report, analysis, warning = _evaluate(open_model(model), test, config)
     if as_json:
-        console.show_json(measures if report is None else report.to_json() | measures)
+        console.show_json(analysis)
         return
     if report is not None:
         console.show_evaluation(report)
-    console.show_quality(measures)
-    analysis = measures if report is None else report.to_json() | measures
+    console.show_quality(analysis)
     console.show_verdict({} if report is None else {"test": report.errors()}, analysis, warn=warning is None)
 
 
@@ -59,8 +58,7 @@ def report(config: DataConfig, model: Path, out: Path, test: Path | None, cold: 
     recommender = open_model(model)
     analysis = None
     if test is not None:
-        errors, measures, _ = _evaluate(recommender, test, config)
-        analysis = measures if errors is None else errors.to_json() | measures
+        _, analysis, _ = _evaluate(recommender, test, config)
     cold_facts = _cold(recommender) if cold else None
     with new_file(out) as temporary:
         temporary.write_text(export_page(recommender, analysis, cold_facts), encoding="utf-8")
@@ -127,7 +125,7 @@ def bench(
 def _evaluate(
     model: Recommender, test: Path, config: DataConfig
 ) -> tuple[EvaluationReport | None, dict[str, Any], str | None]:
-    """Errors of predictions, if the model makes any, quality of lists, and what distorts both, if anything."""
+    """Errors of predictions, if the model makes any; all measures as JSON values; what distorts them, if anything."""
     predictor, report = model.predictor, None
     scale = (predictor.low, predictor.high) if predictor.has_stars else None
     rows = progress.noted(pair_files.read_ratings(test, config, scale))
@@ -141,4 +139,5 @@ def _evaluate(
         warning = predictor.warn_of_seen(pairs)
     if warning is not None:
         progress.note(f"warning: {warning}")
-    return report, quality.measure_quality(model, pairs), warning
+    errors = {} if report is None else report.to_json()
+    return report, errors | quality.measure_quality(model, pairs), warning

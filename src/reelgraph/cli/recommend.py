@@ -260,8 +260,6 @@ def search(model: Path, title: tuple[str, ...], k: int, as_json: bool) -> None:
     The best match comes first. A year may stand among the words.
     """
     text = " ".join(title)
-    if k < 1:
-        raise ConfigError(f"k: expected 1 or more, found {k}", "choose such a number")
     rows = [asdict(movie) for movie in open_model(model).search(text, k)]
     if as_json:
         console.show_json(rows)

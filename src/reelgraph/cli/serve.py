@@ -116,7 +116,7 @@ def _limited_round(
 def _round(model: Path, store: "Store", refit: bool, confirm: Callable[[], None]) -> dict[str, Any]:
     """Export the ratings, and learn from them."""
     old = artifact.read_artifact(model)
-    stars, scale = old.manifest["config"]["model"] != "ranking", old.manifest["scale"]
+    stars, scale = old.has_stars, old.manifest["scale"]
     with tempfile.TemporaryDirectory(prefix="reelgraph-") as folder:
         file = Path(folder) / "ratings.parquet"
         if store.export(file):

@@ -98,7 +98,7 @@ def update(
     Users and movies may be new.
     """
     old_model = _read_to_replace(model, out)
-    stars = old_model.manifest["config"]["model"] != "ranking"
+    stars = old_model.has_stars
     scale = old_model.manifest["scale"]
     rows = progress.noted(pair_files.read_ratings(ratings, config, (scale["low"], scale["high"]) if stars else None))
     item_table = None

@@ -20,10 +20,7 @@ from reelgraph.engines.spark_jobs import SHARE, Observer, watched
 from reelgraph.engines.spark_session import open_session
 from reelgraph.errors import ConfigError, EngineError, OutputError, SetupError
 
-STAGED = (
-    "train.parquet",
-    "test.parquet",
-)  # files of the rows to prepare; the second is there if test ratings are given
+STAGED = ("train.parquet", "test.parquet")  # rows to prepare; the second is there if test ratings are given
 TASKS = 16  # enough tasks for a small job to reach every worker
 
 

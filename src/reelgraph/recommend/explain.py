@@ -59,9 +59,13 @@ class Grounds:
         if self.own is not None:
             lines.append(f"your own {noun} of this movie: {signed(self.own.contribution)}")
         if self.rest_number:
-            others = f"{self.rest_number} {'other ' if lines else ''}{noun}{'' if self.rest_number == 1 else 's'}"
-            lines.append(f"your {others}: {signed(self.rest)}")
+            lines.append(f"your {self.rest_text(noun)}: {signed(self.rest)}")
         return [*lines, f"together: {signed(self.total)}"] if len(lines) > 1 else lines
+
+    def rest_text(self, noun: str = "rating") -> str:
+        """The ratings that are not told one by one, such as "3 other ratings"."""
+        told = self.supporting or self.opposing or self.own
+        return f"{self.rest_number} {'other ' if told else ''}{noun}{'' if self.rest_number == 1 else 's'}"
 
 
 def _grounds(because: tuple[Reason, ...], target: Movie, most: int) -> Grounds:

@@ -58,8 +58,7 @@ def _rows(grounds: Grounds) -> list[tuple[str, float]]:
     if grounds.own is not None:
         rows.append((f"this movie itself\n{_given(grounds.own)}", grounds.own.contribution))
     if grounds.rest_number:
-        noun = f"rating{'' if grounds.rest_number == 1 else 's'}"
-        rows.append((f"{grounds.rest_number} {'other ' if rows else ''}{noun}", grounds.rest))
+        rows.append((grounds.rest_text(), grounds.rest))
     return rows
 
 

@@ -58,7 +58,7 @@ class Predictor:
         self.mean, self.std = float(manifest["standardise"]["mean"]), float(manifest["standardise"]["std"])
         span = self.high - self.low
         unit = (self.std / span, (self.mean - self.low) / span)
-        self.has_stars = manifest["config"]["model"] != "ranking"
+        self.has_stars = artifact.has_stars
         self.scorer = scorer_for(manifest["config"]["model"], artifact.weights, unit)
         self.ranker = ranker_for(artifact.weights)
         self._seen = seen

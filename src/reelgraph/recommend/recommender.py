@@ -320,6 +320,7 @@ class Recommender:
 
     def search(self, text: str, k: int = 10) -> Movies:
         """Movies whose titles or years match a text as people type it, best match first; see `TitleIndex.find`."""
+        _check_length(k)
         return Movies(self.catalogue.movie(item) for item in self.titles.find(text)[:k])
 
     def similar(self, movie: object, k: int = 10) -> SimilarMovies:
@@ -345,8 +346,7 @@ class Recommender:
             UnknownIdError: if the user is unknown.
         """
         index = self.users.index(user)
-        if not k >= 1:
-            raise ConfigError(f"k: expected 1 or more, found {k}", "choose such a number")
+        _check_length(k)
         nearest = _nearest(unit_states(self.user_vectors.values), index, k)
         return SimilarUsers(SimilarUser(self.users.id(other), cosine) for other, cosine in nearest)
 
@@ -388,6 +388,11 @@ def _nearest(unit: Float32s, index: int, k: int) -> list[tuple[int, float]]:
     cosine = unit @ unit[index]
     order = np.argsort(-cosine, kind="stable")
     return [(int(other), float(cosine[other])) for other in order[order != index][:k]]
+
+
+def _check_length(k: int) -> None:
+    if not k >= 1:
+        raise ConfigError(f"k: expected 1 or more, found {k}", "choose such a number")
 
 
 def _read_only(states: Float32s) -> Float32s:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -15,17 +15,23 @@ from reelgraph.recommend.lists import Suggestion
 from reelgraph.recommend.together import GroupSuggestion
 from reelgraph.tabular import Tabular
 
+Line = TypeVar("Line")
 
-class Suggestions(Tabular, tuple[Suggestion, ...]):
-    """A list of movies, best first, and why they are in this order, in one line."""
+
+class _Ordered(Tabular, tuple[Line, ...]):
+    """Movies, best first, and why they are in this order, in one line."""
 
     spare = ("genres", "year", "score")
     order_reason: str
 
-    def __new__(cls, lines: Iterable[Suggestion] = (), order_reason: str = "") -> Self:  # noqa: D102
+    def __new__(cls, lines: Iterable[Line] = (), order_reason: str = "") -> Self:
         made = super().__new__(cls, lines)
         made.order_reason = order_reason
         return made
+
+
+class Suggestions(_Ordered[Suggestion]):
+    """A list of movies, best first, and why they are in this order, in one line."""
 
     def to_arrow(self) -> pa.Table:
         """Columns `rank` from 1, `movieId`, `title`, `year`, `genres`, `score`, and `prediction` if there are stars."""
@@ -54,16 +60,8 @@ class UserSuggestions(Tabular, Mapping[str, Suggestions]):
         return _ranked(list(self._lists.items()))
 
 
-class GroupSuggestions(Tabular, tuple[GroupSuggestion, ...]):
+class GroupSuggestions(_Ordered[GroupSuggestion]):
     """A list of movies for several people, and why they are in this order, in one line."""
-
-    spare = ("genres", "year", "score")
-    order_reason: str
-
-    def __new__(cls, lines: Iterable[GroupSuggestion] = (), order_reason: str = "") -> Self:  # noqa: D102
-        made = super().__new__(cls, lines)
-        made.order_reason = order_reason
-        return made
 
     def to_arrow(self) -> pa.Table:
         """Columns as of `Suggestions`, with the mean as `prediction`, and `prediction of NAME` for each person."""

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from reelgraph import machine
 from reelgraph.errors import ConfigError, DatabaseError, ReelgraphError, SetupError
@@ -37,6 +37,7 @@ LOOK = 1.0  # seconds between looks whether a round is due
 RETRY, MOST_RETRY = 30.0, 3600.0  # seconds to wait after a failed round; doubled with each further one
 ROUNDS = 50  # kept
 BUSY = "busy"  # outcome of a round that did not begin because another process learns
+Answer = TypeVar("Answer")
 _STATE = "rounds.json"
 _REPLACED = {"REELGRAPH_DATABASE", "REELGRAPH_DATABASE_FILE"}  # variables
 
@@ -204,7 +205,7 @@ class Learner:
         while self.enabled:
             await asyncio.sleep(LOOK if position is not None else 10 * LOOK)
             try:
-                if (position := await self._position()) is None:
+                if (position := await self._ask("position", Store.position)) is None:
                     continue
                 plan = self.plan(position)
                 self.metrics.next_round.set(plan.at - time.time())
@@ -215,16 +216,16 @@ class Learner:
             except Exception:  # Nothing may end the learning while the service runs.
                 LOGGER.exception("a look for a round of learning failed")
 
-    async def _position(self) -> int | None:
+    async def _ask(self, what: str, question: Callable[[Store], Answer]) -> Answer | None:
+        """What the database answers; None while it is away."""
         with suppress(ServiceError):
-            return await self.ledger.call("position", Store.position, timeout=SHORT_TIMEOUT)
+            return await self.ledger.call(what, question, timeout=SHORT_TIMEOUT)
         return None
 
     async def _round(self, target: Path, refit: bool, take_in: Callable[[], Awaitable[Any]]) -> None:
         """Run a round in a child process, and put its model in service."""
-        with suppress(ServiceError):
-            if await self.ledger.call("learner", Store.learner, timeout=SHORT_TIMEOUT) is not None:
-                return
+        if await self._ask("learner", Store.learner) is not None:
+            return
         before = signature(target)
         self.began = time.time()
         self.metrics.learning.set(1)
@@ -295,17 +296,14 @@ class Learner:
 
     async def facts(self) -> dict[str, Any]:
         """What it does, did and will do, as JSON values."""
-        position, other = await self._position(), None
-        with suppress(ServiceError):
-            other = await self.ledger.call("learner", Store.learner, timeout=SHORT_TIMEOUT)
-        settings = self.settings
+        position, settings = await self._ask("position", Store.position), self.settings
         return self.public(position) | {
             "enabled": self.enabled,
             "every": settings.learn_every,
             "after": settings.learn_after,
             "refit_every": settings.refit_every,
             "since": when(self.began),
-            "learner": other,
+            "learner": await self._ask("learner", Store.learner),
             "new_ratings": None if position is None else self.new,
         }
 

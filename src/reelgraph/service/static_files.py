@@ -82,10 +82,10 @@ async def movie_page(request: Request, movie_id: Id) -> Response:
 
 async def poster(request: Request, movie_id: Id) -> Response:
     """The poster of a movie."""
-    recommender, posters = served(request).recommender, state_of(request).posters
-    known = posters is not None and movie_id in recommender.items
-    tmdb_id = recommender.catalogue.movie(recommender.items.index(movie_id)).tmdb_id if known else None
-    image = await posters.get(tmdb_id) if posters is not None and tmdb_id is not None else b""
+    recommender, posters, image = served(request).recommender, state_of(request).posters, b""
+    if posters is not None and movie_id in recommender.items:
+        tmdb_id = recommender.catalogue.movie(recommender.items.index(movie_id)).tmdb_id
+        image = await posters.get(tmdb_id) if tmdb_id is not None else b""
     if not image:
         raise ServiceError("not_found", "expected a movie with a poster, found another")
     return Response(image, headers={"Cache-Control": "public, max-age=604800"}, media_type="image/jpeg")

@@ -17,26 +17,22 @@ import numpy as np
 import pyarrow as pa
 
 from reelgraph.arrays import Floats, Int64s, Mask
-from reelgraph.artifact import COLLECTED, Artifact, read_artifact, write_artifact
+from reelgraph.artifact import COLLECTED, LEARNED, Artifact, read_artifact, write_artifact
 from reelgraph.config import DataConfig, TrainConfig
 from reelgraph.data.dataset import LIKED, NO_TIME, Interactions
 from reelgraph.data.load import load
 from reelgraph.data.vocabulary import Vocabulary
 from reelgraph.evaluation.differences import paired
 from reelgraph.files import MANIFEST, learning_of, locked
-from reelgraph.recommend.lists import Choice
 from reelgraph.recommend.predictor import Person
 from reelgraph.recommend.recommender import Recommender
 from reelgraph.training.fit import fit
 from reelgraph.training.update import forget, update, with_users
 
 LEAST = 20  # new ratings that a round needs
-JUDGES, MOST_JUDGES = (
-    0.2,
-    20_000,
-)  # share of the new ratings that judge, at least half of `LEAST`, and their largest number
+JUDGES = 0.2  # share of the new ratings that judge; at least half of `LEAST`
+MOST_JUDGES = 20_000
 CHANCE = 0.05  # of refusing a model that is no worse
-MARK = "learned"  # entry of the manifest of a model that a round has made
 _SPLIT = {"valid_share", "test_share", "last", "split_seed"}  # settings of the data that hold for any files
 
 
@@ -170,14 +166,14 @@ def _marked(model: Artifact, trained: Vocabulary, ratings: int) -> Artifact:
     collected = pa.array([user not in trained for user in users])
     facts = {"ratings": ratings, "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
     return replace(
-        model, manifest=model.manifest | {MARK: facts}, users=model.users.append_column(COLLECTED, collected)
+        model, manifest=model.manifest | {LEARNED: facts}, users=model.users.append_column(COLLECTED, collected)
     )
 
 
 def _kept(path: Path, served: Artifact) -> _Kept:
     """What rounds start from; a model that no round has made is a new origin, and is copied."""
     origin, fitted = (learning_of(path) / name for name in ("origin", "fit"))
-    if MARK not in served.manifest or not (origin / MANIFEST).is_file():
+    if LEARNED not in served.manifest or not (origin / MANIFEST).is_file():
         shutil.rmtree(fitted, ignore_errors=True)
         users = served.users.select([name for name in served.users.column_names if name != COLLECTED])
         first = replace(served, users=users)
@@ -191,7 +187,7 @@ def _without_deleted(
     path: Path, served: Artifact, kept: _Kept, collected: pa.Table, may_write: Callable[[], None]
 ) -> tuple[Artifact, _Kept, int]:
     """Remove what users have deleted from all models that hold it, with no copy left beside them."""
-    if MARK not in served.manifest:
+    if LEARNED not in served.manifest:
         return served, kept, 0
     fitted, left = without_deleted(kept.fitted, kept.origin, collected), without_deleted(served, kept.origin, collected)
     may_write()
@@ -253,7 +249,7 @@ def errors_as_served(model: Recommender, trained: Vocabulary, known: pa.Table, j
     errors are the squared error of the stars, and 1 - 1 / log2(1 + rank) of the place of a liked movie among all
     movies that its user has not rated, NaN for other movies.
     """
-    predictor, ordering = model.predictor, model.lists.ordering
+    predictor = model.predictor
     given, asked = _by_user(known), _by_user(judges)
     rating, movies = judges["rating"].to_numpy(), judges["movieId"].to_pylist()
     ratings, found = known["rating"].to_numpy(), known["movieId"].to_pylist()
@@ -266,8 +262,7 @@ def errors_as_served(model: Recommender, trained: Vocabulary, known: pa.Table, j
         if predictor.has_stars:
             stars = predictor.stars(predictor.scorer.score(person.state)[0])[items]
             errors["rmse"][rows] = (stars.astype(np.float64) - rating[rows]) ** 2
-        weights = model.lists.weights(Choice(), cold=not len(person.rated))
-        scores = ordering.scores(person, weights)[0][0]
+        scores = model.lists.score_of(person)
         scores[person.rated] = scores[model.items.indices(rated)[0]] = -np.inf
         for row, item in zip(rows, items, strict=True):
             if not predictor.has_stars or rating[row] >= LIKED * predictor.high:
@@ -284,13 +279,13 @@ def _by_user(ratings: pa.Table) -> dict[str, list[int]]:
 
 
 def _updated(model: Artifact, collected: pa.Table) -> Artifact:
-    rating = collected["rating"].to_numpy() if _has_stars(model) else None
+    rating = collected["rating"].to_numpy() if model.has_stars else None
     return update(model, *_ids(collected), rating, collected["timestamp"].to_numpy())[0]
 
 
 def _trained(origin: Artifact, collected: pa.Table) -> Artifact:
     """A whole training on the operator's and the collected ratings, with the settings of the first training."""
-    manifest, stars = origin.manifest, _has_stars(origin)
+    manifest, stars = origin.manifest, origin.has_stars
     before = manifest["data"].get("settings", {})
     table = _merged(origin, collected)
     timed = "timestamp" in table.column_names
@@ -301,10 +296,6 @@ def _trained(origin: Artifact, collected: pa.Table) -> Artifact:
     data = load(table, items=origin.items, users=users, config=DataConfig(**settings, implicit=not stars))
     given = {name: value for name, value in manifest.get("given", {}).items() if name != "processes"}
     return fit(data, TrainConfig(**given)).artifact
-
-
-def _has_stars(model: Artifact) -> bool:
-    return bool(model.manifest["config"]["model"] != "ranking")
 
 
 def _merged(origin: Artifact, collected: pa.Table) -> pa.Table:

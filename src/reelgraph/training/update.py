@@ -17,7 +17,7 @@ import pyarrow as pa
 import torch
 
 from reelgraph.arrays import Float32s, Floats, Indices, Int64s, Mask
-from reelgraph.artifact import Artifact
+from reelgraph.artifact import LEARNED, Artifact
 from reelgraph.data import side_features, side_tables
 from reelgraph.data.dataset import LIKED, NO_TIME, Dataset, Interactions
 from reelgraph.data.frames import TableLike, is_frame, write_frame
@@ -236,7 +236,7 @@ def update(
     item_index, _ = Vocabulary.of(items, "movie").indices(movie_ids)
     time_column = np.full(len(rating), NO_TIME) if timestamps is None else timestamps
     together, replaced = _with_new(old, user_index, item_index, rating.astype(np.float32), time_column)
-    manifest = {name: value for name, value in artifact.manifest.items() if name != "learned"}  # All is its own now.
+    manifest = {name: value for name, value in artifact.manifest.items() if name != LEARNED}  # All is its own now.
     larger = replace(artifact, manifest=manifest, weights=weights, users=users, items=items)
     rebuilt = rebuild(larger, together, {"updated": len(rating)}, steps=steps, seed=seed)
     added = len(together) - len(old)
