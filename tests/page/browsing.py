@@ -74,7 +74,7 @@ class Visit:
 
     def rated(self) -> dict[str, str]:
         """The visitor's ratings, as the page shows them."""
-        spines = self.page.locator(".spine").all()
+        spines = self.page.locator("#shelf .spine").all()
         return {
             spine.locator(".tile-open").inner_text(): spine.locator(".stars-input").get_attribute("aria-valuetext")
             or ""

@@ -79,6 +79,7 @@ def test_a_watchlist_is_kept_and_listed(visit: Visit) -> None:
     page.locator("#sheet").get_by_role("button", name=f"Put {second} on your watchlist").click()
     page.locator("#sheet").get_by_text("On your watchlist").wait_for()
     page.keyboard.press("Escape")
+    page.wait_for_url(visit.url)
     page.reload()
     page.wait_for_selector(".card")
     visit.settled()

@@ -49,7 +49,9 @@ def test_a_like_changes_the_list_and_can_be_taken_back(visits: Callable[..., Vis
     assert visit.titles() != first
     assert len(ROMANCES & set(visit.titles()[:12])) > len(ROMANCES & set(first[:12]))
     assert not {"Pretty Woman", "Notting Hill"} & set(visit.titles())
-    assert page.locator(".spine .like[aria-pressed=true]").count() == 2
+    assert page.locator("#shelf .like[aria-pressed=true]").count() == 2
+    page.get_by_text("Like a few more").wait_for()
+    assert page.locator("#ask-row .like").count() == 6
     no_stars(visit)
     visit.photograph("likes-list")
     assert visit.barriers() == []
@@ -57,7 +59,7 @@ def test_a_like_changes_the_list_and_can_be_taken_back(visits: Callable[..., Vis
     page.wait_for_selector(".card")
     assert page.locator("#shelf-count").inner_text() == "2"
     for _ in range(2):
-        page.locator(".spine .like").first.click()
+        page.locator("#shelf .like").first.click()
         visit.settled()
     assert visit.titles() == first
 

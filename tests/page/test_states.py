@@ -70,7 +70,7 @@ def test_too_many_requests_are_retried_and_errors_are_shown(visit: Visit) -> Non
         error = {"error": {"code": "invalid", "message": "year: expected another one", "detail": None}}
         route.fulfill(status=status, body=json.dumps(error), headers={"Retry-After": "0.1"})
 
-    visit.context.route("**/api/recommendations", refuse)
+    visit.context.route("**/api/questions", refuse)
     page = visit.page
     page.goto(visit.url)
     page.get_by_text("year: expected another one").wait_for()

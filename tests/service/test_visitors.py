@@ -103,11 +103,18 @@ def test_pages_add_up_to_the_list(
 def test_questions_match_the_library(client: httpx.Client, model: Recommender, ratings: dict[str, float]) -> None:
     first = client.post("/api/questions", json={"k": 4}).json()["movies"]
     assert [movie["movie_id"] for movie in first] == [movie.movie_id for movie in model.ask(k=4)]
-    assert set(first[0]) == {"movie_id", "title", "year", "genres", "imdb_id", "tmdb_id", "ratings", "mean"}
+    facts = {"movie_id", "title", "year", "genres", "imdb_id", "tmdb_id", "ratings", "mean", "prediction", "interval"}
+    assert set(first[0]) == facts
     denied = [movie["movie_id"] for movie in first]
     asked = {"ratings": ratings | {"zz": 3.0}, "exclude": [*denied, "xx"], "k": 5}
-    found = [movie["movie_id"] for movie in client.post("/api/questions", json=asked).json()["movies"]]
-    assert found == [movie.movie_id for movie in model.ask(ratings, k=5, deny=denied)]
+    found = client.post("/api/questions", json=asked).json()["movies"]
+    assert [movie["movie_id"] for movie in found] == [movie.movie_id for movie in model.ask(ratings, k=5, deny=denied)]
+    only = {"ratings": ratings, "only": [movie["movie_id"] for movie in found]}
+    listed = {movie["movie_id"]: movie for movie in client.post("/api/recommendations", json=only).json()["movies"]}
+    for movie in found:
+        assert {name: movie[name] for name in ("prediction", "interval")} == {
+            name: listed[movie["movie_id"]][name] for name in ("prediction", "interval")
+        }
     assert client.post("/api/questions", json={"ratings": {next(iter(ratings)): 99.0}}).status_code == 422
 
 

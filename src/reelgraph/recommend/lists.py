@@ -8,7 +8,7 @@ from typing import Any, Literal, TypedDict, get_args
 
 import numpy as np
 
-from reelgraph.arrays import NO_ITEM, Float32s, Indices, Mask
+from reelgraph.arrays import NO_ITEM, Float32s, Floats, Indices, Mask
 from reelgraph.data.vocabulary import describe_overlap
 from reelgraph.errors import ConfigError
 from reelgraph.recommend.catalogue import Movie
@@ -266,18 +266,25 @@ class ListMaker:
             scores[0][0, page.item[0, listed]] = -np.inf
         entries = entries[offset : offset + choice.k]
         items = np.asarray([item for item, _, _ in entries], np.int32)
-        stars = self.predictor.stars(np.asarray([standardised for _, _, standardised in entries], np.float64))
-        predictions = stars.tolist() if self.predictor.has_stars else [None] * len(entries)
+        forecasts = self.forecasts(person, items, np.asarray([standardised for _, _, standardised in entries]))
         suggestions = [
             Suggestion(self.predictor.catalogue.movie(item), score, prediction)
-            for (item, score, _), prediction in zip(entries, predictions, strict=True)
+            for (item, score, _), (prediction, _) in zip(entries, forecasts, strict=True)
         ]
-        bounds = self.predictor.around(stars, items, len(person.rated))
-        intervals: list[tuple[float, float] | None] = [None] * len(items)
-        if bounds is not None:
-            intervals = list(zip(*(bound.tolist() for bound in bounds), strict=True))
+        intervals = [interval for _, interval in forecasts]
         reason = self.order_reason(choice, has_ratings=bool(len(person.rated)))
         return Page(suggestions, intervals, int(matching.sum()) > offset + len(items), reason)
+
+    def forecasts(
+        self, person: Person, items: Indices, standardised: Floats
+    ) -> list[tuple[float | None, tuple[float, float] | None]]:
+        """Predicted stars and the bounds of their 90 % interval for each movie; both arrays are `(num_movies,)`."""
+        stars = self.predictor.stars(standardised)
+        predictions = stars.tolist() if self.predictor.has_stars else [None] * len(items)
+        bounds = self.predictor.around(stars, items, len(person.rated))
+        if bounds is None:
+            return [(prediction, None) for prediction in predictions]
+        return list(zip(predictions, zip(*(bound.tolist() for bound in bounds), strict=True), strict=True))
 
     def order_reason(self, choice: Choice, *, has_ratings: bool) -> str:
         """Why the movies of a list are in their order, in one line."""

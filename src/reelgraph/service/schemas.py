@@ -235,10 +235,17 @@ class QuestionRequest(RequestBody):
     )
 
 
+class Question(RatedMovie):
+    """A movie to ask about, with the visitor's predicted stars and the interval that holds nine ratings of ten."""
+
+    prediction: float | None
+    interval: tuple[float, float] | None
+
+
 class Questions(BaseModel):
     """The movies whose ratings would say most about a visitor, best first."""
 
-    movies: list[RatedMovie]
+    movies: list[Question]
 
 
 class UnmatchedFilm(BaseModel):

@@ -244,11 +244,20 @@ async def questions(request: Request, body: QuestionRequest) -> Response:
     """List the movies to ask a visitor about next: those whose ratings would say most, and that they may know."""
     model = served(request)
     known, _ = _split_known(model, body.ratings)
-    deny, items = _known(model, body.exclude), model.recommender.items
+    deny, recommender = _known(model, body.exclude), model.recommender
 
     def make() -> dict[str, Any]:
-        movies = model.recommender.ask(known, body.k, deny=deny)
-        return {"movies": [movie_json(model, items.index(movie.movie_id)) for movie in movies]}
+        person = recommender.person(ratings=known)
+        items, _ = recommender.items.indices([movie.movie_id for movie in recommender.ask(known, body.k, deny=deny)])
+        stars = recommender.scorer.pairs(person.state, items[None])[0]
+        return {
+            "movies": [
+                movie_json(model, item) | {"prediction": prediction, "interval": interval}
+                for item, (prediction, interval) in zip(
+                    items.tolist(), recommender.lists.forecasts(person, items, stars), strict=True
+                )
+            ]
+        }
 
     return answer(await run_in_threadpool(make))  # The first request computes the usefulness of all movies.
 

@@ -1,7 +1,7 @@
 /** Requests to the server: outdated ones are cancelled, and an unreachable server is polled until it is back. */
 
 /** @typedef {import("./format.js").Movie} Movie */
-/** @typedef {Movie & {rank: number, prediction: number | null, interval: [number, number] | null,
+/** @typedef {Movie & {prediction: number | null, interval: [number, number] | null,
  *   members?: {name: string, prediction: number | null}[]}} Suggestion */
 /** @typedef {Movie & {ratings: number, mean: number | null}} MovieFacts */
 /** @typedef {{movies: number, users: number, ratings: number, scale: import("./format.js").Scale | null,
@@ -73,6 +73,12 @@ export class Api extends EventTarget {
    *  @returns {Promise<{movies: Suggestion[], more: boolean, unknown: string[], order_reason: string}>} */
   list(question, signal) {
     return this.#ask("api/recommendations", { signal, body: question });
+  }
+
+  /** The movies to ask a visitor about next. @param {Pick<ListRequest, "ratings" | "k" | "exclude">} body
+   *  @param {AbortSignal} [signal] @returns {Promise<{movies: Suggestion[]}>} */
+  questions(body, signal) {
+    return this.#ask("api/questions", { signal, body });
   }
 
   /** @param {string} text @param {number} limit @param {AbortSignal} [signal]

@@ -1,5 +1,6 @@
 /** The list of recommendations: reloads after every change, animates the new order, and loads more on demand. */
 
+import { ENOUGH } from "./asking.js";
 import { ApiError, calmly, dropped, inWords, Latest } from "./api.js";
 import { card } from "./card.js";
 import { byId, h, icon, mayMove } from "./dom.js";
@@ -11,7 +12,6 @@ import { notice, say } from "./notices.js";
 
 const LENGTH = 24;
 const MAX_OFFSET = 1000; // the largest offset the server accepts
-const ENOUGH = 5; // below this many ratings the page asks for more
 
 export class List {
   /**
@@ -51,7 +51,7 @@ export class List {
     page.visitor.addEventListener("change", (event) => {
       for (const each of this.cards.values()) each.refresh();
       const { kind } = /** @type {CustomEvent} */ (event).detail;
-      if (kind !== "want" || filters.onlyWatchlist) this.refresh();
+      if (!["want", "skip"].includes(kind) || filters.onlyWatchlist) this.refresh();
     });
     api.addEventListener("up", () => this.refresh());
   }
@@ -70,12 +70,28 @@ export class List {
     };
   }
 
+  /** Whether the list asks for first ratings: nothing is rated, and no certain list is wished for. */
+  get #asks() {
+    const { active, value } = this.filters;
+    return !this.page.visitor.ratings.size && !active && !value.order && !this.together.others.length;
+  }
+
+  /** @param {number} offset @param {AbortSignal} signal */
+  async #page(offset, signal) {
+    if (!this.#asks) return this.api.list(this.#request(offset), signal);
+    const { movies: most, visitor } = this.page;
+    const shown = this.shown.slice(0, offset).map((movie) => movie.movie_id);
+    const body = { ratings: {}, k: Math.min(LENGTH, most), exclude: visitor.unanswerable(shown) };
+    const { movies } = await this.api.questions(body, signal);
+    return { movies, more: movies.length === LENGTH, unknown: [], order_reason: "" };
+  }
+
   async #renew() {
     this.due = false;
     const slow = setTimeout(() => this.element.classList.add("waiting"), 200);
     this.more.disabled = false; // This request cancels one for more movies.
     try {
-      const answer = await this.latest.run((signal) => this.api.list(this.#request(0), signal));
+      const answer = await this.latest.run((signal) => this.#page(0, signal));
       this.reason = answer.order_reason;
       this.#show(answer.movies, answer.more);
       this.onunknown(answer.unknown);
@@ -95,7 +111,7 @@ export class List {
     const before = this.shown.length;
     this.more.disabled = true;
     try {
-      const answer = await this.latest.run((signal) => this.api.list(this.#request(before), signal));
+      const answer = await this.latest.run((signal) => this.#page(before, signal));
       const known = new Set(this.shown.map((movie) => movie.movie_id));
       const fresh = answer.movies.filter((movie) => !known.has(movie.movie_id));
       this.#show([...this.shown, ...fresh], answer.more);
@@ -186,9 +202,9 @@ export class List {
     const { scale } = this.page;
     const basis = `Based on your ${rated === 1 ? given(scale) : counted(rated, given(scale))}.`;
     const more = missing > 0 ? ` ${scale ? "Rate" : "Like"} ${missing} more for better recommendations.` : "";
-    const start = scale
-      ? "A mix of popular, well-rated movies. Rate the ones you have seen."
-      : "A mix of popular movies. Like the ones you enjoyed.";
+    const start = this.#asks
+      ? `What you think of these says most about your taste. ${scale ? "Rate the ones you have seen" : "Like the ones you enjoyed"}.`
+      : "Nothing rated yet: a mix of popular movies.";
     byId("list-note").textContent = others ? this.reason : rated ? `${basis} ${this.reason}${more}` : this.filters.value.order ? this.reason : start;
     if (rated && movies.length) {
       const { prediction } = movies[0];

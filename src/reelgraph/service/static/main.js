@@ -1,5 +1,6 @@
 /** Starts the page and connects its parts. */
 
+import { Asking } from "./asking.js";
 import { Api } from "./api.js";
 import { byId, icon } from "./dom.js";
 import { Filters } from "./filters.js";
@@ -83,6 +84,7 @@ async function start() {
   const keeping = new Keeping(api, page, catalogue.keep);
   const together = new Together(api, page, () => keeping.user);
   const list = new List(api, page, filters, together, (unknown) => shelf.mark(unknown));
+  new Asking(api, page);
   new Search(api, page);
   new Import(api, page);
   const share = new Share(api, page);

@@ -6,7 +6,7 @@ import { notice } from "./notices.js";
 import { poster } from "./poster.js";
 import { rating } from "./rating.js";
 
-/** @typedef {{element: HTMLElement, update: () => void, note: (text: string) => void}} Spine */
+/** @typedef {{element: HTMLElement, words: HTMLElement, update: () => void, note: (text: string) => void}} Spine */
 
 /** @typedef {import("./state.js").Rated} Rated */
 /** @type {Record<string, (a: Rated, b: Rated) => number>} */
@@ -16,6 +16,28 @@ const ORDERS = {
   title: (a, b) => titleOf(a.movie).localeCompare(titleOf(b.movie)),
   year: (a, b) => (b.movie.year ?? 0) - (a.movie.year ?? 0),
 };
+
+/**
+ * A movie in a row, with the control for its rating.
+ * @param {import("./format.js").Movie} movie
+ * @param {import("./card.js").Page} page
+ * @param {import("./card.js").View} view which its title opens
+ * @returns {Spine}
+ */
+export function spineOf(movie, page, view) {
+  const given = rating(movie, page);
+  const facts = h("p", { class: "card-facts", text: factsOf(movie, 1) });
+  const open = h("button", { type: "button", class: "tile-open", text: titleOf(movie), onclick: () => page.open(movie, view) });
+  const words = h("div", { class: "spine-words" }, open, facts, given.element);
+  return {
+    element: h("li", { class: "spine", "data-movie": movie.movie_id }, poster(movie, "small"), words),
+    words,
+    update: given.update,
+    note: (text) => {
+      facts.textContent = text || factsOf(movie, 1);
+    },
+  };
+}
 
 export class Shelf {
   /** @param {import("./card.js").Page} page */
@@ -43,7 +65,7 @@ export class Shelf {
     const focused = document.activeElement;
     const order = [...ratings.values()].sort(ORDERS[byId("shelf-order").value] ?? ORDERS.newest);
     byId("shelf-order").parentElement.hidden = ratings.size < 3;
-    const spines = order.map(({ movie }) => [movie.movie_id, this.spines.get(movie.movie_id) ?? this.#spine(movie)]);
+    const spines = order.map(({ movie }) => [movie.movie_id, this.spines.get(movie.movie_id) ?? spineOf(movie, this.page, "similar")]);
     const fresh = spines.filter(([id]) => !this.spines.has(/** @type {string} */ (id)));
     this.spines = new Map(/** @type {[string, Spine][]} */ (spines));
     const elements = [...this.spines.values()].map((spine) => spine.element);
@@ -73,36 +95,6 @@ export class Shelf {
   /** Marks rated movies that the model does not know. @param {string[]} unknown */
   mark(unknown) {
     for (const [id, spine] of this.spines) spine.note(unknown.includes(id) ? "not in this catalogue" : "");
-  }
-
-  /** @param {import("./format.js").Movie} movie @returns {Spine} */
-  #spine(movie) {
-    const given = rating(movie, this.page);
-    const facts = h("p", { class: "card-facts", text: factsOf(movie, 1) });
-    const element = h(
-      "li",
-      { class: "spine", "data-movie": movie.movie_id },
-      poster(movie, "small"),
-      h(
-        "div",
-        { class: "spine-words" },
-        h("button", {
-          type: "button",
-          class: "tile-open",
-          text: titleOf(movie),
-          onclick: () => this.page.open(movie, "similar"),
-        }),
-        facts,
-        given.element,
-      ),
-    );
-    return {
-      element,
-      update: given.update,
-      note: (text) => {
-        facts.textContent = text || factsOf(movie, 1);
-      },
-    };
   }
 
   /** @param {import("./format.js").Movie[]} movies */

@@ -4,7 +4,7 @@ import { fits } from "./format.js";
 
 /** @typedef {import("./format.js").Movie} Movie */
 /** @typedef {{movie: Movie, stars: number, at: number}} Rated */
-/** @typedef {"rate" | "remove" | "hide" | "unhide" | "want" | "all"} Kind */
+/** @typedef {"rate" | "remove" | "hide" | "unhide" | "want" | "skip" | "all"} Kind */
 
 const KEYS = { stars: "reelgraph.visitor.1", likes: "reelgraph.likes.1" };
 export const MOST_RATINGS = 2000; // the server's limit
@@ -45,6 +45,8 @@ export class Visitor extends EventTarget {
     this.watched = new Set(); // ids of imported films
     /** @type {Set<string>} */
     this.watchlist = new Set();
+    /** @type {Set<string>} */
+    this.unseen = new Set(); // movies that the visitor could not rate when asked
     this.kept = true; // whether the browser allows storage
     this.#read();
     addEventListener("storage", (event) => {
@@ -75,6 +77,11 @@ export class Visitor extends EventTarget {
     return [...watched, ...this.hidden.keys()].slice(-MOST_EXCLUDED);
   }
 
+  /** Ids of the movies that the visitor is not asked about. @param {string[]} asked others of them @returns {string[]} */
+  unanswerable(asked = []) {
+    return [...this.hidden.keys(), ...this.unseen, ...asked].slice(-MOST_EXCLUDED);
+  }
+
   /**
    * Adds imported films. The visitor's own ratings stay; what does not fit counts as watched.
    * @param {Rated[]} ratings
@@ -95,7 +102,7 @@ export class Visitor extends EventTarget {
 
   /** Forgets everything. */
   forgetAll() {
-    for (const all of [this.ratings, this.hidden, this.watched, this.watchlist]) all.clear();
+    for (const all of [this.ratings, this.hidden, this.watched, this.watchlist, this.unseen]) all.clear();
     this.#changed("all", null);
   }
 
@@ -141,6 +148,12 @@ export class Visitor extends EventTarget {
     this.#changed("want", id);
   }
 
+  /** Does not ask about a movie again. @param {string} id */
+  skip(id) {
+    this.unseen.add(id);
+    this.#changed("skip", id);
+  }
+
   /** Replaces all ratings. @param {Rated[]} ratings */
   replace(ratings) {
     this.ratings = new Map(ratings.slice(0, MOST_RATINGS).map((rated) => [rated.movie.movie_id, rated]));
@@ -156,6 +169,7 @@ export class Visitor extends EventTarget {
         hidden: [...this.hidden.values()],
         watched: [...this.watched],
         watchlist: [...this.watchlist],
+        unseen: [...this.unseen],
       };
       localStorage.setItem(this.key, JSON.stringify(value));
     } catch {
@@ -180,6 +194,7 @@ export class Visitor extends EventTarget {
     this.hidden.clear();
     this.watched = new Set(idsOf(stored?.watched));
     this.watchlist = new Set(idsOf(stored?.watchlist));
+    this.unseen = new Set(idsOf(stored?.unseen));
     for (const rated of Array.isArray(stored?.ratings) ? stored.ratings : []) {
       const movie = movieOf(rated?.movie);
       if (movie && Number.isFinite(rated.stars)) {
