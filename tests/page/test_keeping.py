@@ -65,7 +65,7 @@ def test_a_visitor_agrees_and_comes_back_to_the_same_list(visit: Visit) -> None:
     before, rated = visit.titles(), visit.rated()
     page.evaluate(FORGET)
     page.reload()
-    page.wait_for_selector(".spine >> nth=1")
+    page.wait_for_selector("#shelf .spine >> nth=1")
     visit.settled()
     assert visit.rated() == rated
     assert visit.titles() == before
@@ -78,7 +78,7 @@ def test_a_visitor_who_declines_is_not_asked_again(visit: Visit) -> None:
     page.get_by_role("button", name="Only in this browser").click()
     visit.rate("Heat", 4)
     page.reload()
-    page.wait_for_selector(".spine")
+    page.wait_for_selector("#shelf .spine")
     assert page.locator("#keep-ask").is_hidden()
     assert kept(visit) == {}
     page.get_by_role("button", name="Your data").click()
@@ -112,7 +112,7 @@ def test_ratings_are_deleted_on_the_server_and_everywhere(visit: Visit) -> None:
     wait_until_kept(visit, {"52": 5})
     page.get_by_role("button", name="Your data").click()
     page.get_by_role("button", name="Delete them on the server").click()
-    page.get_by_text("deleted on the server. Your ratings stay in this browser.").wait_for()
+    page.get_by_text("Your ratings are deleted on the server, and stay in this browser.").wait_for()
     assert kept(visit) == {}
     assert visit.rated() == {"Fargo": "5 of 5 stars"}
     page.get_by_role("button", name="Your data").click()

@@ -61,6 +61,7 @@ export class Keeping {
     /** Movies that the server refuses, because its model does not know them. @type {Set<string>} */
     this.refused = new Set();
     this.busy = false;
+    this.what = `${kind(page.scale)}s`;
     /** @type {HTMLDialogElement} */
     this.dialog = byId("keep-sheet");
     this.dialog.addEventListener("click", (event) => event.target === this.dialog && this.dialog.close());
@@ -82,7 +83,7 @@ export class Keeping {
         this.user = (await this.api.visitor()).user;
         if (this.user) await this.#join();
       } catch (error) {
-        notice(`Your ratings could not be loaded from the server: ${inWords(error)}`, { label: "Try again", run: () => this.restore() });
+        notice(`Your ${this.what} could not be loaded from the server: ${inWords(error)}`, { label: "Try again", run: () => this.restore() });
       }
     }
     this.#changed();
@@ -138,9 +139,9 @@ export class Keeping {
       this.user = (await this.api.becomeVisitor()).user;
       this.#remember(false);
       await this.#join();
-      notice("Your ratings are kept on this server.", { label: "What is kept?", run: () => this.#open() });
+      notice(`Your ${this.what} are kept on this server.`, { label: "What is kept?", run: () => this.#open() });
     } catch (error) {
-      notice(`The server could not keep your ratings: ${inWords(error)}`);
+      notice(`The server could not keep your ${this.what}: ${inWords(error)}`);
     } finally {
       this.busy = false;
     }
@@ -175,7 +176,7 @@ export class Keeping {
     } catch (error) {
       again = error instanceof ApiError && error.code === "unknown_id" && !this.refused.has(error.detail?.id);
       if (again) this.refused.add(/** @type {ApiError} */ (error).detail.id);
-      else if (!this.api.away) notice(`Your last ratings are not on the server yet: ${inWords(error)}`, { label: "Try again", run: () => this.save() });
+      else if (!this.api.away) notice(`Your last ${this.what} are not on the server yet: ${inWords(error)}`, { label: "Try again", run: () => this.save() });
     } finally {
       this.busy = false;
     }
@@ -185,14 +186,14 @@ export class Keeping {
   async #delete(/** @type {boolean} */ everywhere) {
     const { visitor } = this.page;
     try {
-      const { deleted } = this.user ? await this.api.deleteVisitor() : { deleted: 0 };
+      if (this.user) await this.api.deleteVisitor();
       this.user = null;
       this.acknowledged.clear();
       this.#remember(true);
       if (everywhere) visitor.forgetAll();
       else this.#changed();
       this.dialog.close();
-      notice(everywhere ? "All your data is deleted, on the server and in this browser." : `${counted(deleted, "row")} deleted on the server. Your ratings stay in this browser.`);
+      notice(everywhere ? "All your data is deleted, on the server and in this browser." : `Your ${this.what} are deleted on the server, and stay in this browser.`);
     } catch (error) {
       notice(`Nothing was deleted: ${inWords(error)}`);
     }
@@ -201,18 +202,17 @@ export class Keeping {
   #open() {
     const { visitor, scale } = this.page;
     const rated = [...visitor.ratings.values()].sort((a, b) => b.at - a.at);
-    const word = kind(scale);
     const button = (/** @type {string} */ text, /** @type {() => void} */ run, style = "plain") => h("button", { type: "button", class: `button ${style}`, text, onclick: run });
     const close = () => this.dialog.close();
     const server = [
       h("p", {
         text: this.user
-          ? `This server keeps your ${word}s and when you gave them, under a random id in a cookie of this browser. It knows no name and no address of yours. Watchlist and hidden movies stay in this browser.`
-          : `Your ${word}s, watchlist and hidden movies are in this browser only. They are sent to the server to compute your list, and not stored there.`,
+          ? `This server keeps your ${this.what} and when you gave them, under a random id in a cookie of this browser. It knows no name and no address of yours. Watchlist and hidden movies stay in this browser.`
+          : `Your ${this.what}, watchlist and hidden movies are in this browser only. They are sent to the server to compute your list, and not stored there.`,
       }),
-      this.keep !== "browser" && !this.user && h("p", { text: "If you agree, the server keeps your ratings under a random id in a cookie, so that they are there when you come back, and its model may learn from them. You can delete them here at any time." }),
+      this.keep !== "browser" && !this.user && h("p", { text: `If you agree, the server keeps your ${this.what} under a random id in a cookie, so that they are there when you come back, and its model may learn from them. You can delete them here at any time.` }),
       h("div", { class: "share-row" }, ...[
-        this.keep !== "browser" && !this.user && button(`Keep my ${word}s on this server`, () => { close(); this.#agree(); }, ""),
+        this.keep !== "browser" && !this.user && button(`Keep my ${this.what} on this server`, () => { close(); this.#agree(); }, ""),
         this.user && button("Delete them on the server", () => this.#delete(false)),
         button("Delete everything", () => this.#delete(true)),
       ].filter((each) => each instanceof Node)),
@@ -225,7 +225,7 @@ export class Keeping {
         h("h2", { id: "keep-title", text: "Your data" }),
         ...server.filter((each) => each instanceof Node),
         h("h3", { text: "Take it with you" }),
-        h("p", { text: `Your ${counted(rated.length, word)} as a file${scale ? ", as it is or in the form that Letterboxd imports" : ""}.` }),
+        h("p", { text: `Your ${counted(rated.length, kind(scale))} as a file${scale ? ", as it is or in the form that Letterboxd imports" : ""}.` }),
         h("div", { class: "share-row" },
           button("CSV file", () => download("ratings.csv", exported(rated, scale, false))),
           button("For Letterboxd", () => download("letterboxd.csv", exported(rated, scale, true))),

@@ -125,7 +125,7 @@ export class Together extends EventTarget {
         made.replaceChildren(h("p", { class: "hint", text: inWords(error) }));
       }
     };
-    const kept = this.user() ? "It shows them the stars predicted for you, not your ratings, and works for a week." : `It contains your ${counted(number, word)}.`;
+    const kept = this.user() ? `It shows them ${this.page.scale ? "the stars predicted for you, not your ratings" : "none of your likes"}, and works for a week.` : `It contains your ${counted(number, word)}.`;
     const close = () => this.dialog.close();
     this.dialog.replaceChildren(
       h("div", { class: "sheet-inside" },
@@ -133,7 +133,7 @@ export class Together extends EventTarget {
         h("h2", { id: "together-title", text: "Watch together" }),
         ...(number
           ? [
-              h("p", { text: `Whoever opens your link gets one list for all of you, without what you have rated. ${kept}` }),
+              h("p", { text: `Whoever opens your link gets one list for all of you, without what you have ${this.page.scale ? "rated" : "liked"}. ${kept}` }),
               h("div", { class: "share-row" }, name, h("button", { type: "button", class: "button", onclick: make }, "Make my link")),
               made,
             ]
