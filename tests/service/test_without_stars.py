@@ -1,7 +1,8 @@
 """The service of a model of views: likes instead of stars, lists and reasons without predictions."""
 
+import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -12,6 +13,7 @@ from reelgraph.service.app import create_app
 from reelgraph.service.report import export_page
 from reelgraph.service.settings import Settings
 from reelgraph.spark.worker import open_packed, pack
+from tests.support.commands import CommandLine
 from tests.support.serving import serving
 from tests.support.worlds import views
 
@@ -57,6 +59,33 @@ def test_likes_are_stored_and_nothing_else(likes: httpx.Client) -> None:
     refused = likes.post("/api/ratings", json=body | {"rating": 0})
     assert refused.status_code == 422
     assert "a count above 0" in refused.json()["error"]["message"]
+
+
+def test_kept_likes_are_exported_added_and_learned_from(
+    serve: Callable[..., httpx.Client], command: CommandLine, viewed: Path, tmp_path: Path
+) -> None:
+    model, kept = shutil.copytree(viewed, tmp_path / "model"), tmp_path / "ratings.sqlite"
+    client = serve(model, database=str(kept), rate=0)
+    given = {f"visitor-{number}": {f"m{item}": 1 for item in range(number % 2, 20, 2)} for number in range(8)}
+    for user, ratings in given.items():
+        assert client.post("/api/ratings/batch", json={"user": user, "ratings": ratings}).status_code == 200
+    done = command("export", "--database", kept, "--out", tmp_path / "likes.parquet")
+    assert done.returncode == 0, done.stderr
+    done = command("update", model, tmp_path / "likes.parquet", "--out", tmp_path / "updated")
+    assert done.returncode == 0, done.stderr
+    done = command("learn", model, "--database", kept, "--json")
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(done.stdout)
+    assert (facts["outcome"], facts["new"], [*facts["measures"]]) == ("taken", 80, ["ndcg"])
+    for path in (tmp_path / "updated", model):
+        found = rg.open(path)
+        assert not found.predictor.has_stars
+        assert len(found.users) == 40 + 8
+        listed = {int(line.movie.movie_id[1:]) for line in found.recommend("visitor-3", k=3)}
+        assert listed <= set(range(21, 30, 2)), "liked ones are left out"
+    history = client.get("/api/admin/learning").json()["rounds"]
+    assert history[0]["measures"].keys() == {"ndcg"}
+    assert client.get("/metrics").status_code == client.get("/api/insights").status_code == 200
 
 
 def test_an_uploaded_list_of_movies_is_liked(likes: httpx.Client) -> None:
