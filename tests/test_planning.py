@@ -16,7 +16,7 @@ import pytest
 
 from reelgraph import machine, planning
 from reelgraph.cli import main
-from reelgraph.config import DataConfig, TrainConfig
+from reelgraph.config import RACE_RATINGS, DataConfig, TrainConfig
 from reelgraph.data.prepare.prepare import prepare
 from reelgraph.data.sources import find
 from reelgraph.errors import DataError, SetupError
@@ -100,13 +100,22 @@ def test_unreadable_files_are_refused(tmp_path: Path) -> None:
 
 def test_training_is_the_sum_of_its_parts() -> None:
     found = planned()
-    assert [part.name.split(" for")[0] for part in found.parts] == [
-        "load", "rating head", "search", "ranking head", "refit", "evaluate and save",
-    ]  # fmt: skip
+    assert [part.name for part in found.parts] == ["load", "rating head", "ranking head", "refit", "evaluate and save"]
     assert found.train.seconds == pytest.approx(sum(part.seconds for part in found.parts))
     assert found.train.memory == max(part.memory for part in found.parts)
     names = [part.name for part in planned(ranking=False, tune="none", refit=False).parts]
     assert names == ["load", "rating head", "evaluate and save"]
+
+
+def test_a_quick_search_is_planned_only_where_one_runs() -> None:
+    def searches(ratings: int, **settings: Any) -> list[str]:
+        parts = planned(Size(ratings, 5000, 3000), **settings).parts
+        return [part.name for part in parts if part.name.startswith("search")]
+
+    below, above = (int(RACE_RATINGS / 0.81) + more for more in (-1, 2))  # 81 % are training ratings
+    assert searches(below) == ["search for the rating head's settings"]
+    assert searches(above) == []
+    assert len(searches(above, tune="full")) == 2
 
 
 def test_costs_grow_with_their_sizes() -> None:
@@ -154,7 +163,9 @@ def test_the_search_may_enlarge_a_dimension_that_is_not_set() -> None:
     free, fixed = planned(ranking=False, tune="full"), planned(ranking=False, tune="full", dim=32)
     assert free.parts[2].memory > fixed.parts[2].memory
     assert fixed.parts[2].memory > fixed.parts[1].memory  # the best model is kept
-    assert planned(dim=128, ranking=False).train.memory == planned(dim=128, ranking=False, tune="full").train.memory
+    small = Size(200_000, 5000, 3000)
+    quick, full = (planned(small, dim=128, ranking=False, tune=tune) for tune in ("quick", "full"))
+    assert quick.train.memory == full.train.memory
 
 
 def test_a_faster_machine_takes_less_time_and_the_same_memory() -> None:

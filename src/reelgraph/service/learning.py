@@ -166,9 +166,9 @@ class Learner:
         """The latest rounds, newest first."""
         return [] if self.target is None else rounds_of(self.target)
 
-    def plan(self, position: int | None = None) -> _Plan:
-        """The next round, for the position of the database if it is known."""
-        settings, rounds, now = self.settings, self.rounds(), time.time()
+    def plan(self, rounds: list[dict[str, Any]], position: int | None = None) -> _Plan:
+        """The round after the latest ones, for the position of the database if it is known."""
+        settings, now = self.settings, time.time()
         last = rounds[0]["ended"] if rounds else self.started
         refit_at = self._refit_at(rounds)
         at = refit_at if settings.learn_every is None else min(refit_at, last + seconds_of(settings.learn_every))
@@ -207,7 +207,7 @@ class Learner:
             try:
                 if (position := await self._ask("position", Store.position)) is None:
                     continue
-                plan = self.plan(position)
+                plan = self.plan(self.rounds(), position)
                 self.metrics.next_round.set(plan.at - time.time())
                 if plan.at <= time.time() and (target := self.target) is not None:
                     await self._round(target, plan.refit, take_in)
@@ -309,11 +309,12 @@ class Learner:
 
     def public(self, position: int | None = None) -> dict[str, Any]:
         """Its state, next round and latest rounds as JSON values; the next one is exact if the position is known."""
-        plan = self.plan(position)
+        rounds = self.rounds()
+        plan = self.plan(rounds, position)
         return {
             "state": "off" if not self.enabled else "learning" if self.began is not None else "waiting",
             "next": {"at": when(plan.at), "refit": plan.refit} if self.enabled else None,
-            "rounds": [shown(entry) for entry in self.rounds()],
+            "rounds": [shown(entry) for entry in rounds],
         }
 
 
