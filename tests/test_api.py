@@ -344,7 +344,7 @@ try:
     main({words!r})
 except SystemExit as left:
     assert left.code == 0, left.code
-heavy = {{"torch", "torch_geometric", "duckdb", "sqlframe", "pyspark"}} & set(sys.modules)
+heavy = {{"torch", "torch_geometric", "duckdb", "pyspark"}} & set(sys.modules)
 assert not heavy, heavy
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -192,7 +192,7 @@ def test_functions_are_short() -> None:
 @pytest.mark.parametrize(
     ("module", "absent"),
     [
-        ("reelgraph", {"torch", "torch_geometric", "duckdb", "sqlframe", "pyspark", "pandas"}),
+        ("reelgraph", {"torch", "torch_geometric", "duckdb", "pyspark", "pandas"}),
         ("reelgraph.data.load", {"torch", "torch_geometric", "pyspark", "pandas"}),
         ("reelgraph.recommend.recommender", {"torch", "torch_geometric", "pyspark", "pandas"}),
         ("reelgraph.cli", {"torch", "torch_geometric", "pyspark", "pandas"}),

@@ -13,7 +13,7 @@ import pytest
 from tests.docs.pages import ROOT
 from tests.support.commands import CommandLine
 
-TRAINING = ("torch", "torch_geometric", "pandas", "duckdb", "sqlframe", "pyspark", "matplotlib")
+TRAINING = ("torch", "torch_geometric", "pandas", "duckdb", "pyspark", "matplotlib")
 
 
 def run(*words: object, cwd: Path, **environment: str) -> str:

@@ -223,7 +223,7 @@ import reelgraph as rg
 model = rg.open({str(model_dir)!r})
 model.recommend("1"); model.recommend(ratings={{"10": 5}}); model.predict([("1", "10")]); model.similar("10")
 model.explain("1", movie="10"); list(model.recommend_all()); model.evaluate([("1", "10", 3.0)])
-heavy = {{"torch", "torch_geometric", "duckdb", "sqlframe", "pyspark"}} & set(sys.modules)
+heavy = {{"torch", "torch_geometric", "duckdb", "pyspark"}} & set(sys.modules)
 assert not heavy, heavy
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

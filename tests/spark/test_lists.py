@@ -282,7 +282,7 @@ def test_workers_need_neither_reelgraph_nor_torch(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     where, *loaded = done.stdout.split()
     assert "code.zip" in where
-    ours = {"torch", "pyspark", "pydantic", "click", "rich", "duckdb", "sqlframe", "pandas", "matplotlib"}
+    ours = {"torch", "pyspark", "pydantic", "click", "rich", "duckdb", "pandas", "matplotlib"}
     assert not ours & set(loaded)
 
 

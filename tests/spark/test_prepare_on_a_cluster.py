@@ -107,7 +107,7 @@ def test_lost_rows_are_detected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             """A worker that writes to its own disk."""
 
     with pytest.raises(SetupError, match=f"--stage {tmp_path.parent}: expected 16 rows from the workers, found 0"):
-        check_seen(Lost("spark://a:1", None, None, None, remote=True), tmp_path)
+        check_seen(Lost("spark://a:1", None, None, remote=True), tmp_path)
 
 
 def test_a_run_that_loses_rows_is_refused(movielens: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from reelgraph.doctor import spark
 from reelgraph.doctor.check import Check, attempt, check_of, gigabytes, library, requirements
 
 PYTHON = (3, 11)
-LIBRARIES = ("torch", "torch-geometric", "duckdb", "sqlframe", "pyarrow", "numpy")
+LIBRARIES = ("torch", "torch-geometric", "duckdb", "pyarrow", "numpy")
 MEMORY = 1 << 30  # bytes; with less, the libraries leave little for ratings
 DISK = 1 << 29  # bytes; enough for a model, its checkpoint and DuckDB's temporary files
 SAMPLE_REMEDY = "git checkout -- src/reelgraph/data/sample, or install reelgraph again"
@@ -34,7 +34,7 @@ def checks(engine: str | None = None, stage: str | None = None) -> list[Check]:
         _disk("disk of this directory", Path.cwd, "free some space, or choose an --out elsewhere"),
         _disk("disk of temporary files", lambda: Path(tempfile.gettempdir()), "free some space, or set TMPDIR"),
         attempt("bundled sample", _read_sample, SAMPLE_REMEDY),
-        attempt("DuckDB runs a query", _query, "python -m pip install --force-reinstall duckdb sqlframe"),
+        attempt("DuckDB runs a query", _query, "python -m pip install --force-reinstall duckdb"),
         attempt("devices", _devices, "python -m pip install --force-reinstall torch"),
         attempt("PyTorch multiplies", _multiply, "python -m pip install --force-reinstall torch torch-geometric"),
         *spark.checks(engine, stage),
@@ -87,7 +87,7 @@ def _query() -> str:
     from reelgraph.engines.engine import open_engine  # noqa: PLC0415
 
     with open_engine("duckdb") as engine:
-        rows = engine.spark.createDataFrame([(1,), (2,)], ["x"]).agg(engine.functions.sum("x").alias("x")).collect()
+        rows = engine.spark.sql("select sum(x) as x from (values (1), (2)) as t(x)").collect()
     if rows[0]["x"] != 3:
         raise ArithmeticError(f"expected 1 + 2 = 3, found {rows[0]['x']}")
     return "1 + 2 = 3"

@@ -1,10 +1,8 @@
-"""Opens DuckDB (through sqlframe) or Spark, both behind the PySpark DataFrame API."""
+"""Opens DuckDB or Spark, both behind the PySpark DataFrame API."""
 
-import logging
 import re
 import shutil
 import tempfile
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,44 +28,34 @@ class Engine:
 
     Attributes:
         name: the engine as the user named it, such as "duckdb" or "local[2]".
-        spark: the `pyspark.sql.SparkSession`, or sqlframe's.
-        functions: `pyspark.sql.functions`, or sqlframe's.
-        window: `pyspark.sql.Window`, or sqlframe's.
+        spark: the `pyspark.sql.SparkSession`, or DuckDB's.
+        functions: `pyspark.sql.functions`, or DuckDB's.
         remote: whether tasks may run on other machines, which share only some directories with this one.
     """
 
     name: str
     spark: Any
     functions: Any
-    window: Any
     remote: bool = False
 
     def read(self, path: Path) -> Any:
         """Read a Parquet file or directory."""
-        if self.name != "duckdb":  # Spark reads a path as a glob pattern.
-            return self.spark.read.parquet(re.sub(r"([][{}*?\\])", r"\\\1", self._location(path)))
-        # A view, because sqlframe would drop quotes from the path and look up the columns twice.
-        return self._view(self.spark._conn.read_parquet(str(path)))
-
-    def shorten(self, rows: Any) -> Any:
-        """The same rows as a view in DuckDB, because sqlframe copies all of a query with every operation on it."""
-        if self.name != "duckdb":
-            return rows
-        return self._view(self.spark._conn.sql(rows.sql(dialect="duckdb", optimize=False, pretty=False)))
-
-    def _view(self, rows: Any) -> Any:
-        name = f"rows_{uuid.uuid4().hex}"
-        rows.create_view(name)
-        self.spark.catalog.add_table(name, dict(zip(rows.columns, map(str, rows.types), strict=True)))
-        return self.spark.read.table(name)
+        if self.name == "duckdb":
+            return self.spark.read.parquet(str(path))
+        # Spark reads a path as a glob pattern.
+        return self.spark.read.parquet(re.sub(r"([][{}*?\\])", r"\\\1", _uri(path)))
 
     def write(self, rows: Any, path: Path) -> None:
         """Write rows as Parquet: DuckDB writes a file, Spark a directory."""
-        rows.write.mode("overwrite").parquet(self._location(path))
+        if self.name == "duckdb":
+            rows.write.parquet(str(path))
+        else:
+            rows.write.mode("overwrite").parquet(_uri(path))
 
-    def _location(self, path: Path) -> str:
-        """The path quoted for sqlframe's SQL, or as a URI, since Spark would look for a plain path in HDFS."""
-        return str(path).replace("'", "''") if self.name == "duckdb" else f"file://{path.absolute()}"
+
+def _uri(path: Path) -> str:
+    """Spark would look for a plain path in HDFS."""
+    return f"file://{path.absolute()}"
 
 
 @dataclass(frozen=True)
@@ -83,7 +71,7 @@ class Run:
         """All rows to prepare with their `part`, the position of their file in `STAGED`."""
         f, here = self.engine.functions, [name for name in STAGED if (self.stage / name).exists()]
         train, *test = (self.read(name).withColumn("part", f.lit(STAGED.index(name))) for name in here)
-        return self.engine.shorten(train.unionByName(test[0])) if test else train
+        return train.unionByName(test[0]) if test else train
 
     def read(self, name: str) -> Any:
         """Read an intermediate file."""
@@ -159,20 +147,17 @@ def open_engine(name: str, observe: Observer | None = None) -> Iterator[Engine]:
 @contextmanager
 def _open_duckdb() -> Iterator[Engine]:
     import duckdb  # noqa: PLC0415 (engines are imported when they are opened)
-    from sqlframe.duckdb import DuckDBSession, Window, functions  # noqa: PLC0415
+    from duckdb.experimental.spark.sql import SparkSession, functions  # noqa: PLC0415
 
-    logging.getLogger("sqlglot").setLevel(logging.ERROR)
-    with tempfile.TemporaryDirectory(prefix="reelgraph-duckdb-") as spill, duckdb.connect() as connection:
+    session = SparkSession.builder.getOrCreate()
+    with tempfile.TemporaryDirectory(prefix="reelgraph-duckdb-") as spill, session.conn as connection:
         connection.execute("SET temp_directory = $spill", {"spill": spill})
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET enable_progress_bar = false")
         connection.execute("SET preserve_insertion_order = false")  # Results are sorted where order matters.
         if (memory := machine.whole_memory()) is not None:
             connection.execute("SET memory_limit = $limit", {"limit": f"{max(memory // 3, 1 << 30)}B"})
-        session = DuckDBSession(conn=connection)
         try:
-            yield Engine("duckdb", session, functions, Window)
+            yield Engine("duckdb", session, functions)
         except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
             raise OutputError(f"preparation: {error}", "free some disk or memory, or set TMPDIR") from error
-        finally:
-            session.stop()  # sqlframe keeps one session per process and would reuse the closed connection.

@@ -43,11 +43,10 @@ class Java:
 
 
 class Opened(NamedTuple):
-    """A session, its `functions` and `Window`, and whether tasks may run on other machines."""
+    """A session, its `functions`, and whether tasks may run on other machines."""
 
     session: Session
     functions: Any
-    window: Any
     remote: bool
 
 
@@ -140,7 +139,7 @@ def open_session(name: str) -> Iterator[Opened]:
         name: "spark", "local[N]", "spark://host:port" or "sc://host:port".
     """
     try:
-        from pyspark.sql import SparkSession, Window, functions  # noqa: PLC0415 (engines are imported when they are opened)
+        from pyspark.sql import SparkSession, functions  # noqa: PLC0415 (engines are imported when they are opened)
     except ImportError as error:
         raise SetupError(
             f"--engine {name}: expected pyspark, found {error}", f"{INSTALL}, or leave --engine out"
@@ -162,7 +161,7 @@ def open_session(name: str) -> Iterator[Opened]:
             )
         with failures(name, None):
             session = _configure(opened_before.newSession())
-            yield Opened(session, functions, Window, not open_master.startswith("local"))
+            yield Opened(session, functions, not open_master.startswith("local"))
         return
     find_java(f"--engine {name}")
     with (
@@ -174,7 +173,7 @@ def open_session(name: str) -> Iterator[Opened]:
         with _same_interrupt_handler():
             session = SparkSession.builder.getOrCreate()
         try:
-            yield Opened(_configure(session), functions, Window, not master.startswith("local"))
+            yield Opened(_configure(session), functions, not master.startswith("local"))
         finally:
             with suppress(Exception), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # If Java has ended, that has been reported.
@@ -328,7 +327,6 @@ def _connect(name: str) -> Iterator[Opened]:
         from pyspark.sql.connect.client.retries import DefaultPolicy  # noqa: PLC0415
         from pyspark.sql.connect.functions import builtin as functions  # noqa: PLC0415
         from pyspark.sql.connect.session import SparkSession  # noqa: PLC0415
-        from pyspark.sql.connect.window import Window  # noqa: PLC0415
     except ImportError as error:
         raise SetupError(
             f"--engine {name}: expected the parts of pyspark for Spark Connect, found {error}", INSTALL
@@ -340,6 +338,6 @@ def _connect(name: str) -> Iterator[Opened]:
         session = SparkSession.builder.remote(name).create()
         session.client.set_retry_policies([DefaultPolicy(max_retries=RETRIES)])
         try:
-            yield Opened(_configure(session), functions, Window, remote=True)
+            yield Opened(_configure(session), functions, remote=True)
         finally:
             session.stop()

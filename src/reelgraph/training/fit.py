@@ -42,7 +42,7 @@ from reelgraph.training.runs import RankingRuns, RatingRuns
 from reelgraph.training.tuning import Trial, search
 from reelgraph.training.validation import hidden_residuals, predict
 
-LIBRARIES = ("torch", "torch-geometric", "numpy", "pyarrow", "duckdb", "sqlframe")
+LIBRARIES = ("torch", "torch-geometric", "numpy", "pyarrow", "duckdb")
 
 
 def fit(

@@ -11,7 +11,7 @@ from reelgraph.data.times import LATEST
 from reelgraph.data.vocabulary import NULL_MARKERS
 from reelgraph.errors import DataError
 
-DataFrame = Any  # pyspark.sql.DataFrame or sqlframe's, which share no base class
+DataFrame = Any  # pyspark.sql.DataFrame or DuckDB's, which share no base class
 _MISSING = sorted({marker.lower() for marker in NULL_MARKERS if "nan" not in marker.lower()})
 _NAN = ("nan", "+nan", "-nan")
 _INFINITE = ("inf", "infinity", "+inf", "+infinity", "-inf", "-infinity")
@@ -74,7 +74,8 @@ def infer_scale(f: Any, rows: Any, given: tuple[float, float] | None) -> Scale |
     def counted(condition: Any, name: str) -> Any:
         return f.count(f.when(condition, f.lit(1))).alias(name)
 
-    found = rows.agg(
+    found = totals(
+        rows,
         f.count(value).alias("all"),
         f.min(value).alias("low"),
         f.max(value).alias("high"),
@@ -84,7 +85,7 @@ def infer_scale(f: Any, rows: Any, given: tuple[float, float] | None) -> Scale |
         counted(value != f.floor(value), "broken"),
         counted(value * 2 != f.floor(value * 2), "finer"),
         *(counted(value > high, f"above_{high:g}") for high in HIGHS),
-    ).collect()[0]
+    )
     rows_found = int(found["all"])
     if not rows_found:
         return None
@@ -143,18 +144,17 @@ def suspected_codes(f: Any, rows: DataFrame, scale: Scale) -> list[Code]:
         return []
     value = f.col("value")
     rows = rows.where((value >= scale.low) & (value <= scale.high))
-    ends = rows.agg(
-        f.min("value").alias("low"), f.max("value").alias("high"), f.count(f.lit(1)).alias("rows")
-    ).collect()
-    low, high, count = (ends[0][name] for name in ("low", "high", "rows"))
+    ends = totals(rows, f.min("value").alias("low"), f.max("value").alias("high"), f.count(f.lit(1)).alias("rows"))
+    low, high, count = (ends[name] for name in ("low", "high", "rows"))
     if not count:
         return []
-    inner = rows.agg(
+    inner = totals(
+        rows,
         f.min(f.when(value > low, value)).alias("next_low"),
         f.max(f.when(value < high, value)).alias("next_high"),
         f.count(f.when(value == low, f.lit(1))).alias("lowest"),
         f.count(f.when(value == high, f.lit(1))).alias("highest"),
-    ).collect()[0]
+    )
     codes = []
     for code, rest, number in (
         (low, (inner["next_low"], high), inner["lowest"]),
@@ -198,7 +198,8 @@ def parse_ratings(f: Any, rows: DataFrame, *, implicit: bool = False) -> DataFra
     number = f.when(r.rlike(_NUMBER), f.coalesce(f.expr("try_cast(r as double)"), f.lit(float("inf"))))
     if implicit:
         number = f.when(r.isin(*YES), f.lit(1.0)).when(r.isin(*NO), f.lit(0.0)).otherwise(number)
-    value = f.when(r.isin(*_NAN), f.lit(float("nan"))).when(r.isin(*_INFINITE), f.lit(float("inf"))).otherwise(number)
+    nan, infinity = (f.expr(f"cast('{name}' as double)") for name in ("NaN", "Infinity"))
+    value = f.when(r.isin(*_NAN), nan).when(r.isin(*_INFINITE), infinity).otherwise(number)
     rows = rows.withColumn("value", value)
     # One engine keeps the sign of -0.
     rows = rows.withColumn("value", f.when(f.col("value") == 0, f.lit(0.0)).otherwise(f.col("value")))
@@ -243,7 +244,7 @@ def is_id(f: Any, name: str) -> Any:
 
 def has_unreadable_time(f: Any) -> Any:
     """Whether a row has a time that is neither a number of a sensible size nor a date."""
-    text = f.coalesce(_trimmed(f, "time_text"), f.lit(""))
+    text = f.coalesce(f.expr(_trimmed("time_text")), f.lit(""))
     is_filled = f.col("number").isNotNull() | ~text.isin(*NULL_MARKERS)
     return f.col("seconds").isNull() & is_filled
 
@@ -251,11 +252,11 @@ def has_unreadable_time(f: Any) -> Any:
 def _plain(f: Any, name: str) -> Any:
     """A column trimmed and in lower case."""
     # ASCII only: the engines' own functions differ in other blanks and letters.
-    return f.translate(_trimmed(f, name), ascii_uppercase, ascii_lowercase)
+    return f.expr(f"translate({_trimmed(name)}, '{ascii_uppercase}', '{ascii_lowercase}')")
 
 
-def _trimmed(f: Any, name: str) -> Any:
-    return f.expr(f"trim(both ' ' from {name})")
+def _trimmed(name: str) -> str:
+    return f"trim(both ' ' from {name})"
 
 
 def _with_seconds(f: Any, rows: DataFrame) -> DataFrame:
@@ -276,23 +277,32 @@ def missing_counts(f: Any, staged: DataFrame, checked: DataFrame) -> dict[str, d
             ("timestamp", f.coalesce(f.col("number"), f.col("moment")).isNull() & f.col("time_text").isNull()),
         )
     ]
-    null = staged.where(f.col("malformed").isNull()).agg(*nulls).collect()[0]
+    null = totals(staged.where(f.col("malformed").isNull()), *nulls)
     is_nan = f.isnan(f.coalesce(f.col("value"), f.lit(0.0)))
-    nan = checked.agg(f.count(f.when(is_nan, f.lit(1))).alias("rating")).collect()[0]
+    nan = totals(checked, f.count(f.when(is_nan, f.lit(1))).alias("rating"))
     return {
         name: {"null": int(null[name]), "nan": int(nan[name]) if name == "rating" else 0} for name in CANONICAL.values()
     }
+
+
+def totals(rows: DataFrame, *columns: Any) -> Any:
+    """The row of aggregates over all rows."""
+    if not hasattr(rows, "relation"):
+        return rows.agg(*columns).collect()[0]
+    # DuckDB's DataFrame groups by some column only.
+    return type(rows)(rows.relation.aggregate([column.expr for column in columns]), rows.session).collect()[0]
 
 
 def check_enough(checked: DataFrame, f: Any, *, implicit: bool = False) -> None:
     """Refuse ratings from which nothing can be learned; ratings that are all the same teach lists alone."""
     columns = ("user_index", "item_index", "value")
     good = checked.where(f.col("reason").isNull() & (f.col("part") == f.lit(0)))
-    facts = good.agg(
+    facts = totals(
+        good,
         f.count(f.lit(1)).alias("ratings"),
         *(f.min(f.col(name)).alias(f"lowest_{name}") for name in columns),
         *(f.max(f.col(name)).alias(f"highest_{name}") for name in columns),
-    ).collect()[0]
+    )
     if not facts["ratings"]:
         refused = checked.where(f.col("reason").isNotNull())
         common = refused.groupBy("reason").agg(f.count(f.lit(1)).alias("rows"), f.min("row").alias("first"))

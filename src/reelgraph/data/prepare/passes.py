@@ -20,7 +20,8 @@ BY_HASH = ("random", "given")  # splits that depend on the raw ids alone
 DAY = 86_400
 RATED, IN_TABLE = 1, 2  # values of `rated`: an id in the ratings, in the side table; their sum is in both
 LONG_AGO = -(2**62)  # the time of ratings without one, older than any other
-DataFrame = Any  # pyspark.sql.DataFrame or sqlframe's, which share no base class
+NEWEST = f"coalesce(seconds, {LONG_AGO}) desc, row desc"  # the order of ratings in windows
+DataFrame = Any  # pyspark.sql.DataFrame or DuckDB's, which share no base class
 IDS = {"user": "userId", "item": "movieId"}
 ROW = ("part", "row")
 DUPLICATE = "duplicate: a newer rating of the same user and movie is kept"
@@ -46,7 +47,7 @@ def parse_and_index(run: Run, config: DataConfig, units: Sequence[str | None]) -
     divisor = f.when(f.col("part") == f.lit(TEST), test[0]).otherwise(train) if test else train
     need_times = config.split not in BY_HASH
     rows = clean.parse_rows(f, run.staged, run.read("words"), divisor, need_times=need_times)
-    rows = run.engine.shorten(rows.withColumn("unreadable_time", clean.has_unreadable_time(f)))
+    rows = rows.withColumn("unreadable_time", clean.has_unreadable_time(f))
     for role, identity in IDS.items():
         ids = run.staged.where(clean.is_id(f, identity)).select(identity).distinct()
         ids = ids.withColumn("rated", f.lit(RATED))
@@ -55,7 +56,7 @@ def parse_and_index(run: Run, config: DataConfig, units: Sequence[str | None]) -
             ids = ids.unionByName(aside).groupBy(identity).agg(f.sum("rated").cast("int").alias("rated"))
         _number(run, role, ids, f"{role}_index")
         vocabulary = run.read(f"{role}_index").select(identity, f"{role}_index")
-        rows = run.engine.shorten(rows.join(vocabulary, on=identity, how="left"))
+        rows = rows.join(vocabulary, on=identity, how="left")
     rows = by_hash(f, rows, config) if config.split in BY_HASH else rows.withColumn("split", f.lit(""))
     columns = ("user_index", "item_index", "value", "seconds", "unreadable_time", "reason", "split")
     run.keep(rows.select(*ROW, *columns), "parsed")
@@ -64,21 +65,22 @@ def parse_and_index(run: Run, config: DataConfig, units: Sequence[str | None]) -
 
 def _number(run: Run, role: str, ids: DataFrame, name: str) -> None:
     """Number ids in the order of their MD5 and keep them; by buckets, so that no sort needs a single partition."""
-    f, window, identity = run.engine.functions, run.engine.window, IDS[role]
+    f, identity = run.engine.functions, IDS[role]
     ids = ids.withColumn("digest", f.md5(f.col(identity)))
     ids = ids.withColumn("bucket", f.substring(f.col("digest"), 1, 2))
-    within = window.partitionBy("bucket").orderBy(f.col("digest"), f.col(identity))
-    run.keep(ids.withColumn("place", f.row_number().over(within)).drop("digest"), f"{name}_places")
+    place = f.expr(f"row_number() over (partition by bucket order by digest, {identity})")
+    run.keep(ids.withColumn("place", place).drop("digest"), f"{name}_places")
     ids = run.read(f"{name}_places")
     counted = ids.groupBy("bucket").agg(f.count(f.lit(1)).alias("size"))
     sizes = {row["bucket"]: row["size"] for row in counted.collect()}
-    starts = run.engine.spark.createDataFrame(_cumulative(sizes), ["bucket", "start"])
-    number = (f.col("start") + f.col("place") - f.lit(1)).cast("int").alias(f"{role}_index")
-    run.keep(ids.join(starts, on="bucket").select(number, f.col(identity), f.col("rated")), name)
+    starts = " ".join(f"when '{bucket}' then {start}" for bucket, start in _cumulative(sizes))
+    number = f.expr(f"cast(case bucket {starts} end + place - 1 as int)").alias(f"{role}_index")
+    run.keep(ids.select(number, f.col(identity), f.col("rated")), name)
 
 
 def _cumulative(sizes: Mapping[str, int]) -> list[tuple[str, int]]:
-    starts, total = [], 0
+    """The number of ids before each bucket; the first one is empty, so that there is one."""
+    starts, total = [("", 0)], 0
     for bucket in sorted(sizes):
         starts.append((bucket, total))
         total += int(sizes[bucket])
@@ -119,11 +121,8 @@ def check_table(run: Run, role: str, name: str) -> str | None:
     used = run.read(index).join(run.read(f"{role}_used"), on=index)
     count, matched = used.count(), used.where(f.col("rated") == f.lit(RATED + IN_TABLE)).count()
     if not matched:
-        examples = [
-            str(row[0])
-            for rows in (used, run.read(f"{role}_side_ids.parquet"))
-            for row in rows.select(f.min(identity)).collect()
-        ]
+        aside = run.read(f"{role}_side_ids.parquet")
+        examples = [str(clean.totals(rows, f.min(identity))[0]) for rows in (used, aside)]
         raise DataError(
             f"{name}: expected ids of rated {what}s such as {examples[0]!r}, found none of them but {examples[1]!r}",
             f"name the id column with --{role}-columns id=NAME, or leave the table out",
@@ -151,17 +150,13 @@ def drop_duplicates(run: Run, rows: DataFrame, reason: str = DUPLICATE) -> DataF
 
     Only pairs that occur again are sorted by age: most data has few or none, and counting is cheap.
     """
-    f, window = run.engine.functions, run.engine.window
+    f = run.engine.functions
     rows = rows.withColumn("pair", f.col("user_index").cast("bigint") * f.lit(2**32) + f.col("item_index"))
     times = rows.groupBy("pair").agg(f.count(f.lit(1)).alias("times"))
     run.keep(times.where(f.col("times") > 1).select("pair"), "again")
     again = rows.join(run.read("again"), on="pair")
-    newest = window.partitionBy("part", "pair").orderBy(
-        f.coalesce(f.col("seconds"), f.lit(LONG_AGO)).desc(), f.col("row").desc()
-    )
-    again = again.withColumn("age", f.row_number().over(newest))
-    tested = f.max("part").over(window.partitionBy("pair"))
-    again = again.withColumn("tested", tested)
+    again = again.withColumn("age", f.expr(f"row_number() over (partition by part, pair order by {NEWEST})"))
+    again = again.withColumn("tested", f.expr("max(part) over (partition by pair)"))
     cause = f.when(f.col("age") > 1, f.lit(reason)).when(f.col("part") < f.col("tested"), f.lit(ALSO_IN_TEST))
     again = again.withColumn("reason", cause).where(f.col("reason").isNotNull())
     run.keep(again.select(*ROW, "reason"), "repeated")
@@ -176,7 +171,7 @@ def assign_splits(engine: Engine, rows: Any, config: DataConfig) -> Any:
     """Fill the column `split` with "train", "valid" or "test"; `by_hash` has done so for the splits `BY_HASH`."""
     if config.split == "time":
         return _by_time(engine.functions, rows, config)
-    return _last(engine, rows, config) if config.split == "last" else rows
+    return _last(engine.functions, rows, config) if config.split == "last" else rows
 
 
 def by_hash(f: Any, rows: Any, config: DataConfig) -> Any:
@@ -235,12 +230,10 @@ def _descend(f: Any, rows: Any, column: str, wanted: float, counted: int) -> tup
     return value, counted
 
 
-def _last(engine: Engine, rows: Any, config: DataConfig) -> Any:
+def _last(f: Any, rows: Any, config: DataConfig) -> Any:
     """Use each user's last `last` ratings for test and as many before for validation; keep one for training."""
-    f = engine.functions
-    mine = engine.window.partitionBy("user_index")
-    newest = mine.orderBy(f.coalesce(f.col("seconds"), f.lit(LONG_AGO)).desc(), f.col("row").desc())
-    rows = rows.withColumn("rank", f.row_number().over(newest)).withColumn("count", f.count(f.lit(1)).over(mine))
+    rows = rows.withColumn("rank", f.expr(f"row_number() over (partition by user_index order by {NEWEST})"))
+    rows = rows.withColumn("count", f.expr("count(1) over (partition by user_index)"))
     spare = f.col("rank") < f.col("count")
     split = f.when(spare & (f.col("rank") <= f.lit(config.last)), f.lit("test")).when(
         spare & (f.col("rank") <= f.lit(2 * config.last)), f.lit("valid")

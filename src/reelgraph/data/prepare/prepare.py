@@ -78,7 +78,6 @@ def prepare(
             run = Run(engine, stage, target)
             named = {CANONICAL[role] for file in staged for role in file.columns}
             checked, facts = _check(run, named, config, staged, report)
-            checked = engine.shorten(checked)
             good = index_again(run, checked)
             for role, table in (("item", source.items), ("user", source.users)):
                 if table is not None and (matches := check_table(run, role, table.name)) is not None:
@@ -102,6 +101,8 @@ def _stage(
     """Copy every input into Parquet files of one schema; returns the files and the malformed rows of side tables."""
     files = {"train": source.ratings} | ({"test": source.test} if source.test is not None else {})
     names = {part: path.absolute().name for part, path in files.items()}  # "." has a name only as an absolute path
+    for name in names.values():
+        name.encode()  # Results hold it: fail before reading, not while writing them.
     same_name = len(set(names.values())) < len(files)
     staged = [
         stage_ratings(
@@ -150,7 +151,7 @@ def _check(
             report(f"{name}: {' and '.join(kinds)}")
     if config.implicit:
         clean.check_enough(checked, f, implicit=True)
-        highest = checked.where(f.col("reason").isNull()).agg(f.max("value").alias("highest")).collect()[0]["highest"]
+        highest = clean.totals(checked.where(f.col("reason").isNull()), f.max("value").alias("highest"))["highest"]
         _report_lost_times(run, checked, config, staged, report)
         unit = clean.Scale(0.0, 1.0, 1.0, inferred=True).to_json()
         return checked.withColumn("value", f.lit(1.0)), {"columns": columns, "scale": unit, "highest": highest}
