@@ -13,7 +13,13 @@ from sklearn.metrics import average_precision_score, ndcg_score
 from reelgraph.arrays import NO_ITEM, top_k
 from reelgraph.data.dataset import Interactions
 from reelgraph.metrics import ranking
-from reelgraph.metrics.ranking import evaluate_lists, evaluate_ranking, lists_by_score, user_ndcg
+from reelgraph.metrics.ranking import (
+    evaluate_lists,
+    evaluate_ranking,
+    evaluate_ranking_by_user,
+    lists_by_score,
+    user_ndcg,
+)
 from tests.support.worlds import interactions, noisy
 
 USERS, ITEMS = 30, 25
@@ -206,5 +212,9 @@ def test_the_mean_of_the_users_ndcg_is_the_reports() -> None:
         gain = sum(1 / np.log2(place + 2) for place, item in enumerate(order) if item in wanted)
         ideal = sum(1 / np.log2(place + 2) for place in range(min(3, len(wanted))))
         assert value == pytest.approx(gain / ideal)
+    report, by_user = evaluate_ranking_by_user(lambda users: scores[users], seen, test, 30, 5.0)
+    assert by_user.tolist() == user_ndcg(lambda users: scores[users], seen, test, 30, 5.0).tolist()
+    assert report == evaluate_ranking(lambda users: scores[users], seen, test, 30, 5.0)
+    assert report.ndcg == pytest.approx(by_user.mean())
     nothing = user_ndcg(lambda users: scores[users], seen, test.take(test.rating < 4), 30, 5.0)
     assert nothing.shape == (0,)

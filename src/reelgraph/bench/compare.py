@@ -28,7 +28,7 @@ from reelgraph.bench.results import KIND, RESULTS, read_results
 from reelgraph.data.dataset import Dataset, load_prepared, merge
 from reelgraph.errors import DataError
 from reelgraph.files import new_file, output_errors
-from reelgraph.metrics.ranking import evaluate_ranking, user_ndcg
+from reelgraph.metrics.ranking import evaluate_ranking_by_user
 from reelgraph.metrics.ratings import mae, rmse
 
 TABLE = "results.csv"
@@ -254,11 +254,10 @@ def measure(data_path: Path, method: str, seed: int, budget: float) -> tuple[dic
         row["user_rmse"] = float(np.sqrt(squared[tested] / count[tested]).mean())
         row["user_mae"] = float((absolute[tested] / count[tested]).mean())
     if fitted.score is not None:
-        asked = fitted.score, both, test, len(data.items), data.scale[1]
-        ranking = evaluate_ranking(*asked)
+        ranking, by_user = evaluate_ranking_by_user(fitted.score, both, test, len(data.items), data.scale[1])
         row |= {"ndcg": ranking.ndcg, "recall": ranking.recall, "coverage": ranking.coverage}
         ndcg = np.full(len(count), np.nan)
-        ndcg[np.unique(test.user_index[test.rating >= data.liked])] = user_ndcg(*asked)
+        ndcg[np.unique(test.user_index[test.rating >= data.liked])] = by_user
     for name, cost in (("tune", trial.tune), ("fit", trial.fit)):
         row |= {f"{name}_seconds": cost.seconds, f"{name}_cpu_seconds": cost.cpu_seconds}
     row |= {"memory_gb": machine.peak_memory() / 1e9, "tried": trial.tried, "settings": dict(trial.settings)}

@@ -71,15 +71,22 @@ def evaluate_lists(
     `high` is the highest rating of the scale, `recall_k` the length of the lists for Recall and `k` that for all other
     measures; the diversity is that of `states`, `(num_items, dim)`.
     """
+    return _evaluate_by_user(lists, seen, test, num_items, high, k, recall_k, states)[0]
+
+
+def _evaluate_by_user(
+    lists: Lists, seen: Interactions, test: Interactions, num_items: int, high: float, k: int = 10,
+    recall_k: int = RECALL_LENGTH, states: Floats | None = None,
+) -> tuple[RankingReport, Float64s]:  # fmt: skip
     result = _evaluate(lists, test, num_items, high, k, recall_k, states)
     if result is None:
         nan = float("nan")
-        return RankingReport(0, nan, nan, nan, nan, nan, nan, nan, nan, None, nan)
+        return RankingReport(0, nan, nan, nan, nan, nan, nan, nan, nan, None, nan), np.empty(0)
     by_user, listed, distances = result
     ratings = np.bincount(seen.item_index, minlength=num_items)
     surprise = -np.log2(np.maximum(ratings, 1) / max(len(np.unique(seen.user_index)), 1))
     total = max(int(listed.sum()), 1)
-    return RankingReport(
+    report = RankingReport(
         users=by_user.shape[1],
         coverage=float((listed > 0).mean()),
         novelty=float((listed * surprise).sum() / total),
@@ -87,6 +94,7 @@ def evaluate_lists(
         popularity=float((listed * ratings).sum() / total),
         **dict(zip(_BY_USER, by_user.mean(1).tolist(), strict=True)),
     )
+    return report, by_user[0]
 
 
 def evaluate_ranking(
@@ -94,6 +102,13 @@ def evaluate_ranking(
 ) -> RankingReport:
     """Evaluate the lists that result from sorting scores; see `lists_by_score` and `evaluate_lists`."""
     return evaluate_lists(lists_by_score(score, seen), seen, test, num_items, high)
+
+
+def evaluate_ranking_by_user(
+    score: Score, seen: Interactions, test: Interactions, num_items: int, high: float
+) -> tuple[RankingReport, Float64s]:
+    """`evaluate_ranking` and `user_ndcg` at once."""
+    return _evaluate_by_user(lists_by_score(score, seen), seen, test, num_items, high)
 
 
 def user_ndcg(
