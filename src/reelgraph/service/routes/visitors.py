@@ -14,7 +14,7 @@ from reelgraph.recommend.catalogue import Catalogue
 from reelgraph.recommend.lists import Choice, Order
 from reelgraph.recommend.predictor import Person
 from reelgraph.recommend.together import Member, list_together
-from reelgraph.service.auth import sharer_of, writer_of
+from reelgraph.service.auth import author_of, sharer_of
 from reelgraph.service.database.ledger import SHORT_TIMEOUT
 from reelgraph.service.errors import ServiceError, unknown
 from reelgraph.service.model import Served
@@ -143,13 +143,6 @@ async def user_list(
     return answer(await _page(model, person, choice, offset))
 
 
-async def _may_access(request: Request, user_id: str) -> bool:
-    try:
-        return (await writer_of(request)).may_access(user_id)
-    except ServiceError:
-        return False
-
-
 async def _ratings_given(state: State, user_id: str) -> dict[str, float]:
     """The ratings that a user has given through the service, by movie id; none while the database is away."""
     if state.writes == "off":
@@ -183,9 +176,9 @@ async def _group_page(
 ) -> dict[str, Any]:
     """A page of the list for the visitor, if they have rated anything, and the others of `together`."""
     state, members, seen = state_of(request), list[Member](), list[str]()
-    visitor = await _visitor(request)
-    if not body.ratings and visitor is not None:
-        ratings = _split_known(model, await _ratings_given(state, visitor))[0]
+    author = await author_of(request)
+    if not body.ratings and author.visitor is not None:
+        ratings = _split_known(model, await _ratings_given(state, author.visitor))[0]
     if ratings:
         members.append(Member("you", model.recommender.person(ratings=ratings)))
     for number, other in enumerate(body.together or (), len(members) + 1):
@@ -194,7 +187,7 @@ async def _group_page(
             given = await _ratings_given(state, other.user)
             person = await _person_of(request, model, other.user, given)
             seen += given
-            members.append(Member(name, person, await _may_access(request, other.user)))
+            members.append(Member(name, person, author.may_access(other.user)))
         else:
             sharer = None if other.share is None else await sharer_of(state, other.share)
             given = other.ratings or {}
@@ -202,7 +195,7 @@ async def _group_page(
                 stored = await state.ledger.call("ratings", lambda store, user=sharer: store.ratings(user))  # type: ignore[misc]
                 given = {rating.movie_id: rating.rating for rating in stored}
             person = model.recommender.person(ratings=_split_known(model, given)[0])
-            members.append(Member(name, person, sharer is None or sharer == visitor))
+            members.append(Member(name, person, sharer is None or sharer == author.visitor))
     if (body.only is not None or body.include_seen) and not all(member.open for member in members):
         found = "only" if body.only is not None else "include_seen"
         problem = f"expected neither only nor include_seen, which tell what others have seen, found {found}"
@@ -221,19 +214,11 @@ async def _group_page(
     return await run_in_threadpool(make)
 
 
-async def _visitor(request: Request) -> str | None:
-    """The visitor whose token the request has, if any."""
-    try:
-        return (await writer_of(request)).visitor
-    except ServiceError:
-        return None
-
-
 async def _person_of(request: Request, model: Served, user_id: str, given: dict[str, float]) -> Person:
     """A user of the training data, or with key or token one who is known by the ratings given here."""
     if model.knows(user_id):
         return model.recommender.person(user_id)
-    if given and await _may_access(request, user_id):
+    if given and (await author_of(request)).may_access(user_id):
         state_of(request).metrics.fold_ins.inc()
         return model.recommender.person(ratings=_split_known(model, given)[0])
     raise unknown("user", user_id)
@@ -284,7 +269,7 @@ async def explain(request: Request, body: ExplanationRequest) -> Response:
     _index(model.recommender.items, body.movie)
     ratings, unknown_ids = None, list[str]()
     if body.user is not None:
-        if not await _may_access(request, body.user):
+        if not (await author_of(request)).may_access(body.user):
             raise ServiceError("forbidden", "user: expected the write key or this user's token, found neither")
         if not model.knows(body.user):
             raise unknown("user", body.user)
