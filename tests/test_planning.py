@@ -147,6 +147,7 @@ sys.stdout.write(str(peak_memory()))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sizes", [(500_000, 3450, 4270, 64), (60_000, 20_000, 4600, 48)])
 def test_memory_matches_a_real_fit(sizes: tuple[int, int, int, int]) -> None:
     """Without the libraries, within a factor of 1.4; ratings dominate one size, states the other."""

@@ -204,6 +204,7 @@ def test_runs_of_another_version_are_repeated(tables: Path, tmp_path: Path, monk
         assert [run["rmse"] for run in result["runs"]] == [0.7]
 
 
+@pytest.mark.slow
 def test_differences_between_methods_are_tested(done: tuple[Path, Any]) -> None:
     out, _ = done
     result = json.loads((out / "results.json").read_text())

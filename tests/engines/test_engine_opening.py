@@ -134,6 +134,7 @@ def test_a_failed_job_is_reported_in_one_line_with_the_log(temporary: Path, capf
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.spark
 def test_a_killed_java_is_reported_in_one_line(temporary: Path) -> None:
     def die() -> None:
         with open_engine("local[1]") as engine:

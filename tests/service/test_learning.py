@@ -92,6 +92,7 @@ def outcomes(client: httpx.Client) -> list[dict[str, Any]]:
     return rounds
 
 
+@pytest.mark.slow
 def test_a_service_learns_from_its_visitors(serve: Serve, place: Path, model: Recommender, database: URL) -> None:
     fill(database, tastes(model))
     address = database.render_as_string(hide_password=False)
@@ -242,6 +243,7 @@ def test_a_model_that_cannot_be_updated_is_refused_at_the_start(place: Path) -> 
         learner.check()
 
 
+@pytest.mark.slow
 def test_a_round_by_hand(command: CommandLine, place: Path, model: Recommender, sqlite: URL, monkeypatch: Any) -> None:
     monkeypatch.setenv("REELGRAPH_DATABASE", sqlite.render_as_string(hide_password=False))
     store = Store.open(sqlite)
