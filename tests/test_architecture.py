@@ -56,15 +56,13 @@ class Tree:
         self.root = root
         paths = sorted(root.rglob("*.py"))
         self.files = {self._name(path): path for path in paths}
-        self.all = {name: set(self._imports(name, ast.walk(self._parse(name)))) for name in self.files}
-        self.eager = {name: set(self._imports(name, executed(self._parse(name)))) for name in self.files}
+        parsed = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in self.files.items()}
+        self.all = {name: set(self._imports(name, ast.walk(module))) for name, module in parsed.items()}
+        self.eager = {name: set(self._imports(name, executed(module))) for name, module in parsed.items()}
 
     def _name(self, path: Path) -> str:
         parts = path.relative_to(self.root).with_suffix("").parts
         return ".".join(part for part in parts if part != "__init__")
-
-    def _parse(self, name: str) -> ast.Module:
-        return ast.parse(self.files[name].read_text(encoding="utf-8"))
 
     def _imports(self, name: str, nodes: Iterator[ast.AST]) -> Iterator[str]:
         """Modules of this package without its name ("" is the package itself), others by their first name."""
@@ -176,9 +174,13 @@ def long_functions(root: Path) -> list[str]:
     return lines
 
 
+@pytest.fixture(scope="module")
+def tree() -> Tree:
+    return Tree(SOURCE)
+
+
 @pytest.mark.parametrize("faults_of", [forbidden_imports, cycles, torch_imports])
-def test_imports_follow_the_table(faults_of: Callable[[Tree], list[str]]) -> None:
-    tree = Tree(SOURCE)
+def test_imports_follow_the_table(tree: Tree, faults_of: Callable[[Tree], list[str]]) -> None:
     assert {"errors", "data.dataset", "recommend.recommender", "cli.main"} <= tree.files.keys()
     faults = faults_of(tree)
     assert not faults, "\n".join(faults)
