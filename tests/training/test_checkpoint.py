@@ -3,7 +3,7 @@
 import json
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from reelgraph.artifact import Artifact
-from reelgraph.config import RACE_STEPS, TrainConfig, refit_steps
+from reelgraph.config import TrainConfig, refit_steps
 from reelgraph.data.dataset import Dataset
 from reelgraph.errors import ArtifactError, OutputError, TrainingError
 from reelgraph.training.fit import fit
@@ -86,30 +86,42 @@ def test_a_fit_stopped_repeatedly_resumes_to_the_same_result(tmp_path: Path, mod
 
 
 PHASES = ("tune 0", "tune 1", "fit", "rank fit", "refit", "rank refit")
+RACE = 8  # steps of a trial of the search
+BOTH = TrainConfig(
+    dim=4, max_steps=RACE + STEPS, eval_every=2, rank_dim=5, rank_max_steps=40, checkpoint_seconds=0.0, tune="quick",
+    use_all=False,  # or nothing would be left to recommend
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def short_race() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("reelgraph.training.tuning.RACE_STEPS", RACE)
+        yield
+
+
+@pytest.fixture(scope="module")
+def both(short_race: None) -> Artifact:
+    """A training of both heads that was not stopped."""
+    seen: set[str] = set()
+    model = fit(some_data(), BOTH, observe=lambda now, progress, config: seen.add(now)).artifact
+    assert seen >= set(PHASES)
+    return model
 
 
 @pytest.mark.parametrize("phase", PHASES)
-def test_a_training_of_both_heads_stopped_in_any_phase_resumes_to_the_same_result(tmp_path: Path, phase: str) -> None:
+def test_a_training_of_both_heads_stopped_in_any_phase_resumes_to_the_same_result(
+    tmp_path: Path, both: Artifact, phase: str
+) -> None:
     """A training stopped in any phase leaves a usable model marked as interrupted, and resumes to the same result."""
-    config = TrainConfig(
-        dim=4, max_steps=RACE_STEPS + STEPS, eval_every=2, rank_dim=5, rank_max_steps=40, checkpoint_seconds=0.0,
-        tune="quick", use_all=False,  # or nothing would be left to recommend
-    )  # fmt: skip
-    seen: list[str] = []
-
-    def watch(now: str, progress: Progress, config: TrainConfig) -> None:
-        seen.append(now)
-
-    whole = fit(some_data(), config, observe=watch).artifact
-    assert set(seen) >= set(PHASES)
     folder = tmp_path / "checkpoints"
-    stopped = fit(some_data(), config, observe=ctrl_c(phase, 4, 24), checkpoints=Checkpoints(folder))
+    stopped = fit(some_data(), BOTH, observe=ctrl_c(phase, 4, 24), checkpoints=Checkpoints(folder))
     assert stopped.artifact.manifest["interrupted"]
     assert np.isfinite(stopped.scores(np.arange(16, dtype=np.int32))).all()
     assert len(stopped.recommend("u1", k=3)) == 3
-    resumed = fit(some_data(), config, checkpoints=Checkpoints(folder, resume=True)).artifact
-    assert result(resumed) == result(whole)
-    assert resumed.manifest["ranking"] == whole.manifest["ranking"]
+    resumed = fit(some_data(), BOTH, checkpoints=Checkpoints(folder, resume=True)).artifact
+    assert result(resumed) == result(both)
+    assert resumed.manifest["ranking"] == both.manifest["ranking"]
     assert not folder.exists()
 
 
