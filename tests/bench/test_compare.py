@@ -147,7 +147,7 @@ def test_an_interrupt_keeps_finished_runs(tables: Path, tmp_path: Path, monkeypa
     assert [line["method"] for line in json.loads((tmp_path / "results.json").read_text())["runs"]] == ["mean"]
 
 
-def test_own_models_run_first_and_set_the_budget(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_own_models_run_first_and_set_the_budget(tables: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     budgets: dict[str, float | None] = {}
 
     def run(job: BenchJob, *_: Any) -> dict[str, Any]:
@@ -157,8 +157,9 @@ def test_own_models_run_first_and_set_the_budget(monkeypatch: pytest.MonkeyPatch
         return row(tune_cpu_seconds=30.0, fit_cpu_seconds=10.0)
 
     monkeypatch.setattr(compare, "run_job", run)
+    source = find(tables / "ratings.csv")
     monkeypatch.setattr(
-        datasets, "prepare_part", lambda *_: prepare(find(), DataConfig(), tmp_path / "p", lambda _: None)
+        datasets, "prepare_part", lambda *_: prepare(source, DataConfig(), tmp_path / "p", lambda _: None)
     )
     for at_once in (1, 2):
         out = tmp_path / str(at_once)

@@ -1,6 +1,8 @@
 """Every method beats simpler ones on synthetic users, and marks what it cannot predict."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import pytest
 
 from reelgraph.bench import methods
 from reelgraph.bench.fitted import Fitted
-from reelgraph.bench.methods import METHODS, Method, choose, complete, tune_and_fit
+from reelgraph.bench.methods import METHODS, Method, MethodTrial, choose, complete, tune_and_fit
 from reelgraph.data.dataset import Dataset, merge
 from reelgraph.data.load import load
 from reelgraph.errors import ConfigError, SetupError
@@ -27,11 +29,17 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return load(folder / "ratings.csv", items=folder / "movies.csv", users=folder / "users.csv")
 
 
+@pytest.fixture(scope="module")
+def tuned(data: Dataset) -> Callable[[str], MethodTrial]:
+    """A method by its name with its first settings; each is fitted once."""
+    return cache(lambda name: tune_and_fit(name, data, seed=0, budget=0.0))
+
+
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[pytest.mark.spark] * (name == "als-spark")) for name in (*RATE, "gcn")]
 )
-def test_a_rating_method_beats_the_mean(name: str, data: Dataset) -> None:
-    trial = tune_and_fit(name, data, seed=0, budget=0.0)
+def test_a_rating_method_beats_the_mean(name: str, data: Dataset, tuned: Callable[[str], MethodTrial]) -> None:
+    trial = tuned(name)
     assert trial.fitted.predict is not None
     prediction, _ = complete(trial.fitted.predict(data.test), merge(data.train, data.valid), data.test, data)
     mean = METHODS["mean"].fit(data.train, data, {}, 0).predict
@@ -44,8 +52,8 @@ def test_a_rating_method_beats_the_mean(name: str, data: Dataset) -> None:
 
 
 @pytest.mark.parametrize("name", RANK)
-def test_a_ranking_method_finds_test_movies(name: str, data: Dataset) -> None:
-    assert tune_and_fit(name, data, seed=0, budget=0.0).fitted.score is not None
+def test_a_ranking_method_finds_test_movies(name: str, data: Dataset, tuned: Callable[[str], MethodTrial]) -> None:
+    assert tuned(name).fitted.score is not None
     camps = [(user, item, 5.0) for user in range(40) for item in range(40) if user % 2 == item % 2]
     asked = np.random.default_rng(0).random(len(camps)) < 0.3
     parts = []
@@ -67,9 +75,9 @@ def test_popularity_ranks_by_number_of_ratings(data: Dataset) -> None:
 
 
 @pytest.mark.parametrize("name", ["svd", "svdpp", "residual", "bias"])
-def test_scores_follow_predictions(name: str, data: Dataset) -> None:
+def test_scores_follow_predictions(name: str, data: Dataset, tuned: Callable[[str], MethodTrial]) -> None:
     """Within a user, scores differ as predictions do (of the residual model after popularity is taken out)."""
-    fitted = tune_and_fit(name, data, seed=0, budget=0.0).fitted
+    fitted = tuned(name).fitted
     assert fitted.predict is not None
     assert fitted.score is not None
     movies = np.unique(data.train.item_index)[:20].astype(np.int32)
