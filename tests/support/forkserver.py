@@ -16,7 +16,7 @@ from typing import Any
 
 # Imports take most of a short command's time: everything that commands import when they need it.
 MODULES = (
-    "duckdb.experimental.spark.sql", "numpy", "pandas", "pyarrow.parquet", "rich.progress", "torch", "torch_geometric",
+    "duckdb.experimental.spark.sql", "numpy", "pandas", "pyarrow.parquet", "rich.progress", "torch",
     "reelgraph.cli.main", "reelgraph.data.load", "reelgraph.recommend.recommender", "reelgraph.training.fit",
     "reelgraph.training.update",
 )  # fmt: skip
