@@ -51,6 +51,7 @@ def test_large_sizes_are_prepared_with_duckdb_only(tmp_path: Path, monkeypatch: 
     assert written["command"] == "python benchmarks/prepare.py --ratings 3000"
 
 
+@pytest.mark.slow
 def test_a_step_is_profiled(tables: Path, command: Callable[..., Any], tmp_path: Path) -> None:
     done = command("prepare", tables / "ratings.csv", "--out", tmp_path / "prepared")
     assert done.returncode == 0, done.stderr

@@ -143,21 +143,21 @@ def test_files_whose_names_are_not_utf8_are_used_or_refused(model_dir: Path, tab
     ],
 )
 def test_paths_that_are_too_long_are_one_line(
-    model_dir: Path, tables: Path, tmp_path: Path, words: tuple[str, ...]
+    command: Command, model_dir: Path, tables: Path, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
     values = {"MODEL": str(model_dir), "RATINGS": str(tables / "ratings.csv"), "LONG": "x" * 5000}
-    done = run(*(values.get(word, word.replace("LONG", "x" * 5000)) for word in words), cwd=tmp_path)
+    done = command(*(values.get(word, word.replace("LONG", "x" * 5000)) for word in words), cwd=tmp_path)
     assert done.returncode == 2, done.stderr
-    errors = [line for line in done.stderr.splitlines() if line.startswith(b"error: ")]
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert errors == done.stderr.splitlines()[-1:]
-    assert b"Traceback" not in done.stderr
+    assert "Traceback" not in done.stderr
 
 
-def test_temporary_files_are_removed(tables: Path, tmp_path: Path) -> None:
+def test_temporary_files_are_removed(command: Command, tables: Path, tmp_path: Path) -> None:
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     quick = ["--tune", "none", "--no-ranking", "--max-steps", "3"]
-    done = run("train", tables / "ratings.csv", *quick, "--out", tmp_path / "m", env={"TMPDIR": str(temporary)})
+    done = command("train", tables / "ratings.csv", *quick, "--out", tmp_path / "m", temporary=temporary)
     assert done.returncode == 0, done.stderr
     assert list(temporary.iterdir()) == []
 
