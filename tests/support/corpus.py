@@ -29,7 +29,7 @@ PAGES = (
     "/api/insights", "/api/insights/compare", "/api/movies/{}/similar", "/api/users/{}/recommendations",
     "/api/users/{}", "/api/users/{}/ratings", "/api/users/{}/ratings/{}", "/api/recommendations", "/api/explanations",
     "/api/ratings", "/api/ratings/batch", "/api/visitors", "/api/exports", "/api/admin/reload", "/api/admin/rollback",
-    "/static/{}", "/{}", "/api/{}", "/api/catalogue",
+    "/static/{}", "/{}", "/api/{}", "/api/catalogue", "/api/questions", "/api/shares", "/api/admin/learning",
 )  # fmt: skip
 HEADERS = (
     "Content-Type", "Origin", "Authorization", "Cookie", "If-None-Match", "Accept-Encoding", "X-Forwarded-For", "Range",
@@ -39,6 +39,7 @@ HEADER_VALUES = (
 )  # fmt: skip
 FIELDS = (
     "ratings", "user", "movie", "rating", "k", "genre", "year", "exclude", "order", "diversity", "offset", "path", "?",
+    "hours", "only", "include_seen", "strategy", "together", "calibration",
 )  # fmt: skip
 
 
@@ -220,6 +221,20 @@ def bad_requests(number: int, seed: int = 0) -> list[BadRequest]:
             return {rng.choice(("10", "20", "?", "movie", "user")): value(depth + 1) for _ in range(2)}
         return rng.choice(kinds)
 
+    def group() -> dict[str, Any]:
+        """People for one list, half of them as they should be."""
+        ways: tuple[dict[str, Any], ...] = (
+            {"user": "1"}, {"user": rng.choice(WORDS)}, {"share": rng.choice(("v1.x", "a.b.c", *WORDS))},
+            {"ratings": {"10": 5, "20": 1}}, {"ratings": value()}, {}, {"user": "1", "ratings": {}},
+        )  # fmt: skip
+        people = [rng.choice(ways) | rng.choice(({}, {"name": "Ann"}, {"name": value()})) for _ in range(3)]
+        given = {
+            "ratings": {"10": 4},
+            "k": rng.choice((1, 5, 80, 81)),
+            "strategy": rng.choice(("fair", "average", "x")),
+        }
+        return given | {"together": rng.choice((people[:1], people, people * 4, value()))}
+
     cases = []
     for _ in range(number):
         target = rng.choice(PAGES)
@@ -228,7 +243,10 @@ def bad_requests(number: int, seed: int = 0) -> list[BadRequest]:
         if rng.random() < 0.4:
             names = ("q", "k", "genre", "year", "offset", "order", "x")
             target += "?" + "&".join(f"{rng.choice(names)}={word()}" for _ in range(2))
-        body = json.dumps({rng.choice(FIELDS): value() for _ in range(3)}).encode()
+        content = {rng.choice(FIELDS): value() for _ in range(rng.choice((1, 3)))}
+        if target == "/api/recommendations" and rng.random() < 0.5:
+            content = group()
+        body = json.dumps(content).encode()
         odd = (_damaged(rng, body), b"", b"NaN", b'{"ratings": {"10": NaN}}', b"[" * 9999)
         body = rng.choice((body, body, body, *odd))
         headers = {name: rng.choice(HEADER_VALUES) for name in rng.sample(HEADERS, rng.choice((0, 1, 3)))}
