@@ -369,6 +369,12 @@ def test_temporary_files_of_a_running_process_are_kept(tmp_path: Path, monkeypat
     assert (tmp_path / "file").read_text() == "first"
 
 
+def test_a_directory_whose_name_is_not_utf8_is_refused_before_any_work(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="expected a name in UTF-8, found other bytes"):
+        check_target(tmp_path / os.fsdecode(b"m\xff"), "kind")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_names_may_be_as_long_as_the_file_system_allows(tmp_path: Path) -> None:
     name = "\N{CYRILLIC SMALL LETTER IO}" * 127
     with new_file(tmp_path / name) as temporary:

@@ -20,7 +20,7 @@ from safetensors.numpy import save_file
 from reelgraph.arrays import USER_DAMPING, Float32s
 from reelgraph.data.dataset import Interactions
 from reelgraph.errors import ArtifactError
-from reelgraph.files import MANIFEST, new_directory, read_whole
+from reelgraph.files import MANIFEST, in_utf8, new_directory, read_whole
 from reelgraph.scoring.scorers import check_arrays
 
 KIND = "reelgraph-artifact"
@@ -119,6 +119,8 @@ def read_artifact(path: Path, *, lists_only: bool = False) -> Artifact:
     Raises:
         ArtifactError: if a file is missing, has another checksum, or holds what no training writes.
     """
+    if not in_utf8(path):
+        raise ArtifactError(f"{path}: expected a name in UTF-8, found other bytes", "rename it")
     return read_whole(path, lambda: _read(path, lists_only))
 
 

@@ -87,6 +87,8 @@ def check_target(path: Path, kind: str, manifest: str = MANIFEST) -> None:
     with output_errors(path):
         recover(path)
         real = _follow(path)
+        if not in_utf8(real):
+            raise OutputError(f"{path}: expected a name in UTF-8, found other bytes", "choose another --out")
         if real.exists() and not real.is_dir():
             raise OutputError(f"{path}: expected a directory, found a file", "choose another --out")
         if os.path.ismount(real):
@@ -174,6 +176,15 @@ def previous_of(path: Path) -> Path:
     """Where the directory that `path` replaced last stays until `path` is replaced again."""
     real = _follow(path)
     return real.with_name(f".{real.name}.previous")
+
+
+def in_utf8(path: Path) -> bool:
+    """Whether the libraries that write our directories can name this one."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def learning_of(path: Path) -> Path:

@@ -117,6 +117,8 @@ def test_files_whose_names_are_not_utf8_are_used_or_refused(model_dir: Path, tab
         done = run(*words, cwd=tmp_path)
         if done.returncode:
             assert b"\xff" in error_of(done)
+    model = shutil.copytree(model_dir, tmp_path / os.fsdecode(b"m\xff"))
+    assert b"m\xff: expected a name in UTF-8, found other bytes" in error_of(run("recommend", model, "--user", "1"))
 
 
 @pytest.mark.parametrize(

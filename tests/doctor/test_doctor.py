@@ -1,6 +1,8 @@
 """`doctor` finds faults of an environment and names their remedies."""
 
 import os
+import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
@@ -51,6 +53,14 @@ def launcher(home: Path, line: str) -> Path:
     java.write_text(f"#!/bin/sh\necho '{line}' >&2\n")
     java.chmod(0o755)
     return java
+
+
+def test_the_command_leaves_no_temporary_files(tmp_path: Path) -> None:
+    """In a process of its own, in which PyTorch is not imported yet."""
+    command = [sys.executable, "-m", "reelgraph", "doctor"]
+    done = subprocess.run(command, env=os.environ | {"TMPDIR": str(tmp_path)}, capture_output=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_this_environment_is_complete(capfd: pytest.CaptureFixture[str]) -> None:

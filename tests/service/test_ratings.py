@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import shutil
 import sqlite3
@@ -10,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import closing
+from itertools import product
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -286,8 +288,10 @@ def test_a_write_that_timed_out_is_not_made_later(
     holder.close()
 
 
-@pytest.mark.parametrize("pattern", ["r.sqlite*", "r.sqlite", "r.sqlite-wal"])
-@pytest.mark.parametrize("how", ["deleted", "moved", "replaced"])
+@pytest.mark.parametrize(
+    ("pattern", "how"),
+    [*product(["r.sqlite*", "r.sqlite", "r.sqlite-wal"], ["deleted", "moved", "replaced"]), ("r.sqlite", "emptied")],
+)
 def test_a_database_file_that_disappears_is_noticed(
     serve: Callable[..., httpx.Client], model_dir: Path, movies: list[str], tmp_path: Path, pattern: str, how: str
 ) -> None:
@@ -295,6 +299,9 @@ def test_a_database_file_that_disappears_is_noticed(
     rate(client, "ann", movies[0], 4)
     assert client.get("/health/ready").status_code == 200
     for path in tmp_path.glob(pattern):
+        if how == "emptied":
+            os.truncate(path, 0)
+            continue
         path.rename(tmp_path / f"moved-{path.name}")
         if how == "replaced":
             shutil.copy(tmp_path / f"moved-{path.name}", path)

@@ -144,7 +144,10 @@ def seconds_of(timestamps: Iterable[Any], count: int) -> Int64s:
             Arrow.
         count: the number expected.
     """
-    values = timestamps.to_pylist() if isinstance(timestamps, pa.Array | pa.ChunkedArray) else list(timestamps)
+    try:
+        values = timestamps.to_pylist() if isinstance(timestamps, pa.Array | pa.ChunkedArray) else list(timestamps)
+    except TypeError:
+        raise DataError(f"timestamps: expected a list of times, found {timestamps!r}", "put it into a list") from None
     if len(values) != count:
         raise DataError(
             f"timestamps: expected one for each of {count:,} pairs, found {len(values):,}", "use None for no time"

@@ -14,6 +14,7 @@ from packaging.specifiers import SpecifierSet
 from reelgraph import machine
 from reelgraph.doctor import spark
 from reelgraph.doctor.check import Check, attempt, check_of, gigabytes, library, requirements
+from reelgraph.files import temporary_directory
 
 PYTHON = (3, 11)
 LIBRARIES = ("torch", "torch-geometric", "duckdb", "pyarrow", "numpy")
@@ -35,8 +36,7 @@ def checks(engine: str | None = None, stage: str | None = None) -> list[Check]:
         _disk("disk of temporary files", lambda: Path(tempfile.gettempdir()), "free some space, or set TMPDIR"),
         attempt("bundled sample", _read_sample, SAMPLE_REMEDY),
         attempt("DuckDB runs a query", _query, "python -m pip install --force-reinstall duckdb"),
-        attempt("devices", _devices, "python -m pip install --force-reinstall torch"),
-        attempt("PyTorch multiplies", _multiply, "python -m pip install --force-reinstall torch torch-geometric"),
+        *_pytorch(),
         *spark.checks(engine, stage),
     ]
 
@@ -91,6 +91,14 @@ def _query() -> str:
     if rows[0]["x"] != 3:
         raise ArithmeticError(f"expected 1 + 2 = 3, found {rows[0]['x']}")
     return "1 + 2 = 3"
+
+
+def _pytorch() -> list[Check]:
+    with temporary_directory():  # PyTorch leaves a directory there.
+        return [
+            attempt("devices", _devices, "python -m pip install --force-reinstall torch"),
+            attempt("PyTorch multiplies", _multiply, "python -m pip install --force-reinstall torch torch-geometric"),
+        ]
 
 
 def _devices() -> str:

@@ -106,7 +106,9 @@ class Catalogue:
             matching &= (self.years >= first) & (self.years <= last)
         return matching
 
-    def _with_genre(self, genre: str) -> Mask:
+    def _with_genre(self, genre: object) -> Mask:
+        if not isinstance(genre, str):
+            raise ConfigError(f"genre: expected a name, found {genre!r}", "pass a str")
         names = {name.casefold(): name for name in self.genre_members}
         if not names:
             raise ConfigError("--genre: expected a model with genres, found none", "train with --items")

@@ -97,7 +97,7 @@ class Choice:
             value = getattr(self, name)
             if not (isinstance(value, int | float | np.number) or (value is None and name == "diversity")):
                 raise ConfigError(f"{name}: expected a number, found {value!r}", "pass a float")
-        if self.order not in {None, *ORDERS}:
+        if self.order not in (None, *ORDERS):  # a list has no hash
             raise ConfigError(f"order: expected {', '.join(ORDERS)}, found {self.order!r}", "choose one of them")
         for name, share in (("diversity", self.diversity or 0), ("calibration", self.calibration)):
             if not 0 <= share <= 1:

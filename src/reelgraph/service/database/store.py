@@ -4,7 +4,7 @@ import math
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
@@ -254,23 +254,23 @@ class Store:
         self._check_files()  # The commit went to deleted files if they were deleted meanwhile.
 
     def _check_files(self) -> None:
-        """Raise an error if SQLite's files were deleted or replaced, since SQLite would go on with the deleted ones.
+        """Raise an error if SQLite's files were deleted, replaced or emptied, since SQLite would go on without them.
 
         The write-ahead log exists from the first transaction on, as long as a connection is open.
         """
         if self._engine.dialect.name != "sqlite":
             return
         for path in (str(self.url.database), f"{self.url.database}-wal"):
-            try:
+            identity = None
+            with suppress(OSError):
                 stat = Path(path).stat()
-            except OSError:
-                identity = None
-            else:
-                identity = (stat.st_dev, stat.st_ino)
-                self._identities.setdefault(path, identity)
+                if stat.st_size or path.endswith("-wal"):  # A database that was emptied is lost as well.
+                    identity = (stat.st_dev, stat.st_ino)
+                    self._identities.setdefault(path, identity)
             if identity != self._identities.get(path):
                 raise LostDatabaseError(
-                    f"database {shown(self.url)}: expected the files that were opened, found them deleted or replaced",
+                    f"database {shown(self.url)}: expected the files that were opened, found them deleted, replaced or "
+                    "emptied",
                     "restore the database and restart the service",
                 )
 
