@@ -51,12 +51,21 @@ class Visit:
     def open(self, fragment: str = "") -> Page:
         """Open the page and wait for the list."""
         self.page.goto(self.url + fragment)
-        self.page.wait_for_selector(".card")
         self.settled()
         return self.page
 
+    def reload(self) -> None:
+        """Load the page again, and wait for the list."""
+        self.page.reload()
+        self.settled()
+
+    def close(self) -> None:
+        """Close the open movie, and wait for the address of the list, which comes back after the dialog is closed."""
+        self.page.keyboard.press("Escape")
+        self.page.wait_for_url(self.url)
+
     def settled(self) -> None:
-        """Wait until the list follows the last change; it is busy from the change on."""
+        """Wait until the list follows the last change; it is busy from the change on, and while the page loads."""
         self.page.wait_for_selector("#list:not([aria-busy])")
 
     def titles(self) -> list[str]:

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Callable
 
+from playwright.sync_api import expect
+
 from tests.page.browsing import SMALL, Visit
 
 
@@ -31,8 +33,7 @@ def test_a_movie_has_an_address_that_the_back_button_leaves(visit: Visit) -> Non
     assert page.locator("#sheet").is_hidden()
     page.get_by_role("button", name=f"Why {second}", exact=True).click()
     shown(visit, second)
-    page.keyboard.press("Escape")
-    page.wait_for_url(visit.url)
+    visit.close()
     page.go_forward()
     shown(visit, second)
     page.reload()
@@ -78,12 +79,10 @@ def test_a_watchlist_is_kept_and_listed(visit: Visit) -> None:
     page.get_by_role("button", name=f"Why {second}", exact=True).click()
     page.locator("#sheet").get_by_role("button", name=f"Put {second} on your watchlist").click()
     page.locator("#sheet").get_by_text("On your watchlist").wait_for()
-    page.keyboard.press("Escape")
-    page.wait_for_url(visit.url)
-    page.reload()
-    page.wait_for_selector(".card")
-    visit.settled()
+    visit.close()
+    visit.reload()
     only.press("Space")
+    expect(only).to_be_checked()
     visit.settled()
     assert sorted(visit.titles()) == sorted([first, second])
     page.get_by_role("button", name=f"Take {second} off your watchlist").click()

@@ -55,8 +55,7 @@ def test_a_like_changes_the_list_and_can_be_taken_back(visits: Callable[..., Vis
     no_stars(visit)
     visit.photograph("likes-list")
     assert visit.barriers() == []
-    page.reload()
-    page.wait_for_selector(".card")
+    visit.reload()
     assert page.locator("#shelf-count").inner_text() == "2"
     for _ in range(2):
         page.locator("#shelf .like").first.click()

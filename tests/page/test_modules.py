@@ -152,7 +152,6 @@ def test_a_movie_always_gets_the_same_poster(visit: Visit) -> None:
     page = visit.open()
     posters = "() => [...document.querySelectorAll('.card .poster')].map((poster) => poster.outerHTML)"
     first = page.evaluate(posters)
-    page.reload()
-    page.wait_for_selector(".card")
+    visit.reload()
     assert page.evaluate(posters) == first
     assert len(set(first)) == len(first)

@@ -85,8 +85,7 @@ def test_ratings_outside_the_scale_are_kept_but_not_sent(visit: Visit) -> None:
     visit.rate("Heat", 4)
     far = "const all = localStorage; const at = 'reelgraph.visitor.1'; all[at] = all[at].replace(':4,', ':40,')"
     page.evaluate(far)
-    page.reload()
-    page.wait_for_selector(".card")
+    visit.reload()
     assert visit.rated() == {"Heat": "40 of 5 stars"}
     assert page.inner_text("#list-note").startswith("Based on your rating.")
 
@@ -148,7 +147,7 @@ def test_axe_finds_nothing_serious_in_any_state(visit: Visit) -> None:
     page.get_by_role("tab", name="Similar movies").click()
     page.wait_for_selector(".tile")
     assert barriers("similar") == []
-    page.keyboard.press("Escape")
+    visit.close()
     page.get_by_role("button", name="Share").click()
     assert barriers("share") == []
 

@@ -99,8 +99,7 @@ def test_a_movie_is_hidden_and_brought_back(visit: Visit) -> None:
     assert first in visit.titles()
     page.get_by_role("button", name=f"Not interested in {second}").click()
     visit.settled()
-    page.reload()
-    page.wait_for_selector(".card")
+    visit.reload()
     assert second not in visit.titles()
     page.get_by_text("Not interested: 1 movie").click()
     page.get_by_role("button", name=f"Bring back {second}").click()
@@ -134,7 +133,7 @@ def test_contributions_add_up(visit: Visit) -> None:
     assert label.startswith(f"How your ratings change the predicted stars of {title}: {sum(p > 0 for p in pulls)} up")
     page.locator(".sheet .stars-input").press("2")
     assert visit.rated()[title] == "2 of 5 stars"
-    page.keyboard.press("Escape")
+    visit.close()
     visit.settled()
     assert title not in visit.titles()
 
@@ -221,8 +220,7 @@ def test_ratings_are_stored_in_the_browser_and_shared_by_its_tabs(visit: Visit) 
     page.get_by_role("button", name="Undo").click()
     assert visit.rated() == {"Casino": "3 of 5 stars"}
     page.evaluate('localStorage.setItem(\'reelgraph.visitor.1\', \'{"ratings": [1, {"stars": 2}], "hidden": 7\')')
-    page.reload()
-    page.wait_for_selector(".card")
+    visit.reload()
     assert visit.rated() == {}, "damaged storage counts as empty"
 
 
