@@ -91,6 +91,7 @@ def make_table(
     left: Sequence[int] = (0,),
     bold: str = "",
     spare: Sequence[int] = (),
+    narrow: int = 0,
     width: int = WIDTH,
 ) -> "Table":
     """A table without borders that breaks lines between words.
@@ -102,6 +103,7 @@ def make_table(
         left: columns that are aligned on the left.
         bold: first cell of the row that stands out.
         spare: columns that are left out, in this order, until the others fit; a line below names them.
+        narrow: columns are left out before the others get narrower than this many characters.
         width: of the screen, in characters.
     """
     from rich.cells import cell_len  # noqa: PLC0415
@@ -111,12 +113,13 @@ def make_table(
     cells = [list(map(str, row)) for row in rows]
     columns = [[name, *(row[place] for row in cells if place < len(row))] for place, name in enumerate(header)]
     least = [max(cell_len(word) for cell in column for word in cell.split() or [""]) for column in columns]
+    widths = [max(map(cell_len, column)) for column in columns]
+    readable = [max(word, min(whole, narrow)) for word, whole in zip(least, widths, strict=True)]
     kept = list(range(len(header)))
     dropped: list[int] = []
-    while len(dropped) < len(spare) and sum(least[place] + _GAP for place in kept) - _GAP > width:
+    while len(dropped) < len(spare) and sum(readable[place] + _GAP for place in kept) - _GAP > width:
         dropped.append(spare[len(dropped)])
         kept.remove(dropped[-1])
-    widths = [max(map(cell_len, column)) for column in columns]
     while sum(widths[place] + _GAP for place in kept) - _GAP > width:
         wrapping = [place for place in kept if widths[place] > least[place]]
         widest = max(wrapping or kept, key=widths.__getitem__)  # the longest words are broken if nothing else helps

@@ -13,7 +13,10 @@ from reelgraph.doctor.check import Check
 from reelgraph.metrics.labels import MEASURES, PREDICTORS
 from reelgraph.metrics.ratings import EvaluationReport, Group
 from reelgraph.recommend.catalogue import Movie
+from reelgraph.recommend.explain import Reason
 from reelgraph.recommend.lists import Suggestion
+from reelgraph.recommend.results import GroupSuggestions
+from reelgraph.recommend.together import GroupSuggestion, Opinion
 from reelgraph.training.loop import Evaluation, Progress
 from tests.support.worlds import settings
 
@@ -57,6 +60,27 @@ def test_titles_are_printed_literally_and_whole(capsys: Captured) -> None:
     assert out.count("and") == 20
     assert "\x1b" not in out
     assert max(len(line) for line in out.splitlines()) <= 80
+
+
+def for_people(*people: str, title: str = "Star Wars: Episode V - The Empire Strikes Back") -> GroupSuggestions:
+    """Four movies for people who gave an earlier one one star more each."""
+    movies = [Movie(str(1196 + place), title, 1980, ("Action", "Adventure", "Sci-Fi")) for place in range(4)]
+    reasons = [Reason(Movie("260", title, 1977, ()), stars, stars / 10) for stars in range(1, len(people) + 1)]
+    opinions = [Opinion(name, 4.25, None, (reason,)) for name, reason in zip(people, reasons, strict=True)]
+    return GroupSuggestions([GroupSuggestion(movie, 1.0, tuple(opinions)) for movie in movies])
+
+
+@pytest.mark.parametrize("people", [("Ann", "Ben"), ("Ann", "Ben", "Cyd"), ("Ann", "Ben", "Cyd", "Dot", "Eve")])
+def test_a_list_for_several_people_gives_one_reason(capsys: Captured, people: tuple[str, ...]) -> None:
+    console.show_list("For all", for_people(*people))
+    *lines, note = capsys.readouterr().out.splitlines()
+    words = " ".join(lines).split()
+    assert words.count("4.25") == 4 * len(people)
+    assert "genres" in note
+    assert "because" in words
+    assert words.count(people[-1]) == 1 + 4, "whose rating supports the movie most"
+    assert words.count(people[0]) == 1
+    assert len(lines) <= 2 + 4 * 3, "at most three lines for each movie"
 
 
 def test_an_empty_list_is_explained(capsys: Captured) -> None:
@@ -183,7 +207,8 @@ def test_progress_on_a_terminal_is_a_bar(capsys: Captured, monkeypatch: pytest.M
 
 
 def widths_and_words(text: str) -> tuple[int, set[str]]:
-    return max(map(len, text.splitlines())), set(text.split())
+    """The longest line, and the words above the note on columns that are not shown."""
+    return max(map(len, text.splitlines())), set(text.partition("not shown at this width:")[0].split())
 
 
 WORDS = ("Extraordinarily", "Unpronounceable", "Misunderstandings", "of", "the", "a")
@@ -214,6 +239,7 @@ def tables() -> dict[str, Callable[[], None]]:
     names = ("order rank", "order less-known", "popularity", "diversity 0.3", "popularity penalty 0.3")
     return {
         "list": lambda: console.show_list("For user 1", [Suggestion(Movie(**movie), 1.5, 4.2) for movie in movies]),
+        "together": lambda: console.show_list("For all", for_people(*"abcdefgh", title=long_title(0))),
         "movies": lambda: console.show_movies("Movies", movies),
         "similar": lambda: console.show_similar("Similar", [movie | {"similarity": 0.5} for movie in movies]),
         "data": lambda: console.show_data(manifest(rejected=1234, unknown_test_users=5)),
@@ -233,7 +259,7 @@ def test_tables_fit_80_columns_and_break_no_word(capsys: Captured, monkeypatch: 
     assert width <= 80
     monkeypatch.setattr(console, "WIDTH", 1000)
     tables()[name]()
-    assert words - {"not", "shown", "at", "this", "width:"} <= widths_and_words(capsys.readouterr().out)[1]
+    assert words <= widths_and_words(capsys.readouterr().out)[1]
 
 
 def test_columns_that_do_not_fit_are_left_out_by_rank_and_named(capsys: Captured) -> None:

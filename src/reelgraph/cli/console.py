@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -18,6 +19,7 @@ from reelgraph.metrics.ratings import EvaluationReport
 from reelgraph.recommend.explain import Explanation
 from reelgraph.recommend.lists import ORDERS, Suggestion
 from reelgraph.recommend.results import GroupSuggestions
+from reelgraph.recommend.together import GroupSuggestion
 from reelgraph.tabular import WIDTH, make_table
 
 if TYPE_CHECKING:
@@ -182,16 +184,20 @@ def _show_together(title: str, suggestions: GroupSuggestions) -> None:
     stars = suggestions[0].prediction is not None
     rows = []
     for rank, line in enumerate(suggestions, start=1):
-        own = [f"{opinion.prediction:.2f}" for opinion in line.opinions] if stars else []
-        reasons = [
-            f"{opinion.name}: {reason.movie.title or reason.movie}"
-            for opinion in line.opinions
-            for reason in opinion.because[:1]
-        ]
-        last = [] if stars else [f"{line.score:.2f}"]
-        rows.append([str(rank), *_movie_cells(asdict(line.movie)), *own, *last, "; ".join(reasons)])
+        own = [f"{opinion.prediction:.2f}" for opinion in line.opinions] if stars else [f"{line.score:.2f}"]
+        rows.append([str(rank), *_movie_cells(asdict(line.movie)), *own, _main_reason(line)])
     header = ["", "movie", "title", "year", "genres", *(names if stars else ["score"]), "because"]
-    show_table(title, header, rows, left=(1, 2, 4, len(header) - 1), spare=(len(header) - 1, 4, 3))
+    show_table(title, header, rows, left=(1, 2, 4, len(header) - 1), spare=(4, 3, len(header) - 1), narrow=18)
+
+
+def _main_reason(line: GroupSuggestion) -> str:
+    """Whose rating supports a movie most, and which; all reasons are in `--json`."""
+    reasons = [(reason, opinion.name) for opinion in line.opinions for reason in opinion.because[:1]]
+    if not reasons:
+        return ""
+    reason, name = max(reasons, key=lambda pair: pair[0].contribution)
+    title = shorten(reason.movie.title or str(reason.movie), 24, placeholder=" \u2026")
+    return f"{name} likes {title}" if reason.rating is None else f"{name} gave {title} {reason.rating:g}"
 
 
 def show_movies(title: str, rows: Sequence[dict[str, Any]]) -> None:
