@@ -13,6 +13,7 @@ from typing import Any, Optional
 from xml.etree import ElementTree
 
 import numpy as np
+import polars
 import pyarrow as pa
 import pytest
 
@@ -298,9 +299,9 @@ def test_data_reports_and_explanations_show_themselves(data: rg.Dataset, model: 
 def test_results_are_read_by_polars_and_arrow(model: rg.Recommender, monkeypatch: pytest.MonkeyPatch) -> None:
     suggestions = model.recommend("5", k=3)
     assert pa.RecordBatchReader.from_stream(suggestions).read_all() == suggestions.to_arrow()
-    polars = SimpleNamespace(from_arrow=lambda table: ("polars", table))
-    monkeypatch.setitem(sys.modules, "polars", polars)
-    assert suggestions.to_polars() == ("polars", suggestions.to_arrow())
+    frame = suggestions.to_polars()
+    assert isinstance(frame, polars.DataFrame)
+    assert frame.to_dicts() == suggestions.to_arrow().to_pylist()
     monkeypatch.setitem(sys.modules, "polars", None)
     with pytest.raises(rg.ReelgraphError, match="pip install polars"):
         suggestions.to_polars()

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import polars
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
@@ -27,24 +28,6 @@ def arrow(tables: Path) -> pa.Table:
     )
 
 
-class Lazy:
-    """A frame that is computed when it is collected, as polars has them."""
-
-    def __init__(self, table: pa.Table) -> None:
-        self._table = table
-
-    def collect(self) -> pa.Table:
-        return self._table
-
-    def sink_parquet(self) -> None: ...
-
-
-def categories(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    encoded = pc.cast(column, pa.string()).combine_chunks().dictionary_encode()
-    texts = pc.cast(encoded.dictionary, pa.string_view())
-    return pa.chunked_array([pa.DictionaryArray.from_arrays(pc.cast(encoded.indices, pa.uint32()), texts)])
-
-
 FORMS: dict[str, Any] = {
     "arrow": lambda table: table,
     "record batches": lambda table: pa.RecordBatchReader.from_batches(table.schema, table.to_batches()),
@@ -57,8 +40,11 @@ FORMS: dict[str, Any] = {
     "dicts": lambda table: table.to_pylist(),
     "numpy records": lambda table: table.to_pandas().to_records(index=False),
     "run-end encoded": lambda table: table.set_column(0, "userId", pc.run_end_encode(table["userId"])),
-    "categories of polars": lambda table: table.set_column(1, "movieId", categories(table["movieId"])),
-    "lazy": Lazy,
+    "polars": polars.DataFrame,
+    "polars with categories": lambda table: polars.DataFrame(table).with_columns(
+        polars.col("movieId").cast(polars.String).cast(polars.Categorical)
+    ),
+    "lazy": lambda table: polars.DataFrame(table).lazy(),
 }
 
 
