@@ -39,8 +39,8 @@ def child(prepared: Path, steps: int) -> None:
 
     with joined(), quiet_sparse():
         data, config = load_prepared(prepared), TrainConfig(max_steps=steps)
-        torch.manual_seed(0)
         graph = build_graph(data.train, len(data.users), len(data.items))
+        graph.shard.seed(0)
         model = ResidualModel(
             graph, dim=config.dim, hide=config.hide, dropout=config.dropout, newcomers=config.newcomers
         )

@@ -56,8 +56,6 @@ def block(data: Dataset, seed: int) -> Dataset:
 
 def fit(given: Any, seed: int, changes: dict[str, Any]) -> tuple[list[tuple[float, float]], tuple[float, float]]:
     """The measures at each evaluation, and CPU seconds of the start and of a step."""
-    import torch  # noqa: PLC0415 (PyTorch reads the environment now)
-
     from reelgraph.metrics.ranking import evaluate_ranking  # noqa: PLC0415
     from reelgraph.models import linear_start, ranking_head  # noqa: PLC0415
     from reelgraph.models.graph import build_graph  # noqa: PLC0415
@@ -97,10 +95,9 @@ def fit(given: Any, seed: int, changes: dict[str, Any]) -> tuple[list[tuple[floa
         began = time.process_time()
 
     with quiet_sparse():
-        torch.manual_seed(seed)
-        model: Any = RankingRuns(data).build(
-            build_graph(data.train, len(data.users), len(data.items)), data.train, config
-        )
+        graph = build_graph(data.train, len(data.users), len(data.items))
+        graph.shard.seed(seed)
+        model: Any = RankingRuns(data).build(graph, data.train, config)
         begin()
         if not given.random:
             for module, name in modules:

@@ -28,7 +28,7 @@ def test_there_are_three_layers() -> None:
 def test_prediction_equals_the_dense_formula() -> None:
     train = noisy()
     graph = build_graph(train, USERS, ITEMS)
-    torch.manual_seed(0)
+    graph.shard.seed(0)
     model = GCNModel(graph, scale=(1.0, 5.0), dim=DIM, dropout=0.3)
     for _ in range(3):  # moves the running statistics of the batch normalisation
         model.train()
@@ -73,7 +73,7 @@ def test_gradients_equal_finite_differences() -> None:
 
 def test_states_change_with_ratings_two_hops_away() -> None:
     graph = build_graph(noisy(share=0.1), USERS, ITEMS)
-    torch.manual_seed(0)
+    graph.shard.seed(0)
     model = GCNModel(graph, scale=(1.0, 5.0), dim=DIM, dropout=0.0).eval()
     user = int(graph.user[0])
     near = set(graph.item[graph.user == user].tolist())

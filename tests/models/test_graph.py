@@ -84,7 +84,7 @@ def test_reveal_equals_the_naive_loops() -> None:
     bias, rho, mean = naive(train, graph.rating.double().numpy(), visible)
     np.testing.assert_allclose(view.bias.numpy(), bias, atol=1e-5)
     np.testing.assert_allclose(view.rho[: len(train)].numpy(), rho, atol=1e-5)
-    np.testing.assert_allclose(view.rho[len(train) :].numpy(), rho[graph.by_item.numpy()], atol=1e-5)
+    np.testing.assert_allclose(view.rho[len(train) :].numpy(), rho[graph.edges.by_item.numpy()], atol=1e-5)
     np.testing.assert_allclose(view.mean.item(), mean, atol=1e-6)
     degree = np.bincount(np.concatenate([graph.user.numpy(), graph.item.numpy()]), np.tile(visible, 2), USERS + ITEMS)
     np.testing.assert_array_equal(view.degree.numpy(), degree)
@@ -95,7 +95,7 @@ def test_hidden_ratings_have_no_influence() -> None:
     graph = build_graph(train, USERS, ITEMS)
     visible = (torch.rand(len(train), generator=torch.Generator().manual_seed(2)) < 0.6).float()
     before = reveal(graph, visible)
-    graph.edge_attr[graph.both_ways(visible) == 0] = 1000.0
+    graph.edge_attr[graph.edges.both_ways(visible) == 0] = 1000.0
     after = reveal(graph, visible)
     for name in ("mean", "bias", "degree", "visible", "rho"):
         assert torch.equal(getattr(before, name), getattr(after, name)), name

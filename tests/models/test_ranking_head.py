@@ -9,7 +9,7 @@ import torch
 from reelgraph.config import TrainConfig
 from reelgraph.models import ranking_head
 from reelgraph.models.graph import BipartiteGraph, build_graph, reveal
-from reelgraph.models.ranking_head import RankingModel, sampled_surprise
+from reelgraph.models.ranking_head import CatalogueSurprise, RankingModel, sampled_surprise
 from reelgraph.scoring.ranking_head import Ranker
 from tests.support.worlds import noisy
 
@@ -22,7 +22,7 @@ def graph_of() -> BipartiteGraph:
 
 
 def model_of(graph: BipartiteGraph, draws: int | None = None) -> RankingModel:
-    torch.manual_seed(3)
+    graph.shard.seed(3)
     liked = torch.from_numpy(noisy(USERS, ITEMS).rating >= 4)
     model = RankingModel(
         graph, liked, dim=DIM, hide=0.4, dropout=0.0, temperature=0.5, item_features=FEATURES, draws=draws, init=0.5
@@ -90,6 +90,37 @@ def test_the_loss_is_the_softmax_over_movies_without_visible_rating(monkeypatch:
             total += surprise / math.sqrt(len(targets))
             weights += 1 / math.sqrt(len(targets))
     assert float(model.loss(TrainConfig())) == pytest.approx(total / weights, abs=1e-5)
+
+
+def test_the_surprise_and_its_gradients_equal_those_of_logsumexp() -> None:
+    torch.manual_seed(0)
+    place, item = torch.tensor([0, 0, 1, 3]), torch.tensor([2, 7, 7, 24])
+    target, left_out = place * ITEMS + item, torch.randperm(4 * ITEMS)[:30]
+    left_out = left_out[~torch.isin(left_out, target)]
+    given = [torch.randn(*shape, dtype=torch.float64) for shape in ((4, DIM), (ITEMS, DIM), (ITEMS,))]
+    results = []
+    for own in (True, False):
+        user, movie, bias = parts = [tensor.clone().requires_grad_() for tensor in given]
+        if own:
+            found = CatalogueSurprise.apply(*parts, place, target, left_out)  # type: ignore[no-untyped-call]
+        else:
+            score = (user @ movie.T + bias).view(-1).index_fill(0, left_out, -torch.inf).view(4, ITEMS)
+            found = score.logsumexp(1)[place] - score[place, item]
+        (found * torch.tensor([1.0, 0.5, 2.0, 3.0])).sum().backward()
+        results.append([found, *(part.grad for part in parts)])
+    for one, other in zip(*results, strict=True):
+        assert torch.allclose(one, other)
+
+
+def test_an_impossible_target_has_a_finite_surprise_and_gradient() -> None:
+    user, movie = torch.tensor([[300.0]], requires_grad=True), torch.tensor([[-1.0], [1.0]])
+    place = torch.zeros(1, dtype=torch.int64)
+    given = user, movie, torch.zeros(2), place, place, torch.zeros(0, dtype=torch.int64)
+    surprise = CatalogueSurprise.apply(*given)  # type: ignore[no-untyped-call]
+    surprise.sum().backward()
+    assert torch.isfinite(surprise).all()
+    assert user.grad is not None
+    assert user.grad.item() == pytest.approx(2.0), "the movie of probability 1 minus the target"
 
 
 def test_the_sampled_softmax_is_exact_when_every_movie_is_drawn_once() -> None:

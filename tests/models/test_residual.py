@@ -9,7 +9,7 @@ from torch_geometric.nn import MessagePassing
 from reelgraph.models import ResidualModel, sparse
 from reelgraph.models.graph import BipartiteGraph, build_graph, hide_ratings, reveal
 from reelgraph.models.residual import ResidualConv
-from reelgraph.models.sparse import PairProduct
+from reelgraph.models.sparse import Edges, PairProduct
 from tests.support.worlds import noisy
 
 USERS, ITEMS, DIM = 30, 25, 4
@@ -26,7 +26,7 @@ def graph_of() -> BipartiteGraph:
 
 
 def model_of(graph: BipartiteGraph, side: bool = True) -> ResidualModel:
-    torch.manual_seed(3)
+    graph.shard.seed(3)
     rng = np.random.default_rng(0)
     user = rng.random((USERS, 3)).astype(np.float32) if side else None
     item = rng.random((ITEMS, 2)).astype(np.float32) if side else None
@@ -61,7 +61,7 @@ def test_conv_equals_the_dense_formula_and_pyg() -> None:
     source, target = graph.edge_index.long()
     adjacency[target, source], rho[target, source] = view.visible, view.rho
     norm = view.degree.clamp(min=1).rsqrt()[:, None]
-    state = ResidualConv(graph.shard)(graph.edges, y, x, view.visible, view.rho, view.degree)
+    state = ResidualConv(graph.shard)(graph.edges, y, x, view.visible, view.rho, view.norm)
     assert torch.allclose(state, (adjacency @ y + rho @ x) * norm, atol=1e-5)
     index = graph.edge_index.long()
     pyg = PyGConv(aggr="sum")(index, implicit=y, residual=x, visible=view.visible, rho=view.rho)
@@ -112,8 +112,8 @@ def test_prediction_equals_the_formula_written_out() -> None:
     assert torch.allclose(model.predict(user, item), expected, atol=1e-4)
 
 
-def pair_product(state: torch.Tensor, user: torch.Tensor, item: torch.Tensor) -> torch.Tensor:
-    product: torch.Tensor = PairProduct.apply(state, user, item)  # type: ignore[no-untyped-call]
+def pair_product(state: torch.Tensor, edges: Edges) -> torch.Tensor:
+    product: torch.Tensor = PairProduct.apply(state, edges)  # type: ignore[no-untyped-call]
     return product
 
 
@@ -124,7 +124,7 @@ def test_pair_product_and_its_gradient_equal_plain_indexing() -> None:
     weight = torch.randn(len(user))
     one, other = (torch.randn(graph.num_nodes, DIM, generator=torch.Generator().manual_seed(5)) for _ in range(2))
     fast, plain = (
-        pair_product(one.requires_grad_(), user, item),
+        pair_product(one.requires_grad_(), graph.edges.some(chosen.nonzero().squeeze(1), chosen)),
         (other.requires_grad_()[user] * other[item]).sum(1),
     )
     assert torch.allclose(fast, plain, atol=1e-5)
@@ -136,16 +136,17 @@ def test_pair_product_and_its_gradient_equal_plain_indexing() -> None:
 
 def test_the_gradient_of_the_pair_product_equals_finite_differences() -> None:
     graph = graph_of()
-    user, item = graph.user[::7], graph.item[::7]
+    rows = torch.arange(0, graph.num_edges, 7)
+    edges = graph.edges.some(rows, torch.zeros(graph.num_edges, dtype=torch.bool).index_fill_(0, rows, True))
     state = torch.randn(graph.num_nodes, 2, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda state: pair_product(state, user, item), state)
+    assert torch.autograd.gradcheck(lambda state: pair_product(state, edges), state)
 
 
 def test_gradients_of_the_fused_conv_equal_finite_differences() -> None:
     graph = graph_of()
     view = reveal(graph, hide(graph))
     conv, double = ResidualConv(graph.shard), torch.float64
-    edges = view.visible.to(double), view.rho.to(double), view.degree.to(double)
+    edges = view.visible.to(double), view.rho.to(double), view.norm.to(double)
     tables = [torch.randn(graph.num_nodes, 2, dtype=double, requires_grad=True) for _ in range(2)]
     assert torch.autograd.gradcheck(lambda y, x: conv(graph.edges, y, x, *edges), tables, fast_mode=True)
 
@@ -155,7 +156,7 @@ def test_gradients_equal_finite_differences() -> None:
     model = model_of(graph)
 
     def loss() -> torch.Tensor:
-        torch.manual_seed(11)  # the same ratings are hidden every time
+        graph.shard.seed(11)  # the same ratings are hidden every time
         return F.huber_loss(*model.training_pairs(), delta=2.0)
 
     loss().backward()  # type: ignore[no-untyped-call]
@@ -183,10 +184,10 @@ def test_hidden_ratings_are_absent_from_states_in_both_directions() -> None:
         with torch.no_grad():
             states.append(model.encode(view, view.degree > 0))
             offsets.append(model.offsets(view, view.degree > 0))
-        graph.edge_attr[graph.both_ways(visible) == 0] += 7.0  # what is hidden may change as it likes
+        graph.edge_attr[graph.edges.both_ways(visible) == 0] += 7.0  # what is hidden may change as it likes
     assert torch.equal(states[0], states[1])
     assert torch.equal(offsets[0], offsets[1])
-    graph.edge_attr.add_(graph.both_ways(visible * torch.randn(graph.num_edges)))
+    graph.edge_attr.add_(graph.edges.both_ways(visible * torch.randn(graph.num_edges)))
     shaken = reveal(graph, visible)
     assert not torch.allclose(model.encode(shaken, shaken.degree > 0), states[0])
 
@@ -210,19 +211,19 @@ def test_no_state_depends_on_a_neighbour_along_a_hidden_edge() -> None:
 def test_a_step_predicts_without_the_ratings_it_hides() -> None:
     graph = graph_of()
     model = model_of(graph)
-    torch.manual_seed(4)
+    graph.shard.seed(4)
     hidden, _, _ = hide_ratings(graph, model.hide, 0.0)
 
     def step() -> tuple[torch.Tensor, torch.Tensor]:
-        torch.manual_seed(4)
+        graph.shard.seed(4)
         prediction, target = model.training_pairs()
         return prediction.detach(), target
 
-    (before, target), _ = step(), graph.edge_attr.masked_fill_(graph.both_ways(hidden), 50.0)
+    (before, target), _ = step(), graph.edge_attr.masked_fill_(graph.edges.both_ways(hidden), 50.0)
     after, lied = step()
     assert torch.equal(before, after)
     assert not torch.equal(target, lied)
-    graph.edge_attr[graph.both_ways(~hidden)] *= -1
+    graph.edge_attr[graph.edges.both_ways(~hidden)] *= -1
     assert not torch.allclose(step()[0], before)
 
 
@@ -234,16 +235,16 @@ def test_messages_along_hidden_edges_have_no_influence() -> None:
     heard = conv(graph.edges, torch.eye(graph.num_nodes), None, view.visible, None, ones)
     expected = torch.zeros(graph.num_nodes, graph.num_nodes)
     source, target = graph.edge_index
-    expected[target, source] = torch.cat([visible, visible[graph.by_item]])
+    expected[target, source] = torch.cat([visible, visible[graph.edges.by_item]])
     assert torch.equal(heard, expected), "all visible edges are heard, to users and to movies, and no hidden one"
 
 
 def test_training_targets_are_the_hidden_ratings() -> None:
     graph = graph_of()
     model = model_of(graph)
-    torch.manual_seed(4)
+    graph.shard.seed(4)
     prediction, target = model.training_pairs()
-    torch.manual_seed(4)
+    graph.shard.seed(4)
     hidden, _, _ = hide_ratings(graph, model.hide, 0.0)
     assert torch.equal(target, graph.rating[hidden])
     view = reveal(graph, ~hidden)

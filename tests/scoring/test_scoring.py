@@ -28,7 +28,7 @@ NO_MOVIES, NO_RATINGS = np.empty(0, np.int64), np.empty(0, np.float32)
 def shaken(name: str) -> tuple[RatingModel, Scorer, dict[str, Float32s]]:
     """A model without weights of 0 or 1, so that the tests notice any weight that is ignored."""
     graph, rng = build_graph(noisy(), USERS, ITEMS), np.random.default_rng(0)
-    torch.manual_seed(0)
+    graph.shard.seed(0)
     model: GCNModel | ResidualModel = (
         GCNModel(graph, scale=(1.0, 5.0), dim=5, dropout=0.2)
         if name == "gcn"

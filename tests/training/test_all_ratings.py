@@ -25,7 +25,7 @@ from tests.support.worlds import checkerboard, interactions, moody, settings
 HEADS: dict[str, dict[str, Any]] = {
     "stars": {"max_steps": 5},
     "ranking": {"max_steps": 5, "ranking": True, "rank_max_steps": 5, "rank_dim": 4},
-    "gcn": {"model": "gcn", "max_steps": 2},
+    "gcn": {"model": "gcn", "max_steps": 8},
 }
 
 

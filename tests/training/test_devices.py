@@ -48,7 +48,7 @@ def graph_of(device: str) -> BipartiteGraph:
     index, count = torch.zeros(2, 2 * FEW, dtype=torch.int32, device=device), FEW
     shard = Shard(0, 1, (0, USERS), (0, count), USERS, ITEMS, count, {})
     ratings, by_item = torch.zeros(2 * count, device=device), torch.zeros(count, dtype=torch.int32, device=device)
-    return BipartiteGraph(USERS, ITEMS, 3.0, 1.0, Edges(index, USERS, ITEMS), ratings, by_item, shard)
+    return BipartiteGraph(USERS, ITEMS, 3.0, 1.0, Edges(index, by_item, USERS, ITEMS), ratings, shard)
 
 
 def tensors_of_a_step(graph: BipartiteGraph) -> list[Tensor]:
@@ -59,7 +59,7 @@ def tensors_of_a_step(graph: BipartiteGraph) -> list[Tensor]:
     rating = ResidualModel(graph, dim=4, hide=0.2, dropout=0.3, newcomers=0.1)
     ranking = RankingModel(graph, graph.rating >= 0, dim=4, hide=0.2, dropout=0.3, temperature=0.1)
     made = [hidden, newcomer, scored, view.bias, view.rho, rating.encode(view, known), rating.offsets(view, known)]
-    made += [*ranking.encode(view), dropout(view.rho[:, None], 0.3, True)]
+    made += [*ranking.encode(view), dropout(view.bias[:, None], 0.3, True, graph.shard)]
     return [*made, *rating.state_dict().values(), *ranking.state_dict().values()]
 
 

@@ -38,7 +38,7 @@ def time_split(data: Dataset, valid_from: int = 10_000) -> Dataset:
 
 
 def model_on(graph: BipartiteGraph) -> ResidualModel:
-    torch.manual_seed(0)
+    graph.shard.seed(0)
     return ResidualModel(graph, dim=4, hide=0.3, dropout=0.2, init=0.5)
 
 

@@ -107,9 +107,9 @@ def test_adam_takes_the_steps_of_pytorch() -> None:
     config = TrainConfig(l2=0.01, learning_rate=0.1, decay_steps=0.0, average=0.0, max_steps=5, hide=0.3, dropout=0.0)
     ours, theirs = (ResidualModel(build_graph(noisy(), 30, 25), dim=4, hide=0.3, dropout=0.0) for _ in range(2))
     theirs.load_state_dict(ours.state_dict())
-    torch.manual_seed(1)
+    ours.graph.shard.seed(1)
     Fit(ours, config, None).run(lambda progress: None)
-    torch.manual_seed(1)
+    theirs.graph.shard.seed(1)
     optimizer = torch.optim.Adam(theirs.parameter_groups(0.01, 0.1), lr=0.1)
     for _ in range(5):
         theirs.train()
@@ -214,7 +214,6 @@ def test_predictions_are_clipped_to_the_scale() -> None:
 
 def test_restored_weights_give_the_errors_of_the_best_evaluation() -> None:
     data = checkerboard()
-    torch.manual_seed(0)
     graph = build_graph(data.train, 40, 30)
     model = ResidualModel(graph, dim=4, hide=0.3, dropout=0.1)
     config = TrainConfig(max_steps=40, eval_every=5)

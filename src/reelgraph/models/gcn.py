@@ -16,7 +16,7 @@ from torch_geometric.nn import GCNConv
 from reelgraph.config import TrainConfig
 from reelgraph.errors import ConfigError
 from reelgraph.models.base import huber_loss
-from reelgraph.models.graph import BipartiteGraph
+from reelgraph.models.graph import BipartiteGraph, dropout
 
 NUM_LAYERS = 3
 
@@ -54,7 +54,7 @@ class GCNModel(nn.Module):
         states = [self.features.weight]
         for conv, norm in zip(self.convs, self.norms, strict=True):
             state = F.relu(norm(conv(states[-1], self.edge_index, self.edge_attr)))
-            states.append(F.dropout(state, self.dropout, self.training))
+            states.append(dropout(state, self.dropout, self.training, self.graph.shard))
         return states
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:

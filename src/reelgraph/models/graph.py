@@ -26,13 +26,12 @@ class BipartiteGraph:
     std: float
     edges: Edges  # every rating as an edge in both directions
     edge_attr: Tensor  # the standardised rating of each edge, float32 (2 * num_edges,)
-    by_item: Tensor  # the rating of each edge to a movie, as a position in the ratings, int32 (num_edges,)
     shard: Shard
 
     @property
     def num_edges(self) -> int:
         """Number of ratings."""
-        return self.by_item.numel()
+        return self.edges.num_edges
 
     @property
     def num_nodes(self) -> int:
@@ -59,13 +58,9 @@ class BipartiteGraph:
         """The standardised ratings, float32 `(num_edges,)`."""
         return self.edge_attr[: self.num_edges]
 
-    def both_ways(self, value: Tensor) -> Tensor:
-        """Values of ratings, `(num_edges,)`, as values of the edges of `edge_index`, `(2 * num_edges,)`."""
-        return torch.cat([value, value.index_select(0, self.by_item)])
-
     def standardised(self, rating: Tensor, mean: float, std: float) -> "BipartiteGraph":
         """The graph with other standardised ratings, float32 `(num_edges,)`, and their mean and standard deviation."""
-        return replace(self, edge_attr=self.both_ways(rating), mean=mean, std=std)
+        return replace(self, edge_attr=self.edges.both_ways(rating), mean=mean, std=std)
 
     def pairs(self, user_index: Indices, item_index: Indices) -> tuple[Tensor, Tensor]:
         """User and item indices as nodes, int32 of the same shape."""
@@ -87,8 +82,8 @@ def build_graph(train: Interactions, num_users: int, num_items: int, *, alone: b
     index[0, :count], index[1, :count] = item + here, user
     index[0, count:], index[1, count:] = user.index_select(0, by_item), item.index_select(0, by_item) + here
     rating = torch.as_tensor((own.rating - np.float32(mean)) / np.float32(std))
-    edge_attr = torch.cat([rating, rating.index_select(0, by_item)])
-    return BipartiteGraph(here, num_items, mean, std, Edges(index, here, num_items), edge_attr, by_item, shard)
+    edges = Edges(index, by_item, here, num_items)
+    return BipartiteGraph(here, num_items, mean, std, edges, edges.both_ways(rating), shard)
 
 
 @dataclass(frozen=True)
@@ -101,6 +96,11 @@ class View:
     visible: Tensor  # 1 for visible and 0 for hidden edges, (2 * num_edges,)
     rho: Tensor  # visible * (rating - mean - user bias - movie bias), (2 * num_edges,)
 
+    @property
+    def norm(self) -> Tensor:
+        """|N_v|^-1/2 of each node, 1 without visible edges, `(num_nodes,)`."""
+        return self.degree.clamp(min=1).rsqrt()
+
 
 def reveal(graph: BipartiteGraph, visible: Tensor | None = None) -> View:
     """Compute biases, residuals and degrees from the visible ratings, bool `(num_edges,)`; None for all.
@@ -112,7 +112,7 @@ def reveal(graph: BipartiteGraph, visible: Tensor | None = None) -> View:
     edges, users, add = graph.num_edges, graph.num_users, graph.shard.add
     seen = torch.ones_like(graph.edge_attr)
     if visible is not None:
-        seen[:edges], seen[edges:] = visible, visible.index_select(0, graph.by_item)
+        seen[:edges], seen[edges:] = visible, visible.index_select(0, graph.edges.by_item)
     rated = seen * graph.edge_attr
     adjacency, ones = graph.edges.matrix(seen), graph.edge_attr.new_ones(graph.num_nodes)
     sums = torch.stack([adjacency @ ones, graph.edges.matrix(rated) @ ones])
@@ -128,7 +128,7 @@ def reveal(graph: BipartiteGraph, visible: Tensor | None = None) -> View:
     # `rated` becomes rho in place: arrays of this size dominate the memory of a step.
     expected = bias.index_select(0, graph.user).add_(bias.index_select(0, graph.item)).add_(mean)
     rated[:edges].addcmul_(seen[:edges], expected, value=-1)
-    torch.index_select(rated[:edges], 0, graph.by_item, out=rated[edges:])
+    torch.index_select(rated[:edges], 0, graph.edges.by_item, out=rated[edges:])
     return View(mean, bias, degree, seen, rated)
 
 
@@ -148,9 +148,10 @@ def hide_ratings(
         processes.
     """
     shard = graph.shard
-    newcomer = torch.rand(shard.num_users) < newcomers
-    share = torch.where(newcomer, hide + (1 - hide) * torch.rand(shard.num_users), hide)
-    number = draws(shard.num_edges)[slice(*shard.edges)]
+    newcomer, more = (torch.rand(shard.num_users, generator=shard.random) for _ in range(2))
+    newcomer = newcomer < newcomers
+    share = torch.where(newcomer, hide + (1 - hide) * more, hide)
+    number = draws(shard.num_edges, shard.random)[slice(*shard.edges)]
     share, newcomer = share[slice(*shard.users)], newcomer[slice(*shard.users)]
     hidden = number < threshold(share).index_select(0, graph.user)
     expected = shard.num_edges * (hide + newcomers * (1 - hide) / 2)
@@ -158,15 +159,16 @@ def hide_ratings(
     if most is not None and expected > most:  # A lower threshold selects a random part.
         scored = number < threshold(share * (most / expected)).index_select(0, graph.user)
     if shard.num_edges < FEW and not shard.total(int(scored.sum())):  # A step needs a target.
-        place = int(torch.randint(shard.num_edges, (1,))) - shard.edges[0]
+        place = int(torch.randint(shard.num_edges, (1,), generator=shard.random)) - shard.edges[0]
         if 0 <= place < graph.num_edges:
             hidden[place] = scored[place] = True
     return hidden, newcomer, scored
 
 
-def draws(count: int) -> Tensor:
+def draws(count: int, random: torch.Generator | None) -> Tensor:
     """Uniform random int16 numbers, `(count,)`, four from each 64-bit number, because drawing is serial."""
-    return torch.empty((count + 3) // 4, dtype=torch.int64).random_(-(2**63), None).view(torch.int16)[:count]
+    drawn = torch.empty((count + 3) // 4, dtype=torch.int64).random_(-(2**63), None, generator=random)
+    return drawn.view(torch.int16)[:count]
 
 
 def threshold(share: Tensor | float) -> Tensor:
@@ -175,14 +177,10 @@ def threshold(share: Tensor | float) -> Tensor:
     return (scaled - 32768).to(torch.int16)
 
 
-def dropout(values: Tensor, share: float, training: bool, shard: Shard | None = None) -> Tensor:
-    """Dropout as PyTorch's on `(num_nodes, dim)`, faster, and the same for any number of processes.
-
-    `values` are a shard's rows; without one, those of all nodes.
-    """
+def dropout(values: Tensor, share: float, training: bool, shard: Shard) -> Tensor:
+    """Dropout as PyTorch's of a shard's rows, `(num_nodes, dim)`, faster, and the same for any number of processes."""
     if not training or not share:
         return values
-    rows = len(values) if shard is None else shard.num_users + shard.num_items
-    dropped = draws(rows * values[0].numel()).view(rows, -1) < threshold(share)
-    kept = (dropped if shard is None else shard.own(dropped)).logical_not().to(values.dtype)
-    return values * kept.mul_(1 / (1 - share))
+    rows = shard.num_users + shard.num_items
+    kept = draws(rows * values[0].numel(), shard.random).view(rows, -1) >= threshold(share)
+    return values * shard.own(kept).to(values.dtype).mul_(1 / (1 - share))

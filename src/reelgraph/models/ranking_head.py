@@ -62,9 +62,10 @@ class RankingModel(nn.Module):
         self.conv = ResidualConv(graph.shard)
         self.implicit = initial(graph, dim, init)  # e
         self.residual = initial(graph, dim, init)  # x
-        self.free = nn.Parameter(torch.randn(graph.num_items, dim) * init)  # q
+        random = graph.shard.random
+        self.free = nn.Parameter(torch.randn(graph.num_items, dim, generator=random) * init)  # q
         self.bias = nn.Parameter(torch.zeros(graph.num_items))
-        self.item_side = SideFeatures(item_features, dim)
+        self.item_side = SideFeatures(item_features, dim, random)
 
     @torch.no_grad()
     def start_linear(self) -> None:
@@ -74,12 +75,14 @@ class RankingModel(nn.Module):
         """
         graph, shard, users = self.graph, self.graph.shard, self.graph.num_users
         view, dim = reveal(graph), self.implicit.shape[1]
-        norm = view.degree[users:].clamp(min=1).rsqrt().unsqueeze(1)
+        norm = view.norm[users:].unsqueeze(1)
         rows = graph.user + shard.users[0], graph.item - users, view.rho[: graph.num_edges], self.liked.to(norm.dtype)
         user, item, residual, liked = (shard.every(row) for row in rows)
         found = norm.new_zeros(2, graph.num_items, dim)
         if shard.rank == 0:  # Machines may round differently.
             with torch.random.fork_rng(devices=[]):
+                if shard.random is not None:  # whatever another fit has drawn
+                    torch.manual_seed(shard.random.initial_seed())
                 sizes = shard.num_users, graph.num_items
                 found = torch.stack(low_rank_ease(user, item, residual, liked, sizes, dim))
         movies, wanted = shard.add(found, "start")
@@ -100,10 +103,10 @@ class RankingModel(nn.Module):
 
     def hops(self, view: View, implicit: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
         """h1 and h2, each float32 `(num_nodes, dim)`."""
-        norm = view.degree.clamp(min=1).rsqrt().unsqueeze(1)
-        edges = self.graph.edges
-        first = self.conv(edges, implicit * norm, residual * norm, view.visible, view.rho, view.degree)
-        return first, self.conv(edges, first * norm, None, view.visible, None, view.degree)
+        norm, edges = view.norm, self.graph.edges
+        near = norm.unsqueeze(1)
+        first = self.conv(edges, implicit * near, residual * near, view.visible, view.rho, norm)
+        return first, self.conv(edges, first * near, None, view.visible, None, norm)
 
     def encode(self, view: View) -> tuple[Tensor, Tensor]:
         """States of users, `(num_users, dim)`, and of movies, `(num_items, dim)`, from the visible edges."""
@@ -111,7 +114,8 @@ class RankingModel(nn.Module):
             dropout(table, self.dropout, self.training, self.graph.shard) for table in (self.implicit, self.residual)
         )
         users = self.graph.num_users
-        total = torch.stack(self.hops(view, implicit, residual)).sum(0)
+        first, second = self.hops(view, implicit, residual)
+        total = first + second
         item = implicit[users:] + self.free + self.item_side(self.graph.num_items) + total[users:]
         return total[:users] / PARTS, item / PARTS
 
@@ -121,23 +125,24 @@ class RankingModel(nn.Module):
         hidden, _, _ = hide_ratings(graph, self.hide, self.newcomers)
         # A handful of ratings can all stay visible by chance.
         while shard.num_edges < FEW and not shard.total(int((hidden & self.liked).sum())):
-            hidden |= self.liked & (draws(shard.num_edges)[slice(*shard.edges)] < 0)
+            hidden |= self.liked & (draws(shard.num_edges, shard.random)[slice(*shard.edges)] < 0)
         target = (hidden & self.liked).nonzero().squeeze(1)
-        users = self._some(torch.unique_consecutive(graph.user[target]))
+        user = graph.user.index_select(0, target)
+        users = self._some(torch.unique_consecutive(user))
         row = torch.full((graph.num_users,), -1)
         row[users] = torch.arange(len(users))
-        target = target[row[graph.user[target]] >= 0]
         state_user, state_item = self.encode(reveal(graph, ~hidden))
-        excluded = torch.zeros(len(users), graph.num_items, dtype=torch.bool)
-        shown = (~hidden & (row[graph.user] >= 0)).nonzero().squeeze(1)
-        excluded[row[graph.user[shown]], graph.item[shown] - graph.num_users] = True
-        place, item = row[graph.user[target]], graph.item[target] - graph.num_users
-        state_user = state_user[users] / self.temperature
+        row_of = row.index_select(0, graph.user)
+        target = target[row.index_select(0, user) >= 0]
+        shown = (~hidden & (row_of >= 0)).nonzero().squeeze(1)
+        cell = row_of * graph.num_items + (graph.item - graph.num_users)
+        place, target, shown = row_of[target], cell[target], cell[shown]
+        state_user = state_user.index_select(0, users) / self.temperature
         if self.draws is None:
-            score = (state_user @ state_item.T + self.bias).masked_fill(excluded, -torch.inf)
-            surprise = score.logsumexp(1)[place] - score[place, item]
+            given = state_user, state_item, self.bias, place, target, shown
+            surprise: Tensor = CatalogueSurprise.apply(*given)  # type: ignore[no-untyped-call]
         else:
-            surprise = self._sampled(state_user, state_item, place, item, excluded)
+            surprise = self._sampled(state_user, state_item, place, target, shown)
         weight = torch.bincount(place, minlength=len(users))[place] ** -0.5
         return (surprise * weight).sum() / max(shard.total(float(weight.sum())), 1.0)
 
@@ -149,16 +154,19 @@ class RankingModel(nn.Module):
         everyone = shard.add(asked).nonzero().squeeze(1)
         if rows >= len(everyone):
             return users
-        some = everyone[torch.randperm(len(everyone))[:rows]].sort().values - shard.users[0]
+        some = everyone[torch.randperm(len(everyone), generator=shard.random)[:rows]].sort().values - shard.users[0]
         return some[(some >= 0) & (some < self.graph.num_users)]
 
-    def _sampled(self, user: Tensor, movie: Tensor, place: Tensor, item: Tensor, excluded: Tensor) -> Tensor:
+    def _sampled(self, user: Tensor, movie: Tensor, place: Tensor, target: Tensor, shown: Tensor) -> Tensor:
         """The surprise with an estimated softmax: a user's targets are summed exactly, other movies are drawn."""
         assert self.draws is not None
         ratings = torch.bincount(self.graph.item - self.graph.num_users, minlength=self.graph.num_items)
         chance = self.graph.shard.add(ratings) + 1.0
         chance /= chance.sum()
-        drawn = torch.multinomial(chance, self.draws, replacement=True)
+        drawn = torch.multinomial(chance, self.draws, replacement=True, generator=self.graph.shard.random)
+        excluded = torch.zeros(len(user), self.graph.num_items, dtype=torch.bool)
+        excluded.view(-1)[shown] = True
+        item = target % self.graph.num_items
         return sampled_surprise(user, movie, self.bias, place, item, excluded, drawn, chance[drawn] * self.draws)
 
     def hidden_pairs(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
@@ -199,7 +207,7 @@ class RankingModel(nn.Module):
         view, users = reveal(self.graph), self.graph.num_users
         user, item = self.encode(view)
         first, _ = self.hops(view, self.implicit, self.residual)
-        norm = view.degree.clamp(min=1).rsqrt().unsqueeze(1) / PARTS
+        norm = view.norm.unsqueeze(1) / PARTS
         implicit, residual = norm * (self.implicit + first), norm * self.residual
         side = self.item_side(self.graph.num_items) / PARTS
         known = (view.degree[users:] > 0).unsqueeze(1)
@@ -236,6 +244,42 @@ class RankingModel(nn.Module):
         """Adam's parameter groups: the tables, and the map of side features."""
         own, side = [self.implicit, self.residual, self.free, self.bias], list(self.item_side.parameters())
         return [{"params": own, "weight_decay": l2}, {"params": side, "weight_decay": side_l2}]
+
+
+class CatalogueSurprise(torch.autograd.Function):
+    """Minus the log of each target's softmax probability among all movies but those left out, `(num_targets,)`.
+
+    It is `torch.logsumexp` of the scores minus the targets' scores. PyTorch's derivation of it would keep and pass over
+    the scores of all users and movies several times more, which takes most of a step.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        user: Tensor,  # states of users divided by the temperature, (num_rows, dim)
+        movie: Tensor,  # states of movies, (num_items, dim)
+        bias: Tensor,  # of the movies, (num_items,)
+        place: Tensor,  # row of each target, int64 (num_targets,)
+        target: Tensor,  # cell of each target in the table of scores, row * num_items + movie, int64 (num_targets,)
+        left_out: Tensor,  # cells that are not summed, int64
+    ) -> Tensor:
+        """Compute the surprise."""
+        score = torch.addmm(bias, user, movie.T)
+        score.view(-1).index_fill_(0, left_out, -torch.inf)
+        share = torch.softmax(score, 1)
+        ctx.share = share
+        ctx.save_for_backward(user, movie, place, target)
+        # A probability below the least number keeps its gradient, which does not need its logarithm.
+        return -share.view(-1).index_select(0, target).clamp(min=torch.finfo(share.dtype).tiny).log()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        """The gradient of a score is its probability, minus 1 for a target, times the target's gradient."""
+        user, movie, place, target = ctx.saved_tensors
+        total = user.new_zeros(len(user)).index_add_(0, place, grads[0])
+        grad = ctx.share.mul_(total.unsqueeze(1))
+        grad.view(-1).index_add_(0, target, -grads[0])
+        return grad @ movie, grad.T @ user, grad.sum(0), None, None, None
 
 
 def sampled_surprise(

@@ -33,8 +33,8 @@ class ResidualConv(nn.Module):
     .. math:: h_v = |N_v|^{-1/2} \sum_{w \in N_v} ( y_w + \rho_{wv} x_w )
 
     It is PyG's message passing with sums, written as sparse products that store no messages. Shapes: implicit and
-    residual are `(num_nodes, dim)`, the two edge weights `(2 * num_edges,)` in the order of the edges, degree
-    `(num_nodes,)`, the result `(num_nodes, dim)`; all floats. Messages to movies are from all processes.
+    residual are `(num_nodes, dim)`, the two edge weights `(2 * num_edges,)` in the order of the edges, norm, which is
+    |N_v|^-1/2, `(num_nodes,)`, the result `(num_nodes, dim)`; all floats. Messages to movies are from all processes.
     """
 
     def __init__(self, shard: Shard) -> None:
@@ -43,7 +43,7 @@ class ResidualConv(nn.Module):
 
     def forward(
         self, edges: Edges, implicit: Tensor, residual: Tensor | None, visible: Tensor, rho: Tensor | None,
-        degree: Tensor,
+        norm: Tensor,
     ) -> Tensor:  # fmt: skip
         """Sum the messages along the visible edges; `rho` and `visible` are zero on hidden edges.
 
@@ -53,7 +53,7 @@ class ResidualConv(nn.Module):
         if residual is not None and rho is not None:
             tables, matrices = [*tables, residual], [*matrices, edges.matrix(rho)]
         total: Tensor = Channels.apply(matrices, self.shard, *tables)  # type: ignore[no-untyped-call]
-        return total * degree.clamp(min=1).rsqrt().unsqueeze(1)
+        return total * norm.unsqueeze(1)
 
 
 class ResidualModel(nn.Module):
@@ -82,11 +82,9 @@ class ResidualModel(nn.Module):
         self.implicit = initial(graph, dim, init)  # y
         self.residual = initial(graph, dim, init)  # x
         self.offset = nn.Parameter(torch.zeros(graph.num_nodes))  # c
-        self.user_side = SideFeatures(user_features, dim)
-        self.item_side = SideFeatures(item_features, dim)
-        with torch.no_grad():
-            for parameter in (*self.user_side.parameters(), *self.item_side.parameters()):
-                parameter.mul_(SIDE_START)
+        self.user_side, self.item_side = (
+            SideFeatures(features, dim, graph.shard.random, SIDE_START) for features in (user_features, item_features)
+        )
         self.register_buffer("gain", torch.tensor(1.0))  # of the side features of unrated movies; see `fit_gain`
 
     def encode(self, view: View, known: Tensor) -> Tensor:
@@ -95,19 +93,18 @@ class ResidualModel(nn.Module):
         def drop(values: Tensor) -> Tensor:
             return dropout(values, self.dropout, self.training, self.graph.shard)
 
-        messages: Tensor = self.conv(
-            self.graph.edges, drop(self.implicit), drop(self.residual), view.visible, view.rho, view.degree
-        )
-        side, users = self.side(), self.graph.num_users
+        norm, side, users = view.norm, self.side(), self.graph.num_users
         if self.training:
             # A step sees only 1 - hide of a movie's edges, so sums over all edges are longer by the inverse root. Scale
             # them here, as dropout does. Users are not scaled: in use, too, only a part of their ratings is known.
-            scale = torch.ones(self.graph.num_nodes, 1)
-            scale[users:] = (1 - self.hide) ** -0.5
-            messages = messages * scale
+            norm = norm.clone()
+            norm[users:] *= (1 - self.hide) ** -0.5
         else:
             side[users:] *= torch.where(known[users:, None], 1.0, self.gain)
-        return drop(self.free) * known.unsqueeze(1) + messages + side
+        messages: Tensor = self.conv(
+            self.graph.edges, drop(self.implicit), drop(self.residual), view.visible, view.rho, norm
+        )
+        return torch.addcmul(messages + side, drop(self.free), known.to(norm.dtype).unsqueeze(1))
 
     @torch.no_grad()
     def fit_gain(self, user: Tensor, item: Tensor, rating: Tensor) -> None:
@@ -154,9 +151,11 @@ class ResidualModel(nn.Module):
         if newcomer is not None:
             known[: graph.num_users] &= ~newcomer
         state, offset = self.encode(view, known), self.offsets(view, known)
-        rows = (hidden if scored is None else scored).nonzero().squeeze(1)
-        user, item = graph.user[rows], graph.item[rows]
-        product: Tensor = PairProduct.apply(state, user, item)  # type: ignore[no-untyped-call]
+        chosen = hidden if scored is None else scored
+        rows = chosen.nonzero().squeeze(1)
+        edges = graph.edges.some(rows, chosen)
+        product: Tensor = PairProduct.apply(state, edges)  # type: ignore[no-untyped-call]
+        item, user = edges.index[:, : edges.num_edges]
         return product + offset.index_select(0, user) + offset.index_select(0, item), graph.rating[rows]
 
     @torch.no_grad()
@@ -203,7 +202,8 @@ class ResidualModel(nn.Module):
 def initial(graph: BipartiteGraph, dim: int, scale: float) -> nn.Parameter:
     """A table `(num_nodes, dim)` drawn from a normal distribution, the same for any number of processes."""
     shard = graph.shard
-    return nn.Parameter(shard.own(torch.randn(shard.num_users + shard.num_items, dim) * scale).clone())
+    every = torch.randn(shard.num_users + shard.num_items, dim, generator=shard.random) * scale
+    return nn.Parameter(shard.own(every).clone())
 
 
 class SideFeatures(nn.Module):
@@ -211,12 +211,18 @@ class SideFeatures(nn.Module):
 
     features: Tensor
 
-    def __init__(self, features: Float32s | None, dim: int) -> None:
+    def __init__(
+        self, features: Float32s | None, dim: int, random: torch.Generator | None = None, scale: float = 1.0
+    ) -> None:
         super().__init__()
         self.linear = None
         if features is not None:
             self.register_buffer("features", torch.as_tensor(features), persistent=False)
-            self.linear = nn.Linear(features.shape[1], dim)
+            device = torch.get_default_device()
+            self.linear = nn.utils.skip_init(nn.Linear, features.shape[1], dim, device=device)  # type: ignore[no-untyped-call]
+            bound = scale * features.shape[1] ** -0.5  # PyTorch's, times the scale
+            for parameter in self.linear.parameters():
+                nn.init.uniform_(parameter, -bound, bound, generator=random)
         self.dim, self.learned = dim, torch.empty(0)
 
     @classmethod

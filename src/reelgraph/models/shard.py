@@ -27,6 +27,14 @@ class Shard:
     num_items: int
     num_edges: int
     traffic: dict[str, int]  # bytes that this process has sent to collectives, by purpose
+    # A fit draws from a generator of its own, so that it takes the same steps beside another fit in another thread.
+    random: torch.Generator | None = None  # on the device of the graph; None for PyTorch's
+
+    def seed(self, seed: int) -> None:
+        """Begin the random numbers of a fit, also those of PyTorch's layers and decompositions."""
+        torch.manual_seed(seed)
+        if self.random is not None:
+            self.random.manual_seed(seed)
 
     def add(self, tensor: Tensor, purpose: str = "sums") -> Tensor:
         """Sum a tensor over processes in place."""
@@ -85,10 +93,12 @@ def shard_of(user_index: Indices, num_users: int, num_items: int, *, alone: bool
     """This process's part of ratings sorted by user, about as many as each other process has; all if `alone`."""
     count = len(user_index)
     rank, size = (0, 1) if alone else place()
+    random = torch.Generator(torch.get_default_device())
     if size == 1:
-        return Shard(0, 1, (0, num_users), (0, count), num_users, num_items, count, {})
+        return Shard(0, 1, (0, num_users), (0, count), num_users, num_items, count, {}, random)
     ends = np.searchsorted(user_index, np.arange(num_users + 1)) if count else np.zeros(num_users + 1, np.int64)
     cuts = np.searchsorted(ends, np.arange(1, size) * count / size)
     users = np.concatenate([[0], np.minimum(cuts, num_users), [num_users]])
     first, last = int(users[rank]), int(users[rank + 1])
-    return Shard(rank, size, (first, last), (int(ends[first]), int(ends[last])), num_users, num_items, count, {})
+    own = int(ends[first]), int(ends[last])
+    return Shard(rank, size, (first, last), own, num_users, num_items, count, {}, random)

@@ -51,10 +51,12 @@ class Edges:
     """The edges of a graph of ratings, in the order in which products read them.
 
     `index` holds source and target, int32 `(2, 2 * num_edges)`: first the edges to users, sorted by user and movie,
-    then those to movies, sorted by block of users, movie and user. User nodes come first.
+    then those to movies, sorted by block of users, movie and user. User nodes come first. `by_item` is the place of
+    each edge to a movie among the edges to users, int32 `(num_edges,)`.
     """
 
     index: Tensor
+    by_item: Tensor
     num_users: int
     num_items: int
 
@@ -74,6 +76,20 @@ class Edges:
         to_users, to_items = self.index[1, : self.num_edges], self.index[1, self.num_edges :] - self.num_users
         in_blocks = [starts(to_items[slice(*block)], self.num_items) for block in self.blocks]
         return starts(to_users, self.num_users), in_blocks
+
+    def both_ways(self, value: Tensor) -> Tensor:
+        """Values of the edges to users, `(num_edges,)`, as values of all edges, `(2 * num_edges,)`."""
+        return torch.cat([value, value.index_select(0, self.by_item)])
+
+    def some(self, rows: Tensor, chosen: Tensor) -> "Edges":
+        """The edges of some ratings: their positions, ascending `(num_chosen,)`, and as a mask, bool `(num_edges,)`."""
+        other = self.by_item.index_select(0, chosen.index_select(0, self.by_item).nonzero().squeeze(1))
+        place = torch.empty(self.num_edges, dtype=torch.int32)
+        place.index_copy_(0, rows, torch.arange(len(rows), dtype=torch.int32))
+        item, user = self.index[:, : self.num_edges]
+        parts = (item, rows), (user, other), (user, rows), (item, other)
+        index = torch.cat([ends.index_select(0, some) for ends, some in parts]).view(2, -1)
+        return Edges(index, place.index_select(0, other), self.num_users, self.num_items)
 
     def matrix(self, value: Tensor) -> Halves:
         """The matrix of the edges' values, float `(2 * num_edges,)` in the order of `index`."""
@@ -141,34 +157,25 @@ class Channels(torch.autograd.Function):
 
 
 class PairProduct(torch.autograd.Function):
-    """<z_u, z_i> for pairs of nodes, equal to `(state[user] * state[item]).sum(1)`.
+    """<z_u, z_i> for the ends of edges, equal to `(state[user] * state[item]).sum(1)`.
 
     Neither the pairs' states nor their gradients are stored: the products are a sampled dense-dense product, the
-    gradient is two sparse products.
+    gradient is a sparse product.
     """
 
     @staticmethod
-    def forward(ctx: Any, state: Tensor, user: Tensor, item: Tensor) -> Tensor:
-        """Products `(num_pairs,)` of states `(num_nodes, dim)`; pairs are int32 `(num_pairs,)`, sorted by user."""
-        ctx.save_for_backward(state, user, item)
-        pattern = _rows(user, item, state.new_zeros(len(user)), len(state))
-        product: Tensor = torch.sparse.sampled_addmm(pattern, state, state.t(), beta=0).values()
+    def forward(ctx: Any, state: Tensor, edges: Edges) -> Tensor:
+        """Products `(num_edges,)` of states `(num_nodes, dim)`."""
+        ctx.save_for_backward(state)
+        ctx.edges = edges
+        pattern = edges.matrix(state.new_zeros(2 * edges.num_edges)).to_users
+        product: Tensor = torch.sparse.sampled_addmm(pattern, state[: edges.num_users], state.t(), beta=0).values()
         return product
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        """Each node sums the states at the other ends of its pairs, weighted by the pairs' gradients."""
-        state, user, item = ctx.saved_tensors
-        by_item = torch.argsort(item, stable=True)
-        there = _rows(user, item, grads[0], len(state)) @ state
-        back = _rows(item[by_item], user[by_item], grads[0][by_item], len(state)) @ state
-        return there + back, None, None
-
-
-def _rows(row: Tensor, column: Tensor, value: Tensor, size: int) -> Tensor:
-    """A square CSR matrix of `size` rows from entries sorted by row."""
-    # contiguous: MKL ignores strides.
-    return torch.sparse_csr_tensor(starts(row, size), column.int().contiguous(), value.contiguous(), (size, size))
+        """Each node sums the states at the other ends of its edges, weighted by the edges' gradients."""
+        return add_products([(ctx.edges.matrix(ctx.edges.both_ways(grads[0])), *ctx.saved_tensors)]), None
 
 
 @contextmanager

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -26,7 +25,7 @@ def save(fit: Fit, path: Path, identity: dict[str, Any]) -> None:
         "model": fit.model.state_dict(),
         "best": progress.best,
         "average": progress.average,
-        "random": random_states(fit),
+        "random": {} if fit.shard.random is None else {random_name(fit): fit.shard.random.get_state()},
         "adam": {f"{part}.{name}": value for part, values in moments.items() for name, value in values.items()},
     }
     groups = _each_table(fit, groups, fit.shard.whole)
@@ -87,17 +86,15 @@ def restore(fit: Fit, path: Path, identity: dict[str, Any]) -> None:
     progress.step, progress.best_step, progress.seconds = state["step"], state["best_step"], state["seconds"]
     progress.history = [Evaluation(**line) for line in state["history"]]
     progress.best, progress.average = parts["best"], parts["average"]
-    torch.set_rng_state(parts["random"]["state"].cpu())
-    if "cuda" in parts["random"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state(parts["random"]["cuda"].cpu())
+    random, name = fit.shard.random, random_name(fit)
+    if random is not None and name in parts["random"]:  # not of another device
+        random.set_state(parts["random"][name].cpu())
 
 
-def random_states(fit: Fit) -> dict[str, Tensor]:
-    """The state of the random generators that a fit draws from, by device."""
-    states = {"state": torch.get_rng_state()}
-    if fit.model.graph.rating.is_cuda:
-        states["cuda"] = torch.cuda.get_rng_state()
-    return states
+def random_name(fit: Fit) -> str:
+    """The name of the state of a fit's random generator, which depends on the device."""
+    device = fit.model.graph.rating.device.type
+    return "state" if device == "cpu" else device
 
 
 def _each_table(

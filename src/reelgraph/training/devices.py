@@ -63,16 +63,19 @@ def lacking(device: torch.device) -> str | None:
 
 
 def _multiply() -> None:
-    index = torch.tensor([[1, 0], [0, 1]], dtype=torch.int32)  # a user, a movie and their edges
-    matrix, table = Edges(index, 1, 1).matrix(torch.ones(2)), torch.ones(2, 4)
+    matrix, table = _one_edge().matrix(torch.ones(2)), torch.ones(2, 4)
     matrix.add_to(torch.zeros(2, 4), table)
     matrix @ torch.ones(2)
 
 
 def _multiply_pairs() -> None:
-    state, user = torch.ones(2, 4, requires_grad=True), torch.zeros(1, dtype=torch.int32)
-    product: torch.Tensor = PairProduct.apply(state, user, user + 1)  # type: ignore[no-untyped-call]
+    product: torch.Tensor = PairProduct.apply(torch.ones(2, 4, requires_grad=True), _one_edge())  # type: ignore[no-untyped-call]
     product.sum().backward()  # type: ignore[no-untyped-call]
+
+
+def _one_edge() -> Edges:
+    """The edge between a user and a movie."""
+    return Edges(torch.tensor([[1, 0], [0, 1]], dtype=torch.int32), torch.zeros(1, dtype=torch.int32), 1, 1)
 
 
 def _draw() -> None:

@@ -123,7 +123,7 @@ class Runner:
         start: Run | None = None,
     ) -> Run:  # fmt: skip
         phase = self.runs.prefix + phase
-        torch.manual_seed(config.seed)
+        graph.shard.seed(config.seed)
         model: Any = self.runs.build(graph, train, config)
         if start is not None:
             model.load_state_dict(map_tables(start.model, whole_state(start.model), graph.shard.own))

@@ -59,7 +59,7 @@ def rebuild(
         warm = {"learning_rate": WARM_RATE, "decay_steps": 0.0, "average": 0.0, "max_steps": max(steps, 1)}
         low, high = manifest["scale"]["low"], manifest["scale"]["high"]
         if steps:
-            torch.manual_seed(seed)
+            graph.shard.seed(seed)
             if rating_model is not None:
                 Fit(rating_model, config.model_copy(update=warm), None).run(lambda _: None)
             if ranking_model is not None and ranking_model.liked.any():
