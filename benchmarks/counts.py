@@ -20,7 +20,7 @@ from reelgraph.arrays import Float32s, Float64s, Floats
 from reelgraph.config import TrainConfig
 from reelgraph.data.dataset import Dataset
 from reelgraph.data.load import silent
-from reelgraph.training.fit_ranking import fit_ranking_head
+from reelgraph.training.fit_ranking import search_head
 from reelgraph.training.runner import Runner
 from reelgraph.training.runs import RankingRuns
 
@@ -43,10 +43,10 @@ def plays() -> list[tuple[str, str, int]]:
 def ndcg(data: Dataset, seed: int) -> Float64s:
     """Validation nDCG at 10 of each user, after a fit with the default settings."""
     runner = Runner(RankingRuns(data), silent)
-    head = fit_ranking_head(runner, TrainConfig(tune="none", seed=seed), frozenset(), None)
-    assert head is not None
+    tuned = search_head(runner, TrainConfig(tune="none", seed=seed))
+    assert tuned is not None
     assert runner.runs.valid is not None
-    return 1 - runner.runs.valid.errors(head.model)
+    return 1 - runner.runs.valid.errors(tuned.run.model)
 
 
 def main() -> None:

@@ -217,6 +217,11 @@ class TrainConfig(Checked):
     )
     checkpoint_seconds: float = Field(30.0, ge=0, description="minimum time between checkpoints, in seconds")
 
+    @property
+    def given(self) -> frozenset[str]:
+        """The settings that the user gave."""
+        return frozenset(name for name in self.model_fields_set if getattr(self, name) is not None)
+
     @model_validator(mode="before")
     @classmethod
     def _use_gcn_defaults(cls, values: Any) -> Any:

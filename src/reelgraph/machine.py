@@ -16,6 +16,7 @@ import numpy as np
 
 _TRIM, _MMAP, _MMAPS, _ARENAS = -1, -3, -4, -8  # parameters of glibc's mallopt
 _DEFAULTS = {_TRIM: 1 << 17, _MMAPS: 1 << 16}
+_keepers: list[None] = []  # one for each block of `kept_memory` that is running
 
 
 def processors() -> int:
@@ -78,13 +79,17 @@ def kept_memory() -> Iterator[None]:
     """Reuse freed memory inside the block instead of returning it to the system (glibc only).
 
     A training step frees its arrays and the next one allocates them again; page faults would take a fifth of the time.
+    The last block of all threads to end returns the memory.
     """
+    _keepers.append(None)
     _set_malloc({_MMAPS: 0, _TRIM: (1 << 31) - 1})
     try:
         yield
     finally:
-        _set_malloc(_DEFAULTS)
-        release_memory()
+        _keepers.pop()
+        if not _keepers:
+            _set_malloc(_DEFAULTS)
+            release_memory()
 
 
 def save_memory() -> None:

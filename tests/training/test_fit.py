@@ -3,6 +3,7 @@
 import math
 import os
 import signal
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,6 +55,65 @@ def test_few_ratings_are_fitted_with_one_thread(monkeypatch: pytest.MonkeyPatch)
             assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+def on_processors(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("reelgraph.training.loop.processors", lambda: number)
+
+
+def test_the_ranking_head_is_fitted_beside_the_rating_model_with_the_same_result(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    results = []
+    for number in (1, 2):
+        on_processors(number, monkeypatch)
+        threads: dict[str, int] = {}
+
+        def note(phase: str, progress: Progress, config: TrainConfig, threads: dict[str, int] = threads) -> None:
+            threads[phase] = threading.get_ident()
+
+        artifact = fit(checkerboard(), settings(ranking=True, tune="quick"), observe=note).artifact
+        results.append(artifact)
+        here = threading.get_ident()
+        assert {phase for phase, thread in threads.items() if thread != here} == (
+            {"rank fit", "rank refit"} if number > 1 else set()
+        )
+    alone, beside = results
+    assert alone.weights.keys() == beside.weights.keys()
+    assert all(alone.weights[name].tobytes() == beside.weights[name].tobytes() for name in alone.weights)
+    assert alone.manifest["metrics"] == beside.manifest["metrics"]
+
+
+@pytest.mark.parametrize("phase", ["fit", "rank fit", "refit", "rank refit"])
+def test_ctrl_c_in_either_thread_keeps_a_model(phase: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    on_processors(2, monkeypatch)
+    steps: dict[str, int] = {}
+
+    def press(name: str, progress: Progress, _: TrainConfig) -> None:
+        steps[name] = progress.step
+        if name == phase and progress.step == 5:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    manifest = fit(checkerboard(), settings(ranking=True), observe=press).artifact.manifest
+    assert manifest["interrupted"]
+    assert not manifest["refitted"]
+    assert math.isfinite(manifest["metrics"]["test"]["model"]["rmse"])
+    assert steps[phase] < 24
+
+
+def test_an_error_in_one_fit_ends_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    on_processors(2, monkeypatch)
+    last: dict[str, int] = {}
+
+    def fail(phase: str, progress: Progress, _: TrainConfig) -> None:
+        last[phase] = progress.step
+        if phase == "fit" and progress.step == 2:
+            raise KeyError("observer")
+
+    with pytest.raises(KeyError, match="observer"):
+        fit(checkerboard(), settings(ranking=True, rank_max_steps=100_000, patience=100_000), observe=fail)
+    assert threading.active_count() == 1 or last.get("rank fit", 0) < 100_000
 
 
 def without(part: Interactions, other: Interactions) -> Interactions:

@@ -1,5 +1,6 @@
 """The search for settings: its length, its choices, and interruption."""
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -157,29 +158,13 @@ def test_an_interrupted_search_resumes_to_the_same_result(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("at", [("tune 1", 1), ("tune 2", 5), ("fit", 9)])
-def test_an_interrupt_keeps_the_leader(at: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    from reelgraph.training import loop  # noqa: PLC0415
-
-    asked = False
-    monkeypatch.setattr(loop, "_stop_signal", lambda: Stop(lambda: asked))
-
+def test_an_interrupt_keeps_the_leader(at: tuple[str, int]) -> None:
     def observe(phase: str, progress: Progress, config: TrainConfig) -> None:
-        nonlocal asked
-        asked = asked or ((phase, progress.step + 1) >= at and phase == at[0])
+        if (phase, progress.step) == at:
+            signal.raise_signal(signal.SIGINT)
 
     model = fit(tastes(), quick(), observe=observe)
     manifest = model.artifact.manifest
     assert manifest["interrupted"]
     assert not manifest["refitted"]
     assert np.isfinite(manifest["metrics"]["test"]["model"]["rmse"])
-
-
-class Stop:
-    def __init__(self, asked: Any) -> None:
-        self.asked = asked
-
-    def __enter__(self) -> Any:
-        return self.asked
-
-    def __exit__(self, *_: object) -> None:
-        pass

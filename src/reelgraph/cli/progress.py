@@ -1,5 +1,6 @@
 """Progress bars and status lines on stderr."""
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -62,13 +63,12 @@ def fit_progress() -> Iterator[Callable[[str, "FitProgress", TrainConfig], None]
         with bars.terminal_bars(console) as draw:
             yield draw
         return
-    last_phase, last_time = "", 0.0
+    written: dict[str, float] = {}  # phases by the time of their last line
 
     def write(phase: str, progress: "FitProgress", config: TrainConfig) -> None:
-        nonlocal last_phase, last_time
-        due = phase != last_phase or time.monotonic() - last_time >= LINE_EVERY
+        due = time.monotonic() - written.get(phase, -math.inf) >= LINE_EVERY
         if due or progress.step == config.max_steps:
-            last_phase, last_time = phase, time.monotonic()
+            written[phase] = time.monotonic()
             console.print(f"{bars.describe(phase, progress)}  {bars.describe_steps(progress, config)}")
 
     yield write

@@ -50,8 +50,9 @@ def terminal_bars(console: Console) -> Iterator[Observe]:
 
         def draw(phase: str, progress: "FitProgress", config: "TrainConfig") -> None:
             if phase not in tasks:
-                for task in shown.tasks:  # those before may have ended before their last step
-                    shown.update(task.id, total=task.completed)
+                for other, task in tasks.items():  # An earlier phase of the same head may end before its last step.
+                    if other.startswith("rank ") == phase.startswith("rank "):
+                        shown.update(task, total=shown.tasks[shown.task_ids.index(task)].completed)
                 tasks[phase] = shown.add_task(phase, total=_most(progress, config))
             shown.update(tasks[phase], completed=progress.step, description=describe(phase, progress))
 

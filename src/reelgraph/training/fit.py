@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
+from threading import Event, Lock
 from typing import Any, Literal
 
 import numpy as np
@@ -34,12 +35,12 @@ from reelgraph.scoring.scorers import scorer_for
 from reelgraph.scoring.session import Queries, Residuals, SessionEffect, choose
 from reelgraph.training.bars import bars
 from reelgraph.training.devices import running_on
-from reelgraph.training.fit_ranking import RankingHead, fit_ranking_head, score_of
+from reelgraph.training.fit_ranking import RankingHead, blend_head, refit_head, score_of, search_head
 from reelgraph.training.leaks import check_data
-from reelgraph.training.loop import Progress, few_threads
+from reelgraph.training.loop import Progress, beside, few_threads
 from reelgraph.training.runner import Checkpoints, Observe, Run, Runner
 from reelgraph.training.runs import RankingRuns, RatingRuns
-from reelgraph.training.tuning import Trial, search
+from reelgraph.training.tuning import Search, Trial, search
 from reelgraph.training.validation import hidden_residuals, predict
 
 LIBRARIES = ("torch", "torch-geometric", "numpy", "pyarrow", "duckdb")
@@ -71,8 +72,8 @@ def fit(
         data: the ratings; test ratings are used once, after training.
         config: settings; those given by name come before these.
         progress: show bars, on a terminal or in a notebook.
-        observe: called after every step with the phase ("fit" or "refit"), its progress and its settings, in place of
-            the bars.
+        observe: called after every step with the phase ("fit" or "rank refit", for instance), its progress and its
+            settings, in place of the bars. Another thread may call it, never two at once.
         checkpoints: where to keep checkpoints; None keeps none.
 
     Returns:
@@ -104,13 +105,15 @@ def take_part(
     elif config.model == "ranking":
         raise ConfigError("--model ranking: expected views, likes or counts, found ratings", "leave it out")
     check_data(data, config.side_features)
-    runs = RatingRuns(data), RankingRuns(data)
-    runner, rankings = (Runner(kind, observe, checkpoints) for kind in runs)
-    with running_on(config.device) as device, few_threads(len(data.train)):
-        fitted = tune_and_fit(runner, config)
-        fitted = learn_from_validation(fitted, data)
-        fitted = fit_head(fitted, rankings, config)
-        fitted = refit_both(fitted, runner, rankings)
+    runs, stop = (RatingRuns(data), RankingRuns(data)), Event()
+    runner, rankings = (Runner(kind, one_at_a_time(observe), checkpoints, stop) for kind in runs)
+    with running_on(config.device) as device, few_threads(len(data.train)) as spare:
+        with beside(stop, spare and device.type == "cpu" and place()[1] == 1) as submit:
+            ranks = submit_head(submit, rankings, config)
+            fitted = tune_and_fit(runner, config)
+            fitted = learn_from_validation(fitted, data)
+            fitted = fit_head(fitted, rankings, ranks)
+            fitted = refit_both(fitted, runner, rankings, ranks)
         if place()[0]:
             return None
         artifact = make_artifact(fitted, data)
@@ -152,7 +155,7 @@ class Fitted:
 
 def tune_and_fit(runner: Runner, config: TrainConfig) -> Fitted:
     """Fit the rating model, if any, to the training ratings with the settings that validation chooses."""
-    given = frozenset(name for name in config.model_fields_set if getattr(config, name) is not None)
+    given = config.given
     if config.model == "ranking":
         return Fitted(
             given, Run(None, Progress(), config, runner.runs.data.train, 0, []), None, [], 0, [], interrupted=False
@@ -202,24 +205,50 @@ def fit_session(model: HidesRatings, data: Dataset, prediction: Float32s) -> tup
     return session, prediction
 
 
-def fit_head(fitted: Fitted, rankings: Runner, config: TrainConfig) -> Fitted:
-    """Fit the ranking head beside the rating model, where the settings ask for one."""
-    if not config.ranking or fitted.interrupted:
+@dataclass(frozen=True)
+class HeadFits:
+    """The fits of the ranking head, which do not depend on the rating model; each waits for its result."""
+
+    tuned: Callable[[], Search | None]  # None if nothing is liked
+    refitted: Callable[[], Run | None]  # None if the settings ask for no refit, or after an interrupt
+
+
+def submit_head(
+    submit: Callable[[Callable[[], Any]], Callable[[], Any]], rankings: Runner, config: TrainConfig
+) -> HeadFits | None:
+    """Hand the fits of the ranking head over to `submit`, if the settings ask for one."""
+    if not config.ranking:
+        return None
+    tuned = submit(lambda: search_head(rankings, config))
+
+    def refit() -> Run | None:
+        found = tuned()
+        if found is None or found.interrupted or not config.refit or not len(rankings.runs.data.valid):
+            return None
+        return refit_head(rankings, found, config)
+
+    return HeadFits(tuned, submit(refit))
+
+
+def fit_head(fitted: Fitted, rankings: Runner, ranks: HeadFits | None) -> Fitted:
+    """Add the ranking head to the rating model, where the settings ask for one."""
+    if ranks is None or fitted.interrupted:
         return fitted
-    stars = None if fitted.model is None else star_scores(rankings.runs.data, fitted.model, fitted.run.config)
     try:
-        head = fit_ranking_head(rankings, fitted.run.config, fitted.given, stars)
+        tuned = ranks.tuned()
     except StoppedError:
         if fitted.run.model is None:
             raise
         return replace(fitted, interrupted=True)  # The rating model is complete and worth keeping.
-    if head is None:
+    if tuned is None:
         return fitted
+    stars = None if fitted.model is None else star_scores(rankings.runs.data, fitted.model, fitted.run.config)
+    head = blend_head(rankings, tuned, stars)
     history, steps = fitted.history + head.history, fitted.steps or head.facts["steps"]
     return replace(fitted, head=head, ranking=head.model, history=history, steps=steps, interrupted=head.interrupted)
 
 
-def refit_both(fitted: Fitted, runner: Runner, rankings: Runner) -> Fitted:
+def refit_both(fitted: Fitted, runner: Runner, rankings: Runner, ranks: HeadFits | None) -> Fitted:
     """Fit both models again on training and validation ratings; if interrupted, keep the first fits."""
     if not fitted.run.config.refit or not len(runner.runs.data.valid) or fitted.interrupted:
         return fitted
@@ -227,9 +256,9 @@ def refit_both(fitted: Fitted, runner: Runner, rankings: Runner) -> Fitted:
     if run.model is not None:
         run = runner.refit(run, rescale="l2" not in fitted.given)
     interrupted = run.progress.interrupted
-    if fitted.head is not None and not interrupted:
-        head = fitted.head.refit(rankings)
-        interrupted = head.progress.interrupted
+    if fitted.head is not None and ranks is not None and not interrupted:
+        head = ranks.refitted()
+        interrupted = head is None or head.progress.interrupted
     if interrupted:
         return replace(fitted, interrupted=True)
     if run.model is not None:
@@ -239,6 +268,17 @@ def refit_both(fitted: Fitted, runner: Runner, rankings: Runner) -> Fitted:
     if isinstance(model, ResidualModel) and isinstance(fitted.model, ResidualModel):
         model.gain.copy_(fitted.model.gain)  # Only ratings that no fit has seen can teach it.
     return replace(fitted, run=run, model=model, ranking=None if head is None else rankings.whole(head))
+
+
+def one_at_a_time(observe: Observe) -> Observe:
+    """The observer, called by one thread at a time."""
+    lock = Lock()
+
+    def observe_alone(phase: str, progress: Progress, config: TrainConfig) -> None:
+        with lock:
+            observe(phase, progress, config)
+
+    return observe_alone
 
 
 def make_artifact(fitted: Fitted, data: Dataset) -> Artifact:

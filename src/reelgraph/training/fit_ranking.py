@@ -12,7 +12,7 @@ from reelgraph.data.dataset import Dataset
 from reelgraph.metrics.ranking import Score, evaluate_ranking, user_ndcg
 from reelgraph.models import RankingModel
 from reelgraph.training.runner import Run, Runner
-from reelgraph.training.tuning import SURE, search
+from reelgraph.training.tuning import SURE, Search, search
 
 # Weights of the standardised predicted rating, which is added to the ranking score. `BLEND` had the best validation
 # nDCG@10 over seeds on ML-100K; another weight must be significantly better.
@@ -35,7 +35,6 @@ class RankingHead:
     facts: dict[str, Any]  # its entry in the manifest
     history: list[dict[str, Any]]
     interrupted: bool
-    fixed: bool  # whether the user gave the L2 strength
 
     @property
     def chosen(self) -> dict[str, Any]:
@@ -44,40 +43,47 @@ class RankingHead:
         chosen = {f"rank_{name}": getattr(config, name) for name in RANKING if name != "max_steps"}
         return chosen | {"temperature": config.temperature}
 
-    def refit(self, runner: Runner) -> Run:
-        """Fit again on training and validation ratings, with the chosen settings and steps."""
-        return runner.refit(self.run, rescale=not self.fixed)
 
-
-def fit_ranking_head(
-    runner: Runner, config: TrainConfig, given: frozenset[str], stars: Callable[[Indices], Floats] | None
-) -> RankingHead | None:
-    """Fit the ranking head with the settings that rank the validation ratings best; None if nothing is liked.
-
-    The user gave the settings in `given`. For user indices, `stars` gives the standardised predictions of all movies by
-    a rating model fitted without the validation ratings; it is None without one and in processes other than rank 0.
-    """
-    data, liked = runner.runs.data, runner.runs.data.liked
-    if not (data.train.rating >= liked).any():
+def search_head(runner: Runner, config: TrainConfig) -> Search | None:
+    """Fit the ranking head with the settings that rank the validation ratings best; None if nothing is liked."""
+    data = runner.runs.data
+    if not (data.train.rating >= data.liked).any():
         return None
-    fixed = frozenset(name.removeprefix("rank_") for name in given if name.startswith("rank_") or name == "temperature")
-    tuned = search(runner, config.for_ranking(len(data.train)), fixed)
-    run, blend, ndcg, damping = tuned.run, 0.0, None, None
+    return search(runner, config.for_ranking(len(data.train)), fixed_settings(config))
+
+
+def refit_head(runner: Runner, tuned: Search, config: TrainConfig) -> Run:
+    """Fit again on training and validation ratings, with the chosen settings and steps."""
+    return runner.refit(tuned.run, rescale="l2" not in fixed_settings(config))
+
+
+def fixed_settings(config: TrainConfig) -> frozenset[str]:
+    """The settings of the ranking head that the user gave, by their names in its own settings."""
+    own = (name for name in config.given if name.startswith("rank_") or name == "temperature")
+    return frozenset(name.removeprefix("rank_") for name in own)
+
+
+def blend_head(runner: Runner, tuned: Search, stars: Callable[[Indices], Floats] | None) -> RankingHead:
+    """Choose the weights of predicted ratings and of popularity in the lists of a fitted head.
+
+    For user indices, `stars` gives the standardised predictions of all movies by a rating model fitted without the
+    validation ratings; it is None without one and in processes other than rank 0.
+    """
+    data, run, blend, ndcg, damping = runner.runs.data, tuned.run, 0.0, None, None
     model = runner.whole(run)
     if model is not None and stars is not None:
         blend, ndcg = choose_blend(model, data, stars)
     if model is not None:
         damping = choose_damping(blended(score_of(model), stars, blend), data)
     facts = {
-        "liked": liked,
+        "liked": data.liked,
         "steps": run.steps,
         "blend": blend,
         "valid_ndcg": ndcg,
         "damping": damping,
         "tuning": [asdict(trial) for trial in tuned.trials],
     }
-    history = [{"phase": "rank fit"} | row for row in run.history]
-    return RankingHead(run, model, facts, history, tuned.interrupted, "l2" in fixed)
+    return RankingHead(run, model, facts, [{"phase": "rank fit"} | row for row in run.history], tuned.interrupted)
 
 
 def score_of(model: RankingModel) -> Score:

@@ -6,21 +6,25 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from types import FrameType
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from reelgraph.config import TrainConfig
 from reelgraph.errors import StoppedError, TrainingError
-from reelgraph.machine import kept_memory
+from reelgraph.machine import kept_memory, processors
 from reelgraph.models.base import Model
 from reelgraph.training.adam import Adam
 from reelgraph.training.validation import Validation
 
 _SMALLER_STEPS = "try a smaller --learning-rate, and look at the ratings for extreme values"
+Result = TypeVar("Result")
 _THREADED = 300_000  # ratings from which on a step is faster with more threads than one
 
 
@@ -84,13 +88,15 @@ class Fit:
         if before and config.average:
             self.progress.average = {name: value.clone() for name, value in self._floats().items()}
 
-    def run(self, observe: Observer) -> Progress:
+    def run(self, observe: Observer, stop: threading.Event | None = None) -> Progress:
         """Fit until the validation error has not improved for `patience` evaluations, then restore the best weights.
 
-        Calls `observe` after every step; a checkpoint saved by it is complete.
+        Calls `observe` after every step; a checkpoint saved by it is complete. `stop` ends the fit after a step, as
+        Ctrl-C does, which sets it.
         """
+        stop = stop or threading.Event()
         config, progress, started = self.config, self.progress, time.monotonic() - self.progress.seconds
-        with _stop_signal() as stop_asked, kept_memory(), short_waits():
+        with stop_signal(stop), kept_memory(), short_waits():
             while not (self.done or progress.interrupted):
                 self.model.train()
                 loss = self.model.loss(config)
@@ -105,7 +111,7 @@ class Fit:
                 if progress.step % config.eval_every == 0 or progress.step == self.rates.max_steps:
                     self._evaluate(loss.item(), started)
                 progress.seconds = time.monotonic() - started
-                progress.interrupted = self.shard.agree(stop_asked())
+                progress.interrupted = self.shard.agree(stop.is_set())
                 observe(progress)
         if self.valid is not None and not progress.best:
             raise StoppedError("training was stopped before its first evaluation, so there is nothing to keep")
@@ -223,34 +229,55 @@ def short_waits() -> Iterator[None]:
 
 
 @contextmanager
-def few_threads(num_ratings: int) -> Iterator[None]:
-    """Train with one thread where more would only wait for one another, unless the user has set their number."""
+def few_threads(num_ratings: int) -> Iterator[bool]:
+    """Train with one thread where more would only wait for one another, unless the user has set their number.
+
+    Yields whether another fit may use a second processor.
+    """
     before = torch.get_num_threads()
-    if num_ratings < _THREADED and "OMP_NUM_THREADS" not in os.environ:
+    few = num_ratings < _THREADED and "OMP_NUM_THREADS" not in os.environ
+    if few:
         torch.set_num_threads(1)
     try:
-        yield
+        yield few and processors() > 1
     finally:
         torch.set_num_threads(before)
 
 
 @contextmanager
-def _stop_signal() -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C into a flag that is read between steps; a second one interrupts at once."""
-    asked = False
+def beside(stop: threading.Event, threads: bool) -> Iterator[Callable[[Callable[[], Result]], Callable[[], Result]]]:
+    """Run jobs one after the other in another thread, or else each when its result is first asked for.
+
+    The function that it yields takes a job and gives a function that waits for its result. Ctrl-C or an error in the
+    block sets `stop`, which a job should look at.
+    """
+    with stop_signal(stop):
+        if not threads:
+            yield cache
+            return
+        with ThreadPoolExecutor(1) as pool:
+            try:
+                yield lambda job: pool.submit(job).result
+            except BaseException:
+                stop.set()
+                raise
+
+
+@contextmanager
+def stop_signal(stop: threading.Event) -> Iterator[None]:
+    """Let the first Ctrl-C set a flag that is read between steps; a second one interrupts at once."""
 
     def remember(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (signal's signature)
-        nonlocal asked
-        if asked:
+        if stop.is_set():
             raise KeyboardInterrupt
-        asked = True
+        stop.set()
 
     try:
         previous = signal.signal(signal.SIGINT, remember)
-    except ValueError:  # Signals reach the main thread only; the caller has to stop this thread.
-        yield lambda: False
+    except ValueError:  # Signals reach the main thread only.
+        yield
         return
     try:
-        yield lambda: asked
+        yield
     finally:
         signal.signal(signal.SIGINT, previous)

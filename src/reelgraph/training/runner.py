@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import torch
@@ -75,6 +76,7 @@ class Runner:
     runs: Runs
     observe: Observe  # called after every step with the phase, its progress and its settings
     checkpoints: Checkpoints | None = None  # None keeps none
+    stop: Event | None = None  # set by Ctrl-C; ends the fits of all runners that share it
 
     def fit(self, phase: str, config: TrainConfig, start: Run | None = None) -> Run:
         """Fit on the training ratings, stopping by validation where there are validation ratings; see `Fit`.
@@ -136,7 +138,7 @@ class Runner:
         kept = None if self.runs.refit_anew else fit
         run = Run(model, fit.progress, config, train, fit.before, [] if start is None else start.history, kept)
         if self.checkpoints is None:
-            fit.run(lambda progress: self.observe(phase, progress, config))
+            fit.run(lambda progress: self.observe(phase, progress, config), self.stop)
             return run
         path = self.checkpoints.directory / f"{phase.replace(' ', '-')}.safetensors"
         identity = {"settings": config.model_dump(mode="json", exclude=RESUMABLE), "data": self._identity}
@@ -152,7 +154,7 @@ class Runner:
                 checkpoint.save(fit, path, identity)
                 saved = time.monotonic()
 
-        fit.run(keep)
+        fit.run(keep, self.stop)
         return run
 
     @cached_property
