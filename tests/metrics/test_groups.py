@@ -27,6 +27,12 @@ def test_errors_of_overlapping_groups() -> None:
     assert last == Group("last", 1, 3.0, 3.0, 2.0, 5.0)
 
 
+def test_means_of_groups_are_float64() -> None:
+    whole = np.array([2**24, 1, 1, 1], np.float32)
+    (group,) = by_group(whole, whole, [("all", np.ones(4, bool))])
+    assert group.predicted == group.actual == (2**24 + 3) / 4
+
+
 def test_groups_by_number_of_ratings() -> None:
     counts = np.array([0, 1, 2, 3, 4, 5, 9, 10, 19, 20, 49, 50, 5000])
     groups = {name: counts[mask].tolist() for name, mask in history_groups(counts)}

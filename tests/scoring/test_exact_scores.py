@@ -97,6 +97,9 @@ def test_a_ranking_score_is_the_sum_of_its_parts() -> None:
     )
     assert parts.movie_free == pytest.approx(float(weights["rank.item.free"][movie] @ state[0]), rel=1e-4)
     assert (parts.mean, parts.user, parts.free, parts.side) == (0, 0, 0, 0)
+    alone = ranker.parts(movie, own, (raters[:0], their[:0]))
+    assert len(alone.neighbours) == 0
+    assert alone.movie_free == parts.movie_free
 
 
 def test_a_running_state_equals_the_sum_over_the_ratings_left() -> None:
@@ -121,6 +124,14 @@ def test_a_running_state_equals_the_sum_over_the_ratings_left() -> None:
     assert not running.state.any()
     running.add(items[:1], ratings[:1])
     np.testing.assert_allclose(running.state, fold_in.state(items[:1], ratings[:1])[1], rtol=1e-4)
+
+
+def test_running_sums_are_float64() -> None:
+    large = np.array([1e9, 1, -1e9], np.float32)
+    fold_in = FoldIn(np.zeros((), np.float32), np.zeros(3, np.float32), large[:, None], np.ones((3, 1), np.float32))
+    running = RunningState(fold_in)
+    running.add(np.arange(3), np.zeros(3, np.float32))
+    assert running.state == pytest.approx(1 / np.sqrt(3))
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from reelgraph.models.graph import build_graph
 from reelgraph.scoring.base import Scorer, UserState
 from reelgraph.scoring.gcn import GCNScorer
 from reelgraph.scoring.residual import ResidualScorer
-from reelgraph.scoring.scorers import check_arrays, scorer_for
+from reelgraph.scoring.scorers import check_arrays, needed_for_lists, scorer_for
 from tests.support.worlds import noisy
 
 MODELS = ("residual", "gcn")
@@ -96,7 +96,9 @@ def test_gcn_visitors_have_the_mean_users_features() -> None:
     assert isinstance(scorer, GCNScorer)
     mean = model.features.weight.detach().numpy()[:USERS].mean(0)
     ratings = ratings_of(model, 4)
-    np.testing.assert_allclose(scorer.visitor(*ratings).state[0], scorer.propagate(mean, *ratings), atol=1e-6)
+    visitor = scorer.visitor(*ratings)
+    np.testing.assert_allclose(visitor.state, scorer.propagate(mean, *ratings)[None], atol=1e-6)
+    assert visitor.offset.tolist() == [0.0]
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -185,6 +187,90 @@ def test_arrays_of_other_names_types_and_shapes_are_refused(name: str) -> None:
         if weights[array].ndim == 2:
             with pytest.raises(ArtifactError, match=r"expected .* of shape .*, found"):
                 check(weights | {array: weights[array][:, :-1]})
+
+
+def ranking_arrays(number: int = 3) -> dict[str, Float32s]:
+    """Arrays of a ranking head for the users and movies of `shaken`."""
+    arrays = {"rank.mean": np.float32(0), "rank.item.bias": np.ones(ITEMS, np.float32)}
+    for side, rows in (("user", USERS), ("item", ITEMS)):
+        names = ("state", "implicit", "residual", "own", "channel") + (("free", "side") if side == "item" else ())
+        arrays |= {f"rank.{side}.{name}": np.ones((rows, number), np.float32) for name in names}
+        arrays[f"rank.{side}.baseline"] = np.zeros(rows, np.float32)
+    return {name: np.asarray(array) for name, array in arrays.items()}
+
+
+@pytest.mark.parametrize("name", [*MODELS, "ranking"])
+def test_arrays_of_a_ranking_head_need_one_in_the_manifest(name: str) -> None:
+    weights, rows = {} if name == "ranking" else shaken(name)[2], {"u": USERS, "i": ITEMS}
+    whole = weights | ranking_arrays()
+    assert check_arrays(name, whole.items(), rows, ranks=True).keys() == whole.keys()
+    with pytest.raises(ArtifactError, match=r"expected an array 'rank.item.channel', found none"):
+        check_arrays(name, {key: whole[key] for key in whole if key != "rank.item.channel"}.items(), rows, ranks=True)
+    other = whole | {"rank.user.own": np.ones((USERS, 4), np.float32)}
+    with pytest.raises(ArtifactError, match=r"expected rank.user.own of shape 30 x 3, found 30 x 4"):
+        check_arrays(name, other.items(), rows, ranks=True)
+    if weights:
+        with pytest.raises(ArtifactError, match=r"expected a ranking head in manifest.json for rank.mean"):
+            check_arrays(name, (weights | {"rank.mean": whole["rank.mean"]}).items(), rows, ranks=False)
+
+
+@pytest.mark.parametrize(("name", "array", "low", "high"), [
+    ("residual", "item.bias", -1e6, 1e6), ("residual", "gain", -1e6, 1e6), ("gcn", "user.state", -1e3, 1e3),
+    ("gcn", "rank.item.bias", -1e6, 1e6), ("gcn", "item.degree", 1, 1e12),
+])  # fmt: skip
+def test_arrays_are_within_limits(name: str, array: str, low: float, high: float) -> None:
+    weights, rows = shaken(name)[2] | ranking_arrays(), {"u": USERS, "i": ITEMS}
+    for value in (low, high):
+        limit = np.full_like(weights[array], value)
+        check_arrays(name, (weights | {array: limit}).items(), rows, ranks=True)
+        beyond = limit.copy()
+        beyond.flat[-1] = np.nextafter(np.float32(value), np.float32(np.inf if value == high else -np.inf))
+        with pytest.raises(ArtifactError, match=rf"in {array}, found others"):
+            check_arrays(name, (weights | {array: beyond}).items(), rows, ranks=True)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_lists_keep_a_part_of_the_arrays_but_all_are_checked(name: str) -> None:
+    weights, rows = shaken(name)[2], {"u": USERS, "i": ITEMS}
+    kept = check_arrays(name, weights.items(), rows, ranks=False, lists_only=True)
+    assert kept.keys() == {array for array in weights if needed_for_lists(array)}
+    assert "user.state" in kept
+    other = next(array for array in weights if array not in kept)
+    with pytest.raises(ArtifactError, match=rf"in {other}, found others"):
+        check_arrays(name, (weights | {other: weights[other] * np.nan}).items(), rows, ranks=False, lists_only=True)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_states_of_length_0_are_refused(name: str) -> None:
+    _, _, weights = shaken(name)
+    flat = {key: array[:, :0] if key.endswith(".state") else array for key, array in weights.items()}
+    with pytest.raises(ArtifactError, match="found 30 x 0"):
+        check_arrays(name, flat.items(), {"u": USERS, "i": ITEMS}, ranks=False)
+
+
+def test_a_ranking_head_alone_predicts_the_mean() -> None:
+    scorer = scorer_for("ranking", ranking_arrays(), (1.0, 0.0))
+    assert scorer.fold_in is None
+    users, items = scorer.users(np.array([4, 0])), np.array([[1, 3, 5], [0, 2, 4]])
+    visitor = scorer.visitor(np.array([3, 7]), np.array([1.0, -1.0], np.float32))
+    for user, count in ((users, 2), (visitor, 1)):
+        assert (user.state.shape, user.state.dtype) == ((count, scorer.item_states.shape[1]), np.dtype(np.float32))
+        for found, shape in (
+            (scorer.score(user), (count, ITEMS)), (scorer.score(user, items[:count, 0]), (count,)),
+            (scorer.without_movie(user), (count,)), (user.offset, (count,)),
+        ):  # fmt: skip
+            assert (found.shape, found.dtype) == (shape, np.dtype(np.float32))
+            assert not found.any()
+        for exact, shape in ((scorer.pairs(user, items[:count]), (count, 3)), (scorer.size(user), (count,))):
+            assert (exact.shape, exact.dtype) == (shape, np.dtype(np.float64))
+            assert not exact.any()
+        parts = scorer.parts(None, 2, user, (NO_MOVIES, NO_RATINGS), (NO_MOVIES, NO_RATINGS))
+        assert parts.mean + parts.movie + parts.because.sum() + parts.neighbours.sum() == 0
+    assert scorer.item_states.shape == (ITEMS, 0)
+    assert scorer.item_offset is not None
+    assert scorer.item_offset.shape == (ITEMS,)
+    mixed = users.where(np.array([True, False]), visitor)
+    assert mixed.state.shape == (2, 0)
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -1,13 +1,13 @@
 """The session effect against a naive loop and on users with changing moods."""
 
-from dataclasses import asdict
+from dataclasses import asdict, astuple, replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from reelgraph.scoring import session
-from reelgraph.scoring.session import Queries, Residuals, SessionEffect, choose, read_effect
+from reelgraph.scoring.session import DAMPINGS, SECONDS, Queries, Residuals, SessionEffect, choose, read_effect
 
 DAY = 86_400
 
@@ -74,6 +74,49 @@ def test_session_moods_lower_the_error() -> None:
     assert effect.seconds < DAY, "a mood that lasts a session is not that of the day before"
     left = error - effect.predict(queries, history)
     assert np.mean(left**2) < 0.6 * np.mean(error**2)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("scale", [0.25, 4.0])
+def test_the_chosen_effect_has_the_least_squared_error(causal: bool, scale: float) -> None:
+    history, queries, error = world(sessions=3)
+    history = replace(history, residual=history.residual * scale)
+    least, best = float(np.mean(error**2)), None
+    for seconds in SECONDS:
+        for damping in DAMPINGS:
+            mean = np.asarray(naive(queries, history, SessionEffect(seconds, damping, 1.0, causal)))
+            gain = float(np.linalg.lstsq(mean[:, None], error, rcond=None)[0][0])
+            left = float(np.mean((error - gain * mean) ** 2))
+            if left < least:
+                least, best = left, (seconds, damping, pytest.approx(gain, rel=1e-3), causal)
+    chosen = choose(queries, error, history, causal)
+    assert chosen is not None
+    assert astuple(chosen) == best
+
+
+@pytest.mark.parametrize(("positive", "significant"), [(59, False), (60, True)])
+def test_an_effect_must_gain_more_than_a_standard_error(positive: int, significant: bool) -> None:
+    """Errors e of 1 and -1 with mean m, all predicted by m: 2 e m - m^2 is gained, which must average more than its
+    standard error, so m > 2 sqrt((1 - m^2) / n)."""
+    users = np.arange(100)
+    history = Residuals.of(users, np.zeros(100, int), np.full(100, 50), np.ones(100), 100)
+    queries = Queries(users, np.ones(100, int), np.full(100, 50), np.ones(100, bool))
+    chosen = choose(queries, np.where(users < positive, 1.0, -1.0), history, causal=False)
+    assert (chosen is not None) == significant
+    if chosen is not None:
+        assert chosen.predict(queries, history) == pytest.approx(np.full(100, 0.2))
+
+
+def test_nothing_is_chosen_without_pairs_or_ratings_near_them() -> None:
+    history, queries, error = world()
+    assert choose(queries.take(np.zeros(len(error), bool)), error[:0], history, causal=False) is None
+    apart = replace(queries, timestamp=queries.timestamp + 10_000 * DAY)
+    assert choose(apart, error, history, causal=False) is None
+
+
+def test_an_effect_of_the_opposite_sign_is_not_chosen() -> None:
+    history, queries, error = world()
+    assert choose(queries, -error, history, causal=False) is None
 
 
 def test_without_moods_no_effect_is_chosen() -> None:

@@ -166,11 +166,11 @@ def _measures(hits: Mask, relevant: Ints, k: int, recall_k: int) -> Float64s:
     """The measures `_BY_USER`, `(6, num_users)`, from relevant places of lists and numbers of relevant movies."""
     first = hits[:, :k]
     rank = np.arange(1, first.shape[1] + 1)
-    ideal = np.concatenate([[0.0], np.cumsum(1 / np.log2(np.arange(2, k + 2)))])
+    ideal = np.cumsum(1 / np.log2(np.arange(2, k + 2)))  # of 1, 2, ... relevant movies
     best = np.minimum(relevant, k)
     any_hit = first.any(1)
     return np.stack([
-        (first / np.log2(rank + 1)).sum(1) / ideal[best],
+        (first / np.log2(rank + 1)).sum(1) / ideal[best - 1],
         hits[:, :recall_k].sum(1) / relevant,
         first.sum(1) / k,
         (np.cumsum(first, axis=1) / rank * first).sum(1) / best,

@@ -83,17 +83,18 @@ def choose(queries: Queries, error: Floats, history: Residuals, causal: bool) ->
         rows = sampled[queries.user_index]
         queries, error = queries.take(rows), error[rows]
     error = error.astype(np.float64)
-    best, least = None, float((error**2).mean()) if len(error) else 0.0
+    best, most = None, 0.0
     for seconds in SECONDS:
         total, weight = _sums(queries, history, seconds, causal)
         for damping in DAMPINGS:
             mean = total / (damping + weight)
-            power = float((mean**2).sum())
-            gain = float((mean * error).sum()) / power if power else 0.0
+            shared = float((mean * error).sum())
+            if shared <= 0:  # also without pairs, or without ratings near them
+                continue
+            gain = shared / float((mean**2).sum())
             gained = error**2 - (error - gain * mean) ** 2
-            left = float((error**2 - gained).mean()) if len(error) else 0.0
-            if gain > 0 and left < least and gained.mean() > gained.std() / np.sqrt(len(error)):
-                best, least = SessionEffect(seconds, damping, gain, causal), left
+            if gained.mean() > max(most, gained.std() / np.sqrt(len(error))):
+                best, most = SessionEffect(seconds, damping, gain, causal), float(gained.mean())
     return best
 
 
