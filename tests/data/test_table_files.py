@@ -166,6 +166,15 @@ def test_a_damaged_archive_is_refused(tmp_path: Path) -> None:
         read(path)
 
 
+def test_a_damaged_zip_archive_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("ratings.csv", PLAIN)
+    path.write_bytes(path.read_bytes().replace(b"PK\1\2", b"PK\1\3"))  # its table of contents
+    with pytest.raises(DataError, match=r"a\.zip: expected a zip archive that can be read"):
+        find(path)
+
+
 def test_the_movies_of_an_archive_can_be_named(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         for name, text in (("x/ratings.csv", PLAIN), ("x/my.csv", MOVIES)):

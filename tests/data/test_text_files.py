@@ -4,6 +4,7 @@ import codecs
 import csv
 import gzip
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -262,3 +263,10 @@ def test_missing_files_and_directories_are_refused(tmp_path: Path) -> None:
     for path, found in ((tmp_path / "none.csv", "found none"), (tmp_path, "found a directory")):
         with pytest.raises(DataError, match=f"expected a file, {found}"):
             layout_of(path)
+
+
+def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "f.csv").write_text("a,b\n1,2\n")
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may read every file
+    with pytest.raises(DataError, match=r"f\.csv: .* found no permission"):
+        layout_of(tmp_path / "f.csv")
