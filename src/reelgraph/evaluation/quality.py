@@ -1,11 +1,13 @@
 """Quality of a model's lists, explanations and similar movies on test ratings."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
 from reelgraph.arrays import Floats, Indices, Ints
 from reelgraph.data.dataset import LIKED, Interactions
+from reelgraph.machine import processors
 from reelgraph.metrics.ranking import evaluate_lists, lists_by_score, same_for_all
 from reelgraph.recommend.lists import ORDERS, ListOptions
 from reelgraph.recommend.recommender import Recommender
@@ -46,15 +48,16 @@ def measure_lists(model: Recommender, test: Interactions, seed: int = 0) -> dict
         states = model.lists.ordering.unit_states
         return evaluate_lists(lists, seen, test, len(model.items), model.predictor.high, states=states).to_json()
 
-    by_order = {name: measures(options) for name, options in orders.items()}
-    default = {"default": by_order["order best"]}
+    possible = {name: options for name, options in OPTIONS.items() if genres or not options.get("calibration")}
+    with ThreadPoolExecutor(processors()) as pool:
+        results = dict(zip(orders | possible, pool.map(measures, (orders | possible).values()), strict=True))
+    by_order = {name: results.pop(name) for name in orders}
     counts = model.predictor.item_counts.astype(np.float64)
     by_order["popularity"] = evaluate_lists(
         lists_by_score(same_for_all(counts), seen), seen, test, len(model.items), model.predictor.high,
         states=model.lists.ordering.unit_states,
     ).to_json()  # fmt: skip
-    possible = {name: options for name, options in OPTIONS.items() if genres or not options.get("calibration")}
-    return by_order | default | {name: measures(options) for name, options in possible.items()}
+    return by_order | {"default": by_order["order best"]} | results
 
 
 def deletion_test(model: Recommender, test: Interactions, seed: int = 0) -> dict[str, dict[str, float]] | None:

@@ -85,13 +85,15 @@ class _ListGenres:
         if variety.wanted is not None and variety.genres is not None:
             self.wanted, self.own = variety.wanted, variety.genres[item].astype(np.float64)
         self.listed = np.zeros_like(self.wanted)
+        self.entropy = -(self.wanted * np.log(np.where(self.wanted > 0, self.wanted, 1))).sum(1, keepdims=True)
 
     def divergence(self, length: int) -> Float64s:
         """Kullback-Leibler divergence of the lists of a length that end with each movie of the pool."""
-        wanted = self.wanted[:, None]
-        share = (1 - SMOOTHING) * (self.listed[:, None] + self.own) / length + SMOOTHING * wanted
-        ratio = np.divide(wanted, share, out=np.ones_like(share), where=wanted > 0)
-        return np.asarray((wanted * np.log(ratio)).sum(2))
+        each = (1 - SMOOTHING) / length
+        share = self.own * each
+        share += (self.listed * each + SMOOTHING * self.wanted)[:, None]
+        np.log(np.maximum(share, np.finfo(np.float64).tiny, out=share), out=share)  # A genre may be in neither.
+        return np.asarray(-self.entropy - np.einsum("ng,npg->np", self.wanted, share))
 
     def add(self, place: Ints) -> None:
         """Add the movies at a place of each pool to the lists."""

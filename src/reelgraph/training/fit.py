@@ -112,8 +112,9 @@ def take_part(
             ranks = submit_head(submit, rankings, config)
             fitted = tune_and_fit(runner, config)
             fitted = learn_from_validation(fitted, data)
-            fitted = fit_head(fitted, rankings, ranks)
-            fitted = refit_both(fitted, runner, rankings, ranks)
+            fitted, head = fit_head(fitted, rankings, ranks, submit)
+            fitted = refit_both(fitted, runner, rankings, ranks if head else None)
+            fitted = add_head(fitted, head) if head else fitted
         if place()[0]:
             return None
         artifact = make_artifact(fitted, data)
@@ -213,9 +214,10 @@ class HeadFits:
     refitted: Callable[[], Run | None]  # None if the settings ask for no refit, or after an interrupt
 
 
-def submit_head(
-    submit: Callable[[Callable[[], Any]], Callable[[], Any]], rankings: Runner, config: TrainConfig
-) -> HeadFits | None:
+Submit = Callable[[Callable[[], Any]], Callable[[], Any]]  # see `loop.beside`
+
+
+def submit_head(submit: Submit, rankings: Runner, config: TrainConfig) -> HeadFits | None:
     """Hand the fits of the ranking head over to `submit`, if the settings ask for one."""
     if not config.ranking:
         return None
@@ -230,22 +232,22 @@ def submit_head(
     return HeadFits(tuned, submit(refit))
 
 
-def fit_head(fitted: Fitted, rankings: Runner, ranks: HeadFits | None) -> Fitted:
-    """Add the ranking head to the rating model, where the settings ask for one."""
+def fit_head(
+    fitted: Fitted, rankings: Runner, ranks: HeadFits | None, submit: Submit
+) -> tuple[Fitted, Callable[[], RankingHead] | None]:
+    """Wait for the ranking head's fit, and let `submit` choose how the lists blend it with the rating model."""
     if ranks is None or fitted.interrupted:
-        return fitted
+        return fitted, None
     try:
         tuned = ranks.tuned()
     except StoppedError:
         if fitted.run.model is None:
             raise
-        return replace(fitted, interrupted=True)  # The rating model is complete and worth keeping.
+        return replace(fitted, interrupted=True), None  # The rating model is complete and worth keeping.
     if tuned is None:
-        return fitted
+        return fitted, None
     stars = None if fitted.model is None else star_scores(rankings.runs.data, fitted.model, fitted.run.config)
-    head = blend_head(rankings, tuned, stars)
-    history, steps = fitted.history + head.history, fitted.steps or head.facts["steps"]
-    return replace(fitted, head=head, ranking=head.model, history=history, steps=steps, interrupted=head.interrupted)
+    return replace(fitted, interrupted=tuned.interrupted), submit(lambda: blend_head(rankings, tuned, stars))
 
 
 def refit_both(fitted: Fitted, runner: Runner, rankings: Runner, ranks: HeadFits | None) -> Fitted:
@@ -256,7 +258,7 @@ def refit_both(fitted: Fitted, runner: Runner, rankings: Runner, ranks: HeadFits
     if run.model is not None:
         run = runner.refit(run, rescale="l2" not in fitted.given)
     interrupted = run.progress.interrupted
-    if fitted.head is not None and ranks is not None and not interrupted:
+    if ranks is not None and not interrupted:
         head = ranks.refitted()
         interrupted = head is None or head.progress.interrupted
     if interrupted:
@@ -268,6 +270,14 @@ def refit_both(fitted: Fitted, runner: Runner, rankings: Runner, ranks: HeadFits
     if isinstance(model, ResidualModel) and isinstance(fitted.model, ResidualModel):
         model.gain.copy_(fitted.model.gain)  # Only ratings that no fit has seen can teach it.
     return replace(fitted, run=run, model=model, ranking=None if head is None else rankings.whole(head))
+
+
+def add_head(fitted: Fitted, wait: Callable[[], RankingHead]) -> Fitted:
+    """The rating model with the ranking head, the refitted one if there is one."""
+    head = wait()
+    ranking = head.model if fitted.ranking is None else fitted.ranking
+    steps = fitted.steps or head.facts["steps"]
+    return replace(fitted, head=head, ranking=ranking, history=fitted.history + head.history, steps=steps)
 
 
 def one_at_a_time(observe: Observe) -> Observe:

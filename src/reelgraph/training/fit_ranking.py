@@ -34,7 +34,6 @@ class RankingHead:
     model: RankingModel | None  # with all users; None in processes other than rank 0
     facts: dict[str, Any]  # its entry in the manifest
     history: list[dict[str, Any]]
-    interrupted: bool
 
     @property
     def chosen(self) -> dict[str, Any]:
@@ -83,7 +82,7 @@ def blend_head(runner: Runner, tuned: Search, stars: Callable[[Indices], Floats]
         "damping": damping,
         "tuning": [asdict(trial) for trial in tuned.trials],
     }
-    return RankingHead(run, model, facts, [{"phase": "rank fit"} | row for row in run.history], tuned.interrupted)
+    return RankingHead(run, model, facts, [{"phase": "rank fit"} | row for row in run.history])
 
 
 def score_of(model: RankingModel) -> Score:
