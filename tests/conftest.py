@@ -86,6 +86,14 @@ def command() -> Iterator[CommandLine]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def no_wait_for_the_disk() -> Iterator[None]:
+    """Files count as written before the disk has them: the tests end processes of ours, never the machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def spark_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Every Spark that a test or its commands start is small and listens on loopback only."""
     with pytest.MonkeyPatch.context() as patch:

@@ -149,10 +149,9 @@ def at_each_call(work: Callable[[], None], act: Callable[[], None]) -> Iterator[
 
 @pytest.fixture(params=["exchange", "two renames"])
 def out(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A target on a system that can, and on one that cannot, exchange two directories; the disk is not waited for."""
+    """A target on a system that can, and on one that cannot, exchange two directories."""
     if request.param == "two renames":
         monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: None)
-    monkeypatch.setattr(os, "fsync", lambda _: None)
     fill(tmp_path / "out", "old")
     return tmp_path / "out"
 

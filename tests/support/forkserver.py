@@ -77,6 +77,7 @@ def run() -> None:
 if __name__ == "__main__":
     for name in MODULES:
         importlib.import_module(name)
+    os.fsync = lambda fd: None  # as in tests/conftest.py
     request = serve()
     if request is not None:
         become(request)
