@@ -348,7 +348,7 @@ def test_fast_needs_no_java_browser_or_database(machine: Machine) -> None:
         "ruff check",
         "ruff format,--check",
         "mypy ",
-        f"{PYTEST},-m,not spark and not browser and not postgresql and not slow,-k,two words",
+        f"{PYTEST},-p,no:schemathesis,-m,not spark and not browser and not postgresql and not slow,-k,two words",
     ]
     assert (
         "   left out: tests that need Spark, a browser or PostgreSQL, and slow ones; script/test runs them too"
