@@ -144,6 +144,8 @@ def test_the_form_of_genres_is_that_of_the_column() -> None:
     assert split_genres(["[{'id': 3, 'name': \"Children's\"}]"]) == ["Children's"]
     assert split_genres(["Animation Children's", "Drama"], blanks=True) == ["Animation|Children's", "Drama"]
     assert split_genres(['{"/m/1": "Drama", "/m/2": "Crime"}', "{}"]) == ["Drama|Crime", None]
+    assert split_genres(['{Action,"Film Noir",Crime}', "{Drama}"]) == ["Action|Film Noir|Crime", "Drama"], "PostgreSQL"
+    assert split_genres(["['Drama', nan]", "[Children's, Kid's]"]) == ["Drama", "Children's|Kid's"]
 
 
 @pytest.mark.parametrize(

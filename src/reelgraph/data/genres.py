@@ -14,7 +14,11 @@ _NO_GENRES = {"(no genres listed)", "(no genre listed)", *NULL_MARKERS}
 
 _BRACKETED = re.compile(r"\s*(\[.*\]|\{.*\}|\(.*\))\s*", re.S)
 
-_QUOTED = re.compile(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"")
+_STRING = r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\""
+
+_QUOTED = re.compile(_STRING)
+
+_MEMBER = re.compile(rf"(?:^|,)\s*(?:{_STRING}|([^\s,'\"][^,]*))")  # PostgreSQL quotes only what needs it
 
 _JUXTAPOSED = re.compile(r"['\"]\s+['\"]")  # numpy writes lists without commas
 
@@ -80,8 +84,9 @@ def _members(cell: str) -> list[str]:
                 return _names_in(parse(cell.strip()))
             except (ValueError, SyntaxError, RecursionError, MemoryError):
                 continue
-    quoted = [single or double for single, double in _QUOTED.findall(cell)]
-    return quoted or cell.strip().strip("[](){}").split(",")
+        inside = cell.strip().strip("[](){}")
+        return [single or double or bare for single, double, bare in _MEMBER.findall(inside)]
+    return [single or double for single, double in _QUOTED.findall(cell)]
 
 
 def _names_in(value: Any) -> list[str]:
