@@ -25,7 +25,7 @@ PROGRAMS = {
     "spark": {"standalone", "connect_server", "no_workers", "spark", "open_session", "session"},
     "browser": {"browser", "call"},
     "postgresql": {"postgresql_server"},
-    "slow": {"reader", "site", "wheel"},
+    "slow": {"reader", "site", "wheel", "proxied"},
 }
 # The files that take longest start first, so that the processes of pytest-xdist end at about the same time.
 LONGEST = (

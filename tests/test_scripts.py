@@ -79,7 +79,7 @@ class Machine:
         self.bin.mkdir()
         for tool in TOOLS:
             (self.bin / tool).symlink_to(str(shutil.which(tool)))
-        for name in ("chromium", "initdb"):
+        for name in ("chromium", "initdb", "nginx", "caddy"):
             self.put(self.bin / name, "#!/usr/bin/env bash\n")
         for name in (*COMMANDS, SOURCED, "pyproject.toml", "constraints.txt", "src/reelgraph/_version.py"):
             (self.clone / name).parent.mkdir(parents=True, exist_ok=True)
@@ -103,7 +103,7 @@ class Machine:
         self.python("python3")
         script = self.clone / "script" / "test"
         # Let it look in this clone instead of the places where systems install programs.
-        places = r"/(usr/lib/jvm|usr/lib/postgresql|usr/pgsql-\*|Library|Applications|opt|usr/local)/"
+        places = r"/(usr/lib/jvm|usr/lib/postgresql|usr/pgsql-\*|usr/sbin|Library|Applications|opt|usr/local)/"
         script.write_text(re.sub(places, "places/", script.read_text()))
         if name != "java":
             self.java("17.0.1")
@@ -329,7 +329,7 @@ def test_test_runs_every_step(machine: Machine) -> None:
         "mypy ",
         f"{PYTEST},-k,two words",
     ]
-    assert [line for line in run.stdout.splitlines() if line.startswith("== ")][4:] == [
+    assert [line for line in run.stdout.splitlines() if line.startswith("== ")][5:] == [
         "== ruff check",
         "== ruff format --check",
         "== mypy",
@@ -338,7 +338,7 @@ def test_test_runs_every_step(machine: Machine) -> None:
 
 
 def test_fast_needs_no_java_browser_or_database(machine: Machine) -> None:
-    for name in ("java", "chromium", "initdb"):
+    for name in ("java", "chromium", "initdb", "nginx", "caddy"):
         machine.lack(name)
     (machine.bin / "java").unlink(missing_ok=True)
     run = machine.run("script/test", "--fast", "-k", "two words")
@@ -393,10 +393,11 @@ def test_root_gets_the_java_that_debian_offers(machine: Machine, offered: str) -
     assert machine.calls("apt-get")[1].endswith(f" {offered}")
 
 
-@pytest.mark.parametrize("name", ["chromium", "initdb"])
+@pytest.mark.parametrize("name", ["chromium", "initdb", "nginx", "caddy"])
 def test_no_program_of_the_system(machine: Machine, name: str) -> None:
     machine.lack(name)
-    expected = {"chromium": "expected Chromium or Google Chrome", "initdb": "expected PostgreSQL's initdb"}[name]
+    own = {"chromium": "expected Chromium or Google Chrome", "initdb": "expected PostgreSQL's initdb"}
+    expected = own.get(name, f"expected {name}, found none")
     line = one_line(machine.run("script/test"))
     assert expected in line
     assert "apt-get install" in line
@@ -404,10 +405,11 @@ def test_no_program_of_the_system(machine: Machine, name: str) -> None:
     assert machine.calls("") == [], "it is looked for before anything is installed"
 
 
-@pytest.mark.parametrize(("name", "package"), [("chromium", "chromium"), ("initdb", "postgresql")])
+@pytest.mark.parametrize(("name", "package"), [("chromium", "chromium"), ("initdb", "postgresql"), ("nginx", "nginx")])
 def test_root_gets_the_programs_that_debian_offers(machine: Machine, name: str, package: str) -> None:
     machine.lack(name)
-    place = {"chromium": machine.bin / name, "initdb": machine.clone / "places" / "15" / "bin" / name}[name]
+    places = machine.clone / "places"
+    place = {"chromium": machine.bin, "initdb": places / "15" / "bin", "nginx": places}[name] / name
     machine.put(machine.clone / "later", "#!/usr/bin/env bash\n")
     machine.debian(offers=package, then=f"mkdir -p '{place.parent}' && mv later '{place}'")
     run = machine.run("script/test")

@@ -7,14 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import crossplane
 import pytest
 import yaml  # type: ignore[import-untyped]
 
 import reelgraph
 from reelgraph.cli.main import commands
 from reelgraph.config import TrainConfig
-from tests.docs.pages import ROOT, blocks
+from tests.docs.pages import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -71,14 +70,3 @@ def test_every_page_is_in_the_menu_or_linked() -> None:
     made = {"reference/cli.md", "reference/http.md", "reference/settings.md"}
     pages = {page.relative_to(ROOT / "docs").as_posix() for page in (ROOT / "docs").rglob("*.md")}
     assert listed == {page for page in pages if not page.startswith("decisions/0")} | made
-
-
-def test_nginx_understands_its_configuration(tmp_path: Path) -> None:
-    page = (ROOT / "docs" / "how-to" / "proxy.md").read_text(encoding="utf-8")
-    (block,) = [block for block in blocks(page) if block.language == "nginx"]
-    (tmp_path / "site.conf").write_text(block.code)
-    (tmp_path / "nginx.conf").write_text("events {}\nhttp { include site.conf; }\n")
-    parsed = crossplane.parse(str(tmp_path / "nginx.conf"), strict=True)
-    assert parsed["status"] == "ok", parsed["errors"]
-    (tmp_path / "site.conf").write_text(block.code.replace("proxy_pass", "proxy_pas", 1))
-    assert crossplane.parse(str(tmp_path / "nginx.conf"), strict=True)["status"] == "failed"

@@ -34,6 +34,13 @@ def postgresql_programs() -> Path:
     return max(found, key=lambda path: int(re.sub(r"\D", "", str(path)) or 0))
 
 
+def proxy_program(name: str) -> str:
+    """nginx or Caddy, on PATH or where Debian has programs for root."""
+    return shutil.which(name, path=f"{os.environ['PATH']}{os.pathsep}/usr/sbin") or pytest.fail(
+        f"expected {name}, found none: install it (Debian, Ubuntu: apt-get install {name}; macOS: brew install {name})"
+    )
+
+
 def chromium_program() -> str:
     """A Chromium or Google Chrome that starts."""
     for name in filter(None, (os.environ.get("REELGRAPH_CHROMIUM"), *CHROMIUM)):
