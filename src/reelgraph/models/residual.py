@@ -104,7 +104,7 @@ class ResidualModel(nn.Module):
         messages: Tensor = self.conv(
             self.graph.edges, drop(self.implicit), drop(self.residual), view.visible, view.rho, norm
         )
-        return torch.addcmul(messages + side, drop(self.free), known.to(norm.dtype).unsqueeze(1))
+        return drop(self.free) * known.to(norm.dtype).unsqueeze(1) + messages + side
 
     @torch.no_grad()
     def fit_gain(self, user: Tensor, item: Tensor, rating: Tensor) -> None:

@@ -38,12 +38,12 @@ class Halves:
             torch.addmv(total, block, other, out=total)
         return total
 
-    def add_to(self, out: Tensor, table: Tensor) -> None:
-        """Add the product with a table `(num_nodes, dim)` to `out`, of the same shape."""
-        users = len(self.to_users)
-        torch.addmm(out[:users], self.to_users, table, out=out[:users])
-        for block in self.to_items:
-            torch.addmm(out[users:], block, table, out=out[users:])
+    def add_to(self, out: Tensor, table: Tensor, keep: float = 1.0) -> None:
+        """Add the product with a table `(num_nodes, dim)` to `keep` times `out`, of the same shape."""
+        users, items = out[: len(self.to_users)], out[len(self.to_users) :]
+        torch.addmm(users, self.to_users, table, beta=keep, out=users)
+        for number, block in enumerate(self.to_items):
+            torch.addmm(items, block, table, beta=1.0 if number else keep, out=items)
 
 
 @dataclass(frozen=True)
@@ -122,9 +122,9 @@ def starts(row: Tensor, size: int) -> Tensor:
 
 def add_products(pairs: Sequence[tuple[Halves, Tensor]]) -> Tensor:
     """The sum of products of matrices with tables `(num_nodes, dim)`, accumulated in place."""
-    out = torch.zeros_like(pairs[0][1])
-    for matrix, table in pairs:
-        matrix.add_to(out, table)
+    out = torch.empty_like(pairs[0][1])
+    for number, (matrix, table) in enumerate(pairs):
+        matrix.add_to(out, table, keep=1.0 if number else 0.0)
     return out
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from types import FrameType
 from typing import TypeVar
 
@@ -86,7 +86,7 @@ class Fit:
         self.adam = Adam(model, groups)
         self.progress = Progress()
         if before and config.average:
-            self.progress.average = {name: value.clone() for name, value in self._floats().items()}
+            self.progress.average = {name: value.clone() for name, value in self._weights.items()}
 
     def run(self, observe: Observer, stop: threading.Event | None = None) -> Progress:
         """Fit until the validation error has not improved for `patience` evaluations, then restore the best weights.
@@ -185,7 +185,7 @@ class Fit:
         """Polyak averaging with a smaller decay at the start, so that the first steps are forgotten quickly."""
         if not self.config.average:
             return
-        weights = self._floats()
+        weights = self._weights
         if not self.progress.average:
             self.progress.average = {name: value.clone() for name, value in weights.items()}
         steps = self.before + self.progress.step
@@ -193,7 +193,9 @@ class Fit:
         average = [self.progress.average[name] for name in weights]
         torch._foreach_lerp_(average, list(weights.values()), 1 - decay)
 
-    def _floats(self) -> dict[str, Tensor]:
+    @cached_property
+    def _weights(self) -> dict[str, Tensor]:
+        """The weights that are averaged by name; they change in place."""
         return {name: value for name, value in self.model.state_dict().items() if value.is_floating_point()}
 
 
