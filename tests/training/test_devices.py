@@ -31,8 +31,8 @@ class Nothing:
     def items(self, other: Tensor) -> Tensor:
         return other.new_zeros(ITEMS)
 
-    def add_to(self, out: Tensor, table: Tensor) -> None:
-        out.add_(table)
+    def add_to(self, out: Tensor, table: Tensor, keep: float = 1.0) -> None:
+        out.mul_(keep).add_(table)
 
 
 class NoUsers(Nothing):
