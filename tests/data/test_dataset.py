@@ -1,7 +1,10 @@
 """Fingerprints and prepared directories."""
 
+import hashlib
 import json
 import shutil
+import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +13,7 @@ import pytest
 
 from reelgraph.config import DataConfig
 from reelgraph.data.dataset import Interactions, load_prepared, merge
-from reelgraph.data.prepare.fingerprint import fingerprint
+from reelgraph.data.prepare.fingerprint import Fingerprint, Hashes
 from reelgraph.data.prepare.prepare import prepare
 from reelgraph.data.sources import find
 from reelgraph.data.vocabulary import Vocabulary
@@ -20,6 +23,41 @@ from reelgraph.errors import DataError
 def part(rows: list[tuple[int, int, float, int]]) -> Interactions:
     user, item, rating, time = (np.asarray(column) for column in zip(*rows, strict=True))
     return Interactions(user.astype(np.int32), item.astype(np.int32), rating.astype(np.float32), time.astype(np.int64))
+
+
+def fingerprint(part: Interactions, users: Vocabulary, items: Vocabulary) -> str:
+    result = Fingerprint()
+    result.add(Hashes(users, items).of(part))
+    return str(result)
+
+
+def mixed(word: int) -> int:
+    """The finaliser of splitmix64, in whole numbers."""
+    word &= 2**64 - 1
+    word = (word ^ (word >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+    word = (word ^ (word >> 27)) * 0x94D049BB133111EB % 2**64
+    return word ^ (word >> 31)
+
+
+@pytest.mark.parametrize("timed", [True, False])
+def test_a_fingerprint_equals_its_definition(timed: bool) -> None:
+    def digest(name: str) -> int:
+        return int.from_bytes(hashlib.md5(name.encode()).digest()[:8], "little")
+
+    rows, users, items = [(0, 0, 4.0, 10), (0, 1, 3.5, 2**40), (1, 1, -2.5, -12)], ["a", "ü"], ["x", "y"]
+    total = folded = 0
+    for user, item, rating, time in rows:
+        word = mixed(mixed(digest(users[user]) ^ 0x9E3779B97F4A7C15) + digest(items[item]))
+        word += struct.unpack("<I", struct.pack("<f", rating))[0]
+        word = mixed(mixed(word) + time) if timed else mixed(word)
+        total, folded = (total + word) % 2**64, folded ^ word
+    vocabularies = Vocabulary(pa.array(users), "user"), Vocabulary(pa.array(items), "movie")
+    whole = part(rows) if timed else replace(part(rows), timestamp=None)
+    assert fingerprint(whole, *vocabularies) == f"{total:016x}{folded:016x}"
+    parts = Fingerprint()
+    for block in (whole.take(slice(0, 2)), whole.take(slice(2, 2)), whole.take(slice(2, 3))):
+        parts.add(Hashes(*vocabularies).of(block))
+    assert (str(parts), parts.count) == (f"{total:016x}{folded:016x}", 3)
 
 
 def test_a_fingerprint_follows_from_the_ratings_alone() -> None:

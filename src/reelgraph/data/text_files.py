@@ -2,7 +2,7 @@
 
 import codecs
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +20,6 @@ _CHUNK = 1 << 23  # bytes
 _NETFLIX = re.compile(rb"\d+:\r?\n\d+,\d,\d{4}-\d\d-\d\d\s")
 _TITLES = re.compile(rb"\d+,(\d{4}|NULL),")
 _TYPED = re.compile(r"(.+):(token|token_seq|float|float_seq)")
-Transform = Callable[[Iterator[bytes]], Iterator[bytes]]
 
 
 @dataclass(frozen=True)

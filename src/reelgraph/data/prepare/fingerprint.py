@@ -55,13 +55,6 @@ class Hashes:
         return _mix(words)
 
 
-def fingerprint(part: Interactions, users: Vocabulary, items: Vocabulary) -> str:
-    """The fingerprint of ratings."""
-    result = Fingerprint()
-    result.add(Hashes(users, items).of(part))
-    return str(result)
-
-
 def describe_splits(path: Path) -> dict[str, Any]:
     """Count and fingerprint the splits of a prepared directory.
 
