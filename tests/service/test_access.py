@@ -1,10 +1,7 @@
 """Who may read and write ratings: key, visitor's token, --open, and requests through proxies and from other sites."""
 
-import os
 import re
 import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -20,6 +17,7 @@ from reelgraph.service.app import create_app
 from reelgraph.service.auth import COOKIE
 from reelgraph.service.settings import Keys, Settings, keys_of
 from tests.service.test_process import running
+from tests.support.commands import CommandLine
 from tests.support.serving import PATIENCE
 
 Serve = Callable[..., httpx.Client]
@@ -260,9 +258,10 @@ def test_a_local_service_prints_a_key_for_its_run(model_dir: Path, tmp_path: Pat
     assert key not in (tmp_path / "log").read_text()
 
 
-def test_serve_refuses_an_empty_key_file(model_dir: Path) -> None:
-    command = [sys.executable, "-m", "reelgraph", "serve", str(model_dir), "--port", "0"]
-    environment = os.environ | {"REELGRAPH_WRITE_KEY_FILE": "/dev/null"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE)
+def test_serve_refuses_an_empty_key_file(
+    command: CommandLine, model_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REELGRAPH_WRITE_KEY_FILE", "/dev/null")
+    done = command("serve", model_dir, "--port", 0)
     assert done.returncode == 2
     assert re.search("REELGRAPH_WRITE_KEY.*empty", done.stderr)

@@ -317,7 +317,7 @@ class Kept(RuleBasedStateMachine):
         shutil.rmtree(self.folder)
 
 
-Kept.TestCase.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
+Kept.TestCase.settings = settings(max_examples=10, stateful_step_count=20, deadline=None)
 TestKept = Kept.TestCase
 
 
