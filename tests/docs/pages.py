@@ -1,11 +1,14 @@
 """Runs the code blocks of a Markdown page as a reader would, from top to bottom in a folder of its own.
 
-`sh` and `python` blocks run, settings and data are parsed, and a `text` block right after one that ran is its output. A
-comment before a block says why it does not run: `<!-- not run: needs Caddy -->`. Another one names files that the page
-expects its reader to have: `<!-- files: ratings.csv -->`.
+`sh` and `python` blocks run, `http` requests are sent, settings and data are parsed (test_proxies.py runs those of
+proxies), and a `text` block right after one that ran is its output. Comments before a block say why it does not run,
+`<!-- not run: needs Docker -->`, or into which file it goes, `<!-- write: settings.toml -->`. Another one names files
+that the page expects its reader to have: `<!-- files: ratings.csv -->`.
 
-Two things differ from a reader's machine: trainings and benchmarks are cut short, and `reelgraph train` on the bundled
-sample takes a model that was trained once for all pages, in full.
+Some things differ from a reader's machine. Trainings and benchmarks are cut short, and `reelgraph train` on the bundled
+sample takes a model that was trained once for all pages, in full. `pip install` installs nothing: it checks that what
+it names is installed here, in a version that it would take. Clusters, databases and
+shared folders are those of the tests.
 """
 
 import contextlib
@@ -22,22 +25,46 @@ import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
+from importlib.metadata import requires, version
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from markdown_it import MarkdownIt
+from packaging.requirements import Requirement
 
+from reelgraph._version import __version__
 from reelgraph.config import DataConfig, TrainConfig
+from tests.support.clusters import HOST, Program, environment_of_programs, spark_home
 from tests.support.commands import CommandLine
 
 ROOT = Path(__file__).resolve().parents[2]
-RUN, PARSED = {"sh", "python"}, {"toml", "json", "nginx"}
+RUN, PARSED = {"sh", "python", "http", "cron"}, {"toml", "json", "nginx", "caddy"}
+WRITE = re.compile(r"<!-- write: (.+?) -->")
 REASON = re.compile(r"<!-- not run: (.+?) -->", re.DOTALL)
 FILES = re.compile(r"<!-- files: (.+?) -->", re.DOTALL)
 SHORT: dict[str, Any] = {"tune": "none", "max_steps": 20, "rank_max_steps": 20}
 SHELL = re.compile(r"[|<>$`;&*#]")  # beyond plain words
 ADDRESS = "http://127.0.0.1:8000"
+MASTER, CONNECT, SHARED, FILMS = "spark://host:7077", "sc://host:15002", "/shared", "/srv/films"
+DATABASE = re.compile(r"postgresql\+psycopg://reelgraph(:secret)?@db\.example/ratings(\?sslmode=verify-full)?")
+SMALLER = {
+    "--processes 4": "--processes 2", "--nproc-per-node 4": "--nproc-per-node 2",
+    "--host host --port 7077": f"--host {HOST} --port 0 --webui-port 0",
+    "-c 8 -m 32g": f"-h {HOST} -c 2 -m 2g --webui-port 0 -d work",
+    "-m reelgraph train": "-m reelgraph train --tune none --max-steps 20 --rank-max-steps 20",
+    " spark-internal": "".join(
+        f" --conf spark.{name}"
+        for name in ("master=local[2]", "ui.enabled=false", f"connect.grpc.binding.address={HOST}",
+                     "connect.grpc.binding.port=0")
+    ) + " spark-internal",
+}  # fmt: skip
+READY = {  # what a program of Spark prints when it is, and the address of the pages that it has
+    "Master": (r"Starting Spark master at (spark://\S+)", MASTER, "{}"),
+    "Worker": (r"Successfully registered with master (\S+)", None, ""),
+    "SparkConnectServer": (r"Connect server started at: (\S+:\d+)", CONNECT, "sc://{}"),
+}
 ALIKE = 0.75  # share of an output that must be as printed: predictions differ a little between processors
 
 
@@ -50,23 +77,25 @@ class Block:
     line: int  # of its opening, from 1
     lines: tuple[int, int]  # of its content, from 0
     reason: str | None = None  # why it is not run
+    file: str | None = None  # where it is written
 
 
 def blocks(text: str) -> list[Block]:
     """The code blocks of a page in order; one that is indented has the language ""."""
-    found, reason = [], None
+    found, reason, file = [], None, None
     for token in MarkdownIt("commonmark").parse(text):
         if token.type == "html_block":
-            match = REASON.search(token.content)
+            match, written = REASON.search(token.content), WRITE.search(token.content)
             reason = " ".join(match[1].split()) if match else None
+            file = written[1] if written else None
         elif token.type in {"fence", "code_block"}:
             assert token.map is not None
             start, end = token.map
             inside = (start + 1, end - 1) if token.type == "fence" else (start, end)
-            found.append(Block(token.info.strip(), token.content, start + 1, inside, reason))
-            reason = None
+            found.append(Block(token.info.strip(), token.content, start + 1, inside, reason, file))
+            reason = file = None
         elif token.nesting >= 0 and token.type != "inline":
-            reason = None
+            reason = file = None
     return found
 
 
@@ -111,6 +140,8 @@ class Reader:
     patch: pytest.MonkeyPatch
     names: dict[str, Any] = field(default_factory=lambda: {"__name__": "__main__"})
     services: list[subprocess.Popen[str]] = field(default_factory=list)
+    programs: list[Program] = field(default_factory=list)
+    places: dict[str, str] = field(default_factory=SMALLER.copy)  # what the pages name, and what stands for it here
     address: str = ADDRESS
 
     def read(self, page: Path) -> list[tuple[Block, str]]:
@@ -130,29 +161,65 @@ class Reader:
                 closed = False
             elif block.language in PARSED:
                 parse(block)
+                if block.file:
+                    (self.folder / block.file).write_text(block.code, encoding="utf-8")
         return outputs
 
     def run(self, block: Block) -> str:
-        return self._python(block.code) if block.language == "python" else self._shell(block.code)
+        """Run a block; gives what it printed."""
+        kinds = {"python": self._python, "http": self._http, "cron": self._cron}
+        return kinds.get(block.language, self._shell)(block.code)
+
+    def here(self, text: str) -> str:
+        """A text of a page with what stands here for the machines, folders and sizes that it names."""
+        for theirs, ours in self.places.items():
+            text = text.replace(theirs, ours)
+        return text.replace(ADDRESS, self.address)
 
     def close(self) -> None:
         for service in self.services:
             service.terminate()
             assert service.wait(30) == 0
+        for program in self.programs:
+            program.kill()
+        if "spark" in self.names:
+            self.names["spark"].stop()
+
+    def _http(self, code: str) -> str:
+        """Send a request to the service; a share token in it is one of a new visitor."""
+        line, _, body = code.partition("\n")
+        method, path = line.split()
+        with httpx.Client(base_url=self.address, timeout=30) as client:
+            if "share.visitor-..." in body:
+                client.post("/api/visitors", json={}).raise_for_status()
+                client.post("/api/ratings/batch", json={"ratings": {"260": 5.0}}).raise_for_status()
+                body = body.replace("share.visitor-...", client.post("/api/shares", json={}).json()["share"])
+                client.cookies.clear()
+            return client.request(method, path, json=json.loads(body)).raise_for_status().text
+
+    def _cron(self, code: str) -> str:
+        """Run the command of a line for cron, in which a percent sign has a backslash."""
+        *times, command = code.split(maxsplit=5)
+        assert all(re.fullmatch(r"[\d*/,-]+", time) for time in times), times
+        return self._shell(command.replace("\\%", "%").replace(" && ", "\n"))
 
     def _python(self, code: str) -> str:
         output = io.StringIO()
         with contextlib.redirect_stdout(output), short_trainings():
-            exec(compile(code.replace(ADDRESS, self.address), "<page>", "exec"), self.names)
+            exec(compile(self.here(code), "<page>", "exec"), self.names)
         return output.getvalue()
 
     def _shell(self, code: str) -> str:
         printed = ""
         others: list[str] = []
-        for line in code.replace("\\\n", " ").splitlines():
+        for line in map(self.here, code.replace("\\\n", " ").splitlines()):
             if line.startswith("export "):
                 name, _, value = line.removeprefix("export ").partition("=")
                 self.patch.setenv(name, self._bash(f"printf %s {value}"))
+            elif line.startswith("pip install "):
+                installed(shlex.split(line, comments=True)[2:])
+            elif line.startswith(("spark-class ", "spark-submit ")):
+                self._start(shlex.split(line))
             elif line.startswith("reelgraph ") and not SHELL.search(re.sub(r"'[^']*'|\"[^\"]*\"|\s#.*", "", line)):
                 printed += self._bash("\n".join(others))
                 others = []
@@ -165,7 +232,7 @@ class Reader:
         if not script.strip():
             return ""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        command = ["bash", "-euo", "pipefail", "-c", script.replace(ADDRESS, self.address)]
+        command = ["bash", "-euo", "pipefail", "-c", script]
         done = subprocess.run(
             command,
             cwd=self.folder,
@@ -179,13 +246,28 @@ class Reader:
         return done.stdout
 
     def _reelgraph(self, words: list[str]) -> str:
-        if words[0] == "serve":
+        if words[0] == "demo":
+            cache = self.folder / "cache"
+            self.patch.setenv("XDG_CACHE_HOME", str(cache))
+            self.patch.setenv("BROWSER", "true %s")
+            shutil.copytree(self.sample_model(), cache / "reelgraph" / f"demo-{__version__}")
+        if words[0] in {"serve", "demo"}:
             return self._serve(words)
         if words[0] == "train":
             return self._train(words)
         if words[0] == "bench":
             words += ["--models", "bias,svd", "--seeds", "1"]  # The last ones count.
         return self._command(words)
+
+    def _start(self, words: list[str]) -> None:
+        """Start a program of Spark, which runs until the page is read."""
+        role = next(role for role in READY if any(word.endswith(f".{role}") for word in words))
+        ready, theirs, ours = READY[role]
+        command, log = [str(spark_home() / "bin" / words[0]), *words[1:]], self.folder / f"{role}.log"
+        self.programs.append(Program(command, log, environment_of_programs(self.folder)))
+        found = self.programs[-1].wait_for(ready)
+        if theirs:
+            self.places[theirs] = ours.format(found[1])
 
     def _command(self, words: list[str]) -> str:
         done = self.command(*words, cwd=self.folder)
@@ -227,6 +309,20 @@ class Reader:
         assert match, line
         self.address = match[0]
         return line
+
+
+def installed(requirements: list[str]) -> None:
+    """Check that libraries are installed, in a version that pip would take, with what their extras need."""
+    for text in requirements:
+        wanted = Requirement(text)
+        assert wanted.specifier.contains(version(wanted.name), prereleases=True), text
+        needs = [Requirement(need) for need in requires(wanted.name) or ()]
+        extras = {extra for need in needs for extra in re.findall(r"extra == .(\w+)", str(need.marker or ""))}
+        assert wanted.extras <= extras, f"{text} has no extra {wanted.extras - extras}"
+        for extra in ("", *wanted.extras):
+            for need in needs:
+                if need.marker is None or need.marker.evaluate({"extra": extra}):
+                    assert need.specifier.contains(version(need.name), prereleases=True), f"{text} needs {need}"
 
 
 def parse(block: Block) -> None:
