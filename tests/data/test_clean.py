@@ -6,7 +6,7 @@ import pytest
 
 from reelgraph.config import DataConfig
 from reelgraph.data.dataset import load_prepared
-from reelgraph.data.prepare.clean import Scale, infer_scale
+from reelgraph.data.prepare.clean import Scale, infer_scale, suspected_codes
 from reelgraph.data.prepare.prepare import prepare
 from reelgraph.data.sources import find
 from reelgraph.engines.engine import open_engine
@@ -32,6 +32,30 @@ def test_the_scale_is_inferred() -> None:
         for values, scale in SCALES:
             rows = engine.spark.createDataFrame([(float(value),) for value in values * 6], ["value"])
             assert infer_scale(engine.functions, rows, None) == Scale(*scale, inferred=True), values
+
+
+ALL = (1, 2, 3, 4, 5)
+
+
+@pytest.mark.parametrize(("others", "code", "percent", "suspected"), [
+    (ALL, 9.5, 10, True), (ALL, 10, 10, False), (ALL, 8.5, 10, False), (ALL, 6, 30, True), (ALL, 6, 29, False),
+    (ALL, 0, 10, True), (ALL, 0, 9, False), ((0, *ALL), -1, 5, True), ((3, 4, 5), 0.5, 5, True),
+    ((3, 4, 5), 1, 5, False), ((1, 5), 99, 50, False),
+])  # fmt: skip
+def test_values_far_from_the_others_or_frequent_beside_them_may_be_codes(
+    others: tuple[int, ...], code: float, percent: int, suspected: bool
+) -> None:
+    values = [float(code)] * percent + [float(others[place % len(others)]) for place in range(100 - percent)]
+    with open_engine("duckdb") as engine:
+        rows = engine.spark.createDataFrame([(value,) for value in values], ["value"])
+        found, none = (
+            suspected_codes(engine.functions, rows, Scale(min(values), max(values), None, inferred))
+            for inferred in (True, False)
+        )
+    assert none == [], "a scale that the user gives settles it"
+    assert [(each.value, each.share, each.others) for each in found] == (
+        [(code, percent / 100, (min(others), max(others)))] if suspected else []
+    )
 
 
 @pytest.mark.parametrize(
