@@ -61,6 +61,7 @@ def test_likes_are_stored_and_nothing_else(likes: httpx.Client) -> None:
     assert "a count above 0" in refused.json()["error"]["message"]
 
 
+@pytest.mark.slow
 def test_kept_likes_are_exported_added_and_learned_from(
     serve: Callable[..., httpx.Client], command: CommandLine, viewed: Path, tmp_path: Path
 ) -> None:
