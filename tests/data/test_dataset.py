@@ -9,15 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+import reelgraph as rg
 from reelgraph.config import DataConfig
 from reelgraph.data.dataset import Interactions, load_prepared, merge
 from reelgraph.data.prepare.fingerprint import Fingerprint, Hashes
 from reelgraph.data.prepare.prepare import prepare
 from reelgraph.data.sources import find
 from reelgraph.data.vocabulary import Vocabulary
-from reelgraph.errors import DataError
+from reelgraph.errors import ConfigError, DataError
 
 
 def part(rows: list[tuple[int, int, float, int]]) -> Interactions:
@@ -120,7 +122,22 @@ def test_unreadable_directories_are_refused(tmp_path: Path, tables: Path) -> Non
     (copy / "manifest.json").write_text("{")
     with pytest.raises(DataError, match="manifest"):
         load_prepared(copy)
+    for other in ("a list", manifest | {"kind": "reelgraph-lists"}):
+        (copy / "manifest.json").write_text(json.dumps(other))
+        with pytest.raises(DataError, match="expected kind 'reelgraph-prepared'"):
+            load_prepared(copy)
     (copy / "manifest.json").write_text(json.dumps(manifest))
+    ratings = pq.read_table(copy / "ratings.parquet")
+    other_split = pa.array(["later"] * len(ratings))
+    pq.write_table(ratings.drop_columns("split").append_column("split", other_split), copy / "ratings.parquet")
+    with pytest.raises(DataError, match=r"ratings\.parquet: expected splits train, valid, test, found"):
+        load_prepared(copy)
     (copy / "users.parquet").write_bytes((copy / "users.parquet").read_bytes()[:-9])
     with pytest.raises(DataError, match=r"users\.parquet: expected a Parquet file"):
         load_prepared(copy)
+
+
+def test_a_prepared_directory_has_its_tables(tmp_path: Path, tables: Path) -> None:
+    prepared = prepare(find(tables), DataConfig(), tmp_path / "p", lambda line: None)
+    with pytest.raises(ConfigError, match="without --items, --users and --test"):
+        rg.load(prepared, items=tables / "movies.csv")

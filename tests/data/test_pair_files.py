@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from reelgraph.config import DataConfig
 from reelgraph.data.dataset import NO_TIME
 from reelgraph.data.pair_files import read_movies, read_pairs, read_ratings, read_visitor
-from reelgraph.data.personal_exports import read_films
+from reelgraph.data.personal_exports import read_films, read_upload
 from reelgraph.data.vocabulary import canonical_id
 from reelgraph.errors import ConfigError, DataError, OutputError
 from reelgraph.recommend.output import as_type, write_lists, write_predictions
@@ -277,3 +277,16 @@ def test_unreadable_times_are_missing(cell: str, tmp_path: Path) -> None:
 def test_movie_ids_of_a_list(text: str, expected: list[str], tmp_path: Path) -> None:
     (tmp_path / "allow.csv").write_text(text)
     assert read_movies(tmp_path / "allow.csv", PLAIN).movie_ids == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"hello\nworld\n", "an export of Letterboxd"), (b"movieId,rating\n1,x\n", "rating in row 1, found '1,x'"),
+        (b"movieId,rating\n" + b"1" * 200_000 + b",3\n", "a CSV file"),
+        (b"Date,Name,Year,Letterboxd URI,Rating\n2020-01-01," + b"A" * 200_000 + b",1999,x,4\n", "a CSV file"),
+    ],
+)  # fmt: skip
+def test_uploads_of_other_files_are_refused(content: bytes, problem: str) -> None:
+    with pytest.raises(DataError, match=f"ratings.csv: expected .*{problem}"):
+        read_upload("ratings.csv", content)

@@ -86,3 +86,9 @@ def test_typed_columns_become_text(column: pa.Array, text: list[str | None]) -> 
     assert pa.array(words.to_pylist(), pa.string()).to_pylist() == text, (
         "converting each distinct value once gives the same text"
     )
+
+
+def test_a_type_without_text_is_refused() -> None:
+    column = pa.array([pa.MonthDayNano([1, 2, 3])])
+    with pytest.raises(DataError, match="expected a column of text, numbers or times, found month_day_nano_interval"):
+        as_text(column)

@@ -6,6 +6,8 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from reelgraph.config import DataConfig
@@ -14,7 +16,7 @@ from reelgraph.data.prepare.prepare import prepare
 from reelgraph.data.side_tables import read_items
 from reelgraph.data.sources import NEEDED, choose_columns, find, read_all
 from reelgraph.data.table_files import open_table
-from reelgraph.errors import DataError
+from reelgraph.errors import ConfigError, DataError
 from tests.support.inputs import HEAD, INPUTS, MOVIES, PLAIN, ROWS, WITH_TITLES, expected, lines, write_input
 
 
@@ -155,6 +157,26 @@ def test_an_archive_without_a_table_is_refused(tmp_path: Path) -> None:
         archive.writestr("notes.md", "x")
     with pytest.raises(DataError, match=r"a\.zip"):
         find(tmp_path / "a.zip")
+    with pytest.raises(DataError, match=r"a\.zip: expected a table in it"):
+        open_table(tmp_path / "a.zip")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"), [("{}", "none"), ('[{"user": 1, "movie": 2, "rating": 3}, {"user": x}]', "Expecting value")]
+)
+def test_json_without_objects_is_refused(tmp_path: Path, text: str, found: str) -> None:
+    (tmp_path / "r.json").write_text(text)
+    with pytest.raises(DataError, match=rf"r\.json: expected JSON objects, found {found}"):
+        loaded(tmp_path / "r.json", tmp_path / "p")
+
+
+def test_tables_that_are_no_matrices_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("user,x\na,1\nb,2\n")
+    with pytest.raises(DataError, match=r"m\.csv: expected a column for each item"):
+        loaded(tmp_path / "m.csv", tmp_path / "p", matrix=True)
+    pq.write_table(pa.table({"x": [1], "y": [2]}), tmp_path / "m.parquet")
+    with pytest.raises(ConfigError, match="--matrix: expected a text file"):
+        open_table(tmp_path / "m.parquet", matrix=True)
 
 
 def test_a_damaged_archive_is_refused(tmp_path: Path) -> None:

@@ -97,3 +97,9 @@ def test_columns_of_times_in_python() -> None:
         seconds_of([1], 2)
     with pytest.raises(DataError, match="'soon' at place 1"):
         seconds_of([1, "soon"], 2)
+
+
+def test_one_time_is_no_list_of_them() -> None:
+    single: Any = 1_500_021_190
+    with pytest.raises(DataError, match="expected a list of times"):
+        seconds_of(single, 1)

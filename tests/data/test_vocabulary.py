@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reelgraph.data.vocabulary import Vocabulary, canonical_id, canonical_ids, describe_overlap
+from reelgraph.data.vocabulary import Vocabulary, canonical_id, canonical_ids, describe_overlap, require_ids
 from reelgraph.errors import DataError, UnknownIdError
 
 
@@ -62,3 +62,11 @@ def test_ids_of_which_none_is_known_are_refused_with_an_id_of_each_side() -> Non
     with pytest.raises(DataError, match=r"t\.csv.*'u1'.*'1'.*'film-1'.*'10'"):
         describe_overlap("t.csv", (users, ["u1"]), (movies, ["film-1"]))
     assert describe_overlap("deny", (movies, []))
+
+
+def test_a_missing_id_is_refused_with_its_row() -> None:
+    assert require_ids([7, "a"], "user", "pairs: row") == ["7", "a"]
+    with pytest.raises(DataError, match="pairs: row 2: expected a user id, found none"):
+        require_ids(["a", None], "user", "pairs: row")
+    with pytest.raises(DataError, match="pairs: row 1: expected a movie id, found 'nan'"):
+        require_ids([float("nan")], "movie", "pairs: row")
