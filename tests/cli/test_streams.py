@@ -195,3 +195,9 @@ def test_without_a_command_there_is_help(command: Command) -> None:
     done = command()
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == command("--help").stdout
+
+
+def test_an_interrupt_while_libraries_are_imported_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    done = run("--version", env={"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])})
+    assert (done.returncode, done.stderr) == (130, b"reelgraph: interrupted\n")
