@@ -287,9 +287,9 @@ def missing_counts(f: Any, staged: DataFrame, checked: DataFrame) -> dict[str, d
 
 def totals(rows: DataFrame, *columns: Any) -> Any:
     """The row of aggregates over all rows."""
-    if not hasattr(rows, "relation"):
+    if hasattr(type(rows), "agg"):
         return rows.agg(*columns).collect()[0]
-    # DuckDB's DataFrame groups by some column only.
+    # DuckDB's DataFrame has no `agg`, and groups by some column only.
     return type(rows)(rows.relation.aggregate([column.expr for column in columns]), rows.session).collect()[0]
 
 
