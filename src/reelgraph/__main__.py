@@ -1,5 +1,6 @@
 """`python -m reelgraph` is the command `reelgraph`."""
 
+import signal
 import sys
 
 
@@ -10,7 +11,10 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("reelgraph: interrupted\n")
         sys.exit(130)
-    run()
+    try:
+        run()
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # The work is done, and its exit code is known.
 
 
 if __name__ == "__main__":
