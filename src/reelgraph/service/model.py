@@ -176,9 +176,10 @@ def read(path: Path) -> Served:
     """
     path = path.resolve()  # A link may name another model by the time of a rollback.
     recommender = open_model(path)
-    # Both sort on first use, which no request should wait for.
+    # Each computes something on first use, which no request should wait for.
     recommender.predictor.raters(0)
     recommender.titles.find("")
+    recommender.ask(k=1)
     predictor = recommender.predictor
     total = np.bincount(predictor.seen_item, predictor.seen_rating, minlength=len(predictor.items))
     rated = (predictor.item_counts > 0) & predictor.has_stars

@@ -244,7 +244,7 @@ async def questions(request: Request, body: QuestionRequest) -> Response:
             ]
         }
 
-    return answer(await run_in_threadpool(make))  # The first request computes the usefulness of all movies.
+    return answer(await run_in_threadpool(make))  # It takes long in a large catalogue.
 
 
 def _known(model: Served, movie_ids: Iterable[str]) -> tuple[str, ...]:
