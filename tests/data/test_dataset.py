@@ -5,6 +5,7 @@ import json
 import shutil
 import struct
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -141,3 +142,13 @@ def test_a_prepared_directory_has_its_tables(tmp_path: Path, tables: Path) -> No
     prepared = prepare(find(tables), DataConfig(), tmp_path / "p", lambda line: None)
     with pytest.raises(ConfigError, match="without --items, --users and --test"):
         rg.load(prepared, items=tables / "movies.csv")
+
+
+def test_the_manifest_says_how_the_directory_was_made(tmp_path: Path, tables: Path) -> None:
+    before = datetime.now(UTC).replace(microsecond=0)
+    prepared = prepare(find(tables), DataConfig(split_seed=7), tmp_path / "p", lambda line: None)
+    manifest = load_prepared(prepared).manifest
+    assert manifest["engine"] == "duckdb"
+    assert manifest["settings"] == {"split_seed": 7}
+    assert manifest["source"]["id_types"] == {"user": "string", "item": "string"}
+    assert before <= datetime.fromisoformat(manifest["created"]) <= datetime.now(UTC)
