@@ -118,6 +118,17 @@ def test_the_page_fits_a_phone(visits: Callable[..., Visit]) -> None:
     assert overflow() <= 0
 
 
+def test_genres_stand_in_rows_on_a_tablet(visits: Callable[..., Visit]) -> None:
+    visit = visits(viewport={"width": 768, "height": 1024})
+    page = visit.open()
+    page.get_by_role("button", name=f"Put {visit.titles()[0]} on your watchlist").click()
+    page.get_by_text("Only my watchlist").wait_for()
+    visit.photograph("tablet")
+    genres = page.locator("#genres").bounding_box()
+    assert genres is not None
+    assert genres["width"] > 480, "the other filters leave them room"
+
+
 def test_axe_finds_nothing_serious_in_any_state(visit: Visit) -> None:
     def barriers(state: str) -> list[str]:
         found = visit.barriers()
