@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from reelgraph.artifact import Artifact
-from reelgraph.evaluation.differences import compare, distance
+from reelgraph.evaluation.differences import compare, distance, holm
 from reelgraph.recommend.recommender import Recommender
 from reelgraph.training.fit import fit
 from tests.support.worlds import checkerboard, settings
@@ -78,3 +78,16 @@ def test_models_without_a_common_user_have_no_distance(artifact: Artifact) -> No
     strangers = pa.table({"userId": [f"stranger {row}" for row in range(artifact.users.num_rows)]})
     found = compare(Recommender(artifact), Recommender(replace(artifact, users=strangers)))
     assert found.distance is None
+
+
+def test_chances_of_tests_together_are_adjusted_by_holm() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, 0.9, 0.5]) == [1.0, 1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_of_many_fair_tests_holm_rarely_calls_any_worse() -> None:
+    rng = np.random.default_rng(0)
+    fair = [min(holm(rng.uniform(size=34).tolist())) < 0.05 for _ in range(2000)]
+    assert 0.03 < np.mean(fair) < 0.07
+    assert holm([0.001, *rng.uniform(size=33)])[0] < 0.05

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from reelgraph.arrays import Float64s, Int64s
 from reelgraph.bench.methods import TUNES_ITSELF
+from reelgraph.evaluation.differences import holm
 
 USERS = "users"  # directory of the errors by user, one file a run
 MEASURES = ("rmse", "ndcg")
@@ -110,15 +111,10 @@ def difference(pairs: Sequence[tuple[UserErrors, UserErrors]], measure: str) -> 
 
 
 def adjust(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows with `p_holm`, the p-value adjusted for all tests of the same data set and measure.
-
-    Source: Holm, A Simple Sequentially Rejective Multiple Test Procedure, 1979.
-    """
+    """The rows with `p_holm`, the p-value adjusted for all tests of the same data set and measure."""
     adjusted = []
     for family in dict.fromkeys((row["dataset"], row["measure"]) for row in rows):
         tests = sorted((row for row in rows if (row["dataset"], row["measure"]) == family), key=lambda row: row["p"])
-        least = 0.0
-        for place, row in enumerate(tests):
-            least = max(least, min(1.0, row["p"] * (len(tests) - place)))
-            adjusted.append(row | {"p_holm": least})
+        found = holm([row["p"] for row in tests])
+        adjusted += [row | {"p_holm": p} for row, p in zip(tests, found, strict=True)]
     return adjusted

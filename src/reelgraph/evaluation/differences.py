@@ -85,6 +85,17 @@ def paired(first: Floats, second: Floats, users: Sequence[str], seed: int = 0) -
     return PairedErrors(len(first), len(apart), float(np.mean(first)), float(np.mean(second)), chance)
 
 
+def holm(chances: Sequence[float]) -> list[float]:
+    """P-values adjusted for being tested together, in the order given.
+
+    Source: Holm, A Simple Sequentially Rejective Multiple Test Procedure, 1979.
+    """
+    values = np.asarray(chances, np.float64)
+    order = np.argsort(values, kind="stable")
+    values[order] = np.minimum(1.0, np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1)))
+    return [float(value) for value in values]
+
+
 def compare(one: Recommender, other: Recommender, seed: int = 0) -> Differences:
     """Compare two models, which may know different users and movies."""
     first, second = one.artifact, other.artifact
