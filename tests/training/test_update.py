@@ -167,7 +167,7 @@ def test_new_ratings_reduce_the_error(data: Dataset, model: Artifact) -> None:
     warm, change = update(before, *ids, data.train.rating[late], steps=10)
     assert change.steps == 10
     assert error(plain) < 0.6 * error(before)
-    assert error(warm) < error(plain) + 0.01
+    assert error(warm) < 1.1 * error(plain)
     again, _ = update(before, *ids, data.train.rating[late], steps=10)
     same(again, warm)
 

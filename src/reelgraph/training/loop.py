@@ -98,13 +98,7 @@ class Fit:
         config, progress, started = self.config, self.progress, time.monotonic() - self.progress.seconds
         with stop_signal(stop), kept_memory(), short_waits():
             while not (self.done or progress.interrupted):
-                self.model.train()
-                loss = self.model.loss(config)
-                self.adam.clear()
-                loss.backward()  # type: ignore[no-untyped-call]
-                self._share_gradients()
-                loss = self.shard.add(loss.detach(), "loss")
-                self._guard(loss)
+                loss = self._gradients()
                 self.adam.step(self._rate(), self.before + progress.step)
                 progress.step += 1
                 self._update_average()
@@ -118,6 +112,27 @@ class Fit:
         self.adam.clear()
         self.model.load_state_dict(progress.best if self.valid is not None else self.weights())
         return progress
+
+    def warm(self, steps: int) -> None:
+        """Teach Adam the gradients of some steps without taking them.
+
+        Its first steps move every weight by the step size, however small the gradient, which harms a fitted model.
+        """
+        for step in range(steps):
+            self._gradients()
+            self.adam.step(0.0, self.before + step)
+        self.before += steps
+
+    def _gradients(self) -> Tensor:
+        """Compute the gradients of a step; returns its loss, over all processes."""
+        self.model.train()
+        loss = self.model.loss(self.config)
+        self.adam.clear()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._share_gradients()
+        loss = self.shard.add(loss.detach(), "loss")
+        self._guard(loss)
+        return loss
 
     @property
     def done(self) -> bool:

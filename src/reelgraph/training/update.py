@@ -2,7 +2,7 @@
 
 The learned tables stay; everything that follows from the ratings is computed again. New users and movies start with
 tables of zeros: a new user's state comes from the ratings alone, a new movie's from its raters and side features. A few
-steps of the training loop then fit the tables to all ratings.
+averaged steps of the training loop then fit the tables to all ratings.
 """
 
 import tempfile
@@ -18,6 +18,7 @@ import torch
 
 from reelgraph.arrays import Float32s, Floats, Indices, Int64s, Mask
 from reelgraph.artifact import LEARNED, Artifact
+from reelgraph.config import TrainConfig
 from reelgraph.data import side_features, side_tables
 from reelgraph.data.dataset import LIKED, NO_TIME, Dataset, Interactions
 from reelgraph.data.frames import TableLike, is_frame, write_frame
@@ -34,10 +35,10 @@ from reelgraph.models.residual import SideFeatures
 from reelgraph.models.sparse import quiet_sparse
 from reelgraph.recommend.recommender import Recommender
 from reelgraph.training.fit import fit
-from reelgraph.training.loop import Fit
+from reelgraph.training.loop import Fit, Progress
 from reelgraph.training.validation import hidden_residuals
 
-# Chosen by adding the validation ratings of ML-100K to a model of the training ratings.
+# Chosen by adding ratings to models without them; see "Steps of an update" in docs/experiments.md.
 WARM_RATE = 0.002  # step size
 WARM_STEPS = 10
 
@@ -61,10 +62,9 @@ def rebuild(
         if steps:
             graph.shard.seed(seed)
             if rating_model is not None:
-                Fit(rating_model, config.model_copy(update=warm), None).run(lambda _: None)
+                fit_again(rating_model, config.model_copy(update=warm))
             if ranking_model is not None and ranking_model.liked.any():
-                own = config.for_ranking(len(ratings)).model_copy(update=warm)
-                Fit(ranking_model, own, None).run(lambda _: None)
+                fit_again(ranking_model, config.for_ranking(len(ratings)).model_copy(update=warm))
         models = [model for model in (rating_model, ranking_model) if model is not None]
         arrays = {name: array for model in models for name, array in model.export().items()}
         seen: dict[str, Any] = {
@@ -85,6 +85,20 @@ def rebuild(
         weights={name: weights[name] if name not in arrays else arrays[name].numpy() for name in weights | arrays},
         seen=pa.table(seen),
     )
+
+
+def fit_again(model: ResidualModel | RankingModel, config: TrainConfig) -> None:
+    """Take `config.max_steps` steps from a fitted model, and give it the mean of the weights on the way."""
+    fit = Fit(model, config, None)
+    fit.warm(fit.rates.max_steps)
+    total = fit.weights()
+
+    def add(_: Progress) -> None:
+        for name, value in model.state_dict().items():
+            total[name] += value
+
+    steps = fit.run(add).step
+    model.load_state_dict({name: value / (1 + steps) for name, value in total.items()})
 
 
 def restore(
