@@ -96,6 +96,19 @@ def blended(rank: Score, stars: Score | None, weight: float) -> Score:
     return rank if stars is None or not weight else lambda users: rank(users) + weight * stars(users)
 
 
+def remembered(score: Score) -> Score:
+    """The scores, computed once as long as the same users are asked for again: small data have one block of users."""
+    last: list[Any] = [None, None]
+
+    def score_again(users: Indices) -> Floats:
+        asked = users.tobytes()
+        if asked != last[0]:
+            last[:] = asked, score(users)
+        return np.asarray(last[1])
+
+    return score_again
+
+
 def choose_damping(score: Score, data: Dataset) -> dict[str, Any] | None:
     """The damping of each of `COSTS`, and validation nDCG at 10 and coverage of all strengths; None without any."""
     valid, log_count = data.valid, np.log1p(np.bincount(data.train.item_index, minlength=len(data.items)))
@@ -103,7 +116,7 @@ def choose_damping(score: Score, data: Dataset) -> dict[str, Any] | None:
     if len(users) > DAMPED_USERS:
         some = users[np.linspace(0, len(users) - 1, DAMPED_USERS).astype(np.int64)]
         valid = valid.take(np.isin(valid.user_index, some))
-    measures = {}
+    measures, score = {}, remembered(score)
     for strength in DAMPINGS:
 
         def damped(users: Indices, strength: float = strength) -> Floats:
@@ -128,7 +141,7 @@ def choose_blend(
 
     The weight is `BLEND` unless the best of `BLENDS` is better by more than `SURE` standard errors.
     """
-    rank, ndcgs = score_of(model), {}
+    rank, stars, ndcgs = remembered(score_of(model)), remembered(stars), {}
     for weight in BLENDS:
         by_user = user_ndcg(blended(rank, stars, weight), data.train, data.valid, len(data.items), data.scale[1])
         if not len(by_user):
