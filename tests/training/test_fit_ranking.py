@@ -106,15 +106,15 @@ def test_the_blend_is_the_best_on_validation(data: Dataset, monkeypatch: pytest.
     runner = Runner(RankingRuns(data), lambda *_: None)
     run = runner.fit("rank fit", settings(tune="none", **QUICK).for_ranking(len(data.train)))
     assert isinstance(run.model, RankingModel)
-    with_noise = run.model
     with np.errstate(all="ignore"):
-        for parameter in with_noise.parameters():
+        for parameter in run.model.parameters():
             parameter.data.normal_(0, 1e-3)
+    noise = fit_ranking.score_of(run.model)
     liked = np.zeros((40, 30), np.float32)
     rows = data.valid.rating >= 4
     liked[data.valid.user_index[rows], data.valid.item_index[rows]] = 10
     for sign, blend in ((1, True), (-1, False)):
-        weight, ndcg = fit_ranking.choose_blend(with_noise, data, lambda users, sign=sign: sign * liked[users])  # type: ignore[misc]
+        weight, ndcg = fit_ranking.choose_blend(noise, data, lambda users, sign=sign: sign * liked[users])  # type: ignore[misc]
         assert (weight > 0) == blend
         assert ndcg is not None
         assert ndcg["blend"] >= ndcg["rank"]

@@ -70,10 +70,12 @@ def blend_head(runner: Runner, tuned: Search, stars: Callable[[Indices], Floats]
     """
     data, run, blend, ndcg, damping = runner.runs.data, tuned.run, 0.0, None, None
     model = runner.whole(run)
-    if model is not None and stars is not None:
-        blend, ndcg = choose_blend(model, data, stars)
     if model is not None:
-        damping = choose_damping(blended(score_of(model), stars, blend), data)
+        rank = remembered(score_of(model))
+        if stars is not None:
+            stars = remembered(stars)
+            blend, ndcg = choose_blend(rank, data, stars)
+        damping = choose_damping(remembered(blended(rank, stars, blend)), data)
     facts = {
         "liked": data.liked,
         "steps": run.steps,
@@ -116,7 +118,7 @@ def choose_damping(score: Score, data: Dataset) -> dict[str, Any] | None:
     if len(users) > DAMPED_USERS:
         some = users[np.linspace(0, len(users) - 1, DAMPED_USERS).astype(np.int64)]
         valid = valid.take(np.isin(valid.user_index, some))
-    measures, score = {}, remembered(score)
+    measures = {}
     for strength in DAMPINGS:
 
         def damped(users: Indices, strength: float = strength) -> Floats:
@@ -134,14 +136,12 @@ def choose_damping(score: Score, data: Dataset) -> dict[str, Any] | None:
     return chosen | {"valid": {str(strength): measures[strength] for strength in DAMPINGS}}
 
 
-def choose_blend(
-    model: RankingModel, data: Dataset, stars: Callable[[Indices], Floats]
-) -> tuple[float, dict[str, float] | None]:
+def choose_blend(rank: Score, data: Dataset, stars: Score) -> tuple[float, dict[str, float] | None]:
     """The weight of predicted ratings in lists, and validation nDCG at 10 with ranking scores, ratings and both.
 
     The weight is `BLEND` unless the best of `BLENDS` is better by more than `SURE` standard errors.
     """
-    rank, stars, ndcgs = remembered(score_of(model)), remembered(stars), {}
+    ndcgs = {}
     for weight in BLENDS:
         by_user = user_ndcg(blended(rank, stars, weight), data.train, data.valid, len(data.items), data.scale[1])
         if not len(by_user):
