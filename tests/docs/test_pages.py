@@ -161,7 +161,9 @@ def bring(file: str, reader: Reader, request: pytest.FixtureRequest, readers_fil
     if file in {"model", "earlier"}:
         shutil.copytree(reader.sample_model(), place)
     elif file in MOVIELENS:
-        place.symlink_to(request.getfixturevalue("movielens") / file)
+        folder = request.getfixturevalue("movielens")
+        reader.patch.setenv("REELGRAPH_DATA", str(folder))  # else `bench` downloads them
+        place.symlink_to(folder / file)
     elif (readers_files / file).is_dir():
         shutil.copytree(readers_files / file, place)
     else:
