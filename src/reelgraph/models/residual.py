@@ -1,6 +1,7 @@
 """The default rating model: residual graph convolution, trained on ratings hidden from their own messages.
 
-    mu, b_u, b_i   damped means of the visible ratings
+    mu             mean of the visible ratings
+    b_u, b_i       damped means of what is left by user and by movie
     rho_ui       = r_ui - mu - b_u - b_i
     z_u          = p_u + |N_u|^-1/2 * sum_{i in N_u} ( y_i + rho_ui x_i ) + W f_u
     z_i          = p_i + |N_i|^-1/2 * sum_{u in N_i} ( y_u + rho_ui x_u ) + V f_i
