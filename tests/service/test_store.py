@@ -1,6 +1,7 @@
 """Reads and writes of the store, on SQLite and PostgreSQL, sequential and concurrent."""
 
 import shutil
+import sqlite3
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -9,7 +10,7 @@ from contextlib import suppress
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pyarrow.parquet as pq
 import pytest
@@ -234,6 +235,27 @@ def test_locks_are_awaited_up_to_the_timeout(database: URL) -> None:
     assert hasty.put("ann", {"1": 3.0})[0].replaced == 2.0, "a store that gave up goes on"
     for store in (hasty, patient, holder):
         store.close()
+
+
+def test_another_process_that_closes_the_database_meanwhile_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = URL.create("sqlite", database=str(tmp_path / "r.sqlite"))
+    other = Store.open(url)
+    other.put("ann", {"1": 1.0})
+    connect = sqlite3.connect
+
+    def connect_later(*arguments: Any, **settings: Any) -> sqlite3.Connection:
+        other.close()  # the last connection: SQLite removes the write-ahead log
+        (tmp_path / "takes the number of its inode").touch()
+        return connect(*arguments, **settings)
+
+    store = Store(url)
+    monkeypatch.setattr("sqlite3.dbapi2.connect", connect_later)
+    store.put("bob", {"2": 2.0})
+    store.put("bob", {"3": 3.0})
+    assert [len(store.ratings(user)) for user in ("ann", "bob")] == [1, 2]
+    store.close()
 
 
 def test_full_disk(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from sqlalchemy import URL, Connection, Engine, delete, func, insert, or_, select, update
+from sqlalchemy import URL, Connection, Engine, delete, event, func, insert, or_, select, update
 
 from reelgraph.errors import DatabaseError
 from reelgraph.files import new_file
@@ -82,7 +82,9 @@ class Store:
         # SQLite lets writers sleep and retry in random order; a lock among threads is fair.
         self._lock = threading.Lock()
         self._deadline = math.inf
-        self._identities: dict[str, Identity] = {}
+        self._identities: dict[str, Identity] = {}  # of SQLite's files by path; empty before the first connection
+        if url.get_backend_name() == "sqlite":
+            event.listen(self._engine, "connect", lambda *_: self._remember_files())
 
     @classmethod
     def open(cls, url: URL, *, create: bool = True) -> "Store":
@@ -253,26 +255,35 @@ class Store:
             yield connection
         self._check_files()  # The commit went to deleted files if they were deleted meanwhile.
 
-    def _check_files(self) -> None:
-        """Raise an error if SQLite's files were deleted, replaced or emptied, since SQLite would go on without them.
+    def _remember_files(self) -> None:
+        """Keep the identity of SQLite's files once a connection is open.
 
-        The write-ahead log exists from the first transaction on, as long as a connection is open.
+        Before, another process may still be the last one to close the database, and removes the write-ahead log.
         """
-        if self._engine.dialect.name != "sqlite":
-            return
+        for path, identity in self._files().items():
+            if identity is not None:
+                self._identities.setdefault(path, identity)
+
+    def _check_files(self) -> None:
+        """Raise an error if SQLite's files were deleted, replaced or emptied, since SQLite would go on without them."""
+        files = self._files() if self._identities else {}
+        if any(files[path] != identity for path, identity in self._identities.items()):
+            raise LostDatabaseError(
+                f"database {shown(self.url)}: expected the files that were opened, found them deleted, replaced or "
+                "emptied",
+                "restore the database and restart the service",
+            )
+
+    def _files(self) -> dict[str, Identity | None]:
+        """The identity of the database and its log by path; None where there is no file, or an empty database."""
+        found: dict[str, Identity | None] = {}
         for path in (str(self.url.database), f"{self.url.database}-wal"):
-            identity = None
+            found[path] = None
             with suppress(OSError):
                 stat = Path(path).stat()
-                if stat.st_size or path.endswith("-wal"):  # A database that was emptied is lost as well.
-                    identity = (stat.st_dev, stat.st_ino)
-                    self._identities.setdefault(path, identity)
-            if identity != self._identities.get(path):
-                raise LostDatabaseError(
-                    f"database {shown(self.url)}: expected the files that were opened, found them deleted, replaced or "
-                    "emptied",
-                    "restore the database and restart the service",
-                )
+                if stat.st_size or path.endswith("-wal"):
+                    found[path] = (stat.st_dev, stat.st_ino)
+        return found
 
 
 def _clock(connection: Connection) -> float:
