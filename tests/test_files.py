@@ -4,6 +4,7 @@ import ctypes
 import errno
 import itertools
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -11,9 +12,12 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from reelgraph.errors import DataError, OutputError
 from reelgraph.files import (
@@ -28,6 +32,17 @@ from reelgraph.files import (
 )
 
 KIND = "reelgraph-test"
+
+
+@contextmanager
+def file_limit(size: int) -> Iterator[None]:
+    """No file that this process writes meanwhile may be larger."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def fill(path: Path, text: str) -> None:
@@ -79,20 +94,8 @@ def test_system_errors_become_output_errors(tmp_path: Path, monkeypatch: pytest.
 
 def test_a_file_size_limit_leaves_the_older_file(tmp_path: Path) -> None:
     (tmp_path / "f").write_text("old")
-    code = """
-import resource, sys
-from pathlib import Path
-from reelgraph.files import new_file
-from reelgraph.errors import OutputError
-resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
-try:
-    with new_file(Path("f")) as file:
+    with pytest.raises(OutputError, match="File too large"), file_limit(1000), new_file(tmp_path / "f") as file:
         file.write_bytes(b"x" * 5000)
-except OutputError as error:
-    print(error)
-"""
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.stdout.startswith("f: cannot be written (File too large)"), done.stderr
     assert (tmp_path / "f").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["f"]
 
@@ -114,6 +117,18 @@ def test_unsuitable_targets_are_refused(tmp_path: Path) -> None:
     for name in ("empty", "ours", "new"):
         check_target(tmp_path / name, KIND)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "file", "full", "ours"]
+
+
+def test_a_mount_point_is_no_target() -> None:
+    with pytest.raises(OutputError, match="mount point"):
+        check_target(Path("/"), KIND)
+
+
+def test_weights_that_do_not_fit_leave_nothing(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    with pytest.raises(OutputError, match="cannot be written"), file_limit(1000), new_directory(target, KIND) as work:
+        save_file({"weights": np.zeros(1000)}, work / "weights.safetensors")
+    assert list(tmp_path.iterdir()) == []
 
 
 def audited(number: int, work: Callable[[], None], act: Callable[[], None]) -> int:

@@ -4,7 +4,6 @@ import csv
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -91,15 +90,13 @@ def test_evaluate_equals_the_errors_of_predict(command: Command, model_dir: Path
         (("predict", "pairs.csv"), "predictions.csv"),
     ],
 )
-def test_a_full_disk_keeps_the_old_file(model_dir: Path, tmp_path: Path, words: tuple[str, ...], name: str) -> None:
+def test_a_full_disk_keeps_the_old_file(
+    command: Command, model_dir: Path, tmp_path: Path, words: tuple[str, ...], name: str
+) -> None:
     (tmp_path / "pairs.csv").write_text("userId,movieId\n" + "1,10\n" * 2000)
     (tmp_path / name).write_text("the older one")
     # A file size limit of 1 KiB makes a write fail midway, as a full disk does.
-    script = 'ulimit -f 1; exec "$@"'
-    python = [sys.executable, "-m", "reelgraph", words[0], str(model_dir), *words[1:], "--out", name]
-    done = subprocess.run(
-        ["bash", "-c", script, "bash", *python], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    done = command(words[0], model_dir, *words[1:], "--out", name, cwd=tmp_path, limit=1024)
     assert done.returncode == 2, done.stderr
     line = done.stderr.splitlines()[-1]
     assert line.startswith(f"error: {name}: cannot be written (")

@@ -30,7 +30,8 @@ def become(request: dict[str, Any]) -> None:
     sys.path[0] = os.getcwd()  # noqa: PTH109 (what `python -m` puts there)
     sys.argv = ["reelgraph", *request["arguments"]]
     if request["limit"] is not None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (request["limit"],) * 2)
+        _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (request["limit"], hard))
     writing = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
     for stream, (path, flags) in enumerate(
         ((os.devnull, os.O_RDONLY), (request["stdout"], writing), (request["stderr"], writing))
@@ -67,6 +68,9 @@ def run() -> None:
     except BaseException:  # As the interpreter treats what nobody catches.
         traceback.print_exc()
         code = 1
+    # The command has ended: what coverage saves now may be larger than the files that the request allows.
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         if not stream.closed:
