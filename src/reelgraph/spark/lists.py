@@ -63,7 +63,7 @@ def write_lists(batch: Batch, report: Callable[[str], None], observe: Observer |
     artifact = read_artifact(batch.model, lists_only=True)
     users = artifact.users.num_rows
     parts = min(batch.partitions or -(-users // PART_USERS), users)
-    _check_choice(Recommender(artifact), batch, parts)
+    _check_choice(Recommender(artifact), batch)
     facts = _describe(batch, artifact.checksum, users, parts)
     with ExitStack() as stack:
         with output_errors(batch.partial):
@@ -92,12 +92,10 @@ def _write(
     return parts - len(missing), rows
 
 
-def _check_choice(model: Recommender, batch: Batch, parts: int) -> None:
+def _check_choice(model: Recommender, batch: Batch) -> None:
     """Refuse an invalid choice before Spark starts."""
     model.lists.weights(batch.choice)
     model.lists.matching(batch.choice)
-    if parts < 1:
-        raise ConfigError(f"--partitions: expected 1 or more, found {batch.partitions}", "choose another number")
 
 
 def _describe(batch: Batch, model: str, users: int, parts: int) -> dict[str, Any]:
