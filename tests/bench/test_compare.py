@@ -1,10 +1,12 @@
 """A benchmark on a small file: results, resuming, failures, tables and figures."""
 
 import csv
+import importlib
 import io
 import json
 import math
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -19,15 +21,16 @@ import pytest
 from rich.console import Console
 
 from reelgraph._version import __version__
-from reelgraph.bench import compare, datasets
-from reelgraph.bench.compare import BUDGET, BenchJob, list_jobs, run_jobs
+from reelgraph.bench import compare, datasets, figures
+from reelgraph.bench.compare import BUDGET, BenchJob, list_jobs, measure_cold, run_jobs
 from reelgraph.bench.figures import method_figure
 from reelgraph.bench.results import cold_summary, cold_tables, interval, method_tables, summary
 from reelgraph.config import DataConfig
 from reelgraph.data.prepare.prepare import prepare
 from reelgraph.data.sources import find
-from reelgraph.errors import DataError, LeakError
+from reelgraph.errors import DataError, LeakError, SetupError
 from reelgraph.tabular import make_table
+from tests.support.worlds import prepare_rows
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 MODELS = "mean,bias,ease,residual"
@@ -279,6 +282,19 @@ def test_new_users_are_measured_on_request(command: Command, tables: Path, tmp_p
         assert ended.returncode == 0, ended.stderr
         assert len(json.loads((out / "results.json").read_text())["cold"]) == number
         assert (out / "cold.svg").exists() == bool(number)
+
+
+def test_new_users_need_many_ratings_to_hide(tmp_path: Path) -> None:
+    rows: list[tuple[object, ...]] = [(user, movie, 1 + movie % 5) for user in range(20) for movie in range(9)]
+    with pytest.raises(DataError, match="more than 20 ratings, found none"):
+        measure_cold(prepare_rows(tmp_path, rows), seed=0)
+
+
+def test_figures_need_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.delitem(sys.modules, figures.__name__)
+    with pytest.raises(SetupError, match="expected matplotlib"):
+        importlib.import_module(figures.__name__)
 
 
 def test_cold_start_curves_are_averaged_over_seeds() -> None:

@@ -187,6 +187,7 @@ def test_incomplete_models(command: Command, model_dir: Path, tmp_path: Path) ->
         ((), "expected one of --user, --ratings, --together and --all"),
         (("--user", "1", "--all"), "expected one of --user, --ratings, --together and --all"),
         (("--all",), "expected --out FILE.parquet, found none"),
+        (("--user", "1", "--only-watchlist"), "--only-watchlist: expected --ratings with an export"),
         (("--ratings", "nowhere.csv"), "nowhere.csv: expected a file, found none"),
         (("--user", "1", "--out", "no/such/folder/list.json"), "cannot be written"),
     ],

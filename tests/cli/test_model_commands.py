@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 import subprocess
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -76,6 +77,22 @@ def test_the_options_of_a_list(command: Command, model_dir: Path, tmp_path: Path
     (tmp_path / "none.csv").write_text("movieId,rating\n")
     start = json.loads(command("recommend", model_dir, "--ratings", tmp_path / "none.csv", "--json").stdout)
     assert [row["movie_id"] for row in start] == [line.movie.movie_id for line in model.recommend(ratings={})]
+
+
+def test_a_list_of_a_watchlist(command: Command, model_dir: Path, tmp_path: Path) -> None:
+    head, export = "Date,Name,Year,Letterboxd URI", tmp_path / "letterboxd.zip"
+    ratings = f'{head},Rating\n2024-01-01,"Movie, The 5",1974,u,4.5\n'
+    with zipfile.ZipFile(export, "w") as archive:
+        archive.writestr("ratings.csv", ratings)
+        wanted = ('2024-01-01,"Movie, The 6",1975,u', '2024-01-01,"Movie, The 9",1978,u')
+        archive.writestr("watchlist.csv", "\n".join([head, *wanted, ""]))
+    done = command("recommend", model_dir, "--ratings", export, "--only-watchlist", "--json")
+    assert done.returncode == 0, done.stderr
+    assert {row["movie_id"] for row in json.loads(done.stdout)} == {"60", "90"}
+    (tmp_path / "ratings.csv").write_text(ratings)
+    refused = command("recommend", model_dir, "--ratings", tmp_path / "ratings.csv", "--only-watchlist")
+    assert refused.returncode == 2
+    assert "--only-watchlist: expected a watchlist" in refused.stderr
 
 
 def test_one_list_for_several_people(command: Command, model_dir: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Files of a trained model's daily work: pairs, tests, a visitor's ratings, predictions and lists."""
 
 import csv
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -290,3 +291,14 @@ def test_movie_ids_of_a_list(text: str, expected: list[str], tmp_path: Path) -> 
 def test_uploads_of_other_files_are_refused(content: bytes, problem: str) -> None:
     with pytest.raises(DataError, match=f"ratings.csv: expected .*{problem}"):
         read_upload("ratings.csv", content)
+
+
+def test_an_export_that_cannot_be_opened_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "ratings.csv").write_text("movieId,rating\n1,4\n")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))  # Root may open every file, but not more than this.
+    try:
+        with pytest.raises(DataError, match=r"ratings.csv: expected a readable file"):
+            read_films(tmp_path / "ratings.csv")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -20,7 +20,7 @@ from reelgraph.engines import spark_session
 from reelgraph.engines.engine import check_name, open_engine
 from reelgraph.engines.spark_jobs import JobProgress
 from reelgraph.engines.spark_session import driver_memory, user_settings
-from reelgraph.errors import ConfigError, EngineError, SetupError
+from reelgraph.errors import ConfigError, EngineError, OutputError, SetupError
 from tests.support.clusters import settings
 
 # Runs a command and sends Ctrl-C while its Java starts or while a job runs.
@@ -180,6 +180,25 @@ def test_an_open_session_is_used_and_left_open(open_session: SparkSession) -> No
         open_engine("local[1]"),
     ):
         pass
+
+
+def test_duckdb_without_memory_and_disk_is_one_line() -> None:
+    with pytest.raises(OutputError, match=r"preparation: .*memory"), open_engine("duckdb") as engine:  # noqa: PT012
+        engine.spark.conn.execute("SET memory_limit = '20MB'; SET max_temp_directory_size = '0B'")
+        engine.spark.sql("SELECT range FROM range(5_000_000) ORDER BY hash(range)").collect()
+
+
+@pytest.mark.parametrize(
+    ("name", "module"), [("local[1]", "pyspark.sql"), ("sc://{host}", "pyspark.sql.connect.session")]
+)
+def test_spark_without_a_part_of_pyspark(name: str, module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        engine = name.format(host=f"127.0.0.1:{listener.getsockname()[1]}")
+        with pytest.raises(SetupError, match=r"expected .*pyspark.*pip install"), open_engine(engine):
+            pass
 
 
 def test_unknown_engines_are_refused() -> None:

@@ -1,10 +1,12 @@
 """The GCN model against the dense formula of its layers."""
 
+import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 from torch_geometric.nn import GCNConv
 
+from reelgraph.errors import ConfigError
 from reelgraph.models.gcn import GCNModel, to_data
 from reelgraph.models.graph import build_graph
 from tests.support.worlds import noisy
@@ -17,6 +19,13 @@ def test_data_scales_ratings_to_the_unit_interval() -> None:
     data = to_data(build_graph(train, USERS, ITEMS), (1.0, 5.0))
     assert torch.allclose(data.edge_attr[: len(train)], torch.from_numpy((train.rating - 1) / 4), atol=1e-6)
     assert data.num_nodes == USERS + ITEMS
+
+
+def test_several_processes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As torchrun starts them, which the settings do not tell."""
+    monkeypatch.setattr("reelgraph.models.shard.place", lambda: (0, 2))
+    with pytest.raises(ConfigError, match="gcn: expected one process, found 2"):
+        GCNModel(build_graph(noisy(), USERS, ITEMS), scale=(1.0, 5.0), dim=DIM, dropout=0.3)
 
 
 def test_there_are_three_layers() -> None:

@@ -1,8 +1,10 @@
 """A service that learns: rounds in a child process, their outcomes, and who takes over from whom."""
 
 import json
+import os
 import shutil
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -16,9 +18,10 @@ import pytest
 from sqlalchemy import URL
 
 from reelgraph.artifact import read_artifact, write_artifact
-from reelgraph.errors import ConfigError, OutputError
+from reelgraph.errors import ConfigError, OutputError, SetupError
 from reelgraph.files import learning_of
 from reelgraph.recommend.recommender import Recommender, open_model
+from reelgraph.service import learning
 from reelgraph.service.database.ledger import Ledger
 from reelgraph.service.database.store import Store
 from reelgraph.service.learning import Learner, record, rounds_of
@@ -241,6 +244,30 @@ def test_a_model_that_cannot_be_updated_is_refused_at_the_start(place: Path) -> 
     learner = Learner(settings, current, Ledger(URL.create("sqlite", database="unused"), metrics), metrics)
     with pytest.raises(ConfigError, match="--learn-every: expected a residual model, which can be updated, found gcn"):
         learner.check()
+
+
+def test_learning_needs_pytorch(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    current = Current(place)
+    metrics = Metrics(current)
+    ledger = Ledger(URL.create("sqlite", database="unused"), metrics)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(SetupError, match="expected PyTorch, found none"):
+        Learner(Settings(learn_every="1h"), current, ledger, metrics).check()
+    Learner(Settings(), current, ledger, metrics).check()
+
+
+def test_a_lost_lease_ends_the_round(database: URL, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learning, "LEASE", 600.0)  # A process that cannot renew its lease in time would end.
+    store = Store.open(database)
+    with learning.leased(store, None) as confirm:
+        assert confirm is not None
+        confirm()
+        store.end_lease(learning.holder(os.getpid()))
+        assert store.take_lease("another server", 60)
+        with pytest.raises(SetupError, match="learn: expected to be the only one"):
+            confirm()
+    assert store.learner() == "another server", "it is not ours to end"
+    store.close()
 
 
 @pytest.mark.slow

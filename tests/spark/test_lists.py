@@ -223,6 +223,24 @@ def test_a_part_that_cannot_be_written_is_one_line(model: Path, tmp_path: Path) 
     assert pq.read_table(batch.out).equals(alone(model, tmp_path / "alone.parquet", Choice()))
 
 
+@pytest.mark.spark
+def test_parts_that_do_not_arrive_are_one_line(
+    model: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker may write to a directory of its own that has the name of the one to share."""
+    (tmp_path / "own" / "lists.partial").mkdir(parents=True)
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\ncd {tmp_path}/own && exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    monkeypatch.setenv("PYSPARK_PYTHON", str(python))
+    options = ["--all", "--engine", "local[1]", "--partitions", 2, "--stage", "/proc/self/cwd", "--out", "lists"]
+    done = command("recommend", model, *options, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert "expected 2 parts from the workers, found 0" in done.stderr.splitlines()[-1]
+    assert len(list((tmp_path / "own" / "lists.partial").glob("part-*"))) == 2
+    assert not (tmp_path / "lists").exists()
+
+
 def test_invalid_requests_are_refused_before_spark_starts(model: Path, tmp_path: Path) -> None:
     out, nowhere = tmp_path / "lists", "spark://127.0.0.1:1"
     for wishes, error, line in (

@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+import torch.distributed as dist
 
+from reelgraph.errors import TrainingError
 from reelgraph.models.shard import Shard, shard_of
 from reelgraph.recommend.recommender import open_model
-from reelgraph.training import launch
-from tests.support.clusters import Cluster, until
+from reelgraph.training import launch, process
+from tests.support.clusters import Cluster, settings, until
 from tests.support.worlds import benchmark, interactions
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -119,6 +121,23 @@ def test_workers_of_a_spark_cluster_give_the_same_result(
     same(tmp_path / "model", alone)
 
 
+def test_workers_that_cannot_train_are_one_line(
+    cluster: Cluster, tables: Path, command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert command("prepare", tables, "--out", tmp_path / "prepared").returncode == 0
+    monkeypatch.setenv("PYSPARK_PYTHON", str(tmp_path / "none"))
+    for name, value in settings(tmp_path / "conf", stage_maxConsecutiveAttempts="1").items():
+        monkeypatch.setenv(name, value)  # Spark would try four times.
+    options = ["--processes", 2, "--engine", cluster.url, "--out", tmp_path / "model"]
+    done = command("train", tmp_path / "prepared", *SHORT, *options)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith(f"error: training: expected 2 processes on {cluster.url}")
+    assert "--resume" in last
+    assert not (tmp_path / "model").exists()
+
+
 def start(prepared: Path, out: Path, *options: Any) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "reelgraph", "train", prepared, *SHORT, *options, "--out", out]
     return subprocess.Popen([str(part) for part in command], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -198,6 +217,22 @@ def test_an_error_in_all_processes_is_reported_once(tables: Path, command: Run, 
     classic = command("train", tables, "--processes", 2, "--model", "gcn", "--out", tmp_path / "m")
     assert classic.returncode == 2
     assert "expected 1 for gcn" in classic.stderr
+
+
+def test_a_lost_peer_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loopback = "lo0" if sys.platform == "darwin" else "lo"
+    environment = {
+        "WORLD_SIZE": "2",
+        "REELGRAPH_RENDEZVOUS": f"file://{tmp_path}/store",
+        "GLOO_SOCKET_IFNAME": loopback,
+    }
+    code = "import os; from reelgraph.training.process import joined\nwith joined(): os._exit(0)"
+    with subprocess.Popen([sys.executable, "-c", code], env=os.environ | environment | {"RANK": "1"}):
+        for name, value in (environment | {"RANK": "0"}).items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(TrainingError, match="found one gone"), process.joined():
+            dist.barrier()
+    assert not dist.is_initialized()
 
 
 def test_shards_hold_each_user_once_and_about_as_many_ratings(monkeypatch: pytest.MonkeyPatch) -> None:
