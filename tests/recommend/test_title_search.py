@@ -134,6 +134,20 @@ def test_two_errors_are_accepted_in_long_words_and_none_in_short_ones() -> None:
     assert search("tyo") == []
 
 
+@pytest.mark.parametrize(("typed", "first"), [("citizen cane", 0), ("lizard of oz", 2), ("zird of oz", None)])
+def test_the_first_letter_may_be_the_slip(typed: str, first: int | None) -> None:
+    index = index_of([("Citizen Kane", 1941, 90), ("Citizen's Care", 1977, 9), ("Wizard of Oz, The", 1939, 9)])
+    assert index.find(typed)[:1].tolist() == ([] if first is None else [first])
+
+
+def test_a_short_word_may_have_a_slip_beside_another_word() -> None:
+    index = index_of([("Fight Club", 1999, 9), ("Die Hard", 1988, 9), ("Star Wars", 1977, 9)])
+    assert index.find("fight clb").tolist() == [0]
+    assert index.find("die hrd").tolist() == [1]
+    assert index.find("clb").tolist() == []
+    assert index.find("star wars abc").tolist() == [2], "a word that matches nothing is still left out"
+
+
 def test_an_empty_query_lists_the_most_rated_movies() -> None:
     counts = [MOVIES[item][2] for item in INDEX.find("  ")]
     assert counts == sorted(counts, reverse=True)

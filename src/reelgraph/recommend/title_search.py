@@ -2,6 +2,7 @@
 
 import re
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -17,6 +18,7 @@ _SUBTITLE = re.compile(r":\s|\s[-\u2013]\s")
 _YEAR = re.compile(r"\d{4}$")
 _LAST = "\U0010ffff"
 _MIN_INITIALS = 3
+_SHORTEST = 3  # letters of a word that may have a slip
 
 # The score of a match: log10 of the movie's ratings, plus or minus these. An exact name outweighs 30 times the
 # ratings of a name that only begins so, which in turn outweighs 10 times those of any other match.
@@ -71,9 +73,9 @@ class TitleIndex:
         A word matches a word that begins with it. Numbers match in any form (2, II, two), two words may be written
         as one or one as two, initials stand for a name ("lotr"), and articles and words such as "part" may be left
         out. Only if nothing matches, the search takes a number at the end as a place in a series ("harry potter 3");
-        then accepts one slip in a word of 4 letters or more and two in one of 7 or more; then leaves out the one of
-        three words or more that matches nothing. Exact names and names that begin with the text come first, weighed
-        against the number of ratings. An empty text finds all movies.
+        then accepts one slip in a word of 4 letters or more, or of 3 beside another word, and two in one of 7 or
+        more; then leaves out the one of three words or more that matches nothing. Exact names and names that begin
+        with the text come first, weighed against the number of ratings. An empty text finds all movies.
         """
         query = words(text)
         if not query:
@@ -117,7 +119,11 @@ class TitleIndex:
             yield self._in_series(query[:-1], int(NUMBERS[query[-1]][0]))
         loose = [self._match_slips(match, place, query) for place, match in enumerate(matches)]
         yield self._cost(loose, query)
-        found = [place for place, match in enumerate(loose) if np.isfinite(match).any()]
+        found = [
+            place
+            for place, word in enumerate(query)
+            if np.isfinite((loose if len(word) > _SHORTEST else matches)[place]).any()
+        ]
         if len(found) == size - 1 and sum(query[place] not in _OPTIONAL for place in found) >= 2:
             yield self._cost([loose[place] for place in found], [query[place] for place in found])
 
@@ -164,13 +170,15 @@ class TitleIndex:
         from rapidfuzz.distance import OSA  # noqa: PLC0415
 
         word, cost = query[place], match.copy()
-        slips = 0 if word.isdigit() else 2 if len(word) >= 7 else 1 if len(word) >= 4 else 0
+        if len(word) == len("the") and OSA.distance(word, "the") <= 1:
+            return np.minimum(cost, np.float32(_LEFT_OUT))
+        # A word of 3 letters is near so many others that another word must narrow the search.
+        least = _SHORTEST + (len(query) == 1)
+        slips = 0 if word.isdigit() or len(word) < least else 2 if len(word) >= 7 else 1
         if not slips:
-            if len(word) == len("the") and OSA.distance(word, "the") <= 1:
-                cost = np.minimum(cost, np.float32(_LEFT_OUT))
             return cost
         for texts in (self._words, self._joined):
-            # The last word may not be finished; the first letter is right, or swapped with the second.
+            # The last word may not be finished; the first letter is right, swapped with the second, or the only slip.
             begun = texts.texts(word[0])
             unfinished = all(later.isdigit() for later in query[place + 1 :])  # apart from a year
             ends = range(len(word) - 1, len(word) + 2) if unfinished and len(word) > 4 else ()
@@ -182,6 +190,9 @@ class TitleIndex:
                 for index in np.flatnonzero(distance <= slips):
                     items = items_of(compared[index])
                     cost[items] = np.minimum(cost[items], distance[index] * _SLIP)
+            for text in texts.with_other_start(word) if len(word) > _SHORTEST else ():
+                items = texts.equal_to(text)
+                cost[items] = np.minimum(cost[items], _SLIP)
             if np.isfinite(cost).any():
                 break
         return cost
@@ -241,6 +252,15 @@ class _SortedTexts:
                 start.append(place)
         self._start = [*start, len(texts)]
         self._movies = np.asarray([item for _, item in texts], np.int32)
+        self._ends: dict[str, list[str]] | None = None
+
+    def with_other_start(self, word: str) -> list[str]:
+        """All texts that differ from `word` in the first letter only, or have one more before it."""
+        if self._ends is None:
+            self._ends = defaultdict(list)
+            for text in self._texts:
+                self._ends[text[1:]].append(text)
+        return [*self._ends.get(word[1:], ()), *self._ends.get(word, ())]
 
     def starting_with(self, prefix: str) -> Indices:
         """Movies of all texts that begin with `prefix`; a movie may appear more than once."""
