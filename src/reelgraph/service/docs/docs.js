@@ -1,2 +1,3 @@
 // validatorUrl: Swagger UI would otherwise send the schema to an external validator.
-SwaggerUIBundle({ url: "/api/openapi.json", dom_id: "#docs", validatorUrl: null, deepLinking: true });
+// deepLinking: it would put a link inside each route's button, which screen readers cannot reach.
+SwaggerUIBundle({ url: "/api/openapi.json", dom_id: "#docs", validatorUrl: null, deepLinking: false });
