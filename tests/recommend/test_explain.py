@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reelgraph.recommend.catalogue import Movie
-from reelgraph.recommend.explain import Explanation, Reason, signed
+from reelgraph.recommend.explain import Explanation, Reason, rounded, signed
 from reelgraph.recommend.recommender import Recommender, open_model
 
 
@@ -44,7 +46,27 @@ def test_reasons_are_told_before_objections_and_small_parts_as_one_sum() -> None
         "X: 3.50 stars predicted",
         "3.50 on average, 0.00 your level, 0.00 this movie's, 0.00 your taste",
     ]
-    assert made(("A", 4, 0.001, False)).text()[2:] == ["your 1 rating: 0.00"]
+    assert made(("A", 4, 0.001, False)).text()[2:] == ["your rating: 0.00"]
+
+
+def test_the_numbers_told_add_up_as_they_are_shown() -> None:
+    told = made(("A", 4, 0.023, False), ("B", 4, 0.014, False), ("C", 4, 0.006, False), ("D", 4, 0.001, False)).text()
+    assert told[1:] == [
+        "3.50 on average, 0.00 your level, 0.00 this movie's, +0.04 your taste",
+        "because you gave A 4 stars: +0.02", "because you gave B 4 stars: +0.01", "because you gave C 4 stars: +0.01",
+        "your other rating: 0.00", "together: +0.04",
+    ]  # fmt: skip
+    assert rounded([0.014, 0.024], 0.038) == [0.02, 0.02]
+    assert rounded([-0.014, -0.024], -0.038) == [-0.02, -0.02]
+    assert rounded([0.006, 0.006, 0.007], 0.019) == [0.0, 0.01, 0.01]
+    assert rounded([], 0.0) == []
+
+
+@given(st.lists(st.floats(-1, 1), min_size=1, max_size=30))
+def test_rounded_parts_are_near_the_exact_ones(parts: list[float]) -> None:
+    shown = rounded(parts, sum(parts))
+    assert sum(shown) == pytest.approx(round(sum(parts), 2), abs=1e-9)
+    assert all(abs(one - other) <= 0.0151 for one, other in zip(parts, shown, strict=True))
 
 
 @pytest.mark.parametrize("most", [1, 3, 5, 1000])

@@ -22,6 +22,24 @@ def signed(part: float) -> str:
     return f"{part:+.2f}" if abs(part) >= _TINY else "0.00"
 
 
+def rounded(parts: Sequence[float], total: float) -> list[float]:
+    """Parts with two decimals that sum to the rounded total; each is at most 0.015 from the exact one.
+
+    The parts nearest to the next hundredth are rounded there, and preferably none that would then be 0.00.
+    """
+    cents = [round(100 * part) for part in parts]
+    missing = round(100 * total) - sum(cents)
+    step = 1 if missing > 0 else -1
+
+    def gain(place: int) -> float:
+        return step * (100 * parts[place] - cents[place]) - (cents[place] == -step)
+
+    order = sorted(range(len(parts)), key=gain, reverse=True)
+    for place in order[: abs(missing)]:
+        cents[place] += step
+    return [cent / 100 for cent in cents]
+
+
 @dataclass(frozen=True)
 class Reason:
     """The signed contribution of one of the user's ratings, which is in the data's scale."""
@@ -53,13 +71,15 @@ class Grounds:
     total: float
 
     def text(self, noun: str = "rating") -> list[str]:
-        """One line for each part, and one for the sum of several."""
-        lines = [f"because {reason}: {signed(reason.contribution)}" for reason in self.supporting]
-        lines += [f"but {reason}: {signed(reason.contribution)}" for reason in self.opposing]
+        """One line for each part, and one for the sum of several; the numbers add up as they are shown."""
+        rows = [(f"because {reason}", reason.contribution) for reason in self.supporting]
+        rows += [(f"but {reason}", reason.contribution) for reason in self.opposing]
         if self.own is not None:
-            lines.append(f"your own {noun} of this movie: {signed(self.own.contribution)}")
+            rows.append((f"your own {noun} of this movie", self.own.contribution))
         if self.rest_number:
-            lines.append(f"your {self.rest_text(noun)}: {signed(self.rest)}")
+            rows.append((f"your {self.rest_text(noun).removeprefix('1 ')}", self.rest))
+        shown = rounded([part for _, part in rows], self.total)
+        lines = [f"{text}: {signed(part)}" for (text, _), part in zip(rows, shown, strict=True)]
         return [*lines, f"together: {signed(self.total)}"] if len(lines) > 1 else lines
 
     def rest_text(self, noun: str = "rating") -> str:
@@ -174,17 +194,25 @@ class Explanation(Tabular):
         return f"<div><b>{first}</b><br/>{'<br/>'.join(lines)}</div>"
 
     def sum_text(self) -> str:
-        """The parts of the predicted stars or, in a model without stars, of the ranking score in one line."""
+        """The parts of the predicted stars or, in a model without stars, of the ranking score in one line.
+
+        The numbers add up as they are shown: the part of the movie takes what the others lose by rounding.
+        """
         if self.prediction is None and self.ranking is not None:
-            own = self.grounds(ranking=True).total
-            return f"{signed(self.ranking.movie)} from the movie itself, {signed(own)} your movies"
-        parts = [
-            f"{self.mean:.2f} on average", f"{signed(self.user)} your level", f"{signed(self.movie)} this movie's",
-            f"{signed(self.grounds().total)} your taste",
-        ]  # fmt: skip
+            return self._score_text("your movies")
+        mean, user, taste = (round(part, 2) for part in (self.mean, self.user, self.grounds().total))
+        known = round(self.free + self.side, 2)
+        # The mean and the level are the same for all movies, and the taste is the sum of the reasons.
+        movie = round(self.prediction, 2) - mean - user - taste - known
+        terms = [(user, "your level"), (movie, "this movie's"), (taste, "your taste")]
         if self.free or self.side:
-            parts.append(f"{signed(self.free + self.side)} what else is known of you")
-        return ", ".join(parts)
+            terms.append((known, "what else is known of you"))
+        return ", ".join([f"{mean:.2f} on average", *(f"{signed(part)} {label}" for part, label in terms)])
+
+    def _score_text(self, whose: str) -> str:
+        """The parts of the ranking score, which must exist, in one line."""
+        own, score = self.grounds(ranking=True).total, self.ranking.score if self.ranking else 0.0
+        return f"{signed(round(score, 2) - round(own, 2))} from the movie itself, {signed(own)} {whose}"
 
     def text(self, most: int = MOST) -> list[str]:
         """Lines for the console: the prediction, its parts, and about `most` reasons for it and half as many against.
@@ -198,8 +226,8 @@ class Explanation(Tabular):
         if ranking is not None:
             told = self.grounds(ranking=True, most=most)
             if lines:
-                own = f"{signed(ranking.movie)} from the movie itself, {signed(told.total)} your ratings"
-                lines += [f"its place in the list: score {ranking.score:.2f}", own, *told.text()]
+                lines += [f"its place in the list: score {ranking.score:.2f}", self._score_text("your ratings")]
+                lines += told.text()
             else:
                 lines = [f"{self.target}: ranking score {ranking.score:.2f}", self.sum_text(), *told.text("movie")]
         return lines

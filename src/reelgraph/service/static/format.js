@@ -75,6 +75,23 @@ export function signed(part, digits = 2) {
   return Number(text) === 0 ? text : `${part > 0 ? "+" : "−"}${text}`;
 }
 
+/**
+ * Parts with two decimals that sum to the rounded total. As `rounded` in recommend/explain.py: the parts nearest to the
+ * next hundredth are rounded there, and preferably none that would then be 0.00.
+ * @param {number[]} parts
+ * @param {number} total
+ */
+export function rounded(parts, total) {
+  const cents = parts.map((part) => Math.round(100 * part));
+  const missing = Math.round(100 * total) - cents.reduce((sum, cent) => sum + cent, 0);
+  const step = Math.sign(missing);
+  /** @param {number} place */
+  const gain = (place) => step * (100 * parts[place] - cents[place]) - (cents[place] === -step ? 1 : 0);
+  const order = parts.map((_, place) => place).sort((one, other) => gain(other) - gain(one));
+  for (const place of order.slice(0, Math.abs(missing))) cents[place] += step;
+  return cents.map((cent) => cent / 100);
+}
+
 /** "4.5 of 5 stars". @param {number} stars @param {Scale} scale */
 export function spoken(stars, scale) {
   return `${exact(stars)} of ${exact(scale.high)} stars`;

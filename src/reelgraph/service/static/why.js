@@ -1,7 +1,7 @@
 /** The explanation of a prediction: one ribbon per rating, as wide as its contribution. */
 
 import { h, s } from "./dom.js";
-import { counted, exact, signed, spoken, titleOf, value } from "./format.js";
+import { counted, exact, rounded, signed, spoken, titleOf, value } from "./format.js";
 
 /** @typedef {import("./format.js").Movie} Movie */
 /** @typedef {import("./format.js").Scale} Scale */
@@ -70,9 +70,10 @@ function cut(text, room, font = "600 13.5px") {
  * @param {Pull[]} pulls
  * @param {Movie} target
  * @param {string} result short text below the target
+ * @param {number} sum of the pulls
  * @param {number} width of the picture, in pixels
  */
-function picture(pulls, target, result, width) {
+function picture(pulls, target, result, sum, width) {
   const narrow = width < 480;
   const left = narrow ? width * 0.58 : Math.min(320, width * 0.48);
   const tile = narrow ? 58 : 84;
@@ -86,6 +87,7 @@ function picture(pulls, target, result, width) {
   let arriving = middle - total / 2;
   const ribbons = [];
   const words = [];
+  const shown = rounded(pulls.map(({ pull }) => pull), sum);
   for (const [place, { label, detail, pull }] of pulls.entries()) {
     const y = first + place * ROW;
     const thick = widths[place];
@@ -106,8 +108,8 @@ function picture(pulls, target, result, width) {
       s("text", {
         x: left - 8,
         y: y + 5,
-        class: `pull-number ${Math.abs(pull) < 0.005 ? "" : tone}`,
-        text: signed(pull),
+        class: `pull-number ${shown[place] === 0 ? "" : tone}`,
+        text: signed(shown[place]),
       }),
     );
   }
@@ -186,12 +188,16 @@ export function whyListed({ ranking, target }) {
  */
 export function why(found, prediction, scale) {
   const clipped = Math.min(scale.high, Math.max(scale.low, prediction));
+  const [mean, user, taste, whole] = [found.mean, found.user, found.grounds.total, prediction].map((part) =>
+    Number(part.toFixed(2)),
+  );
+  const movie = whole - mean - user - taste; // It takes what the others lose by rounding.
   const sum = h(
     "ul",
     { class: "sum", "aria-label": "How the prediction adds up" },
     term(found.mean, "average rating", "from"),
     term(found.user, "your rating level"),
-    term(found.movie, "this movie’s level"),
+    term(movie, "this movie’s level"),
     term(found.grounds.total, "your taste"),
     term(prediction, "predicted", "to"),
   );
@@ -245,7 +251,7 @@ function picturePart({ because, grounds }, target, scale, { heading, result, uni
       h("span", { class: "key up", text: "raises" }),
       h("span", { class: "key down", text: "lowers" }),
     ),
-    figure((width) => picture(pullsOf(grounds), target, result, width), summary),
+    figure((width) => picture(pullsOf(grounds), target, result, total, width), summary),
     h("p", { class: "together" }, "Together ", h("b", { text: `${signed(total)}${unit}` })),
     h(
       "details",
