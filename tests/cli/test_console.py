@@ -262,6 +262,28 @@ def test_tables_fit_80_columns_and_break_no_word(capsys: Captured, monkeypatch: 
     assert words <= widths_and_words(capsys.readouterr().out)[1]
 
 
+def test_lines_are_broken_between_words_on_a_terminal_only(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    line = "Best match first: how likely you are to like each movie, and its predicted stars."
+    console.say(line)
+    progress_module.note(line)
+    assert capsys.readouterr() == (f"{line}\n", f"{line}\n")
+    for name, value in {"FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": "40", "NO_COLOR": "1"}.items():
+        monkeypatch.setenv(name, value)
+    console.say(line)
+    progress_module.note(line)
+    for text in capsys.readouterr():
+        assert " ".join(text.split()) == line
+        assert max(map(len, text.splitlines())) <= 40
+        assert len(text.splitlines()) == 3
+
+
+def test_the_names_of_the_orders_are_not_broken(capsys: Captured) -> None:
+    names = ("order best", "order less-known", "popularity penalty 0.3")
+    console.show_list_measures(dict.fromkeys((*names, "default"), dict.fromkeys(MEASURES, 0.25)))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line[:24].rstrip() for line in lines if "0.250" in line] == ["order best (default)", *names[1:]]
+
+
 def test_columns_that_do_not_fit_are_left_out_by_rank_and_named(capsys: Captured) -> None:
     header, row = ["", "first", "second", "third"], ["name", "x" * 20, "y" * 30, "z" * 40]
     console.show_table("Title", header, [row], spare=(2, 1))

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 # Measures of lists that narrow screens do without, the first first.
-_SPARE_MEASURES = ("novelty", "diversity", "precision", "hit_rate", "coverage")
+_SPARE_MEASURES = ("novelty", "precision", "hit_rate", "diversity", "coverage")
 
 
 def stdout() -> Console:
@@ -37,8 +37,9 @@ def stdout() -> Console:
 
 
 def say(line: str) -> None:
-    """Print one line, not wrapped."""
-    stdout().print(escape(line), soft_wrap=True)
+    """Print one line; a terminal breaks it between words."""
+    screen = stdout()
+    screen.print(escape(line), soft_wrap=not screen.is_terminal)
 
 
 def show_json(value: Any) -> None:
@@ -137,7 +138,8 @@ def show_list_measures(lists: dict[str, dict[str, float | None]]) -> None:
         if name in lists
     ]
     header = ["", *(MEASURES[name] for name in names)]
-    show_table("Lists", header, rows, spare=[header.index(MEASURES[name]) for name in _SPARE_MEASURES])
+    spare = [header.index(MEASURES[name]) for name in _SPARE_MEASURES]
+    show_table("Lists", header, rows, spare=spare, narrow=max((len(row[0]) for row in rows), default=0))
 
 
 def show_quality(quality: dict[str, Any]) -> None:

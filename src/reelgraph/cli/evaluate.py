@@ -29,8 +29,9 @@ from reelgraph.tabular import make_table
 def evaluate(config: DataConfig, model: Path, test: Path, as_json: bool) -> None:
     """Measure MODEL on the ratings in TEST.
 
-    Measures its predictions, lists, explanations and similar movies. TEST must be ratings that MODEL does not know:
-    train it on other files, or with --no-use-all.
+    Measures its predictions, lists, explanations and similar movies.
+
+    Train MODEL with --no-use-all or on other files: TEST must be ratings that it does not know.
     """
     report, analysis, warning = _evaluate(open_model(model), test, config)
     if as_json:

@@ -2,7 +2,9 @@
 
 import codecs
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import NoReturn, TextIO
@@ -68,8 +70,12 @@ def _message(error: Exception) -> str | None:
 
 
 def _exit(line: str, code: int) -> NoReturn:
+    line = " ".join(line.split())
+    if sys.stderr.isatty():  # which would break long words at its edge otherwise; paths stay whole
+        width = shutil.get_terminal_size().columns
+        line = textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False)
     with suppress(OSError):
-        sys.stderr.write(f"{' '.join(line.split())}\n")
+        sys.stderr.write(f"{line}\n")
     _discard(sys.stdout)
     sys.exit(code)
 

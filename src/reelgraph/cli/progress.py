@@ -33,8 +33,9 @@ class JobReport:
 
 
 def note(line: str) -> None:
-    """Print one line on stderr."""
-    _stderr().print(escape(line))
+    """Print one line on stderr; a terminal breaks it between words."""
+    console = _stderr()
+    console.print(escape(line), soft_wrap=not console.is_terminal)
 
 
 def noted(rows: Rows) -> Rows:
