@@ -113,6 +113,7 @@ export class Import {
     if (watchlist.size) parts.push(`Your watchlist has ${counted(watchlist.size, "movie")}.`);
     byId("imported").hidden = parts.length === 0;
     byId("imported-words").textContent = parts.join(" ");
+    byId("imported-forget").textContent = unrated + watchlist.size === 1 ? "Forget it" : "Forget them";
   }
 
   #forget() {
