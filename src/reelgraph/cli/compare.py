@@ -10,7 +10,7 @@ import click
 
 from reelgraph import artifact
 from reelgraph.cli import console, progress
-from reelgraph.cli.options import JSON, PATH, read_settings
+from reelgraph.cli.options import JSON, PATH, examples, read_settings
 from reelgraph.config import DataConfig, TrainConfig
 from reelgraph.data.stored_files import exists
 from reelgraph.errors import ArtifactError, DataError, TrainingError
@@ -22,7 +22,7 @@ _LONGEST_WORD = 20  # characters, so that a name and two values fit a line
 _SHOWN = ("metrics.", "ranking.", "analysis.lists.default.")  # of the metrics; --json has all of them
 
 
-@click.command()
+@click.command(epilog=examples("reelgraph diff earlier model"))
 @click.argument("first", type=PATH)
 @click.argument("second", type=PATH)
 @JSON
@@ -34,7 +34,7 @@ def diff(first: Path, second: Path, as_json: bool) -> None:
     _show(compare(open_model(first), open_model(second)), (str(first), str(second)), as_json)
 
 
-@click.command()
+@click.command(epilog=examples("reelgraph rerun model", "reelgraph rerun model --ratings moved/ratings.csv"))
 @click.argument("model", type=PATH)
 @click.option("--ratings", type=PATH, help="the ratings, if they are no longer where the training read them")
 @click.option("--items", type=PATH, help="the movie table, likewise")

@@ -9,7 +9,7 @@ import click
 from rich.table import Table
 
 from reelgraph.cli import console, progress
-from reelgraph.cli.options import JSON, PATH, reading
+from reelgraph.cli.options import JSON, PATH, examples, reading
 from reelgraph.config import DataConfig
 from reelgraph.data import pair_files
 from reelgraph.data.vocabulary import describe_overlap
@@ -21,7 +21,7 @@ from reelgraph.recommend.recommender import Recommender, open_model
 from reelgraph.tabular import make_table
 
 
-@click.command()
+@click.command(epilog=examples("reelgraph evaluate model test.csv"))
 @click.argument("model", type=PATH)
 @click.argument("test", type=PATH)
 @JSON
@@ -43,7 +43,7 @@ def evaluate(config: DataConfig, model: Path, test: Path, as_json: bool) -> None
     console.show_verdict({} if report is None else {"test": report.errors()}, analysis, warn=warning is None)
 
 
-@click.command()
+@click.command(epilog=examples("reelgraph report model --out report.html"))
 @click.argument("model", type=PATH)
 @click.option("--out", type=PATH, required=True, help="HTML file to write")
 @click.option("--test", type=PATH, help="test ratings [default: the results of training]")
@@ -80,7 +80,12 @@ def _cold(model: Recommender) -> dict[str, Any] | None:
     return None if results is None else results.to_json()
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "reelgraph bench ml-100k-u1 --models bias,myfm,residual --out results",
+        "reelgraph bench ratings.csv --seeds 5 --out results",
+    )
+)
 @click.argument("names", metavar="DATASET...", nargs=-1, required=True)
 @click.option("--models", help="methods, separated by commas [default: all whose libraries are installed]")
 @click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="runs per method")

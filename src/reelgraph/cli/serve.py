@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from reelgraph.service.database.store import Store
 
 
-@click.command()
+@click.command(epilog=examples("reelgraph serve model", "reelgraph serve model --host 0.0.0.0 --learn-every 1h"))
 @click.argument("model", metavar="DIR", type=PATH)
 @settings_of(Settings)
 def serve(config: Settings, model: Path) -> None:
@@ -34,7 +34,7 @@ def serve(config: Settings, model: Path) -> None:
     run(model, config, keys_of(os.environ))
 
 
-@click.command()
+@click.command(epilog=examples("reelgraph export --database model.ratings.sqlite --out new-ratings.parquet"))
 @click.option("--database", help="database of the service [default: REELGRAPH_DATABASE]")
 @click.option("--out", type=PATH, required=True, help="Parquet file for the ratings; `train` and `update` accept it")
 def export(database: str | None, out: Path) -> None:

@@ -80,7 +80,7 @@ def train(
     console.show_verdict(manifest["metrics"], manifest.get("analysis"))
 
 
-@click.command()
+@click.command(epilog=examples("reelgraph update model new-ratings.parquet --out model"))
 @click.argument("model", type=PATH)
 @click.argument("ratings", type=PATH)
 @click.option("--out", type=PATH, required=True, help="directory for the new model")
@@ -131,7 +131,7 @@ def update(
         console.say(f"Compared with a full training ({seconds:.1f} s), {apart}")
 
 
-@click.command()
+@click.command(epilog=examples("reelgraph forget model --user 17"))
 @click.argument("model", type=PATH)
 @click.option("--user", required=True, help="the user to remove")
 @click.option("--out", type=PATH, help="directory for the new model [default: replace MODEL]")
