@@ -219,11 +219,12 @@ class SideFeatures(nn.Module):
         self.linear = None
         if features is not None:
             self.register_buffer("features", torch.as_tensor(features), persistent=False)
-            device = torch.get_default_device()
-            self.linear = nn.utils.skip_init(nn.Linear, features.shape[1], dim, device=device)  # type: ignore[no-untyped-call]
+            # Made on "meta", it draws no numbers. nn.utils.skip_init would import SymPy, which takes a second.
+            self.linear = nn.Linear(features.shape[1], dim, device="meta")
             bound = scale * features.shape[1] ** -0.5  # PyTorch's, times the scale
-            for parameter in self.linear.parameters():
-                nn.init.uniform_(parameter, -bound, bound, generator=random)
+            for name, parameter in list(self.linear.named_parameters()):
+                values = nn.init.uniform_(torch.empty(parameter.shape), -bound, bound, generator=random)
+                setattr(self.linear, name, nn.Parameter(values))
         self.dim, self.learned = dim, torch.empty(0)
 
     @classmethod
