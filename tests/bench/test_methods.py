@@ -1,8 +1,8 @@
 """Every method beats simpler ones on synthetic users, and marks what it cannot predict."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from reelgraph.data.load import load
 from reelgraph.errors import ConfigError, SetupError
 from reelgraph.metrics.ranking import evaluate_ranking
 from reelgraph.metrics.ratings import rmse
+from reelgraph.training import fit
 from tests.support.worlds import interactions, write_files
 
 RATE = ("bias", "itemknn", "svd", "svdpp", "als-spark", "myfm", "residual", "residual-no-time", "residual-ratings-only")
@@ -30,9 +31,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 @pytest.fixture(scope="module")
-def tuned(data: Dataset) -> Callable[[str], MethodTrial]:
+def tuned(data: Dataset) -> Iterator[Callable[[str], MethodTrial]]:
     """A method by its name with its first settings; each is fitted once."""
-    return cache(lambda name: tune_and_fit(name, data, seed=0, budget=0.0))
+    short = partial(fit.fit, max_steps=60, rank_max_steps=40, tune="none")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fit, "fit", short)  # of our own methods
+        yield cache(lambda name: tune_and_fit(name, data, seed=0, budget=0.0))
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import pytest
 from reelgraph.recommend.recommender import open_model
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
+QUICK = ("--tune", "none", "--max-steps", 9)
 
 
 def test_search_prints_ids_that_other_commands_take(command: Command, model_dir: Path) -> None:
@@ -132,9 +133,9 @@ def test_evaluate_measures_lists_and_explanations(command: Command, model_dir: P
 
 
 def test_training_prints_ranking_measures(command: Command, tables: Path, tmp_path: Path) -> None:
-    done = command("train", tables, "--max-steps", 20, "--rank-max-steps", 20, "--out", tmp_path / "m")
+    done = command("train", tables, *QUICK, "--rank-max-steps", 10, "--out", tmp_path / "m")
     assert "order best" in done.stdout
-    alone = command("train", tables, "--max-steps", 20, "--no-ranking", "--out", tmp_path / "n")
+    alone = command("train", tables, *QUICK, "--no-ranking", "--out", tmp_path / "n")
     assert "order rank" not in alone.stdout
     refused = command("recommend", tmp_path / "n", "--user", 1, "--order", "rank")
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
@@ -151,7 +152,7 @@ def test_a_report_is_a_page(command: Command, model_dir: Path, tables: Path, tmp
 
 
 def test_a_report_on_new_visitors(command: Command, tables: Path, tmp_path: Path) -> None:
-    assert command("train", tables, "--max-steps", 20, "--rank-max-steps", 20, "--out", tmp_path / "m").returncode == 0
+    assert command("train", tables, *QUICK, "--rank-max-steps", 10, "--out", tmp_path / "m").returncode == 0
     done = command("report", tmp_path / "m", "--cold", "--out", tmp_path / "r.html")
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "r.html").read_text()

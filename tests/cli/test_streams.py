@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,25 +16,28 @@ import pytest
 
 from reelgraph import artifact
 from tests.support.clusters import until
+from tests.support.commands import CommandLine
 
-Command = Callable[..., subprocess.CompletedProcess[str]]
+FULL = Path("/dev/full")
 PYTHON = [sys.executable, "-m", "reelgraph"]
 
 
-def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[bytes]:
+def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+    """Run a command in a Python of its own, where `command` would not do; bytes that are not UTF-8 are surrogates."""
     words = [argument if isinstance(argument, bytes) else str(argument) for argument in arguments]
     extra = options.pop("env", {})
     assert isinstance(extra, dict)
     settings = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": {**os.environ, **extra}} | options
+    settings |= {"encoding": "utf-8", "errors": "surrogateescape"}
     return subprocess.run([*PYTHON, *words], check=False, **settings)  # type: ignore[call-overload, no-any-return]
 
 
-def error_of(done: subprocess.CompletedProcess[bytes]) -> bytes:
+def error_of(done: subprocess.CompletedProcess[str]) -> str:
     """The one error of a refused command; the report on its files may stand before it."""
     assert done.returncode == 2, done.stderr
     *report, line = done.stderr.splitlines()
-    assert line.startswith(b"error: ")
-    assert not any(text.startswith((b"error", b"Traceback")) for text in report)
+    assert line.startswith("error: ")
+    assert not any(text.startswith(("error", "Traceback")) for text in report)
     return line
 
 
@@ -51,15 +53,14 @@ def accents(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("option", [[], ["--json"]])
-def test_a_full_stdout_is_one_line(model_dir: Path, option: list[str]) -> None:
-    with Path("/dev/full").open("wb") as full:
-        line = error_of(run("recommend", model_dir, "--user", 1, "-k", 80, *option, stdout=full))
-    assert b"No space left on device" in line
+def test_a_full_stdout_is_one_line(command: CommandLine, model_dir: Path, option: list[str]) -> None:
+    line = error_of(command("recommend", model_dir, "--user", 1, "-k", 80, *option, stdout=FULL))
+    assert "No space left on device" in line
 
 
 def test_help_on_a_full_stdout_is_one_line() -> None:
-    with Path("/dev/full").open("wb") as full:
-        assert b"No space left on device" in error_of(run("--help", stdout=full))
+    with FULL.open("wb") as full:
+        assert "No space left on device" in error_of(run("--help", stdout=full))
 
 
 @pytest.mark.parametrize("words", [["--help"], ["recommend", "--help"], ["recommend", "MODEL", "--user", "1"]])
@@ -70,7 +71,7 @@ def test_a_closed_pipe_is_no_error(model_dir: Path, words: list[str]) -> None:
         done = run(*(model_dir if word == "MODEL" else word for word in words), stdout=writer)
     finally:
         os.close(writer)
-    assert (done.returncode, done.stderr) == (0, b"")
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
@@ -82,19 +83,17 @@ def test_streams_that_are_closed(model_dir: Path, tmp_path: Path, closed: str) -
     assert pq.read_table(tmp_path / "lists.parquet").num_rows > 0
 
 
-def test_a_stderr_that_cannot_be_written_keeps_the_exit_code(model_dir: Path) -> None:
-    with Path("/dev/full").open("wb") as full:
-        assert run("recommend", model_dir, "--user", "nobody", stderr=full).returncode == 2
+def test_a_stderr_that_cannot_be_written_keeps_the_exit_code(command: CommandLine, model_dir: Path) -> None:
+    assert command("recommend", model_dir, "--user", "nobody", stderr=FULL).returncode == 2
 
 
-def test_characters_that_stdout_lacks_are_replaced(accents: Path) -> None:
+def test_characters_that_stdout_lacks_are_replaced(command: CommandLine, accents: Path) -> None:
     done = run("recommend", accents, "--user", 1, env={"PYTHONIOENCODING": "ascii"})
     assert done.returncode == 0, done.stderr
-    assert b"Am?lie" in done.stdout
+    assert "Am?lie" in done.stdout
     done = run("recommend", accents, "--user", 1, "--json", env={"PYTHONIOENCODING": "ascii"})
     assert json.loads(done.stdout)[0]["title"].startswith("Amélie")
-    done = run("recommend", accents, "--user", 1, "--json", env={"PYTHONIOENCODING": "utf-8"})
-    assert "Amélie".encode() in done.stdout
+    assert "Amélie" in command("recommend", accents, "--user", 1, "--json").stdout
 
 
 @pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
@@ -102,23 +101,27 @@ def test_characters_that_stdout_lacks_are_replaced(accents: Path) -> None:
 def test_names_that_are_not_utf8_are_shown_as_they_are(model_dir: Path, locale: str, coerced: str) -> None:
     variables = {"LC_ALL": locale, "PYTHONCOERCECLOCALE": coerced, "PYTHONUTF8": coerced}
     done = run("predict", model_dir, b"nope\xff.csv", "--out", "o.csv", env=variables)
-    assert b"nope\xff.csv: expected a file, found none" in error_of(done)
+    assert os.fsdecode(b"nope\xff.csv: expected a file, found none") in error_of(done)
 
 
-def test_files_whose_names_are_not_utf8_are_used_or_refused(model_dir: Path, tables: Path, tmp_path: Path) -> None:
-    ratings = os.fsencode(tmp_path) + b"/r\xff.csv"
-    shutil.copy(os.fsencode(tables / "ratings.csv"), ratings)
+def test_files_whose_names_are_not_utf8_are_used_or_refused(
+    command: CommandLine, model_dir: Path, tables: Path, tmp_path: Path
+) -> None:
+    def odd(name: bytes) -> Path:
+        return tmp_path / os.fsdecode(name)
+
+    ratings = shutil.copy(tables / "ratings.csv", odd(b"r\xff.csv"))
     for words in (
         ("prepare", ratings, "--out", tmp_path / "p"),
         ("evaluate", model_dir, ratings),
-        ("recommend", model_dir, "--all", "--out", os.fsencode(tmp_path) + b"/l\xff.parquet"),
-        ("predict", model_dir, ratings, "--out", os.fsencode(tmp_path) + b"/p\xff.csv"),
+        ("recommend", model_dir, "--all", "--out", odd(b"l\xff.parquet")),
+        ("predict", model_dir, ratings, "--out", odd(b"p\xff.csv")),
     ):
-        done = run(*words, cwd=tmp_path)
+        done = command(*words, cwd=tmp_path)
         if done.returncode:
-            assert b"\xff" in error_of(done)
-    model = shutil.copytree(model_dir, tmp_path / os.fsdecode(b"m\xff"))
-    assert b"m\xff: expected a name in UTF-8, found other bytes" in error_of(run("recommend", model, "--user", "1"))
+            assert "\ufffd" in error_of(done), "the byte, as `command` reads it"
+    model = shutil.copytree(model_dir, odd(b"m\xff"))
+    assert "m\ufffd: expected a name in UTF-8, found other bytes" in error_of(command("recommend", model, "--user", 1))
 
 
 @pytest.mark.parametrize(
@@ -145,7 +148,7 @@ def test_files_whose_names_are_not_utf8_are_used_or_refused(model_dir: Path, tab
     ],
 )
 def test_paths_that_are_too_long_are_one_line(
-    command: Command, model_dir: Path, tables: Path, tmp_path: Path, words: tuple[str, ...]
+    command: CommandLine, model_dir: Path, tables: Path, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
     values = {"MODEL": str(model_dir), "RATINGS": str(tables / "ratings.csv"), "LONG": "x" * 5000}
     done = command(*(values.get(word, word.replace("LONG", "x" * 5000)) for word in words), cwd=tmp_path)
@@ -155,7 +158,7 @@ def test_paths_that_are_too_long_are_one_line(
     assert "Traceback" not in done.stderr
 
 
-def test_temporary_files_are_removed(command: Command, tables: Path, tmp_path: Path) -> None:
+def test_temporary_files_are_removed(command: CommandLine, tables: Path, tmp_path: Path) -> None:
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     quick = ["--tune", "none", "--no-ranking", "--max-steps", "3"]
@@ -191,7 +194,7 @@ main(sys.argv[1:])
     assert (process.returncode, err.strip()) == (130, "reelgraph: interrupted")
 
 
-def test_without_a_command_there_is_help(command: Command) -> None:
+def test_without_a_command_there_is_help(command: CommandLine) -> None:
     done = command()
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == command("--help").stdout
@@ -200,4 +203,4 @@ def test_without_a_command_there_is_help(command: Command) -> None:
 def test_an_interrupt_while_libraries_are_imported_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "click.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
     done = run("--version", env={"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])})
-    assert (done.returncode, done.stderr) == (130, b"reelgraph: interrupted\n")
+    assert (done.returncode, done.stderr) == (130, "reelgraph: interrupted\n")

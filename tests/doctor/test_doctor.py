@@ -60,6 +60,7 @@ def test_the_command_leaves_no_temporary_files(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "reelgraph", "doctor"]
     done = subprocess.run(command, env=os.environ | {"TMPDIR": str(tmp_path)}, capture_output=True, check=False)
     assert done.returncode == 0, done.stdout
+    assert b"torch" in done.stdout
     assert list(tmp_path.iterdir()) == []
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from reelgraph.data import personal_exports
 from reelgraph.data.personal_exports import read_films
 from reelgraph.errors import DataError
 from reelgraph.recommend.catalogue import Catalogue
@@ -189,7 +190,10 @@ def test_a_damaged_zip_is_refused(model: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("row", ["2024-02-03,Heat,1995,u,4\n", "tt0116282,Fargo,8\n"])
-def test_an_export_of_too_many_films_is_refused(model: Any, write: Callable[[str, str], Path], row: str) -> None:
+def test_an_export_of_too_many_films_is_refused(
+    model: Any, write: Callable[[str, str], Path], row: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(personal_exports, "MOST_FILMS", 2000)
     header = "Date,Name,Year,Letterboxd URI,Rating\n" if "Heat" in row else "Const,Title,Your Rating\n"
-    with pytest.raises(DataError, match=r"films\.csv: expected at most 200,000 films, found more"):
-        match_file(model, write("films.csv", header + row * 200_001))
+    with pytest.raises(DataError, match=r"films\.csv: expected at most 2,000 films, found more"):
+        match_file(model, write("films.csv", header + row * 2001))

@@ -21,7 +21,7 @@ class CommandLine:
 
     def __call__(
         self, *arguments: object, cwd: Path | None = None, temporary: Path | None = None, limit: int | None = None,
-        kill: tuple[float, int] | None = None,
+        kill: tuple[float, int] | None = None, stdout: Path | None = None, stderr: Path | None = None,
     ) -> subprocess.CompletedProcess[str]:  # fmt: skip
         """Run a command and wait until it ends.
 
@@ -31,6 +31,8 @@ class CommandLine:
             temporary: its directory for temporary files.
             limit: the largest number of bytes that a file may have.
             kill: seconds after which it gets a signal, and the signal.
+            stdout: what its output goes to in place of the result.
+            stderr: the same for its messages.
         """
         words = [str(argument) for argument in arguments]
         request = {
@@ -38,12 +40,15 @@ class CommandLine:
             "cwd": str(cwd or Path.cwd()),
             "environment": os.environ | ({} if temporary is None else {"TMPDIR": str(temporary)}),
             "limit": limit,
-            "stdout": str(self._stdout),
-            "stderr": str(self._stderr),
+            "stdout": str(stdout or self._stdout),
+            "stderr": str(stderr or self._stderr),
         }
         with self._busy:
             code = self._ask(json.dumps(request), kill)
-            texts = [path.read_text(encoding="utf-8", errors="replace") for path in (self._stdout, self._stderr)]
+            texts = [
+                "" if elsewhere else path.read_text(encoding="utf-8", errors="replace")
+                for path, elsewhere in ((self._stdout, stdout), (self._stderr, stderr))
+            ]
         return subprocess.CompletedProcess(["reelgraph", *words], code, *texts)
 
     def _ask(self, request: str, kill: tuple[float, int] | None) -> int:

@@ -2,9 +2,11 @@
 
 import json
 import os
+import random
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -56,21 +58,32 @@ def short(model: str, **changes: Any) -> TrainConfig:
     return settings(model=model, **({"max_steps": STEPS, "eval_every": 2, "patience": 20} | changes))
 
 
+@cache
+def whole(model: str) -> Artifact:
+    """A fit that was not stopped."""
+    return fit(some_data(), short(model)).artifact
+
+
+def some_steps(number: int) -> list[int]:
+    """The first two and the last two of the steps, one of them with an evaluation, and one between."""
+    between = random.Random(0).randrange(3, number - 1) if number > 4 else 1
+    return sorted({1, 2, between, number - 1, number})
+
+
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("phase", ["fit", "refit"])
 def test_a_fit_stopped_at_any_step_resumes_to_the_same_result(tmp_path: Path, model: str, phase: str) -> None:
     data, config, folder = some_data(), short(model), tmp_path / "c"
-    whole = fit(data, config).artifact
-    steps = STEPS if phase == "fit" else refit_steps(whole.manifest["steps"])
+    steps = STEPS if phase == "fit" else refit_steps(whole(model).manifest["steps"])
     assert steps > 3
-    for step in range(1, steps):
+    for step in some_steps(steps - 1):
         stopped = fit(data, config, observe=ctrl_c(phase, step), checkpoints=Checkpoints(folder)).artifact
         assert stopped.manifest["interrupted"]
-        assert result(stopped) != result(whole)
+        assert result(stopped) != result(whole(model))
         with safe_open(folder / f"{phase}.safetensors", framework="pt") as file:
             assert json.loads(file.metadata()["state"])["step"] == step + 1, "the key is looked at between two steps"
         resumed = fit(data, config, checkpoints=Checkpoints(folder, resume=True)).artifact
-        assert result(resumed) == result(whole), f"stopped in step {step + 1}"
+        assert result(resumed) == result(whole(model)), f"stopped in step {step + 1}"
         assert not resumed.manifest["interrupted"]
         assert not folder.exists(), "a whole fit needs no checkpoint any more"
 
@@ -82,7 +95,7 @@ def test_a_fit_stopped_repeatedly_resumes_to_the_same_result(tmp_path: Path, mod
     for step in (2, 3, 6):
         fit(data, config, observe=ctrl_c("fit", step), checkpoints=checkpoints)
     fit(data, config, observe=ctrl_c("refit", 1), checkpoints=checkpoints)
-    assert result(fit(data, config, checkpoints=checkpoints).artifact) == result(fit(data, config).artifact)
+    assert result(fit(data, config, checkpoints=checkpoints).artifact) == result(whole(model))
 
 
 PHASES = ("tune 0", "tune 1", "fit", "rank fit", "refit", "rank refit")
@@ -142,7 +155,7 @@ def test_a_crashed_fit_resumes_from_the_last_checkpoint(tmp_path: Path, model: s
         checkpoints=Checkpoints(tmp_path / "c", resume=True),
     )
     assert seen[0] == (phase, 3), "two steps were kept, nothing is done twice"
-    assert result(resumed.artifact) == result(fit(data, config).artifact)
+    assert result(resumed.artifact) == result(whole(model))
 
 
 def test_a_fit_stopped_before_the_first_evaluation_can_resume(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from reelgraph.training.fit import fit
 from reelgraph.training.loop import Progress
 from reelgraph.training.runner import Checkpoints, Runner
 from reelgraph.training.runs import RatingRuns
-from reelgraph.training.tuning import search
+from reelgraph.training.tuning import Search, search
 from tests.support.worlds import checkerboard, dataset, interactions, settings
 
 
@@ -44,6 +44,12 @@ def steps_of(config: TrainConfig, data: Dataset) -> tuple[Any, int]:
 
     result = search(Runner(RatingRuns(data), observe), config)
     return result, sum(seen.values())
+
+
+@pytest.fixture(scope="module")
+def searched() -> Search:
+    """The result of a quick search that nothing interrupted."""
+    return search(Runner(RatingRuns(tastes()), lambda *_: None), quick())
 
 
 @pytest.mark.parametrize("tune", TRIALS)
@@ -129,13 +135,13 @@ def test_without_validation_ratings_nothing_is_searched() -> None:
     assert model.artifact.manifest["intervals"] == {}
 
 
-def test_the_same_seed_makes_the_same_choices() -> None:
-    result, second = (search(Runner(RatingRuns(tastes()), lambda *_: None), quick()) for _ in range(2))
+def test_the_same_seed_makes_the_same_choices(searched: Search) -> None:
+    result, second = searched, search(Runner(RatingRuns(tastes()), lambda *_: None), quick())
     assert result.trials == second.trials
     assert result.run.config == second.run.config
 
 
-def test_an_interrupted_search_resumes_to_the_same_result(tmp_path: Path) -> None:
+def test_an_interrupted_search_resumes_to_the_same_result(searched: Search, tmp_path: Path) -> None:
     class Cut(Exception):  # noqa: N818
         pass
 
@@ -143,7 +149,6 @@ def test_an_interrupted_search_resumes_to_the_same_result(tmp_path: Path) -> Non
         if phase == "tune 2" and progress.step == 6:
             raise Cut
 
-    whole = search(Runner(RatingRuns(tastes()), lambda *_: None), quick())
     with pytest.raises(Cut):
         search(Runner(RatingRuns(tastes()), cut, Checkpoints(tmp_path / "c")), quick())
     done: dict[str, int] = {}
@@ -152,7 +157,7 @@ def test_an_interrupted_search_resumes_to_the_same_result(tmp_path: Path) -> Non
         done[phase] = done.get(phase, 0) + 1
 
     again = search(Runner(RatingRuns(tastes()), count, Checkpoints(tmp_path / "c", resume=True)), quick())
-    assert again.trials == whole.trials
+    assert again.trials == searched.trials
     assert "tune 0" not in done, "a finished phase is not repeated"
     assert "tune 1" not in done
 

@@ -22,7 +22,7 @@ from reelgraph.errors import DataError
 
 List = Literal["rated", "watched", "watchlist"]
 # A real export has a few megabytes and some thousand films. The bytes are of all files of a zip, unpacked.
-_MOST_BYTES, _MOST_FILMS, _LONGEST_TITLE = 16_000_000, 200_000, 500
+_MOST_BYTES, MOST_FILMS, _LONGEST_TITLE = 16_000_000, 200_000, 500
 _DAMAGE = (*DAMAGE, NotImplementedError, RuntimeError, ValueError, struct.error)  # RuntimeError: encrypted
 _LETTERBOXD, _IMDB, _TRAKT = 5.0, 10.0, 10.0  # the highest rating of each service
 _TRAKT_LISTS: dict[str, List] = {
@@ -129,8 +129,8 @@ def _exported(name: str, file: BinaryIO) -> list[Film] | None:
 
 
 def _check_number(name: str, films: int) -> None:
-    if films > _MOST_FILMS:
-        raise DataError(f"{name}: expected at most {_MOST_FILMS:,} films, found more", "check the export")
+    if films > MOST_FILMS:
+        raise DataError(f"{name}: expected at most {MOST_FILMS:,} films, found more", "check the export")
 
 
 def _texts(name: str, file: BinaryIO) -> Iterator[tuple[str, str]]:
@@ -186,11 +186,11 @@ def _films(name: str, text: str) -> list[Film] | None:
     first = text.split("\n", 1)[0]
     header = next(csv.reader([first.strip("\r")]), [])
     if {"Name", "Year", "Letterboxd URI"} <= set(header):
-        return list(islice(_letterboxd_films(name, _rows(text)), _MOST_FILMS + 1))
+        return list(islice(_letterboxd_films(name, _rows(text)), MOST_FILMS + 1))
     if {"trakt_id", "title"} <= set(header):
         return [film for row in _rows(text) if (film := _trakt_film(_nested(row))) is not None]
     if {"Const", "Title"} <= set(header) or {"const", "Title"} <= set(header):
-        return list(islice(_imdb_films(_rows(text)), _MOST_FILMS + 1))
+        return list(islice(_imdb_films(_rows(text)), MOST_FILMS + 1))
     return _titled_films(name, text, header)
 
 
