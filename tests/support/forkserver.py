@@ -16,10 +16,9 @@ from typing import Any
 
 # Imports take most of a short command's time: everything that commands import when they need it.
 MODULES = (
-    "duckdb.experimental.spark.sql", "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg", "numpy",
-    "pandas", "pyarrow.parquet", "rich.progress", "torch", "reelgraph.cli.main", "reelgraph.data.load",
-    "reelgraph.recommend.explain_plot", "reelgraph.recommend.recommender", "reelgraph.service.server",
-    "reelgraph.training.fit", "reelgraph.training.update",
+    "duckdb.experimental.spark.sql", "numpy", "pandas", "pyarrow.parquet", "rich.progress", "torch",
+    "reelgraph.cli.main", "reelgraph.data.load", "reelgraph.recommend.recommender", "reelgraph.training.fit",
+    "reelgraph.training.update",
 )  # fmt: skip
 
 
