@@ -92,13 +92,11 @@ def settings(folder: Path, **more: str) -> dict[str, str]:
 
     Args:
         folder: where spark-defaults.conf is written.
-        **more: further settings, such as `eventLog_dir` for spark.eventLog.dir.
+        **more: further settings, such as `sql_shuffle_partitions` for spark.sql.shuffle.partitions.
     """
     folder.mkdir(exist_ok=True)
     lines = [f"spark.{role}.extraJavaOptions {QUICK}" for role in ("driver", "executor")]
-    # Spark's default of 200 tasks in each shuffle takes most of the time of a job on few rows.
-    lines += ["spark.driver.memory 1g", "spark.sql.shuffle.partitions 4"]
-    lines += [f"spark.{name.replace('_', '.')} {value}" for name, value in more.items()]
+    lines += ["spark.driver.memory 1g", *(f"spark.{name.replace('_', '.')} {value}" for name, value in more.items())]
     (folder / "spark-defaults.conf").write_text("\n".join([*lines, ""]))
     return {"SPARK_CONF_DIR": str(folder), "SPARK_LOCAL_IP": HOST}
 
