@@ -243,7 +243,7 @@ def test_another_process_that_closes_the_database_meanwhile_loses_nothing(
     url = URL.create("sqlite", database=str(tmp_path / "r.sqlite"))
     other = Store.open(url)
     other.put("ann", {"1": 1.0})
-    connect = sqlite3.connect
+    connect: Callable[..., sqlite3.Connection] = sqlite3.connect
 
     def connect_later(*arguments: Any, **settings: Any) -> sqlite3.Connection:
         other.close()  # the last connection: SQLite removes the write-ahead log
