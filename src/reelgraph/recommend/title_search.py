@@ -4,6 +4,7 @@ import re
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -252,15 +253,18 @@ class _SortedTexts:
                 start.append(place)
         self._start = [*start, len(texts)]
         self._movies = np.asarray([item for _, item in texts], np.int32)
-        self._ends: dict[str, list[str]] | None = None
 
     def with_other_start(self, word: str) -> list[str]:
         """All texts that differ from `word` in the first letter only, or have one more before it."""
-        if self._ends is None:
-            self._ends = defaultdict(list)
-            for text in self._texts:
-                self._ends[text[1:]].append(text)
-        return [*self._ends.get(word[1:], ()), *self._ends.get(word, ())]
+        return [*self._by_end.get(word[1:], ()), *self._by_end.get(word, ())]
+
+    @cached_property
+    def _by_end(self) -> dict[str, list[str]]:
+        """The texts by all but their first letter; made for the first search that finds nothing else."""
+        ends: dict[str, list[str]] = defaultdict(list)
+        for text in self._texts:
+            ends[text[1:]].append(text)
+        return ends
 
     def starting_with(self, prefix: str) -> Indices:
         """Movies of all texts that begin with `prefix`; a movie may appear more than once."""
