@@ -9,7 +9,6 @@ from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.text import Text
 
 from reelgraph.cli.progress import note
@@ -37,9 +36,8 @@ def stdout() -> Console:
 
 
 def say(line: str) -> None:
-    """Print one line; a terminal breaks it between words."""
-    screen = stdout()
-    screen.print(escape(line), soft_wrap=not screen.is_terminal)
+    """Print one line on stdout; a terminal breaks it between words."""
+    note(line, stdout())
 
 
 def show_json(value: Any) -> None:

@@ -32,9 +32,9 @@ class JobReport:
     jobs: Callable[[JobProgress], None]
 
 
-def note(line: str) -> None:
-    """Print one line on stderr; a terminal breaks it between words."""
-    console = _stderr()
+def note(line: str, console: Console | None = None) -> None:
+    """Print one line, on stderr by default; a terminal breaks it between words."""
+    console = console or _stderr()
     console.print(escape(line), soft_wrap=not console.is_terminal)
 
 
