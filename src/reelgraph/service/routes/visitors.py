@@ -83,7 +83,7 @@ async def movies(
     limit: Length = 20,
     offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
 ) -> Response:
-    """Find movies by title; without `q`, list them by number of ratings."""
+    """Find movies by title; without text, list them by number of ratings."""
     model = served(request)
 
     def search() -> dict[str, Any]:
@@ -156,7 +156,7 @@ async def _ratings_given(state: State, user_id: str) -> dict[str, float]:
 
 @routes.post("/recommendations", response_model=VisitorList, responses=KEYED)
 async def visitor_list(request: Request, body: ListRequest) -> Response:
-    """List the best movies for a visitor with any number of ratings, alone or `together`; or a start list."""
+    """List the best movies for a visitor with any number of ratings, alone or together with others; or a start list."""
     model = served(request)
     known, unknown_ids = _split_known(model, body.ratings)
     choice = Choice(
