@@ -53,7 +53,8 @@ def command_reference() -> str:
         "settings can also stand in a [TOML file](../configuration.md).",
     ]  # fmt: skip
     parent = click.Context(commands, info_name="reelgraph")
-    for name, command in sorted(commands.commands.items()):
+    for name in commands.list_commands(parent):
+        command = commands.load(name)
         context = click.Context(command, info_name=name, parent=parent)
         usage = " ".join(["reelgraph", name, *command.collect_usage_pieces(context)])
         records = [record for each in command.get_params(context) if (record := each.get_help_record(context))]

@@ -197,7 +197,11 @@ def test_functions_are_short() -> None:
         ("reelgraph", {"torch", "torch_geometric", "duckdb", "pyspark", "pandas"}),
         ("reelgraph.data.load", {"torch", "torch_geometric", "pyspark", "pandas"}),
         ("reelgraph.recommend.recommender", {"torch", "torch_geometric", "pyspark", "pandas"}),
-        ("reelgraph.cli", {"torch", "torch_geometric", "pyspark", "pandas"}),
+        ("reelgraph.cli.main", {"torch", "torch_geometric", "pyspark", "pandas", "pydantic", "pyarrow", "rich"}),
+        *(
+            (f"reelgraph.cli.{module}", {"torch", "torch_geometric", "pyspark", "pandas"})
+            for module in ("compare", "completion", "data", "demo", "doctor", "evaluate", "recommend", "train")
+        ),
         ("reelgraph.doctor.environment", {"torch", "torch_geometric", "pyspark"}),
         ("reelgraph.cli.serve", {"torch", "torch_geometric", "pyspark", "fastapi", "sqlalchemy"}),
         ("reelgraph.service.server", {"torch", "torch_geometric", "pyspark", "duckdb", "sqlframe", "pandas"}),

@@ -76,7 +76,7 @@ def test_gcn_has_its_own_defaults() -> None:
 def test_every_setting_is_an_option_with_its_description_as_help(
     command: str, configs: tuple[type[BaseModel], ...]
 ) -> None:
-    options = {option.name: option for option in commands.commands[command].params}
+    options = {option.name: option for option in commands.load(command).params}
     for config in configs:
         for name, field in config.model_fields.items():
             option = options[name]

@@ -11,10 +11,11 @@ from pathlib import Path
 import click
 import pytest
 
+from reelgraph.cli.help import HEADINGS, GroupedCommand
 from reelgraph.cli.main import commands as program
-from reelgraph.cli.options import HEADINGS, GroupedCommand
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
+COMMANDS = {name: program.load(name) for name in program.modules}
 
 
 def test_the_program_alone_shows_its_help(command: Command) -> None:
@@ -22,15 +23,15 @@ def test_the_program_alone_shows_its_help(command: Command) -> None:
     assert (alone.returncode, alone.stderr) == (0, "")
     assert alone.stdout == command("--help").stdout
     lines = [line.split() for line in alone.stdout.splitlines()]
-    described = {words[0]: words[1:] for words in lines if len(words) > 1 and words[0] in program.commands}
-    assert described.keys() == program.commands.keys(), "every command stands under a heading"
+    described = {words[0]: words[1:] for words in lines if len(words) > 1 and words[0] in COMMANDS}
+    assert described.keys() == COMMANDS.keys(), "every command stands under a heading"
     assert not any(words[-1].endswith("...") for words in described.values()), "no description is cut"
 
 
 def test_every_setting_stands_under_a_heading() -> None:
     named = [name for names in HEADINGS.values() for name in names]
     assert len(named) == len(set(named))
-    grouped = [command for command in program.commands.values() if isinstance(command, GroupedCommand)]
+    grouped = [command for command in COMMANDS.values() if isinstance(command, GroupedCommand)]
     for command in grouped:
         options = {option.name for option in command.params if isinstance(option, click.Option)}
         assert options - set(named) <= {"as_json"}
@@ -41,20 +42,20 @@ def test_every_setting_stands_under_a_heading() -> None:
 
 
 def test_every_short_option_has_a_long_form() -> None:
-    for command in [program, *program.commands.values()]:
+    for command in [program, *COMMANDS.values()]:
         with click.Context(command) as context:
             for option in command.get_params(context):
                 names = option.opts if isinstance(option, click.Option) else ["--"]
                 assert any(name.startswith("--") for name in names), f"{command.name} {names}"
 
 
-@pytest.mark.parametrize("name", ["", *program.commands])
+@pytest.mark.parametrize("name", ["", *COMMANDS])
 def test_the_examples_of_the_help_are_understood(name: str) -> None:
-    command = program.commands[name] if name else program
+    command = COMMANDS[name] if name else program
     for line in re.findall(r"^ +reelgraph (.*)$", command.epilog or "", re.MULTILINE):
         words = shlex.split(line, comments=True)
         assert not name or words[0] == name
-        called = program.commands[words[0]]
+        called = COMMANDS[words[0]]
         assert called.make_context(words[0], words[1:])
     if isinstance(command, GroupedCommand):
         assert "Examples" in (command.epilog or "")

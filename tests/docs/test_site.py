@@ -36,9 +36,9 @@ def text_of(page: Path) -> str:
 
 def test_the_references_follow_the_code(site: Path) -> None:
     cli, http, python = (text_of(site / "reference" / name / "index.html") for name in ("cli", "http", "python"))
-    for name, command in commands.commands.items():
+    for name in commands.modules:
         assert f"reelgraph {name}" in cli
-        shown = [parameter for parameter in command.params if not getattr(parameter, "hidden", False)]
+        shown = [parameter for parameter in commands.load(name).params if not getattr(parameter, "hidden", False)]
         assert all(option in cli for parameter in shown for option in parameter.opts if option[0] == "-")
     for route in ("POST /api/recommendations", "GET /api/movies", "POST /api/visitors", "GET /health/ready"):
         assert route in http

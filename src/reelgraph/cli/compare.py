@@ -10,7 +10,8 @@ import click
 
 from reelgraph import artifact
 from reelgraph.cli import console, progress
-from reelgraph.cli.options import JSON, PATH, examples, read_settings
+from reelgraph.cli.help import examples
+from reelgraph.cli.options import JSON, PATH, read_settings
 from reelgraph.config import DataConfig, TrainConfig
 from reelgraph.data.stored_files import exists
 from reelgraph.errors import ArtifactError, DataError, TrainingError

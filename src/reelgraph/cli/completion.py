@@ -7,7 +7,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from reelgraph.cli import progress
-from reelgraph.cli.options import examples
+from reelgraph.cli.help import examples
 from reelgraph.errors import ConfigError
 from reelgraph.files import new_file, output_errors
 

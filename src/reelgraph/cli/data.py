@@ -6,7 +6,8 @@ import click
 
 from reelgraph import machine, planning
 from reelgraph.cli import console, progress
-from reelgraph.cli.options import JSON, PATH, Files, GroupedCommand, data_options, examples, settings_of
+from reelgraph.cli.help import GroupedCommand, examples
+from reelgraph.cli.options import JSON, PATH, Files, data_options, settings_of
 from reelgraph.config import DataConfig, TrainConfig
 from reelgraph.errors import ConfigError
 from reelgraph.files import check_target

@@ -9,7 +9,8 @@ import click
 from rich.table import Table
 
 from reelgraph.cli import console, progress
-from reelgraph.cli.options import JSON, PATH, examples, reading
+from reelgraph.cli.help import examples
+from reelgraph.cli.options import JSON, PATH, reading
 from reelgraph.config import DataConfig
 from reelgraph.data import pair_files
 from reelgraph.data.vocabulary import describe_overlap

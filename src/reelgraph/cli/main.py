@@ -12,8 +12,7 @@ from typing import NoReturn, TextIO
 import click
 
 from reelgraph._version import __version__
-from reelgraph.cli import compare, completion, console, data, demo, evaluate, recommend, serve, train
-from reelgraph.cli.options import Commands, examples
+from reelgraph.cli.help import Commands, examples
 from reelgraph.errors import ReelgraphError, StoppedError
 from reelgraph.files import temporary_directory
 
@@ -111,6 +110,20 @@ def _discard(stream: TextIO) -> None:
 
 @click.group(
     cls=Commands,
+    sections={
+        "Train": ("train.train", "data.prepare", "data.plan", "train.update", "train.forget"),
+        "Ask a model": (
+            "recommend.recommend",
+            "recommend.search",
+            "recommend.similar",
+            "recommend.explain",
+            "recommend.predict",
+            "recommend.ask",
+        ),
+        "Measure": ("evaluate.evaluate", "evaluate.report", "evaluate.bench", "compare.diff", "compare.rerun"),
+        "Serve": ("demo.demo", "serve.serve", "serve.learn", "serve.export"),
+        "Set up": ("doctor.doctor", "completion.completion"),
+    },
     epilog=examples(
         "reelgraph demo                                # a model of the bundled sample, served",
         "reelgraph train ratings.csv --items movies.csv --out model",
@@ -127,36 +140,3 @@ def commands(context: click.Context) -> None:
         click.echo(context.get_help())
     elif context.invoked_subcommand not in {"completion", "demo", "doctor", "serve"}:
         context.with_resource(temporary_directory())
-
-
-@click.command()
-@click.option("--engine", help="also test this engine and its workers, such as spark://host:port")
-@click.option("--stage", help="directory shared with the workers [default: the directory for temporary files]")
-def doctor(engine: str | None, stage: str | None) -> None:
-    """Check this environment and say how to fix it.
-
-    Checks Python, the libraries, memory, disk and Spark.
-    """
-    from reelgraph.doctor.environment import checks  # noqa: PLC0415
-
-    findings = checks(engine, stage)
-    console.show_checks(findings)
-    if any(check.ok is False for check in findings):
-        sys.exit(2)
-
-
-for heading, members in {
-    "Train": (train.train, data.prepare, data.plan, train.update, train.forget),
-    "Ask a model": (
-        recommend.recommend,
-        recommend.search,
-        recommend.similar,
-        recommend.explain,
-        recommend.predict,
-        recommend.ask,
-    ),
-    "Measure": (evaluate.evaluate, evaluate.report, evaluate.bench, compare.diff, compare.rerun),
-    "Serve": (demo.demo, serve.serve, serve.learn, serve.export),
-    "Set up": (doctor, completion.completion),
-}.items():
-    commands.add_section(heading, members)

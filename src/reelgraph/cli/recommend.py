@@ -10,7 +10,8 @@ import click
 import pyarrow as pa
 
 from reelgraph.cli import console, progress
-from reelgraph.cli.options import JSON, PATH, GroupedCommand, examples, reading, settings_of
+from reelgraph.cli.help import GroupedCommand, examples
+from reelgraph.cli.options import JSON, PATH, reading, settings_of
 from reelgraph.config import DataConfig
 from reelgraph.data import pair_files
 from reelgraph.data.vocabulary import describe_overlap

@@ -13,7 +13,8 @@ import pyarrow as pa
 
 from reelgraph import artifact, machine
 from reelgraph.cli import console, progress
-from reelgraph.cli.options import JSON, PATH, examples, settings_of
+from reelgraph.cli.help import examples
+from reelgraph.cli.options import JSON, PATH, settings_of
 from reelgraph.config import DataConfig
 from reelgraph.data import pair_files
 from reelgraph.errors import SetupError

@@ -7,16 +7,8 @@ import click
 
 from reelgraph import artifact, machine, planning
 from reelgraph.cli import console, progress
-from reelgraph.cli.options import (
-    JSON,
-    PATH,
-    Files,
-    GroupedCommand,
-    data_options,
-    examples,
-    reading,
-    settings_of,
-)
+from reelgraph.cli.help import GroupedCommand, examples
+from reelgraph.cli.options import JSON, PATH, Files, data_options, reading, settings_of
 from reelgraph.config import DataConfig, TrainConfig
 from reelgraph.data import pair_files, side_tables
 from reelgraph.data.dataset import read_manifest

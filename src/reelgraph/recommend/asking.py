@@ -17,7 +17,7 @@ from reelgraph.arrays import USER_DAMPING, Float32s, Float64s, Indices
 from reelgraph.recommend.predictor import Predictor
 
 VARIETY = 0.7
-MAX_USERS, MAX_RATINGS = 500, 500  # training users taken for visitors, and ratings of each
+MAX_USERS, MAX_RATINGS = 500, 500  # training users taken for visitors, and most ratings of each
 SHRINKAGE = 30.0  # users with the mean usefulness 0 that are added to those who rated a movie
 
 
@@ -28,18 +28,21 @@ def usefulness_of(predictor: Predictor) -> Float64s:
         return np.ones(len(predictor.items))
     gain, count = np.zeros((2, len(predictor.items)))
     raters = np.flatnonzero(predictor.user_counts > 1)
+    ends = np.insert(scorer.item_states, 0, 1, axis=1)
     for user in raters[np.unique(np.linspace(0, len(raters) - 1, MAX_USERS).astype(np.int64))].tolist():
         items, stars = predictor.seen(user)
-        places = np.unique(np.linspace(0, len(items) - 1, MAX_RATINGS).astype(np.int64))
-        items, rating = items[places], predictor.standardise(stars[places])
+        step = -(-len(items) // MAX_RATINGS)
+        items, rating = items[::step], predictor.standardise(stars[::step])
         deviation = rating - fold_in.mean - fold_in.baseline[items]
         bias = (deviation / (1 + USER_DAMPING))[:, None]  # after one answer each, as in `FoldIn`
         states = fold_in.implicit[items] + (deviation[:, None] - bias) * fold_in.residual[items]
-        before = rating - fold_in.mean - scorer.item_offset[items]
-        after = before - bias - states @ scorer.item_states[items].T
-        decrease = before**2 - after**2
-        np.fill_diagonal(decrease, 0)
-        gain[items] += decrease.sum(1) / (len(items) - 1)
+        # An answer changes the prediction of each rating by c, so its squared error e^2 falls by 2 e c - c^2. All c are
+        # products of the first two below; their sums need no matrix of answers by ratings.
+        answer, other = np.hstack([bias, states]), ends[items]
+        error = rating - fold_in.mean - scorer.item_offset[items]
+        change = (answer * other).sum(1)  # of the answered rating itself, which does not count
+        total = 2 * (answer @ (error @ other)) - (answer @ (other.T @ other) * answer).sum(1)
+        gain[items] += (total - (2 * error - change) * change) / (len(items) - 1)
         count[items] += 1
     return np.maximum(gain / (count + SHRINKAGE), 0)
 
