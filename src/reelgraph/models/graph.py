@@ -153,11 +153,11 @@ def hide_ratings(
     share = torch.where(newcomer, hide + (1 - hide) * more, hide)
     number = draws(shard.num_edges, shard.random)[slice(*shard.edges)]
     share, newcomer = share[slice(*shard.users)], newcomer[slice(*shard.users)]
-    hidden = number < threshold(share).index_select(0, graph.user)
+    hidden = less(number, threshold(share).index_select(0, graph.user))
     expected = shard.num_edges * (hide + newcomers * (1 - hide) / 2)
     scored = hidden
     if most is not None and expected > most:  # A lower threshold selects a random part.
-        scored = number < threshold(share * (most / expected)).index_select(0, graph.user)
+        scored = less(number, threshold(share * (most / expected)).index_select(0, graph.user))
     if shard.num_edges < FEW and not shard.total(int(scored.sum())):  # A step needs a target.
         place = int(torch.randint(shard.num_edges, (1,), generator=shard.random)) - shard.edges[0]
         if 0 <= place < graph.num_edges:
@@ -177,10 +177,18 @@ def threshold(share: Tensor | float) -> Tensor:
     return (scaled - 32768).to(torch.int16)
 
 
+def less(numbers: Tensor, limit: Tensor) -> Tensor:
+    """Which int16 numbers are below a limit, bool; on a CPU by NumPy, which is several times faster than PyTorch."""
+    if numbers.device.type == "cpu":
+        return torch.from_numpy(numbers.numpy() < limit.numpy())
+    return numbers < limit
+
+
 def dropout(values: Tensor, share: float, training: bool, shard: Shard) -> Tensor:
     """Dropout as PyTorch's of a shard's rows, `(num_nodes, dim)`, faster, and the same for any number of processes."""
     if not training or not share:
         return values
     rows = shard.num_users + shard.num_items
-    kept = draws(rows * values[0].numel(), shard.random).view(rows, -1) >= threshold(share)
-    return values * shard.own(kept).to(values.dtype).mul_(1 / (1 - share))
+    dropped = less(draws(rows * values[0].numel(), shard.random), threshold(share)).view(rows, -1)
+    kept = 1 - shard.own(dropped).view(torch.uint8).to(values.dtype)  # PyTorch converts bool more slowly.
+    return values * kept.mul_(1 / (1 - share))

@@ -26,6 +26,7 @@ from reelgraph.config import TrainConfig
 from reelgraph.models.graph import FEW, BipartiteGraph, View, draws, dropout, hide_ratings, reveal
 from reelgraph.models.linear_start import RESIDUAL, low_rank_ease
 from reelgraph.models.residual import ResidualConv, SideFeatures, initial
+from reelgraph.models.sparse import places
 
 CELLS = 1 << 22  # most scores of a step; with more users times movies, a step takes some of the users
 LARGE_CATALOGUE = 20_000  # movies from which on the softmax is sampled
@@ -126,7 +127,7 @@ class RankingModel(nn.Module):
         # A handful of ratings can all stay visible by chance.
         while shard.num_edges < FEW and not shard.total(int((hidden & self.liked).sum())):
             hidden |= self.liked & (draws(shard.num_edges, shard.random)[slice(*shard.edges)] < 0)
-        target = (hidden & self.liked).nonzero().squeeze(1)
+        target = places(hidden & self.liked)
         user = graph.user.index_select(0, target)
         users = self._some(torch.unique_consecutive(user))
         row = torch.full((graph.num_users,), -1)
@@ -134,7 +135,7 @@ class RankingModel(nn.Module):
         state_user, state_item = self.encode(reveal(graph, ~hidden))
         row_of = row.index_select(0, graph.user)
         target = target[row.index_select(0, user) >= 0]
-        shown = (~hidden & (row_of >= 0)).nonzero().squeeze(1)
+        shown = places(~hidden & (row_of >= 0))
         cell = row_of * graph.num_items + (graph.item - graph.num_users)
         place, target, shown = row_of[target], cell[target], cell[shown]
         state_user = state_user.index_select(0, users) / self.temperature

@@ -22,7 +22,7 @@ from reelgraph.config import TrainConfig
 from reelgraph.models.base import huber_loss
 from reelgraph.models.graph import BipartiteGraph, View, dropout, hide_ratings, reveal
 from reelgraph.models.shard import Shard
-from reelgraph.models.sparse import Channels, Edges, PairProduct
+from reelgraph.models.sparse import Channels, Edges, PairProduct, places
 
 SIDE_START = 0.3  # times PyTorch's initial maps of side features, which are too large beside the tables
 SCORED = 1 << 20  # most hidden ratings that a step predicts; with more, a random part of them
@@ -153,7 +153,7 @@ class ResidualModel(nn.Module):
             known[: graph.num_users] &= ~newcomer
         state, offset = self.encode(view, known), self.offsets(view, known)
         chosen = hidden if scored is None else scored
-        rows = chosen.nonzero().squeeze(1)
+        rows = places(chosen)
         edges = graph.edges.some(rows, chosen)
         product: Tensor = PairProduct.apply(state, edges)  # type: ignore[no-untyped-call]
         item, user = edges.index[:, : edges.num_edges]

@@ -8,6 +8,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -83,7 +84,7 @@ class Edges:
 
     def some(self, rows: Tensor, chosen: Tensor) -> "Edges":
         """The edges of some ratings: their positions, ascending `(num_chosen,)`, and as a mask, bool `(num_edges,)`."""
-        other = self.by_item.index_select(0, chosen.index_select(0, self.by_item).nonzero().squeeze(1))
+        other = self.by_item.index_select(0, places(chosen.index_select(0, self.by_item)))
         place = torch.empty(self.num_edges, dtype=torch.int32)
         place.index_copy_(0, rows, torch.arange(len(rows), dtype=torch.int32))
         item, user = self.index[:, : self.num_edges]
@@ -105,6 +106,13 @@ class Edges:
         return Halves(
             rows(to_users, 0, edges), tuple(rows(start, edges + low, edges + high) for start, (low, high) in blocks)
         )
+
+
+def places(mask: Tensor) -> Tensor:
+    """Where a mask `(num,)` is true, int64; on a CPU by NumPy, which is several times faster than PyTorch."""
+    if mask.device.type == "cpu":
+        return torch.from_numpy(np.flatnonzero(mask.numpy()))
+    return mask.nonzero().squeeze(1)
 
 
 def blocks(user: Tensor, num_users: int) -> list[tuple[int, int]]:
