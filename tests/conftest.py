@@ -1,5 +1,6 @@
 """Fixtures that several test files share."""
 
+import gc
 import os
 import signal
 import tempfile
@@ -15,6 +16,8 @@ from tests.support.databases import FAST, PostgreSQL, postgresql
 from tests.support.worlds import write_files
 
 pytest_plugins = ("tests.support.serving",)
+
+gc.set_threshold(100_000)  # see `pytest_collection_finish`
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts background jobs with Ctrl-C ignored. The commands that tests interrupt must not inherit that.
@@ -48,6 +51,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     order = {name: place for place, name in enumerate(LONGEST)}
     tests = Path(__file__).parent
     items.sort(key=lambda item: order.get(item.path.relative_to(tests).as_posix(), len(order)))
+
+
+def pytest_collection_finish() -> None:
+    """Leave the objects of modules and tests out of garbage collection, which took a tenth of the time."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
