@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from reelgraph.artifact import HISTORY, KIND, SUM, TABLES, WEIGHTS, read_artifact, write_artifact
+from reelgraph.cli.main import main
 from reelgraph.errors import ArtifactError, OutputError
 from reelgraph.recommend.recommender import Recommender, open_model
 from tests.support.mutations import (
@@ -30,6 +31,21 @@ from tests.support.mutations import (
 @pytest.fixture
 def copy(model_dir: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(model_dir, tmp_path / "copy"))
+
+
+@pytest.mark.parametrize("error", [pa.ArrowMemoryError("malloc"), OSError("Resource temporarily unavailable")])
+def test_a_lack_of_memory_is_no_damage(
+    error: Exception, model_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("reelgraph.artifact._read_table", fail)
+    with pytest.raises(MemoryError, match=str(error)):
+        read_artifact(model_dir)
+    with pytest.raises(SystemExit) as end:
+        main(["search", str(model_dir), "movie"])
+    assert (end.value.code, capsys.readouterr().err.count("\n")) == (2, 1)
 
 
 def test_an_artifact_is_read_as_written(model_dir: Path, tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 """A trained model on disk: written atomically and checked when read."""
 
 import csv
+import errno
 import hashlib
 import json
 import math
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -289,7 +291,7 @@ def _expect(holds: bool | np.bool_, what: str, found: object = "others") -> None
 
 @contextmanager
 def _about(file: Path) -> Iterator[None]:
-    """Turn errors of reading and checking a file into an ArtifactError that names it."""
+    """Turn errors of reading and checking a file into an ArtifactError that names it, but not a lack of memory."""
     try:
         yield
     except ArtifactError as error:
@@ -298,6 +300,8 @@ def _about(file: Path) -> Iterator[None]:
         OSError, SafetensorError, pa.ArrowException, csv.Error, ArithmeticError, LookupError, TypeError, ValueError,
         RecursionError,
     ) as error:  # fmt: skip
+        if isinstance(error, MemoryError) or os.strerror(errno.EAGAIN) in str(error):  # Arrow cannot start a thread.
+            raise MemoryError(f"{file}: {error}") from None
         raise ArtifactError(f"{file}: expected a whole file, found a damaged one ({error})", _REMEDY) from None
 
 

@@ -115,7 +115,9 @@ def test_reasons_get_ribbons_and_the_others_share_one(call: Any) -> None:
     assert alone == [{"label": "1 rating", "detail": "", "pull": 0.001}]
 
 
-@pytest.mark.parametrize("parts", [[0.014, 0.024], [-0.014, -0.024, 0.3], [0.006, 0.006, 0.007], [0.0, 0.004], []])
+@pytest.mark.parametrize(
+    "parts", [[0.014, 0.024], [-0.014, -0.024, 0.3], [0.006, 0.006, 0.007], [0.0, 0.004], [0.005], []]
+)
 def test_rounded_parts_add_up_as_on_the_command_line(call: Any, parts: list[float]) -> None:
     assert call("format", "rounded", parts, sum(parts)) == rounded(parts, sum(parts))
 

@@ -59,6 +59,7 @@ def test_the_numbers_told_add_up_as_they_are_shown() -> None:
     assert rounded([0.014, 0.024], 0.038) == [0.02, 0.02]
     assert rounded([-0.014, -0.024], -0.038) == [-0.02, -0.02]
     assert rounded([0.006, 0.006, 0.007], 0.019) == [0.0, 0.01, 0.01]
+    assert rounded([0.005], 0.005) == [0.01], "as it is shown with two decimals"
     assert rounded([], 0.0) == []
 
 

@@ -69,6 +69,8 @@ def _message(error: Exception) -> str | None:
     if isinstance(error, OSError):
         where = "output" if error.filename is None else os.fsdecode(error.filename)
         return f"{where}: {error.strerror or error}; check the path and the free space"
+    if isinstance(error, MemoryError):
+        return "expected enough memory, found too little; close other programs or use a machine with more"
     if isinstance(error, UnicodeEncodeError) and "\udc80" <= error.object[error.start] <= "\udcff":
         return f"{error.object}: expected a name in UTF-8, found other bytes; rename the file"
     return None

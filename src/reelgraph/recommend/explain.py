@@ -28,7 +28,7 @@ def rounded(parts: Sequence[float], total: float) -> list[float]:
     The parts nearest to the next hundredth are rounded there, and preferably none that would then be 0.00.
     """
     cents = [round(100 * part) for part in parts]
-    missing = round(100 * total) - sum(cents)
+    missing = round(100 * round(total, 2)) - sum(cents)
     step = 1 if missing > 0 else -1
 
     def gain(place: int) -> float:

@@ -83,7 +83,7 @@ export function signed(part, digits = 2) {
  */
 export function rounded(parts, total) {
   const cents = parts.map((part) => Math.round(100 * part));
-  const missing = Math.round(100 * total) - cents.reduce((sum, cent) => sum + cent, 0);
+  const missing = Math.round(100 * Number(total.toFixed(2))) - cents.reduce((sum, cent) => sum + cent, 0);
   const step = Math.sign(missing);
   /** @param {number} place */
   const gain = (place) => step * (100 * parts[place] - cents[place]) - (cents[place] === -step ? 1 : 0);
