@@ -40,7 +40,7 @@ from reelgraph.training.leaks import check_data
 from reelgraph.training.loop import Progress, beside, few_threads
 from reelgraph.training.runner import Checkpoints, Observe, Run, Runner
 from reelgraph.training.runs import RankingRuns, RatingRuns
-from reelgraph.training.tuning import Challengers, Search, Trial, challenge_ahead, search
+from reelgraph.training.tuning import Search, Trial, search
 from reelgraph.training.validation import hidden_residuals, predict
 
 LIBRARIES = ("torch", "torch-geometric", "numpy", "pyarrow", "duckdb")
@@ -109,9 +109,8 @@ def take_part(
     runner, rankings = (Runner(kind, one_at_a_time(observe), checkpoints, stop) for kind in runs)
     with running_on(config.device) as device, few_threads(len(data.train)) as spare:
         with beside(stop, spare and device.type == "cpu" and place()[1] == 1) as submit:
-            ahead = challenge_ahead(runner, config, config.given, submit) if config.model != "ranking" else {}
             ranks = submit_head(submit, rankings, config)
-            fitted = tune_and_fit(runner, config, ahead)
+            fitted = tune_and_fit(runner, config)
             fitted = learn_from_validation(fitted, data)
             fitted, head = fit_head(fitted, rankings, ranks, submit)
             fitted = refit_both(fitted, runner, rankings, ranks if head else None)
@@ -155,17 +154,14 @@ class Fitted:
     ranking: RankingModel | None = None  # the ranking head with all users, as `model`
 
 
-def tune_and_fit(runner: Runner, config: TrainConfig, ahead: Challengers) -> Fitted:
-    """Fit the rating model, if any, to the training ratings with the settings that validation chooses.
-
-    `ahead` holds challengers of the search that are running already.
-    """
+def tune_and_fit(runner: Runner, config: TrainConfig) -> Fitted:
+    """Fit the rating model, if any, to the training ratings with the settings that validation chooses."""
     given = config.given
     if config.model == "ranking":
         return Fitted(
             given, Run(None, Progress(), config, runner.runs.data.train, 0, []), None, [], 0, [], interrupted=False
         )
-    best = search(runner, config, given, ahead)
+    best = search(runner, config, given)
     history = [{"phase": "fit"} | row for row in best.run.history]
     return Fitted(given, best.run, runner.whole(best.run), best.trials, best.run.steps, history, best.interrupted)
 

@@ -1,27 +1,23 @@
 """The search for settings: one change at a time against the best run so far.
 
 `quick` compares runs of a few steps from the start, all with the same random numbers, and the fit goes on from the best
-of them; it leaves large data to the rules. Its first challengers may run in another thread beside the start. `full`
-repeats the whole fit with each change, and the best of these is the fit. A run must be significantly better to be the
-new leader. Nothing depends on time, so the same data and seed give the same choice on every machine.
+of them; it leaves large data to the rules. `full` repeats the whole fit with each change, and the best of these is the
+fit. A run must be significantly better to be the new leader. Nothing depends on time, so the same data and seed give
+the same choice on every machine.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 
 from reelgraph.config import LIMITS, RACE_RATINGS, RACE_STEPS, TRIALS, TrainConfig
 from reelgraph.errors import StoppedError
 from reelgraph.training.runner import Run, Runner
-from reelgraph.training.runs import Moves
 from reelgraph.training.validation import mean_of
 
 SURE = 1.0  # standard errors by which a challenger must be better
 WIDER_L2 = 1.2  # factor on the L2 strength where the dimension is doubled
-Challengers = dict[tuple[str, float], Callable[[], Run]]  # by setting and factor; each waits for its run
 
 
 @dataclass(frozen=True)
@@ -43,75 +39,30 @@ class Search:
     interrupted: bool
 
 
-def search(
-    runner: Runner, config: TrainConfig, fixed: frozenset[str] = frozenset(), ahead: Challengers | None = None
-) -> Search:
+def search(runner: Runner, config: TrainConfig, fixed: frozenset[str] = frozenset()) -> Search:
     """Fit with the settings that validate best, among as many as `config.tune` allows; `fixed` ones stay."""
-    plan = _plan(runner, config, fixed)
-    race = _Race(runner, plan, ahead or {})
-    for name, factors in plan.moves:
-        race.move(name, factors)
-    if plan.short:
-        race.finish(plan.most)
-    return Search(race.leader, race.trials, race.interrupted)
-
-
-def challenge_ahead(
-    runner: Runner, config: TrainConfig, fixed: frozenset[str], submit: Callable[[Callable[[], Run]], Callable[[], Run]]
-) -> Challengers:
-    """Hand the first challengers of a quick search over to `submit`; each by its setting and factor."""
-    plan = _plan(runner, config, fixed)
-    if not plan.short:
-        return {}
-    own = replace(runner)  # with a graph of its own, whose random numbers no other thread draws
-    changes = [(name, factor) for name, factors in plan.moves for factor in factors]
-    fits = [
-        partial(_fit, own, f"tune {number}", _changed(plan.config, *change, fixed), plan.steps)
-        for number, change in enumerate(changes, 1)
-    ]
-    return dict(zip(changes, map(submit, fits), strict=True))
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """What a search does."""
-
-    config: TrainConfig  # with all settings that depend on the number of ratings
-    fixed: frozenset[str]
-    moves: Moves
-    steps: int  # of each run, at most
-    most: int  # of the whole fit
-
-    @property
-    def short(self) -> bool:
-        """Whether the runs are shorter than the fit."""
-        return self.steps < self.most
-
-
-def _plan(runner: Runner, config: TrainConfig, fixed: frozenset[str]) -> _Plan:
     num_ratings = len(runner.runs.data.train)
     rates = config.rates(num_ratings)
     config = config.model_copy(update=rates._asdict())
     quick = config.tune == "quick"
-    moves = tuple((name, factors) for name, factors in runner.runs.moves(config, quick) if name not in fixed)
+    moves = [(name, factors) for name, factors in runner.runs.moves(config, quick) if name not in fixed]
     if quick and num_ratings >= RACE_RATINGS:
-        moves = ()
-    short = quick and bool(moves) and runner.runs.valid is not None
-    return _Plan(config, fixed, moves, min(RACE_STEPS, rates.max_steps) if short else rates.max_steps, rates.max_steps)
-
-
-def _fit(runner: Runner, phase: str, config: TrainConfig, steps: int, start: Run | None = None) -> Run:
-    run = runner.fit(phase, config.model_copy(update={"max_steps": steps}), start)
-    return replace(run, config=config)
+        moves = []
+    short = quick and bool(moves) and runner.runs.valid is not None and rates.max_steps > RACE_STEPS
+    race = _Race(runner, config, fixed, RACE_STEPS if short else rates.max_steps)
+    for name, factors in moves:
+        race.move(name, factors)
+    if short:
+        race.finish(rates.max_steps)
+    return Search(race.leader, race.trials, race.interrupted)
 
 
 class _Race:
-    """The leader of runs that take at most `steps` each; the first challengers may be running already."""
+    """The leader of runs that take at most `steps` each."""
 
-    def __init__(self, runner: Runner, plan: _Plan, ahead: Challengers) -> None:
-        self.runner, self.fixed, self.steps, self.ahead = runner, plan.fixed, plan.steps, ahead
-        self.fits = len(ahead)  # beside the first one
-        self.leader = _fit(runner, "tune 0" if plan.short else "fit", plan.config, plan.steps)
+    def __init__(self, runner: Runner, config: TrainConfig, fixed: frozenset[str], steps: int) -> None:
+        self.runner, self.fixed, self.steps = runner, fixed, steps
+        self.leader = self._fit("fit" if steps == config.max_steps else "tune 0", config, steps)
         self.interrupted = self.leader.progress.interrupted
         self.trials = [_trial("start", self.leader, "kept")]
 
@@ -121,13 +72,17 @@ class _Race:
         if self.interrupted or first.progress.step < self.steps:
             return
         try:
-            run = _fit(self.runner, "fit", first.config, most - first.steps, first)
+            run = self._fit("fit", first.config, most - first.steps, first)
         except StoppedError:  # The leader is complete and worth keeping.
             self.interrupted = True
             return
         self.interrupted = run.progress.interrupted
         if run.progress.best_evaluation.error < first.progress.best_evaluation.error:
             self.leader = run
+
+    def _fit(self, phase: str, config: TrainConfig, steps: int, start: Run | None = None) -> Run:
+        run = self.runner.fit(phase, config.model_copy(update={"max_steps": steps}), start)
+        return replace(run, config=config)
 
     def move(self, name: str, factors: tuple[float, ...]) -> None:
         """Multiply a setting by the first factor that helps, as often as it helps."""
@@ -140,19 +95,13 @@ class _Race:
     def challenge(self, name: str, factor: float) -> bool:
         """Run the leader's settings with one changed; returns whether that run is the new leader."""
         old, changed = self.leader.config, _changed(self.leader.config, name, factor, self.fixed)
-        if changed == old:
-            return False
-        change = f"{name} {getattr(old, name):.3g} -> {getattr(changed, name):.3g}"
-        first = all(trial.outcome != "kept" for trial in self.trials[1:])  # The leader is still the start.
-        return self._run(changed, change, self.ahead.get((name, factor)) if first else None)
+        return changed != old and self._run(changed, f"{name} {getattr(old, name):.3g} -> {getattr(changed, name):.3g}")
 
-    def _run(self, config: TrainConfig, change: str, ahead: Callable[[], Run] | None) -> bool:
+    def _run(self, config: TrainConfig, change: str) -> bool:
         if self.interrupted or not self.leader.progress.history or len(self.trials) > TRIALS[config.tune]:
             return False
-        if ahead is None:
-            self.fits += 1
         try:
-            run = _fit(self.runner, f"tune {self.fits}", config, self.steps) if ahead is None else ahead()
+            run = self._fit(f"tune {len(self.trials)}", config, self.steps)
         except StoppedError:
             self.interrupted = True
             return False
