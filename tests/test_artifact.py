@@ -41,7 +41,7 @@ def test_a_lack_of_memory_is_no_damage(
         raise error
 
     monkeypatch.setattr("reelgraph.artifact._read_table", fail)
-    with pytest.raises(MemoryError, match=str(error)):
+    with pytest.raises(ArtifactError, match=f"found too little .{error}.; allow more memory"):
         read_artifact(model_dir)
     with pytest.raises(SystemExit) as end:
         main(["search", str(model_dir), "movie"])

@@ -291,7 +291,7 @@ def _expect(holds: bool | np.bool_, what: str, found: object = "others") -> None
 
 @contextmanager
 def _about(file: Path) -> Iterator[None]:
-    """Turn errors of reading and checking a file into an ArtifactError that names it, but not a lack of memory."""
+    """Turn errors of reading and checking a file into an ArtifactError that names it."""
     try:
         yield
     except ArtifactError as error:
@@ -301,7 +301,8 @@ def _about(file: Path) -> Iterator[None]:
         RecursionError,
     ) as error:  # fmt: skip
         if isinstance(error, MemoryError) or os.strerror(errno.EAGAIN) in str(error):  # Arrow cannot start a thread.
-            raise MemoryError(f"{file}: {error}") from None
+            problem = f"{file}: expected enough memory to read it, found too little ({error})"
+            raise ArtifactError(problem, f"allow more memory, or {_REMEDY}") from None
         raise ArtifactError(f"{file}: expected a whole file, found a damaged one ({error})", _REMEDY) from None
 
 

@@ -17,7 +17,7 @@ from reelgraph.cli.help import examples
 from reelgraph.cli.options import JSON, PATH, settings_of
 from reelgraph.config import DataConfig
 from reelgraph.data import pair_files
-from reelgraph.errors import SetupError
+from reelgraph.errors import ArtifactError, SetupError
 from reelgraph.files import check_target
 from reelgraph.service.settings import Settings, keys_of
 
@@ -108,8 +108,9 @@ def _limited_round(
     try:
         with machine.limited_memory(None if memory is None else memory * 1e9):
             return _round(model, store, refit, confirm)
-    except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "memory" not in str(error):
+    except (MemoryError, RuntimeError, ArtifactError) as error:
+        lack = "expected enough memory" if isinstance(error, ArtifactError) else "memory"
+        if not isinstance(error, MemoryError) and lack not in str(error):
             raise
         raise SetupError(f"learn: expected to need at most {memory} GB, found more", "allow more memory") from None
 
