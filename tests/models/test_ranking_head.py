@@ -89,7 +89,7 @@ def test_the_loss_is_the_softmax_over_movies_without_visible_rating(monkeypatch:
             surprise = math.log(sum(math.exp(float(score[user, item])) for item in others)) - float(score[user, target])
             total += surprise / math.sqrt(len(targets))
             weights += 1 / math.sqrt(len(targets))
-    assert float(model.loss(TrainConfig())) == pytest.approx(total / weights, abs=1e-5)
+    assert float(model.loss(TrainConfig(), model.draw())) == pytest.approx(total / weights, abs=1e-5)
 
 
 def test_the_surprise_and_its_gradients_equal_those_of_logsumexp() -> None:
@@ -158,7 +158,7 @@ def test_a_sampled_step_has_finite_gradients_and_learns() -> None:
     losses = []
     for _ in range(80):
         optimiser.zero_grad()
-        loss = model.loss(TrainConfig())
+        loss = model.loss(TrainConfig(), model.draw())
         loss.backward()  # type: ignore[no-untyped-call]
         assert all(bool(torch.isfinite(p.grad).all()) for p in model.parameters() if p.grad is not None)
         optimiser.step()
@@ -168,16 +168,11 @@ def test_a_sampled_step_has_finite_gradients_and_learns() -> None:
 
 def test_a_step_on_a_large_catalogue_takes_some_of_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ranking_head, "CELLS", 3 * ITEMS)
-    seen = []
-    whole = RankingModel._sampled
-
-    def spy(self: RankingModel, user: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
-        seen.append(len(user))
-        return whole(self, user, *rest)
-
-    monkeypatch.setattr(RankingModel, "_sampled", spy)
-    assert math.isfinite(float(model_of(graph_of(), draws=ITEMS).loss(TrainConfig())))
-    assert seen == [3]
+    model = model_of(graph_of(), draws=ITEMS)
+    drawn = model.draw()
+    assert len(drawn.users) == 3
+    assert set(drawn.place.tolist()) == {0, 1, 2}
+    assert math.isfinite(float(model.loss(TrainConfig(), drawn)))
 
 
 def test_hidden_ratings_do_not_reach_their_own_scores() -> None:

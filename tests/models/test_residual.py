@@ -77,7 +77,7 @@ def test_a_step_stores_no_messages() -> None:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(measure, lambda tensor: tensor):
-        prediction, _ = model.training_pairs()
+        prediction, _ = model.pairs(model.draw())
     (gradient,) = torch.autograd.grad(prediction.sum(), model.implicit)
     assert bool(gradient.any())
     assert graph.num_nodes * DIM <= max(sizes) < graph.num_edges * DIM
@@ -157,7 +157,7 @@ def test_gradients_equal_finite_differences() -> None:
 
     def loss() -> torch.Tensor:
         graph.shard.seed(11)  # the same ratings are hidden every time
-        return F.huber_loss(*model.training_pairs(), delta=2.0)
+        return F.huber_loss(*model.pairs(model.draw()), delta=2.0)
 
     loss().backward()  # type: ignore[no-untyped-call]
     for name, parameter in model.named_parameters():
@@ -216,7 +216,7 @@ def test_a_step_predicts_without_the_ratings_it_hides() -> None:
 
     def step() -> tuple[torch.Tensor, torch.Tensor]:
         graph.shard.seed(4)
-        prediction, target = model.training_pairs()
+        prediction, target = model.pairs(model.draw())
         return prediction.detach(), target
 
     (before, target), _ = step(), graph.edge_attr.masked_fill_(graph.edges.both_ways(hidden), 50.0)
@@ -243,7 +243,7 @@ def test_training_targets_are_the_hidden_ratings() -> None:
     graph = graph_of()
     model = model_of(graph)
     graph.shard.seed(4)
-    prediction, target = model.training_pairs()
+    prediction, target = model.pairs(model.draw())
     graph.shard.seed(4)
     hidden, _, _ = hide_ratings(graph, model.hide, 0.0)
     assert torch.equal(target, graph.rating[hidden])

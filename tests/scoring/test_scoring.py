@@ -44,9 +44,10 @@ def shaken(name: str) -> tuple[RatingModel, Scorer, dict[str, Float32s]]:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.6)
-        for _ in range(3):  # moves the running statistics of the batch normalisation
-            model.train()
-            model.training_pairs()
+        if isinstance(model, GCNModel):
+            for _ in range(3):  # moves the running statistics of the batch normalisation
+                model.train()
+                model.training_pairs()
     weights = {key: value.numpy() for key, value in model.export().items()}
     return model, scorer_for(name, weights, (graph.std / 4, (graph.mean - 1) / 4)), weights
 

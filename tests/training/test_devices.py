@@ -55,11 +55,19 @@ def tensors_of_a_step(graph: BipartiteGraph) -> list[Tensor]:
     """Tensors that models create and compute, up to the products of pairs."""
     hidden, newcomer, scored = hide_ratings(graph, 0.2, 0.1, 500)
     view = reveal(graph, ~hidden)
-    known = view.degree > 0
+    known, factors = view.degree > 0, [dropout(4, 0.3, graph.shard) for _ in range(3)]
     rating = ResidualModel(graph, dim=4, hide=0.2, dropout=0.3, newcomers=0.1)
     ranking = RankingModel(graph, graph.rating >= 0, dim=4, hide=0.2, dropout=0.3, temperature=0.1)
-    made = [hidden, newcomer, scored, view.bias, view.rho, rating.encode(view, known), rating.offsets(view, known)]
-    made += [*ranking.encode(view), dropout(view.bias[:, None], 0.3, True, graph.shard)]
+    made = [
+        hidden,
+        newcomer,
+        scored,
+        view.bias,
+        view.rho,
+        rating.encode(view, known, factors),
+        rating.offsets(view, known),
+    ]
+    made += ranking.encode(view, factors)
     return [*made, *rating.state_dict().values(), *ranking.state_dict().values()]
 
 

@@ -3,6 +3,8 @@
 import math
 import os
 import signal
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,10 +15,10 @@ from torch import Tensor, nn
 from reelgraph.config import TrainConfig
 from reelgraph.errors import TrainingError
 from reelgraph.metrics.ratings import mae, rmse
-from reelgraph.models import ResidualModel
+from reelgraph.models import RankingModel, ResidualModel
 from reelgraph.models.base import huber_loss
 from reelgraph.models.graph import build_graph
-from reelgraph.training.loop import Fit, Progress, history_rows
+from reelgraph.training.loop import Fit, Progress, Spare, history_rows
 from reelgraph.training.validation import RatingValidation, predict
 from tests.support.worlds import checkerboard, interactions, noisy
 
@@ -36,7 +38,10 @@ class Scripted(nn.Module):
         self.errors = errors
         self.evaluations = 0
 
-    def loss(self, config: TrainConfig) -> Tensor:
+    def draw(self) -> None:
+        pass
+
+    def loss(self, config: TrainConfig, drawn: None) -> Tensor:
         return huber_loss(*self.training_pairs(), config.huber_delta, self.graph.shard)
 
     def training_pairs(self) -> tuple[Tensor, Tensor]:
@@ -114,7 +119,7 @@ def test_adam_takes_the_steps_of_pytorch() -> None:
     for _ in range(5):
         theirs.train()
         optimizer.zero_grad()
-        theirs.loss(config).backward()  # type: ignore[no-untyped-call]
+        theirs.loss(config, theirs.draw()).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
@@ -224,9 +229,57 @@ def test_restored_weights_give_the_errors_of_the_best_evaluation() -> None:
     assert progress.best_evaluation.valid_rmse == min(line.valid_rmse for line in progress.history)
 
 
+def rating_model() -> ResidualModel:
+    graph = build_graph(noisy(), 30, 25)
+    graph.shard.seed(3)
+    return ResidualModel(graph, dim=4, hide=0.3, dropout=0.2, newcomers=0.1)
+
+
+def ranking_model() -> RankingModel:
+    graph = build_graph(noisy(), 30, 25)
+    graph.shard.seed(3)
+    return RankingModel(graph, graph.rating > 0, dim=4, hide=0.3, dropout=0.2, newcomers=0.1, temperature=0.2, draws=20)
+
+
+class Drawers:
+    """Remembers the threads that draw."""
+
+    draw: Callable[[], Any]
+
+    def __init__(self) -> None:
+        self.threads: set[int] = set()
+
+    def __call__(self) -> Any:
+        self.threads.add(threading.get_ident())
+        return self.draw()
+
+
+@pytest.mark.parametrize("make", [rating_model, ranking_model])
+def test_steps_that_are_drawn_ahead_are_the_same_steps(make: Callable[[], Any]) -> None:
+    config, ends, threads = TrainConfig(max_steps=12), [], []
+    for spare in (None, Spare(2), Spare(1)):
+        model, drew = make(), Drawers()
+        drew.draw, model.draw = model.draw, drew
+        Fit(model, config, None, spare=spare).run(lambda progress: None)
+        ends.append({"random": model.graph.shard.random.get_state()} | model.state_dict())
+        threads.append(len(drew.threads))
+    assert threads == [1, 2, 1], "another thread draws only where a processor is idle"
+    for end in ends[1:]:
+        for name, value in ends[0].items():
+            assert torch.equal(value, end[name]), name
+
+
+def test_an_error_in_a_step_that_is_drawn_ahead_is_raised() -> None:
+    model = rating_model()
+    drawn = [model.draw(), model.draw()]
+    model.draw = drawn.pop  # type: ignore[method-assign]
+    with pytest.raises(IndexError):
+        Fit(model, TrainConfig(max_steps=12), None, spare=Spare(2)).run(lambda progress: None)
+
+
 def test_a_step_always_has_a_target() -> None:
     graph = build_graph(interactions([0, 1], [0, 1], [1, 5]), 2, 2)
     model = ResidualModel(graph, dim=2, hide=1e-9, dropout=0.0)
-    prediction, target = model.training_pairs()
+    prediction, target = model.pairs(model.draw())
     assert len(target) == 1
     assert np.isfinite(prediction.detach().numpy()).all()

@@ -19,8 +19,14 @@ class Model(Protocol):
     node_tables: tuple[str, ...]  # parameters with one row per node; a process holds the rows of its own users
     constants: tuple[str, ...]  # buffers that a fit does not change
 
-    def loss(self, config: TrainConfig) -> Tensor:
-        """This process's part of one step's loss; the loss is the sum over processes."""
+    def draw(self) -> Any:
+        """What a step draws at random, and what follows from it without the weights.
+
+        Another thread may call it while a step is taken.
+        """
+
+    def loss(self, config: TrainConfig, drawn: Any) -> Tensor:
+        """This process's part of the loss of a step that has drawn `drawn`; the loss is the sum over processes."""
 
     def named_parameters(self) -> Iterator[tuple[str, torch.nn.Parameter]]: ...  # noqa: D102
     def parameter_groups(self, l2: float, side_l2: float) -> list[dict[str, Any]]: ...  # noqa: D102

@@ -5,6 +5,7 @@ Convolutional Networks, 2017) weighted by the ratings, each followed by batch no
 fully connected head on the pair's two node states. Every training rating is both message and target.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,9 +17,11 @@ from torch_geometric.nn import GCNConv
 from reelgraph.config import TrainConfig
 from reelgraph.errors import ConfigError
 from reelgraph.models.base import huber_loss
-from reelgraph.models.graph import BipartiteGraph, dropout
+from reelgraph.models.graph import BipartiteGraph, dropout, dropped
 
 NUM_LAYERS = 3
+Factors = Sequence[Tensor | None]  # of each layer's dropout
+NONE: Factors = (None,) * NUM_LAYERS
 
 
 def to_data(graph: BipartiteGraph, scale: tuple[float, float]) -> Data:
@@ -49,27 +52,30 @@ class GCNModel(nn.Module):
         self.norms = nn.ModuleList(nn.BatchNorm1d(dim) for _ in range(NUM_LAYERS))
         self.head = nn.Sequential(nn.Linear(2 * dim, dim), nn.ReLU(), nn.Linear(dim, 1))
 
-    def encode(self) -> list[Tensor]:
-        """The input of each layer and the output of the last, float32 `(num_nodes, dim)`."""
+    def encode(self, factors: Factors = NONE) -> list[Tensor]:
+        """The input of each layer and the output of the last, float32 `(num_nodes, dim)`, with factors of dropout."""
         states = [self.features.weight]
-        for conv, norm in zip(self.convs, self.norms, strict=True):
-            state = F.relu(norm(conv(states[-1], self.edge_index, self.edge_attr)))
-            states.append(dropout(state, self.dropout, self.training, self.graph.shard))
+        for conv, norm, factor in zip(self.convs, self.norms, factors, strict=True):
+            states.append(dropped(F.relu(norm(conv(states[-1], self.edge_index, self.edge_attr))), factor))
         return states
 
-    def forward(self, user: Tensor, item: Tensor) -> Tensor:
+    def forward(self, user: Tensor, item: Tensor, factors: Factors = NONE) -> Tensor:
         """Standardised predictions of pairs of nodes, float32 `(num_pairs,)`."""
-        state = self.encode()[-1]
+        state = self.encode(factors)[-1]
         prediction: Tensor = self.head(torch.cat([F.embedding(user, state), F.embedding(item, state)], dim=1))
         return prediction.squeeze(1)
 
-    def loss(self, config: TrainConfig) -> Tensor:
-        """The mean Huber loss over all training ratings, a scalar."""
-        return huber_loss(*self.training_pairs(), config.huber_delta, self.graph.shard)
+    def draw(self) -> Factors:
+        """The factors of dropout after each layer."""
+        return [dropout(self.features.weight.shape[1], self.dropout, self.graph.shard) for _ in self.convs]
 
-    def training_pairs(self) -> tuple[Tensor, Tensor]:
+    def loss(self, config: TrainConfig, drawn: Factors) -> Tensor:
+        """The mean Huber loss over all training ratings, a scalar."""
+        return huber_loss(*self.training_pairs(drawn), config.huber_delta, self.graph.shard)
+
+    def training_pairs(self, factors: Factors = NONE) -> tuple[Tensor, Tensor]:
         """Standardised predictions and targets of all training ratings, each `(num_edges,)`."""
-        return self(self.graph.user, self.graph.item), self.graph.rating
+        return self(self.graph.user, self.graph.item, factors), self.graph.rating
 
     @torch.no_grad()
     def predict(self, user: Tensor, item: Tensor) -> Tensor:

@@ -184,11 +184,19 @@ def less(numbers: Tensor, limit: Tensor) -> Tensor:
     return numbers < limit
 
 
-def dropout(values: Tensor, share: float, training: bool, shard: Shard) -> Tensor:
-    """Dropout as PyTorch's of a shard's rows, `(num_nodes, dim)`, faster, and the same for any number of processes."""
-    if not training or not share:
-        return values
+def dropout(dim: int, share: float, shard: Shard) -> Tensor | None:
+    """Dropout's factors on a table of a shard's nodes, `(num_nodes, dim)`: 0, or 1 / (1 - share); None for no dropout.
+
+    They are drawn faster than by PyTorch, and are the same for any number of processes.
+    """
+    if not share:
+        return None
     rows = shard.num_users + shard.num_items
-    dropped = less(draws(rows * values[0].numel(), shard.random), threshold(share)).view(rows, -1)
-    kept = 1 - shard.own(dropped).view(torch.uint8).to(values.dtype)  # PyTorch converts bool more slowly.
-    return values * kept.mul_(1 / (1 - share))
+    dropped = less(draws(rows * dim, shard.random), threshold(share)).view(rows, -1)
+    kept = 1 - shard.own(dropped).view(torch.uint8).to(torch.float32)  # PyTorch converts bool more slowly.
+    return kept.mul_(1 / (1 - share))
+
+
+def dropped(values: Tensor, factors: Tensor | None) -> Tensor:
+    """Values after `dropout`."""
+    return values if factors is None else values * factors

@@ -15,6 +15,8 @@ drawn by popularity, weighted by the inverse of their expected number of draws (
 Senecal, Quick Training of Probabilistic Neural Nets by Importance Sampling, 2003).
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,7 +25,7 @@ from torch import Tensor, nn
 
 from reelgraph.arrays import Float32s
 from reelgraph.config import TrainConfig
-from reelgraph.models.graph import FEW, BipartiteGraph, View, draws, dropout, hide_ratings, reveal
+from reelgraph.models.graph import FEW, BipartiteGraph, View, draws, dropout, dropped, hide_ratings, reveal
 from reelgraph.models.linear_start import RESIDUAL, low_rank_ease
 from reelgraph.models.residual import ResidualConv, SideFeatures, initial
 from reelgraph.models.sparse import places
@@ -34,6 +36,20 @@ DRAWS = 4096
 NOISE, SPREAD = 0.1, 0.3  # of the start: factor on the initial noise, and root mean square of the movies' e
 CONTRAST, POPULARITY = 0.25, 1.0  # root mean square of its scores without bias, and weight of log popularity
 PARTS = 3.0  # of which a state is the mean: own table, one hop, two hops
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What a step ranks, and from what; a row stands for a user, a cell for a user and a movie in a table of rows."""
+
+    view: View  # the visible ratings
+    users: Tensor  # of the rows, int64 (num_rows,)
+    place: Tensor  # row of each target, int64 (num_targets,)
+    target: Tensor  # its cell, int64 (num_targets,)
+    shown: Tensor  # cells of the rows' visible ratings, int64
+    factors: Sequence[Tensor | None]  # of dropout, see `RankingModel.encode`
+    movies: Tensor | None  # drawn for a sampled softmax, with repetitions, int64 (num_draws,)
+    expected: Tensor | None  # expected number of draws of each, (num_draws,)
 
 
 class RankingModel(nn.Module):
@@ -109,19 +125,20 @@ class RankingModel(nn.Module):
         first = self.conv(edges, implicit * near, residual * near, view.visible, view.rho, norm)
         return first, self.conv(edges, first * near, None, view.visible, None, norm)
 
-    def encode(self, view: View) -> tuple[Tensor, Tensor]:
-        """States of users, `(num_users, dim)`, and of movies, `(num_items, dim)`, from the visible edges."""
-        implicit, residual = (
-            dropout(table, self.dropout, self.training, self.graph.shard) for table in (self.implicit, self.residual)
-        )
+    def encode(self, view: View, factors: Sequence[Tensor | None] = (None, None)) -> tuple[Tensor, Tensor]:
+        """States of users, `(num_users, dim)`, and of movies, `(num_items, dim)`, from the visible edges.
+
+        The factors are those of dropout on the tables implicit and residual.
+        """
+        implicit, residual = dropped(self.implicit, factors[0]), dropped(self.residual, factors[1])
         users = self.graph.num_users
         first, second = self.hops(view, implicit, residual)
         total = first + second
         item = implicit[users:] + self.free + self.item_side(self.graph.num_items) + total[users:]
         return total[:users] / PARTS, item / PARTS
 
-    def loss(self, config: TrainConfig) -> Tensor:  # noqa: ARG002 (it has no settings)
-        """This process's part of the mean surprise of a step's hidden liked ratings; a user with n weighs n^1/2."""
+    def draw(self) -> Drawn:
+        """The ratings that a step hides, what is left visible, its dropout, and movies for a sampled softmax."""
         graph, shard = self.graph, self.graph.shard
         hidden, _, _ = hide_ratings(graph, self.hide, self.newcomers)
         # A handful of ratings can all stay visible by chance.
@@ -132,20 +149,31 @@ class RankingModel(nn.Module):
         users = self._some(torch.unique_consecutive(user))
         row = torch.full((graph.num_users,), -1)
         row[users] = torch.arange(len(users))
-        state_user, state_item = self.encode(reveal(graph, ~hidden))
+        factors = [dropout(self.free.shape[1], self.dropout, shard) for _ in range(2)]
+        view = reveal(graph, ~hidden)
         row_of = row.index_select(0, graph.user)
         target = target[row.index_select(0, user) >= 0]
         shown = places(~hidden & (row_of >= 0))
         cell = row_of * graph.num_items + (graph.item - graph.num_users)
-        place, target, shown = row_of[target], cell[target], cell[shown]
-        state_user = state_user.index_select(0, users) / self.temperature
-        if self.draws is None:
-            given = state_user, state_item, self.bias, place, target, shown
+        return Drawn(view, users, row_of[target], cell[target], cell[shown], factors, *self._movies())
+
+    def loss(self, config: TrainConfig, drawn: Drawn) -> Tensor:  # noqa: ARG002 (it has no settings)
+        """This process's part of the mean surprise of a step's hidden liked ratings; a user with n weighs n^1/2."""
+        state_user, state_item = self.encode(drawn.view, drawn.factors)
+        state_user = state_user.index_select(0, drawn.users) / self.temperature
+        if drawn.movies is None:
+            given = state_user, state_item, self.bias, drawn.place, drawn.target, drawn.shown
             surprise: Tensor = CatalogueSurprise.apply(*given)  # type: ignore[no-untyped-call]
         else:
-            surprise = self._sampled(state_user, state_item, place, target, shown)
-        weight = torch.bincount(place, minlength=len(users))[place] ** -0.5
-        return (surprise * weight).sum() / max(shard.total(float(weight.sum())), 1.0)
+            excluded = torch.zeros(len(state_user), self.graph.num_items, dtype=torch.bool)
+            excluded.view(-1)[drawn.shown] = True
+            assert drawn.expected is not None
+            surprise = sampled_surprise(
+                state_user, state_item, self.bias, drawn.place, drawn.target % self.graph.num_items, excluded,
+                drawn.movies, drawn.expected,
+            )  # fmt: skip
+        weight = torch.bincount(drawn.place, minlength=len(drawn.users))[drawn.place] ** -0.5
+        return (surprise * weight).sum() / max(self.graph.shard.total(float(weight.sum())), 1.0)
 
     def _some(self, users: Tensor) -> Tensor:
         """The users of a step, at most `CELLS` scores, the same for any number of processes."""
@@ -158,17 +186,15 @@ class RankingModel(nn.Module):
         some = everyone[torch.randperm(len(everyone), generator=shard.random)[:rows]].sort().values - shard.users[0]
         return some[(some >= 0) & (some < self.graph.num_users)]
 
-    def _sampled(self, user: Tensor, movie: Tensor, place: Tensor, target: Tensor, shown: Tensor) -> Tensor:
-        """The surprise with an estimated softmax: a user's targets are summed exactly, other movies are drawn."""
-        assert self.draws is not None
+    def _movies(self) -> tuple[Tensor | None, Tensor | None]:
+        """Movies drawn by popularity, and the expected number of draws of each; None for the whole catalogue."""
+        if self.draws is None:
+            return None, None
         ratings = torch.bincount(self.graph.item - self.graph.num_users, minlength=self.graph.num_items)
         chance = self.graph.shard.add(ratings) + 1.0
         chance /= chance.sum()
         drawn = torch.multinomial(chance, self.draws, replacement=True, generator=self.graph.shard.random)
-        excluded = torch.zeros(len(user), self.graph.num_items, dtype=torch.bool)
-        excluded.view(-1)[shown] = True
-        item = target % self.graph.num_items
-        return sampled_surprise(user, movie, self.bias, place, item, excluded, drawn, chance[drawn] * self.draws)
+        return drawn, chance[drawn] * self.draws
 
     def hidden_pairs(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """Scores of hidden ratings from the visible ones, and these ratings, standardised, each `(num_hidden,)`."""

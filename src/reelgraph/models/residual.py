@@ -12,6 +12,8 @@ the Neighborhood, 2008, section 4), here in both directions of the graph. Nodes 
 their predictions come from baseline and side features alone, in training as in serving.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,7 +22,7 @@ from torch import Tensor, nn
 from reelgraph.arrays import Float32s
 from reelgraph.config import TrainConfig
 from reelgraph.models.base import huber_loss
-from reelgraph.models.graph import BipartiteGraph, View, dropout, hide_ratings, reveal
+from reelgraph.models.graph import BipartiteGraph, View, dropout, dropped, hide_ratings, reveal
 from reelgraph.models.shard import Shard
 from reelgraph.models.sparse import Channels, Edges, PairProduct, places
 
@@ -57,6 +59,17 @@ class ResidualConv(nn.Module):
         return total * norm.unsqueeze(1)
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """What a step predicts, and from what."""
+
+    view: View  # the visible ratings
+    known: Tensor  # nodes with a free part, bool (num_nodes,)
+    rows: Tensor  # positions of the ratings to predict, int64 (num_scored,)
+    edges: Edges  # their edges
+    factors: Sequence[Tensor | None]  # of dropout, see `ResidualModel.encode`
+
+
 class ResidualModel(nn.Module):
     """The residual graph model over a fixed set of training ratings."""
 
@@ -88,12 +101,11 @@ class ResidualModel(nn.Module):
         )
         self.register_buffer("gain", torch.tensor(1.0))  # of the side features of unrated movies; see `fit_gain`
 
-    def encode(self, view: View, known: Tensor) -> Tensor:
-        """States of all nodes from the visible edges, float32 `(num_nodes, dim)`; `known` nodes have a free part."""
+    def encode(self, view: View, known: Tensor, factors: Sequence[Tensor | None] = (None, None, None)) -> Tensor:
+        """States of all nodes from the visible edges, float32 `(num_nodes, dim)`.
 
-        def drop(values: Tensor) -> Tensor:
-            return dropout(values, self.dropout, self.training, self.graph.shard)
-
+        `known` nodes have a free part. The factors are those of dropout on the tables implicit, residual and free.
+        """
         norm, side, users = view.norm, self.side(), self.graph.num_users
         if self.training:
             # A step sees only 1 - hide of a movie's edges, so sums over all edges are longer by the inverse root. Scale
@@ -103,9 +115,10 @@ class ResidualModel(nn.Module):
         else:
             side[users:] *= torch.where(known[users:, None], 1.0, self.gain)
         messages: Tensor = self.conv(
-            self.graph.edges, drop(self.implicit), drop(self.residual), view.visible, view.rho, norm
-        )
-        return drop(self.free) * known.to(norm.dtype).unsqueeze(1) + messages + side
+            self.graph.edges, dropped(self.implicit, factors[0]), dropped(self.residual, factors[1]), view.visible,
+            view.rho, norm,
+        )  # fmt: skip
+        return dropped(self.free, factors[2]) * known.to(norm.dtype).unsqueeze(1) + messages + side
 
     @torch.no_grad()
     def fit_gain(self, user: Tensor, item: Tensor, rating: Tensor) -> None:
@@ -131,33 +144,37 @@ class ResidualModel(nn.Module):
         offset = view.bias + self.offset * known
         return torch.cat([offset[: self.graph.num_users] + view.mean, offset[self.graph.num_users :]])
 
-    def loss(self, config: TrainConfig) -> Tensor:
-        """This process's part of the mean Huber loss over the ratings that a step hides, a scalar."""
-        return huber_loss(*self.training_pairs(), config.huber_delta, self.graph.shard)
+    def draw(self) -> Drawn:
+        """The ratings that a step hides, what is left visible, and its dropout."""
+        shard, dim = self.graph.shard, self.free.shape[1]
+        hidden, newcomer, scored = hide_ratings(self.graph, self.hide, self.newcomers, SCORED)
+        return self._task(hidden, newcomer, scored, [dropout(dim, self.dropout, shard) for _ in range(3)])
 
-    def training_pairs(self) -> tuple[Tensor, Tensor]:
-        """Standardised predictions and targets of one step's hidden ratings, each `(num_scored,)`."""
-        return self.hidden_pairs(*hide_ratings(self.graph, self.hide, self.newcomers, SCORED))
-
-    def hidden_pairs(
-        self, hidden: Tensor, newcomer: Tensor | None = None, scored: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Standardised predictions of hidden ratings from the visible ones, and their targets, each `(num_scored,)`.
-
-        `newcomer` users have no free part. Of the ratings to hide, only `scored` ones are predicted if given.
-        """
-        graph = self.graph
-        view = reveal(graph, ~hidden)
+    def _task(self, hidden: Tensor, newcomer: Tensor | None, scored: Tensor, factors: Sequence[Tensor | None]) -> Drawn:
+        """The task to predict the `scored` ones of the hidden ratings; `newcomer` users have no free part."""
+        view = reveal(self.graph, ~hidden)
         known = view.degree > 0
         if newcomer is not None:
-            known[: graph.num_users] &= ~newcomer
-        state, offset = self.encode(view, known), self.offsets(view, known)
-        chosen = hidden if scored is None else scored
-        rows = places(chosen)
-        edges = graph.edges.some(rows, chosen)
+            known[: self.graph.num_users] &= ~newcomer
+        rows = places(scored)
+        return Drawn(view, known, rows, self.graph.edges.some(rows, scored), factors)
+
+    def loss(self, config: TrainConfig, drawn: Drawn) -> Tensor:
+        """This process's part of the mean Huber loss over the ratings that a step hides, a scalar."""
+        return huber_loss(*self.pairs(drawn), config.huber_delta, self.graph.shard)
+
+    def pairs(self, drawn: Drawn) -> tuple[Tensor, Tensor]:
+        """Standardised predictions and targets of a step's hidden ratings, each `(num_scored,)`."""
+        edges = drawn.edges
+        state, offset = self.encode(drawn.view, drawn.known, drawn.factors), self.offsets(drawn.view, drawn.known)
         product: Tensor = PairProduct.apply(state, edges)  # type: ignore[no-untyped-call]
         item, user = edges.index[:, : edges.num_edges]
-        return product + offset.index_select(0, user) + offset.index_select(0, item), graph.rating[rows]
+        prediction = product + offset.index_select(0, user) + offset.index_select(0, item)
+        return prediction, self.graph.rating[drawn.rows]
+
+    def hidden_pairs(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """Standardised predictions of hidden ratings from the visible ones, and their targets, each `(num_hidden,)`."""
+        return self.pairs(self._task(hidden, None, hidden, (None, None, None)))
 
     @torch.no_grad()
     def predict(self, user: Tensor, item: Tensor) -> Tensor:

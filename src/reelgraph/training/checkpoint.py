@@ -25,7 +25,7 @@ def save(fit: Fit, path: Path, identity: dict[str, Any]) -> None:
         "model": fit.model.state_dict(),
         "best": progress.best,
         "average": progress.average,
-        "random": {} if fit.shard.random is None else {random_name(fit): fit.shard.random.get_state()},
+        "random": {} if fit.random_state is None else {random_name(fit): fit.random_state},
         "adam": {f"{part}.{name}": value for part, values in moments.items() for name, value in values.items()},
     }
     groups = _each_table(fit, groups, fit.shard.whole)

@@ -37,7 +37,7 @@ from reelgraph.training.bars import bars
 from reelgraph.training.devices import running_on
 from reelgraph.training.fit_ranking import RankingHead, blend_head, refit_head, score_of, search_head
 from reelgraph.training.leaks import check_data
-from reelgraph.training.loop import Progress, beside, few_threads
+from reelgraph.training.loop import Progress, Spare, beside, few_threads
 from reelgraph.training.runner import Checkpoints, Observe, Run, Runner
 from reelgraph.training.runs import RankingRuns, RatingRuns
 from reelgraph.training.tuning import Search, Trial, search
@@ -106,9 +106,11 @@ def take_part(
         raise ConfigError("--model ranking: expected views, likes or counts, found ratings", "leave it out")
     check_data(data, config.side_features)
     runs, stop = (RatingRuns(data), RankingRuns(data)), Event()
-    runner, rankings = (Runner(kind, one_at_a_time(observe), checkpoints, stop) for kind in runs)
-    with running_on(config.device) as device, few_threads(len(data.train)) as spare:
-        with beside(stop, spare and device.type == "cpu" and place()[1] == 1) as submit:
+    with running_on(config.device) as device, few_threads(len(data.train)) as few:
+        spare = Spare(machine.processors()) if few and device.type == "cpu" and place()[1] == 1 else None
+        observe = one_at_a_time(observe)
+        runner, rankings = (Runner(kind, observe, checkpoints, stop, spare) for kind in runs)
+        with beside(stop, spare is not None) as submit:
             ranks = submit_head(submit, rankings, config)
             fitted = tune_and_fit(runner, config)
             fitted = learn_from_validation(fitted, data)

@@ -6,12 +6,12 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cache, cached_property
 from types import FrameType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -69,6 +69,31 @@ class Progress:
 Observer = Callable[[Progress], None]
 
 
+class Spare:
+    """Counts the threads of fits, so that they use a processor that is idle, and never fight for one."""
+
+    def __init__(self, processors: int) -> None:
+        self._idle, self._lock = processors, threading.Lock()
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """Use one processor while the block runs."""
+        self._count(-1)
+        try:
+            yield
+        finally:
+            self._count(1)
+
+    def _count(self, change: int) -> None:
+        with self._lock:
+            self._idle += change
+
+    @property
+    def idle(self) -> bool:
+        """Whether a processor is idle."""
+        return self._idle > 0
+
+
 class Fit:
     """A model that is fitted in place, its optimizer and their progress."""
 
@@ -78,13 +103,16 @@ class Fit:
         config: TrainConfig,
         valid: Validation | None,  # None takes all steps up to `max_steps`
         before: int = 0,  # steps that the model has taken already; step size and averaging go on from there
+        spare: Spare | None = None,  # processors to draw the next step on while this one is taken
     ) -> None:
         self.model, self.config, self.valid, self.before = model, config, valid, before
         self.shard = model.graph.shard
         self.rates = config.rates(self.shard.num_edges)
         groups = model.parameter_groups(self.rates.l2, self.rates.l2 * config.side_l2)
         self.adam = Adam(model, groups)
-        self.progress = Progress()
+        self.progress, self.spare = Progress(), spare
+        self._pool: ThreadPoolExecutor | None = None
+        self._ahead: tuple[Tensor, Future[Any]] | None = None  # state of the random numbers before the next step's draw
         if before and config.average:
             self.progress.average = {name: value.clone() for name, value in self._weights.items()}
 
@@ -96,7 +124,7 @@ class Fit:
         """
         stop = stop or threading.Event()
         config, progress, started = self.config, self.progress, time.monotonic() - self.progress.seconds
-        with stop_signal(stop), kept_memory(), short_waits():
+        with stop_signal(stop), kept_memory(), short_waits(), self._drawing_ahead():
             while not (self.done or progress.interrupted):
                 loss = self._gradients()
                 self.adam.step(self._rate(), self.before + progress.step)
@@ -126,13 +154,49 @@ class Fit:
     def _gradients(self) -> Tensor:
         """Compute the gradients of a step; returns its loss, over all processes."""
         self.model.train()
-        loss = self.model.loss(self.config)
+        loss = self.model.loss(self.config, self._draw())
         self.adam.clear()
         loss.backward()  # type: ignore[no-untyped-call]
         self._share_gradients()
         loss = self.shard.add(loss.detach(), "loss")
         self._guard(loss)
         return loss
+
+    @contextmanager
+    def _drawing_ahead(self) -> Iterator[None]:
+        """Let steps be drawn ahead while the block runs; at its end the random numbers are as without that."""
+        if self.spare is None:
+            yield
+            return
+        with self.spare.taken(), ThreadPoolExecutor(1) as pool:
+            self._pool = pool
+            try:
+                yield
+            finally:
+                if self._ahead is not None and self.shard.random is not None:
+                    state, drawn = self._ahead
+                    drawn.exception()  # waits for it
+                    self.shard.random.set_state(state)
+                self._pool = self._ahead = None
+
+    def _draw(self) -> Any:
+        """What this step draws; starts to draw the next one on a processor that is idle.
+
+        A draw does not read the weights, so steps are the same either way.
+        """
+        drawn = self.model.draw() if self._ahead is None else self._ahead[1].result()
+        self._ahead = None
+        state = self.random_state
+        if self._pool is not None and self.spare is not None and self.spare.idle and state is not None:
+            self._ahead = state, self._pool.submit(self.model.draw)
+        return drawn
+
+    @property
+    def random_state(self) -> Tensor | None:
+        """The state of the random numbers before the next step; None if they are PyTorch's."""
+        if self._ahead is not None:
+            return self._ahead[0]
+        return None if self.shard.random is None else self.shard.random.get_state()
 
     @property
     def done(self) -> bool:

@@ -20,7 +20,7 @@ from reelgraph.models.graph import BipartiteGraph, build_graph
 from reelgraph.models.shard import Shard
 from reelgraph.training import checkpoint
 from reelgraph.training.leaks import check_model
-from reelgraph.training.loop import Fit, Progress, history_rows
+from reelgraph.training.loop import Fit, Progress, Spare, history_rows
 from reelgraph.training.runs import Runs
 from reelgraph.training.validation import Validation
 
@@ -77,6 +77,7 @@ class Runner:
     observe: Observe  # called after every step with the phase, its progress and its settings
     checkpoints: Checkpoints | None = None  # None keeps none
     stop: Event | None = None  # set by Ctrl-C; ends the fits of all runners that share it
+    spare: Spare | None = None  # processors that the fits of all runners share
 
     def fit(self, phase: str, config: TrainConfig, start: Run | None = None) -> Run:
         """Fit on the training ratings, stopping by validation where there are validation ratings; see `Fit`.
@@ -132,7 +133,7 @@ class Runner:
         elif isinstance(model, RankingModel):
             model.start_linear()
         check_model(model, train)
-        fit = Fit(model, config, valid, 0 if start is None else start.steps)
+        fit = Fit(model, config, valid, 0 if start is None else start.steps, self.spare)
         if start is not None:
             fit.adam.moments = moments_for(start, graph.shard)
         kept = None if self.runs.refit_anew else fit
