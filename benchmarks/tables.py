@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from reelgraph.bench.paired import MEASURES
 from reelgraph.bench.results import COLD_COLUMNS, PUBLISHED, cell, cold_summary, summary
 
 HERE = Path(__file__).resolve().parent
@@ -63,9 +64,9 @@ def differences(found: dict[str, Any], dataset: str) -> list[str]:
         if row["dataset"] == dataset and row["own"] in OURS
     }
     methods = [row["method"] for row in summary(found["runs"]) if row["dataset"] == dataset]
-    columns = [(measure, own) for measure in ("rmse", "ndcg") for own in OURS]
+    columns = [(measure, own) for measure in MEASURES for own in OURS]
     columns = [column for column in columns if any((method, *column) in tests for method in methods)]
-    names = {"rmse": "RMSE", "ndcg": "nDCG@10"}
+    names = {"rmse": "RMSE", "ndcg": "nDCG@10", "recall": "Recall@20"}
     titles = ("less that of ours, same users", *(f"{names[measure]}, `{own}`" for measure, own in columns))
     table = [
         (method, *(_difference(tests.get((method, *column))) for column in columns))

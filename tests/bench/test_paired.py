@@ -14,7 +14,8 @@ ONE, OTHER = RANDOM.gamma(2.0, size=(2, 50))
 
 
 def errors(squared: np.ndarray, ratings: int = 1, ids: np.ndarray = IDS) -> UserErrors:
-    return UserErrors(ids, np.full(len(ids), ratings), squared, np.where(squared < 0.5, np.nan, squared / 10))
+    ndcg = np.where(squared < 0.5, np.nan, squared / 10)
+    return UserErrors(ids, np.full(len(ids), ratings), squared, ndcg, ndcg / 2)
 
 
 def test_with_one_rating_a_user_it_is_the_paired_t_test() -> None:
@@ -45,8 +46,10 @@ def test_folds_have_their_own_users() -> None:
 
 
 def test_lists_count_for_users_who_have_them() -> None:
-    found = difference([(errors(ONE), errors(OTHER))], "ndcg")
+    found, recall = (difference([(errors(ONE), errors(OTHER))], measure) for measure in ("ndcg", "recall"))
     assert found is not None
+    assert recall is not None
+    assert recall["difference"] == pytest.approx(found["difference"] / 2)
     both = (ONE >= 0.5) & (OTHER >= 0.5)
     assert found["users"] == both.sum()
     assert found["difference"] == pytest.approx((ONE - OTHER)[both].mean() / 10)
@@ -87,3 +90,13 @@ def test_methods_are_compared_with_each_of_ours(tmp_path: Path) -> None:
     kept = compare_methods(runs, folder, found)
     assert sorted(row["method"] for row in kept) == sorted(row["method"] for row in found), "known from before"
     assert {row["method"] for row in compare_methods(runs, folder)} == {"residual-ratings-only"}
+
+
+def test_errors_of_an_older_version_have_no_recall(tmp_path: Path) -> None:
+    found = errors(ONE)._asdict()
+    found.pop("recall")
+    np.savez(tmp_path / "old.npz", **found)
+    old = UserErrors.read(tmp_path / "old.npz")
+    assert (old.ndcg[ONE >= 0.5] == found["ndcg"][ONE >= 0.5]).all()
+    assert difference([(old, errors(OTHER))], "recall") is None
+    assert difference([(old, errors(OTHER))], "ndcg") is not None

@@ -241,7 +241,7 @@ def measure(data_path: Path, method: str, seed: int, budget: float) -> tuple[dic
     row: dict[str, Any] = dict.fromkeys(names)
     count = np.bincount(test.user_index, minlength=len(data.users))
     tested = count > 0
-    squared = ndcg = np.full(len(count), np.nan)
+    squared = ndcg = recall = np.full(len(count), np.nan)
     if fitted.predict is not None:
         started = Cost.since()
         prediction = fitted.predict(test)
@@ -256,13 +256,14 @@ def measure(data_path: Path, method: str, seed: int, budget: float) -> tuple[dic
     if fitted.score is not None:
         ranking, by_user = evaluate_ranking_by_user(fitted.score, both, test, len(data.items), data.scale[1])
         row |= {"ndcg": ranking.ndcg, "recall": ranking.recall, "coverage": ranking.coverage}
-        ndcg = np.full(len(count), np.nan)
-        ndcg[np.unique(test.user_index[test.rating >= data.liked])] = by_user
+        ndcg, recall = np.full((2, len(count)), np.nan)
+        users = np.unique(test.user_index[test.rating >= data.liked])
+        ndcg[users], recall[users] = by_user["ndcg"], by_user["recall"]
     for name, cost in (("tune", trial.tune), ("fit", trial.fit)):
         row |= {f"{name}_seconds": cost.seconds, f"{name}_cpu_seconds": cost.cpu_seconds}
     row |= {"memory_gb": machine.peak_memory() / 1e9, "tried": trial.tried, "settings": dict(trial.settings)}
     ids = np.asarray(data.users.ids.to_pylist())
-    return row, UserErrors(ids[tested], count[tested], squared[tested], ndcg[tested])
+    return row, UserErrors(ids[tested], count[tested], squared[tested], ndcg[tested], recall[tested])
 
 
 def measure_cold(data_path: Path, seed: int) -> dict[str, Any]:

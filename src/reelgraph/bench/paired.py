@@ -13,7 +13,7 @@ from reelgraph.bench.methods import TUNES_ITSELF
 from reelgraph.evaluation.differences import holm
 
 USERS = "users"  # directory of the errors by user, one file a run
-MEASURES = ("rmse", "ndcg")
+MEASURES = ("rmse", "ndcg", "recall")
 
 
 class UserErrors(NamedTuple):
@@ -23,6 +23,7 @@ class UserErrors(NamedTuple):
     ratings: Int64s  # number of test ratings
     squared: Float64s  # sum of squared errors
     ndcg: Float64s  # of the list of 10
+    recall: Float64s  # of the list of 20
 
     def write(self, path: Path) -> None:
         """Write a compressed npz file."""
@@ -31,15 +32,16 @@ class UserErrors(NamedTuple):
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read such a file."""
+        """Read such a file; older ones have no recall, which is NaN then."""
         with np.load(path) as found:
-            return cls(*(found[name] for name in cls._fields))
+            return cls(*(found[name] if name in found else np.full(len(found["ids"]), np.nan) for name in cls._fields))
 
     def totals(self, measure: str) -> tuple[Float64s, Float64s]:
-        """Sum and number of what is averaged over: squared errors of ratings, or nDCG of lists."""
+        """Sum and number of what is averaged over: squared errors of ratings, or nDCG or recall of lists."""
         if measure == "rmse":
             return self.squared, self.ratings.astype(np.float64)
-        return self.ndcg, np.isfinite(self.ndcg).astype(np.float64)
+        value = self.ndcg if measure == "ndcg" else self.recall
+        return value, np.isfinite(value).astype(np.float64)
 
 
 def compare_methods(

@@ -77,11 +77,11 @@ def evaluate_lists(
 def _evaluate_by_user(
     lists: Lists, seen: Interactions, test: Interactions, num_items: int, high: float, k: int = 10,
     recall_k: int = RECALL_LENGTH, states: Floats | None = None,
-) -> tuple[RankingReport, Float64s]:  # fmt: skip
+) -> tuple[RankingReport, dict[str, Float64s]]:  # fmt: skip
     result = _evaluate(lists, test, num_items, high, k, recall_k, states)
     if result is None:
         nan = float("nan")
-        return RankingReport(0, nan, nan, nan, nan, nan, nan, nan, nan, None, nan), np.empty(0)
+        return RankingReport(0, nan, nan, nan, nan, nan, nan, nan, nan, None, nan), dict.fromkeys(_BY_USER, np.empty(0))
     by_user, listed, distances = result
     ratings = np.bincount(seen.item_index, minlength=num_items)
     surprise = -np.log2(np.maximum(ratings, 1) / max(len(np.unique(seen.user_index)), 1))
@@ -94,7 +94,7 @@ def _evaluate_by_user(
         popularity=float((listed * ratings).sum() / total),
         **dict(zip(_BY_USER, by_user.mean(1).tolist(), strict=True)),
     )
-    return report, by_user[0]
+    return report, dict(zip(_BY_USER, by_user, strict=True))
 
 
 def evaluate_ranking(
@@ -106,8 +106,8 @@ def evaluate_ranking(
 
 def evaluate_ranking_by_user(
     score: Score, seen: Interactions, test: Interactions, num_items: int, high: float
-) -> tuple[RankingReport, Float64s]:
-    """`evaluate_ranking` and `user_ndcg` at once."""
+) -> tuple[RankingReport, dict[str, Float64s]]:
+    """`evaluate_ranking`, and its measures by name of each user with a relevant test movie, as `user_ndcg`."""
     return _evaluate_by_user(lists_by_score(score, seen), seen, test, num_items, high)
 
 
