@@ -124,3 +124,12 @@ def test_step_size_of_the_ranking_head_grows_with_the_number_of_ratings() -> Non
     assert large.l2 == pytest.approx(5.5e-6, rel=0.02)
     assert TrainConfig(rank_l2=0.5).for_ranking(810_000).l2 == 0.5
     assert (small.dim, large.dim, TrainConfig(rank_dim=9).for_ranking(810_000).dim) == (64, 128, 9)
+
+
+@pytest.mark.parametrize(
+    ("ratings", "length"),
+    [(100, (800, 20)), (299_999, (800, 20)), (300_000, (500, 20)), (1_000_000, (500, 20)), (1_000_001, (400, 10))],
+)
+def test_fits_of_large_data_are_shorter(ratings: int, length: tuple[int, int]) -> None:
+    rates = TrainConfig().rates(ratings)
+    assert (rates.max_steps, rates.patience) == length

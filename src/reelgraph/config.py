@@ -22,8 +22,9 @@ _L2_AT, _L2_RATINGS, _L2_POWER = 4.1e-4, 8.0e4, 0.83
 # (benchmarks/scale.py), whose best first steps are 0.005 and 0.003.
 _RATE, _DECAY_STEPS, _RATE_RATINGS, _RATE_POWER = 0.01, 100.0, 1e6, 0.4
 
-# Most steps and patience up to a million ratings and above, where the error scatters less from step to step.
-_LONG, _SHORT = (800, 20), (400, 10)
+# Most steps and patience by the least number of ratings. Large data gain little by long fits (docs/experiments.md), and
+# their error scatters less from step to step.
+_LENGTHS = ((1_000_001, (400, 10)), (300_000, (500, 20)), (0, (800, 20)))
 
 # The refit continues the fit for this share of its steps, and is as good as one from scratch (docs/experiments.md).
 _MORE_STEPS = 0.5
@@ -168,8 +169,9 @@ class TrainConfig(Checked):
     )  # fmt: skip
     average: float = Field(0.98, ge=0, lt=1, description="decay of the moving average of the weights, 0 for none")
     max_steps: int | None = Field(
-        None, ge=1, description="maximum number of steps; default: 800, or 400 above a million training ratings"
-    )
+        None, ge=1, description="maximum number of steps; default: 800, 500 from 300,000 training ratings, 400 above a "
+        "million"
+    )  # fmt: skip
     eval_every: int = Field(10, ge=1, description="steps between evaluations on validation ratings")
     patience: int | None = Field(
         None, ge=1, description="stop after this many evaluations without a lower validation RMSE; default: 20, or 10 "
@@ -256,7 +258,8 @@ class TrainConfig(Checked):
         """Settings that depend on the number of training ratings: as given, else by rule."""
         wider = _WIDER <= num_ratings <= _RATE_RATINGS and self.model == "residual"
         wider = wider and "dim" not in self.model_fields_set
-        slower, (steps, patience) = slower_rule(num_ratings), _LONG if num_ratings <= _RATE_RATINGS else _SHORT
+        slower = slower_rule(num_ratings)
+        steps, patience = next(length for least, length in _LENGTHS if num_ratings >= least)
         return Rates(
             l2_rule(num_ratings) if self.l2 is None else self.l2,
             _RATE / slower if self.learning_rate is None else self.learning_rate,

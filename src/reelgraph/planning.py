@@ -157,7 +157,7 @@ HEADS = {
         seconds=Cost(2e-3, message=6e-8), best=100,
     ),
     "rank": HeadCost(
-        model=Cost(number=60), step=Cost(fixed=3.5e8, rating=61, number=19), validation=Cost(),
+        model=Cost(number=60), step=Cost(fixed=5.0e8, rating=61, number=19), validation=Cost(),
         kept=Cost(rating=35, number=10), seconds=Cost(3e-2, rating=2.2e-7), best=60,
     ),
 }  # fmt: skip

@@ -30,7 +30,7 @@ from reelgraph.models.linear_start import RESIDUAL, low_rank_ease
 from reelgraph.models.residual import ResidualConv, SideFeatures, initial
 from reelgraph.models.sparse import places
 
-CELLS = 1 << 22  # most scores of a step; with more users times movies, a step takes some of the users
+CELLS = 1 << 24  # most scores of a step; with more users times movies, a step takes some of the users
 LARGE_CATALOGUE = 20_000  # movies from which on the softmax is sampled
 DRAWS = 4096
 NOISE, SPREAD = 0.1, 0.3  # of the start: factor on the initial noise, and root mean square of the movies' e
