@@ -22,9 +22,9 @@ _L2_AT, _L2_RATINGS, _L2_POWER = 4.1e-4, 8.0e4, 0.83
 # (benchmarks/scale.py), whose best first steps are 0.005 and 0.003.
 _RATE, _DECAY_STEPS, _RATE_RATINGS, _RATE_POWER = 0.01, 100.0, 1e6, 0.4
 
-# Most steps and patience by the least number of ratings. Large data gain little by long fits (docs/experiments.md), and
-# their error scatters less from step to step.
-_LENGTHS = ((1_000_001, (400, 10)), (300_000, (500, 20)), (0, (800, 20)))
+# Most steps and patience below `_WIDER` ratings, up to a million, and above, where the error scatters less from step to
+# step. Large data gain little by long fits (docs/experiments.md).
+_LONG, _MEDIUM, _SHORT = (800, 20), (500, 20), (400, 10)
 
 # The refit continues the fit for this share of its steps, and is as good as one from scratch (docs/experiments.md).
 _MORE_STEPS = 0.5
@@ -259,7 +259,7 @@ class TrainConfig(Checked):
         wider = _WIDER <= num_ratings <= _RATE_RATINGS and self.model == "residual"
         wider = wider and "dim" not in self.model_fields_set
         slower = slower_rule(num_ratings)
-        steps, patience = next(length for least, length in _LENGTHS if num_ratings >= least)
+        steps, patience = _LONG if num_ratings < _WIDER else _MEDIUM if num_ratings <= _RATE_RATINGS else _SHORT
         return Rates(
             l2_rule(num_ratings) if self.l2 is None else self.l2,
             _RATE / slower if self.learning_rate is None else self.learning_rate,

@@ -20,12 +20,12 @@ VERSION = 2
 
 def save(fit: Fit, path: Path, identity: dict[str, Any]) -> None:
     """Write a checkpoint; if that fails, an older one stays. The identity must be the same on resume, as JSON."""
-    progress, moments = fit.progress, fit.adam.moments
+    progress, moments, random = fit.progress, fit.adam.moments, fit.random_state
     groups = {
         "model": fit.model.state_dict(),
         "best": progress.best,
         "average": progress.average,
-        "random": {} if fit.random_state is None else {random_name(fit): fit.random_state},
+        "random": {} if random is None else {random_name(fit): random},
         "adam": {f"{part}.{name}": value for part, values in moments.items() for name, value in values.items()},
     }
     groups = _each_table(fit, groups, fit.shard.whole)

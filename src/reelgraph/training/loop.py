@@ -186,9 +186,10 @@ class Fit:
         """
         drawn = self.model.draw() if self._ahead is None else self._ahead[1].result()
         self._ahead = None
-        state = self.random_state
-        if self._pool is not None and self.spare is not None and self.spare.idle and state is not None:
-            self._ahead = state, self._pool.submit(self.model.draw)
+        if self._pool is not None and self.spare is not None and self.spare.idle:
+            state = self.random_state
+            if state is not None:
+                self._ahead = state, self._pool.submit(self.model.draw)
         return drawn
 
     @property
