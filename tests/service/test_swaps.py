@@ -286,6 +286,7 @@ def test_replaced_models_are_released(place: Path, model_dir: Path, other_dir: P
     handles = Path("/dev/fd")
     current.load()
     gone = weakref.ref(current.get().recommender)
+    gc.collect()  # closes what earlier tests left open
     before = len(list(handles.iterdir()))
     for number in range(6):
         put((other_dir, model_dir)[number % 2], place)
