@@ -54,14 +54,14 @@ def test_settings_are_frozen() -> None:
 
 
 def test_rates_depend_on_the_number_of_ratings_unless_given() -> None:
-    assert TrainConfig().rates(80_000) == pytest.approx((4.1e-4, 0.01, 100, 800, 20, 32))
-    assert TrainConfig().rates(160_000) == pytest.approx((4.1e-4 / 2**0.83, 0.01, 100, 800, 20, 32))
+    assert TrainConfig().rates(80_000) == pytest.approx((4.1e-4, 0.01, 100, 300, 20, 32))
+    assert TrainConfig().rates(160_000) == pytest.approx((4.1e-4 / 2**0.83, 0.01, 100, 300, 20, 32))
     assert TrainConfig(l2=0.0).rates(32_000_000) == pytest.approx((0, 0.01 / 4, 400, 400, 10, 32))
     assert [TrainConfig().rates(number).dim for number in (299_999, 300_000, 1_000_000, 1_000_001)] == [32, 64, 64, 32]
     assert TrainConfig(dim=32).rates(500_000).dim == TrainConfig(model="gcn").rates(500_000).dim == 32
     given = TrainConfig(l2=0.3, learning_rate=0.5, decay_steps=0, max_steps=7, patience=3)
     assert tuple(given.rates(32_000_000)) == (0.3, 0.5, 0, 7, 3, 32)
-    assert tuple(TrainConfig(model="gcn").rates(32_000_000)) == (0, 0.01, 0, 400, 20, 32)
+    assert tuple(TrainConfig(model="gcn").rates(32_000_000)) == (0, 0.01, 0, 800, 20, 32)
 
 
 def test_gcn_has_its_own_defaults() -> None:
@@ -128,8 +128,15 @@ def test_step_size_of_the_ranking_head_grows_with_the_number_of_ratings() -> Non
 
 @pytest.mark.parametrize(
     ("ratings", "length"),
-    [(100, (800, 20)), (299_999, (800, 20)), (300_000, (500, 20)), (1_000_000, (500, 20)), (1_000_001, (400, 10))],
+    [
+        (100, (300, 20, 200)),
+        (1_000_000, (300, 20, 200)),
+        (1_000_001, (400, 10, 100)),
+    ],
 )
-def test_fits_of_large_data_are_shorter(ratings: int, length: tuple[int, int]) -> None:
-    rates = TrainConfig().rates(ratings)
-    assert (rates.max_steps, rates.patience) == length
+def test_the_length_of_fit_and_refit_depends_on_the_number_of_ratings(
+    ratings: int, length: tuple[int, int, int]
+) -> None:
+    rates, again = TrainConfig().rates(ratings), TrainConfig().refit_steps(200, ratings)
+    assert (rates.max_steps, rates.patience, again) == length
+    assert TrainConfig(model="gcn").refit_steps(200, ratings) == 100

@@ -22,12 +22,9 @@ _L2_AT, _L2_RATINGS, _L2_POWER = 4.1e-4, 8.0e4, 0.83
 # (benchmarks/scale.py), whose best first steps are 0.005 and 0.003.
 _RATE, _DECAY_STEPS, _RATE_RATINGS, _RATE_POWER = 0.01, 100.0, 1e6, 0.4
 
-# Most steps and patience below `_WIDER` ratings, up to a million, and above, where the error scatters less from step to
-# step. Large data gain little by long fits (docs/experiments.md).
-_LONG, _MEDIUM, _SHORT = (800, 20), (500, 20), (400, 10)
-
-# The refit continues the fit for this share of its steps, and is as good as one from scratch (docs/experiments.md).
-_MORE_STEPS = 0.5
+# Most steps and patience up to a million ratings, and above, where the error scatters less from step to step and the
+# first steps are smaller (docs/experiments.md).
+_USUAL, _LARGE = (300, 20), (400, 10)
 
 # Settings that exist as `rank_*` for the ranking head, and the loop's other settings for it, chosen by validation
 # nDCG@10 on the same data sets.
@@ -37,12 +34,12 @@ _RANK_RATE_POWER = 0.176  # of the number of ratings: the step size is 0.02, hal
 _WIDER = 300_000  # ratings from which on 64 dimensions predict better than 32, and 128 rank better than 64
 _RANKING_LOOP: dict[str, Any] = {
     "model": "residual", "learning_rate": 0.02, "decay_steps": 100.0, "average": 0.98, "eval_every": 10, "patience": 3,
-    "side_l2": 1.0,
+    "min_improvement": 5e-4, "side_l2": 1.0,
 }  # fmt: skip
 
 _GCN_DEFAULTS = {
-    "learning_rate": 0.01, "decay_steps": 0.0, "average": 0.0, "eval_every": 1, "patience": 20, "l2": 0.0,
-    "tune": "none", "ranking": False,
+    "learning_rate": 0.01, "decay_steps": 0.0, "average": 0.0, "eval_every": 1, "max_steps": 800,
+    "patience": 20, "min_improvement": 5e-4, "l2": 0.0, "tune": "none", "ranking": False,
 }  # fmt: skip
 
 TRIALS = {"none": 0, "quick": 8, "full": 30}  # most trials of the search, for each head
@@ -156,7 +153,7 @@ class TrainConfig(Checked):
     )  # fmt: skip
     dropout: float = Field(0.3, ge=0, lt=1, description="dropout rate")
     huber_delta: float = Field(
-        1.5, gt=0, description="error above which the Huber loss is linear, in standard deviations of the ratings"
+        2.0, gt=0, description="error above which the Huber loss is linear, in standard deviations of the ratings"
     )
     l2: float | None = Field(None, ge=0, description="L2 strength; default: depends on the number of ratings")
     side_l2: float = Field(10.0, ge=0, description="L2 strength for side features, as a multiple of --l2")
@@ -169,8 +166,8 @@ class TrainConfig(Checked):
     )  # fmt: skip
     average: float = Field(0.98, ge=0, lt=1, description="decay of the moving average of the weights, 0 for none")
     max_steps: int | None = Field(
-        None, ge=1, description="maximum number of steps; default: 800, 500 from 300,000 training ratings, 400 above a "
-        "million"
+        None, ge=1, description="maximum number of steps; default for residual: 300, or 400 above a million "
+        "training ratings"
     )  # fmt: skip
     eval_every: int = Field(10, ge=1, description="steps between evaluations on validation ratings")
     patience: int | None = Field(
@@ -180,7 +177,11 @@ class TrainConfig(Checked):
     session: bool = Field(True, description="use the time of rating if the ratings have timestamps")
     side_features: bool = Field(True, description="use the columns of --items and --users as side features")
     min_improvement: float = Field(
-        5e-4, ge=0, lt=1, description="relative decrease of the RMSE that counts as lower for --patience"
+        1e-3,
+        ge=0,
+        lt=1,
+        description="relative decrease of the RMSE that counts: smaller ones use up --patience, and "
+        "the fit keeps the latest step that no other beats by more",
     )
     ranking: bool = Field(True, description="train a ranking head in addition to the rating head")
     rank_dim: int | None = Field(
@@ -259,7 +260,7 @@ class TrainConfig(Checked):
         wider = _WIDER <= num_ratings <= _RATE_RATINGS and self.model == "residual"
         wider = wider and "dim" not in self.model_fields_set
         slower = slower_rule(num_ratings)
-        steps, patience = _LONG if num_ratings < _WIDER else _MEDIUM if num_ratings <= _RATE_RATINGS else _SHORT
+        steps, patience = _USUAL if num_ratings <= _RATE_RATINGS else _LARGE
         return Rates(
             l2_rule(num_ratings) if self.l2 is None else self.l2,
             _RATE / slower if self.learning_rate is None else self.learning_rate,
@@ -269,10 +270,10 @@ class TrainConfig(Checked):
             64 if wider else self.dim,
         )
 
-
-def refit_steps(best: int) -> int:
-    """Steps of the refit after a fit with a given best step."""
-    return math.ceil(_MORE_STEPS * best)
+    def refit_steps(self, steps: int, num_ratings: int) -> int:
+        """Steps of a refit that continues a fit of some steps on `num_ratings` training ratings."""
+        # A longer one predicts better, and takes too long on large data (docs/experiments.md).
+        return steps if self.model == "residual" and num_ratings <= _RATE_RATINGS else math.ceil(steps / 2)
 
 
 def rank_l2_rule(num_ratings: int) -> float:

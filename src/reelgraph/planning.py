@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from reelgraph.config import LIMITS, RACE_RATINGS, RACE_STEPS, TRIALS, DataConfig, TrainConfig, refit_steps
+from reelgraph.config import LIMITS, RACE_RATINGS, RACE_STEPS, TRIALS, DataConfig, TrainConfig
 from reelgraph.data import side_tables, sources
 from reelgraph.data.dataset import is_prepared, read_manifest
 from reelgraph.data.parquet_files import ParquetTable, as_text, batches_of
@@ -150,7 +150,7 @@ LOAD_SECONDS, EVALUATE_SECONDS = Cost(rating=1.2e-7), Cost(fixed=2.0, rating=2.5
 HEADS = {
     "residual": HeadCost(
         model=Cost(number=84), step=Cost(rating=23, number=110), validation=Cost(message=0.72), kept=Cost(number=60),
-        seconds=Cost(4e-3, rating=2.2e-8, message=1.3e-9), best=250,
+        seconds=Cost(4e-3, rating=2.2e-8, message=1.3e-9), best=300,
     ),
     "gcn": HeadCost(
         model=Cost(number=28), step=Cost(rating=60, number=60, message=80), validation=Cost(), kept=Cost(number=16),
@@ -226,7 +226,9 @@ def _parts(size: Size, config: TrainConfig, speed: Speed) -> Iterator[Stage]:
         dim, best = rates.dim, min(head.best, rates.max_steps)
         steps = min(best + rates.patience * settings.eval_every, rates.max_steps)
         step = speed.seconds(head.seconds.of(size, dim))
-        again = best if head is HEADS["rank"] else refit_steps(best)  # the ranking head is fitted anew
+        again = (
+            best if head is HEADS["rank"] else settings.refit_steps(best, size.ratings)
+        )  # the ranking head is fitted anew
         refit = again * step if config.refit else 0.0
         yield Stage(name, steps * step, held + head.bytes(size, dim) + head.validation.of(size, dim))
         if trials:

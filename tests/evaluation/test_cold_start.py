@@ -39,7 +39,7 @@ def test_a_few_ratings_reveal_the_camp() -> None:
     nothing, one, *_, most = report.curve
     assert nothing.rmse == pytest.approx(nothing.bias_rmse, abs=0.15), "without ratings both know nothing"
     assert one.rmse < one.bias_rmse, "one rating reveals the camp, which biases cannot express"
-    assert most.rmse < 0.6 < most.bias_rmse
+    assert most.rmse < 0.7 < most.bias_rmse
     assert most.ndcg > nothing.ndcg
     assert most.ndcg > 0.9
 

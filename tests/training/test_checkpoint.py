@@ -17,7 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from reelgraph.artifact import Artifact
-from reelgraph.config import TrainConfig, refit_steps
+from reelgraph.config import TrainConfig
 from reelgraph.data.dataset import Dataset
 from reelgraph.errors import ArtifactError, OutputError, TrainingError
 from reelgraph.training.fit import fit
@@ -77,7 +77,7 @@ def test_a_fit_stopped_at_any_step_resumes_to_the_same_result(
 ) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)  # Steps are drawn ahead where processors are idle.
     data, config, folder = some_data(), short(model), tmp_path / "c"
-    steps = STEPS if phase == "fit" else refit_steps(whole(model).manifest["steps"])
+    steps = STEPS if phase == "fit" else config.refit_steps(whole(model).manifest["steps"], len(data.train))
     assert steps > 3
     for step in some_steps(steps - 1):
         stopped = fit(data, config, observe=ctrl_c(phase, step), checkpoints=Checkpoints(folder)).artifact

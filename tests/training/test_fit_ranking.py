@@ -59,10 +59,11 @@ def test_weights_of_the_head_depend_on_the_seed_alone(data: Dataset, model: Reco
 
 
 def test_the_head_stops_by_validation_ndcg(data: Dataset) -> None:
-    """Without a refit, the head has the weights of the step with the best validation nDCG."""
+    """Without a refit, the head has the latest weights whose validation nDCG none clearly beats."""
     model = fit(data, settings(tune="none", refit=False, **QUICK))
     rows = [row for row in model.artifact.history if row["phase"] == "rank fit"]
-    best = max(rows, key=lambda row: row["valid_ndcg"])
+    lowest = min(1 - row["valid_ndcg"] for row in rows)
+    *_, best = [row for row in rows if 1 - row["valid_ndcg"] <= 1.0005 * lowest]
     facts = model.artifact.manifest["ranking"]
     assert facts["steps"] == best["step"]
     assert model.ranker is not None

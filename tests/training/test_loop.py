@@ -89,6 +89,14 @@ def test_small_gains_do_not_count_for_patience_but_are_kept() -> None:
     assert model.count.item() == pytest.approx(4, abs=1e-3)
 
 
+def test_the_latest_weights_that_no_others_clearly_beat_are_kept() -> None:
+    errors = [1.0, 0.9, 0.95, 0.9008, 0.8995, 0.9003, 0.905]
+    model, progress = scripted(errors, patience=9, min_improvement=0.001)
+    assert progress.best_step == 6, "0.9003 is within a thousandth of 0.8995"
+    assert model.count.item() == pytest.approx(6, abs=1e-3)
+    assert scripted(errors, patience=9)[1].best_step == 5
+
+
 def test_without_validation_exactly_max_steps_are_taken() -> None:
     model = Scripted([])
     config = TrainConfig(**CALM, learning_rate=1.0, decay_steps=0.0, max_steps=9)
@@ -221,7 +229,7 @@ def test_restored_weights_give_the_errors_of_the_best_evaluation() -> None:
     data = checkerboard()
     graph = build_graph(data.train, 40, 30)
     model = ResidualModel(graph, dim=4, hide=0.3, dropout=0.1)
-    config = TrainConfig(max_steps=40, eval_every=5)
+    config = TrainConfig(max_steps=40, eval_every=5, min_improvement=0.0)
     progress = Fit(model, config, RatingValidation(data.valid, data.scale)).run(lambda progress: None)
     prediction = predict(model, data.valid, data.scale)
     assert rmse(prediction, data.valid.rating) == pytest.approx(progress.best_evaluation.valid_rmse, abs=1e-6)

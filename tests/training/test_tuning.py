@@ -32,7 +32,9 @@ def tastes(seed: int = 0) -> Dataset:
 
 
 def quick(**changes: Any) -> TrainConfig:
-    base: dict[str, Any] = {"max_steps": 80, "eval_every": 4, "patience": 5, "decay_steps": 100.0, "average": 0.9}
+    base: dict[str, Any] = {
+        "max_steps": 80, "eval_every": 4, "patience": 5, "decay_steps": 100.0, "average": 0.9, "min_improvement": 0.0,
+    }  # fmt: skip
     return TrainConfig.model_validate(base | {"checkpoint_seconds": 0.0} | changes)
 
 

@@ -64,9 +64,9 @@ def fit(
 ) -> Recommender:  # fmt: skip
     """Train a model.
 
-    The fit stops by validation error. It then goes on for half as many steps on training and validation ratings; the
-    ranking head starts again on these and takes the same steps. The other arguments are fields of `TrainConfig`, which
-    describes them and has their defaults; None leaves one as it is.
+    The fit stops by validation error. It then goes on for as many steps on training and validation ratings, or half as
+    many above a million training ratings; the ranking head starts again on these and takes the same steps. The other
+    arguments are fields of `TrainConfig`, which describes them and has their defaults; None leaves one as it is.
 
     Args:
         data: the ratings; test ratings are used once, after training.

@@ -54,15 +54,15 @@ class Progress:
 
     step: int = 0
     average: dict[str, Tensor] = field(default_factory=dict)  # of the weights by name; empty without averaging
-    best: dict[str, Tensor] = field(default_factory=dict)  # weights of the best evaluation so far by name
-    best_step: int = 0  # its step; 0 before the first one
+    best: dict[str, Tensor] = field(default_factory=dict)  # weights to keep so far by name; see `Fit.run`
+    best_step: int = 0  # their step; 0 before the first evaluation
     history: list[Evaluation] = field(default_factory=list)
     seconds: float = 0.0
     interrupted: bool = False  # by the user
 
     @property
     def best_evaluation(self) -> Evaluation:
-        """The evaluation with the smallest error."""
+        """The evaluation of the weights to keep."""
         return next(line for line in self.history if line.step == self.best_step)
 
 
@@ -118,6 +118,9 @@ class Fit:
 
     def run(self, observe: Observer, stop: threading.Event | None = None) -> Progress:
         """Fit until the validation error has not improved for `patience` evaluations, then restore the best weights.
+
+        These are the latest that no others beat by `min_improvement`: a validation error scatters by as much, and
+        later weights predict other ratings better (docs/experiments.md).
 
         Calls `observe` after every step; a checkpoint saved by it is complete. `stop` ends the fit after a step, as
         Ctrl-C does, which sets it.
@@ -227,9 +230,10 @@ class Fit:
         line = Evaluation(progress.step, loss, seconds=time.monotonic() - started, **measures)
         if not math.isfinite(line.error):
             raise TrainingError(f"step {progress.step}: expected finite predictions, found NaN", _SMALLER_STEPS)
-        if not progress.best or line.error < progress.best_evaluation.error:
-            progress.best, progress.best_step = weights, progress.step
         progress.history.append(line)
+        lowest = min(other.error for other in progress.history)
+        if line.error <= lowest * (1 + self.config.min_improvement):
+            progress.best, progress.best_step = weights, progress.step
 
     def _share_gradients(self) -> None:
         """Sum the gradients of all parameters over processes, in one array, except the rows of users."""

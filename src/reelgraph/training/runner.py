@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from reelgraph.artifact import Artifact
-from reelgraph.config import TrainConfig, refit_steps
+from reelgraph.config import TrainConfig
 from reelgraph.data.dataset import Interactions, merge
 from reelgraph.files import remove
 from reelgraph.models import RankingModel
@@ -98,7 +98,8 @@ class Runner:
             change = self.runs.l2_rule(len(train)) / self.runs.l2_rule(len(data.train))
             config = config.model_copy(update={"l2": config.rates(len(data.train)).l2 * change})
         start = None if self.runs.refit_anew else chosen
-        later = config.model_copy(update={"max_steps": chosen.steps if start is None else refit_steps(chosen.steps)})
+        steps = chosen.steps if start is None else config.refit_steps(chosen.steps, len(data.train))
+        later = config.model_copy(update={"max_steps": steps})
         return replace(self._run("refit", self._build(train), train, None, later, start), config=config)
 
     def whole(self, run: Run) -> Any:

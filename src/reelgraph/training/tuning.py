@@ -77,7 +77,8 @@ class _Race:
             self.interrupted = True
             return
         self.interrupted = run.progress.interrupted
-        if run.progress.best_evaluation.error < first.progress.best_evaluation.error:
+        allowed = first.progress.best_evaluation.error * (1 + first.config.min_improvement)
+        if run.progress.best_evaluation.error <= allowed:
             self.leader = run
 
     def _fit(self, phase: str, config: TrainConfig, steps: int, start: Run | None = None) -> Run:
