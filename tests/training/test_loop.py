@@ -18,7 +18,7 @@ from reelgraph.metrics.ratings import mae, rmse
 from reelgraph.models import RankingModel, ResidualModel
 from reelgraph.models.base import huber_loss
 from reelgraph.models.graph import build_graph
-from reelgraph.training.loop import Fit, Progress, Spare, history_rows
+from reelgraph.training.loop import Fit, Progress, Spare, beside, history_rows
 from reelgraph.training.validation import RatingValidation, predict
 from tests.support.worlds import checkerboard, interactions, noisy
 
@@ -283,6 +283,28 @@ def test_an_error_in_a_step_that_is_drawn_ahead_is_raised() -> None:
     model.draw = drawn.pop  # type: ignore[method-assign]
     with pytest.raises(IndexError):
         Fit(model, TrainConfig(max_steps=12), None, spare=Spare(2)).run(lambda progress: None)
+
+
+def test_a_job_that_waits_for_its_thread_runs_in_the_one_that_asks_for_it() -> None:
+    begun, may_end = threading.Event(), threading.Event()
+    runs: list[int] = []
+
+    def long() -> int:
+        begun.set()
+        may_end.wait()
+        return threading.get_ident()
+
+    def short() -> int:
+        runs.append(threading.get_ident())
+        return runs[-1]
+
+    with beside(threading.Event(), threads=True) as submit:
+        first, second = submit(long), submit(short)
+        begun.wait()
+        assert second() == second() == threading.get_ident()
+        may_end.set()
+        assert first() != threading.get_ident()
+    assert len(runs) == 1
 
 
 def test_a_step_always_has_a_target() -> None:

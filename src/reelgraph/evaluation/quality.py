@@ -74,16 +74,18 @@ def deletion_test(model: Recommender, test: Interactions, seed: int = 0) -> dict
         return None
     rng = np.random.default_rng(seed)
     changes: dict[str, list[tuple[float, float]]] = {"prediction": [], "ranking": []}
-    heads = [("prediction", _stars_and_parts)] * rates + [("ranking", _score_and_parts)] * (model.ranker is not None)
+    heads = [("prediction", _stars, _star_parts)] * rates + [("ranking", _score, _score_parts)] * (
+        model.ranker is not None
+    )
     for row in rng.choice(candidates, min(MAX_PAIRS, len(candidates)), replace=False):
         items, stars = model.predictor.seen(int(test.user_index[row]))
         movie = int(test.item_index[row])
-        for name, number_and_parts in heads:
-            whole, parts = number_and_parts(model, items, stars, movie)
-            largest = np.argsort(-np.abs(parts), kind="stable")[:DELETED]
+        for name, number, parts in heads:
+            whole = number(model, items, stars, movie)
+            largest = np.argsort(-np.abs(parts(model, items, stars, movie)), kind="stable")[:DELETED]
             deletions: list[Ints] = [largest, *(rng.choice(len(items), DELETED, replace=False) for _ in range(DRAWS))]
             kept = [np.setdiff1d(np.arange(len(items)), deleted) for deleted in deletions]
-            top, *chance = (abs(whole - number_and_parts(model, items[rows], stars[rows], movie)[0]) for rows in kept)
+            top, *chance = (abs(whole - number(model, items[rows], stars[rows], movie)) for rows in kept)
             changes[name].append((top, float(np.mean(chance))))
     return {
         name: {"pairs": len(rows), "top": float(np.mean(rows, 0)[0]), "random": float(np.mean(rows, 0)[1])}
@@ -92,21 +94,27 @@ def deletion_test(model: Recommender, test: Interactions, seed: int = 0) -> dict
     }
 
 
-def _stars_and_parts(model: Recommender, items: Indices, stars: Floats, movie: int) -> tuple[float, Floats]:
+def _stars(model: Recommender, items: Indices, stars: Floats, movie: int) -> float:
+    state = model.scorer.visitor(items, model.predictor.standardise(np.asarray(stars, np.float32)))
+    return float(model.scorer.score(state, np.asarray([movie]))[0]) * model.predictor.std
+
+
+def _star_parts(model: Recommender, items: Indices, stars: Floats, movie: int) -> Floats:
     standardised = model.predictor.standardise(np.asarray(stars, np.float32))
-    state = model.scorer.visitor(items, standardised)
     no_raters = np.empty(0, np.int32), np.empty(0, np.float32)
-    parts = model.scorer.parts(None, movie, state, (items, standardised), no_raters)
-    std = model.predictor.std
-    return float(model.scorer.score(state, np.asarray([movie]))[0]) * std, parts.because * std
+    state = model.scorer.visitor(items, standardised)
+    return model.scorer.parts(None, movie, state, (items, standardised), no_raters).because * model.predictor.std
 
 
-def _score_and_parts(model: Recommender, items: Indices, stars: Floats, movie: int) -> tuple[float, Floats]:
+def _score(model: Recommender, items: Indices, stars: Floats, movie: int) -> float:
+    return float(_score_parts(model, items, stars, movie).sum())
+
+
+def _score_parts(model: Recommender, items: Indices, stars: Floats, movie: int) -> Floats:
     assert model.ranker is not None
-    standardised = model.predictor.standardise(np.asarray(stars, np.float32))
-    _, messages = model.ranker.fold_in.messages(items, standardised)
-    parts = messages @ model.ranker.item_states[movie]
-    return float(parts.sum()), parts
+    _, messages = model.ranker.fold_in.messages(items, model.predictor.standardise(np.asarray(stars, np.float32)))
+    parts: Floats = messages @ model.ranker.item_states[movie]
+    return parts
 
 
 def similarity_test(model: Recommender, seed: int = 0) -> dict[str, dict[str, float | None]] | None:

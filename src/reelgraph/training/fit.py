@@ -115,7 +115,7 @@ def take_part(
             fitted = tune_and_fit(runner, config)
             fitted = learn_from_validation(fitted, data)
             fitted, head = fit_head(fitted, rankings, ranks, submit)
-            fitted = refit_both(fitted, runner, rankings, ranks if head else None)
+            fitted = refit_both(fitted, runner, rankings, ranks, head)
             fitted = add_head(fitted, head) if head else fitted
         if place()[0]:
             return None
@@ -252,15 +252,21 @@ def fit_head(
     return replace(fitted, interrupted=tuned.interrupted), submit(lambda: blend_head(rankings, tuned, stars))
 
 
-def refit_both(fitted: Fitted, runner: Runner, rankings: Runner, ranks: HeadFits | None) -> Fitted:
-    """Fit both models again on training and validation ratings; if interrupted, keep the first fits."""
+def refit_both(
+    fitted: Fitted, runner: Runner, rankings: Runner, ranks: HeadFits | None, blend: Callable[[], Any] | None
+) -> Fitted:
+    """Fit both models again on training and validation ratings; if interrupted, keep the first fits.
+
+    `blend` belongs to the ranking head, if there is one, and may run here while the head's refit goes on.
+    """
     if not fitted.run.config.refit or not len(runner.runs.data.valid) or fitted.interrupted:
         return fitted
     run, head, model = fitted.run, None, None
     if run.model is not None:
         run = runner.refit(run, rescale="l2" not in fitted.given)
     interrupted = run.progress.interrupted
-    if ranks is not None and not interrupted:
+    if ranks is not None and blend is not None and not interrupted:
+        blend()
         head = ranks.refitted()
         interrupted = head is None or head.progress.interrupted
     if interrupted:

@@ -335,16 +335,21 @@ def few_threads(num_ratings: int) -> Iterator[bool]:
 def beside(stop: threading.Event, threads: bool) -> Iterator[Callable[[Callable[[], Result]], Callable[[], Result]]]:
     """Run jobs one after the other in another thread, or else each when its result is first asked for.
 
-    The function that it yields takes a job and gives a function that waits for its result. Ctrl-C or an error in the
-    block sets `stop`, which a job should look at.
+    The function that it yields takes a job and gives a function that waits for its result, or runs the job at once if
+    the other thread has not begun it. Ctrl-C or an error in the block sets `stop`, which a job should look at.
     """
     with stop_signal(stop):
         if not threads:
             yield cache
             return
         with ThreadPoolExecutor(1) as pool:
+
+            def submit(job: Callable[[], Result]) -> Callable[[], Result]:
+                waiting = pool.submit(job)
+                return cache(lambda: job() if waiting.cancel() else waiting.result())
+
             try:
-                yield lambda job: pool.submit(job).result
+                yield submit
             except BaseException:
                 stop.set()
                 raise
