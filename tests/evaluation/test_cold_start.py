@@ -11,7 +11,7 @@ from reelgraph.recommend.recommender import Recommender
 from reelgraph.training.fit import fit
 from tests.support.worlds import checkerboard, dataset, interactions, settings, write_files
 
-CONFIG = settings(ranking=True, max_steps=60, rank_max_steps=40, rank_dim=6)
+CONFIG = settings(ranking=True, refit=False, max_steps=60, rank_max_steps=40, rank_dim=6)
 
 
 def evaluated() -> tuple[ColdReport, list[Interactions], list[Recommender]]:
@@ -39,7 +39,7 @@ def test_a_few_ratings_reveal_the_camp() -> None:
     nothing, one, *_, most = report.curve
     assert nothing.rmse == pytest.approx(nothing.bias_rmse, abs=0.15), "without ratings both know nothing"
     assert one.rmse < one.bias_rmse, "one rating reveals the camp, which biases cannot express"
-    assert most.rmse < 0.7 < most.bias_rmse
+    assert most.rmse < 0.6 < most.bias_rmse
     assert most.ndcg > nothing.ndcg
     assert most.ndcg > 0.9
 
