@@ -9,6 +9,7 @@ refit on the ratings set aside after half of its steps and after all of them.
 
 import argparse
 import sys
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -82,10 +83,7 @@ def measure(data: Dataset, config: TrainConfig, stages: list[int]) -> Errors:
 
     def keep(progress: Progress) -> None:
         if progress.step in stages:
-            moments = {
-                part: {name: value.clone() for name, value in state.items()} for part, state in fit.adam.moments.items()
-            }
-            kept[progress.step] = fit.weights(), moments
+            kept[progress.step] = fit.weights(), deepcopy(fit.adam.moments)
 
     found: Errors = {}
     with running_on("cpu"), few_threads(len(both)):

@@ -231,8 +231,7 @@ class Fit:
         if not math.isfinite(line.error):
             raise TrainingError(f"step {progress.step}: expected finite predictions, found NaN", _SMALLER_STEPS)
         progress.history.append(line)
-        lowest = min(other.error for other in progress.history)
-        if line.error <= lowest * (1 + self.config.min_improvement):
+        if as_good(line.error, min(other.error for other in progress.history), self.config):
             progress.best, progress.best_step = weights, progress.step
 
     def _share_gradients(self) -> None:
@@ -282,6 +281,11 @@ class Fit:
     def _weights(self) -> dict[str, Tensor]:
         """The weights that are averaged by name; they change in place."""
         return {name: value for name, value in self.model.state_dict().items() if value.is_floating_point()}
+
+
+def as_good(error: float, lowest: float, config: TrainConfig) -> bool:
+    """Whether the lowest error is not clearly lower than this one."""
+    return error <= lowest * (1 + config.min_improvement)
 
 
 def history_rows(progress: Progress) -> list[dict[str, float | None]]:

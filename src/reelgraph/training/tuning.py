@@ -13,6 +13,7 @@ import numpy as np
 
 from reelgraph.config import LIMITS, RACE_RATINGS, RACE_STEPS, TRIALS, TrainConfig
 from reelgraph.errors import StoppedError
+from reelgraph.training.loop import as_good
 from reelgraph.training.runner import Run, Runner
 from reelgraph.training.validation import mean_of
 
@@ -77,8 +78,7 @@ class _Race:
             self.interrupted = True
             return
         self.interrupted = run.progress.interrupted
-        allowed = first.progress.best_evaluation.error * (1 + first.config.min_improvement)
-        if run.progress.best_evaluation.error <= allowed:
+        if as_good(run.progress.best_evaluation.error, first.progress.best_evaluation.error, first.config):
             self.leader = run
 
     def _fit(self, phase: str, config: TrainConfig, steps: int, start: Run | None = None) -> Run:
